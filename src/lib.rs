@@ -1,1 +1,48 @@
-//! ferromesh
+//! # ferromesh
+//!
+//! A service mesh for Kubernetes: Istio's architecture, in Rust, with upstream Envoy as its data plane. docs/architecture.md tells
+//! the story; this file is the map.
+//!
+//! ```text
+//!  kubectl apply ──▶ galley (refuses what pilot would not understand)
+//!                       │ same parsers
+//!  Kubernetes watches ──▶ config ──▶ index ══ Arc<Snapshot> ══▶ compile ──▶ pilot ──▶ Envoy ◀── agent ◀── citadel
+//!                                                                                       ▲
+//!  pod creation ──▶ injector (puts istio-init and istio-proxy into the pod) ────────────┘
+//!  MeshInstall ──▶ operator (plans, applies and heals all of the above)
+//! ```
+//!
+//! | row | answers | may name |
+//! |---|---|---|
+//! | [`model`] | what is a workload, a service, a route, a snapshot? | – |
+//! | [`config`] | what does this API object mean, or what is wrong with it? | model |
+//! | [`runtime`] | how does a process start, serve, lead, drain and end? | model |
+//! | [`compile`] | what does this proxy get from this snapshot? | model |
+//! | [`index`] | what does the cluster look like now? | model, config, runtime |
+//! | [`pilot`] | who is connected, what did they acknowledge, what do they miss? | model, config, runtime, compile, index |
+//! | [`citadel`] | who are you, and which certificate may you have? | model, runtime |
+//! | [`galley`] | may this object be stored? | model, config, runtime, compile, index |
+//! | [`injector`] | does this pod get a sidecar, and which? | model, config, runtime |
+//! | [`operator`] | which objects make up the mesh, and are they there? | model, config, runtime |
+//! | [`agent`] | how does one pod's Envoy live? | model, runtime |
+//! | [`app`] | which arguments make which process? | all above |
+//!
+//! `architecture` checks this table on every test run.
+
+pub mod agent;
+pub mod app;
+pub mod citadel;
+pub mod compile;
+pub mod config;
+pub mod galley;
+pub mod index;
+pub mod injector;
+pub mod model;
+pub mod operator;
+pub mod pilot;
+pub mod runtime;
+
+#[cfg(test)]
+mod architecture;
+#[cfg(test)]
+mod testing;

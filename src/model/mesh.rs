@@ -1,0 +1,114 @@
+//! Settings of the whole mesh, and of what the injector writes into pods.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+use super::ProxyConfig;
+
+/// The fields of Istio's MeshConfig that the mesh honours. An unknown one is an error when it is parsed, never silence.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct MeshConfig {
+    /// The first part of every identity.
+    pub trust_domain: String,
+    /// The namespace whose configuration holds for the whole mesh.
+    pub root_namespace: String,
+    /// Where proxies write access logs; empty for nowhere.
+    pub access_log_file: String,
+    /// Envoy's format string; empty for the reference's default format.
+    pub access_log_format: String,
+    /// `TEXT` or `JSON`.
+    pub access_log_encoding: AccessLogEncoding,
+    /// Whether sidecars speak mTLS to every endpoint that can, unless a DestinationRule says otherwise.
+    pub enable_auto_mtls: bool,
+    /// What happens to traffic for hosts that nobody declared.
+    pub outbound_traffic_policy: OutboundTrafficPolicy,
+    /// Time-out of connecting to an upstream, as a duration text (`10s`).
+    pub connect_timeout: String,
+    /// What every proxy starts from.
+    pub default_config: MeshProxyDefaults,
+}
+
+/// How access logs are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum AccessLogEncoding {
+    /// A line of text.
+    #[default]
+    Text,
+    /// A JSON object a line.
+    Json,
+}
+
+/// `outboundTrafficPolicy`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OutboundTrafficPolicy {
+    /// The mode.
+    pub mode: OutboundTrafficMode,
+}
+
+/// What a sidecar does with traffic to a destination that is not in the registry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum OutboundTrafficMode {
+    /// Passed through unchanged.
+    #[default]
+    AllowAny,
+    /// Dropped.
+    RegistryOnly,
+}
+
+/// `defaultConfig`, the ProxyConfig that each pod's own annotation is merged over.
+pub type MeshProxyDefaults = ProxyConfig;
+
+impl Default for MeshConfig {
+    fn default() -> Self {
+        Self {
+            trust_domain: "cluster.local".to_owned(),
+            root_namespace: "istio-system".to_owned(),
+            access_log_file: String::new(),
+            access_log_format: String::new(),
+            access_log_encoding: AccessLogEncoding::default(),
+            enable_auto_mtls: true,
+            outbound_traffic_policy: OutboundTrafficPolicy::default(),
+            connect_timeout: "10s".to_owned(),
+            default_config: ProxyConfig::default(),
+        }
+    }
+}
+
+/// What the operator tells the injector beside the MeshConfig: ConfigMap `istio-sidecar-injector`, key `values`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct InjectionValues {
+    /// Registry and repository prefix of the images.
+    pub hub: String,
+    /// Tag of the images.
+    pub tag: String,
+    /// `IfNotPresent`, `Always` or `Never`; empty leaves it to Kubernetes.
+    #[serde(default)]
+    pub image_pull_policy: String,
+    /// Names of pull Secrets to add to injected pods.
+    #[serde(default)]
+    pub image_pull_secrets: Vec<String>,
+    /// This control plane's revision; `default` for the unnamed one.
+    pub revision: String,
+    /// The namespace of the control plane.
+    pub istio_namespace: String,
+    /// `host:port` of citadel.
+    pub ca_address: String,
+    /// The name of this cluster in metadata.
+    pub cluster_id: String,
+    /// What the sidecar gets where the pod says nothing.
+    pub proxy: SidecarDefaults,
+}
+
+/// Defaults of the injected container.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct SidecarDefaults {
+    /// `resources` of the container, as Kubernetes writes them: `{requests: {cpu: …}, limits: {…}}`.
+    pub resources: BTreeMap<String, BTreeMap<String, Value>>,
+}

@@ -1,0 +1,46 @@
+//! The typed core: what a workload, a service, a route and a snapshot of the mesh *are*, as plain values.
+//!
+//! Nothing here reads a clock, a file or the network, and nothing knows Kubernetes' or Envoy's types: `config` parses API objects into
+//! these values, `index` keeps the current ones in a [`Snapshot`], `compile` turns a snapshot into Envoy's resources. All types compare
+//! by value, because comparison is how change is detected.
+
+mod destination;
+mod endpoint;
+mod gateway;
+mod identity;
+mod matching;
+mod mesh;
+mod name;
+mod peer_authentication;
+mod protocol;
+mod proxy;
+mod route;
+mod service;
+mod service_entry;
+mod sidecar;
+mod snapshot;
+mod workload;
+
+pub use destination::{
+    ClientTls, ClientTlsMode, ConnectionPool, DestinationRule, LoadBalancer, OutlierDetection, PortTrafficPolicy, Subset, TrafficPolicy,
+};
+pub use endpoint::{Endpoint, Health};
+pub use gateway::{Gateway, GatewayServer, NamespaceSelector, ServerTls, ServerTlsMode};
+pub use identity::{IdentityError, SpiffeId};
+pub use matching::{HeaderMatch, HttpMatch, StringMatch};
+pub use mesh::{
+    AccessLogEncoding, InjectionValues, MeshConfig, MeshProxyDefaults, OutboundTrafficMode, OutboundTrafficPolicy, SidecarDefaults,
+};
+pub use name::{ExportTo, HostPattern, Labels, ObjectRef, Visibility};
+pub use peer_authentication::{MtlsMode, PeerAuthentication};
+pub use protocol::Protocol;
+pub use proxy::{ProxyConfig, ProxyRole};
+pub use route::{
+    Destination, HeaderOperations, HttpAction, HttpRedirect, HttpRetry, HttpRewrite, HttpRoute, MESH_GATEWAY, PercentMillis, TcpMatch,
+    TcpRoute, TlsMatch, TlsRoute, VirtualService, WeightedDestination,
+};
+pub use service::{Resolution, Service, ServiceKey, ServicePort, TargetPort};
+pub use service_entry::{Location, ServiceEntry, ServiceEntryEndpoint};
+pub use sidecar::{EgressListener, HostSelector, Sidecar};
+pub use snapshot::{Change, Changes, Snapshot};
+pub use workload::{Workload, WorkloadKey};

@@ -1,0 +1,68 @@
+//! What a proxy is told at its start, and in which role it runs.
+
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, fmt, str::FromStr};
+
+/// The role of a proxy, the first part of its node id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ProxyRole {
+    /// Beside an application, in its pod.
+    Sidecar,
+    /// A gateway: nothing is captured, listeners come from Gateway objects.
+    Router,
+}
+
+impl fmt::Display for ProxyRole {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Sidecar => "sidecar",
+            Self::Router => "router",
+        })
+    }
+}
+
+impl FromStr for ProxyRole {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "sidecar" => Ok(Self::Sidecar),
+            "router" => Ok(Self::Router),
+            other => Err(format!("{other:?} is no proxy role: use sidecar or router")),
+        }
+    }
+}
+
+/// Istio's ProxyConfig, as far as the mesh honours it: the mesh's `defaultConfig` with the pod's `proxy.istio.io/config` merged over it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct ProxyConfig {
+    /// `host:port` of pilot's xDS; empty for the mesh's own.
+    pub discovery_address: String,
+    /// Envoy's worker threads; 0 for one a core that the container may use.
+    pub concurrency: u32,
+    /// How long a terminating proxy serves requests in flight, as a duration text.
+    pub termination_drain_duration: String,
+    /// How long Envoy drains connections of a listener that changes, as a duration text.
+    pub drain_duration: String,
+    /// Whether the application's containers start only once the proxy is ready.
+    pub hold_application_until_proxy_starts: bool,
+    /// Environment of the proxy's container, and metadata of its node.
+    pub proxy_metadata: BTreeMap<String, String>,
+    /// The agent's port.
+    pub status_port: u16,
+}
+
+impl Default for ProxyConfig {
+    fn default() -> Self {
+        Self {
+            discovery_address: String::new(),
+            concurrency: 2,
+            termination_drain_duration: "5s".to_owned(),
+            drain_duration: "45s".to_owned(),
+            hold_application_until_proxy_starts: false,
+            proxy_metadata: BTreeMap::new(),
+            status_port: 15020,
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! A VirtualService as it was parsed: where requests for some hosts go.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{ExportTo, HostPattern, HttpMatch, Labels, ObjectRef};
+
+/// A share in thousandths of a percent, so that `0.1 %` is exact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PercentMillis(pub u32);
+
+/// Routing rules for hosts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct VirtualService {
+    /// The object.
+    pub origin: ObjectRef,
+    /// Hosts that it speaks for, short names resolved.
+    pub hosts: Vec<HostPattern>,
+    /// Where it holds: `mesh` for sidecars, `namespace/name` for gateways. Never empty.
+    pub gateways: Vec<Arc<str>>,
+    /// HTTP rules; the first that matches decides.
+    pub http: Vec<HttpRoute>,
+    /// Rules for TLS that is passed on unopened.
+    pub tls: Vec<TlsRoute>,
+    /// Rules for opaque connections.
+    pub tcp: Vec<TcpRoute>,
+    /// Who may see it.
+    pub export_to: ExportTo,
+    /// Seconds since the epoch at which the object was made: of two objects for one host, the older holds.
+    pub created: i64,
+}
+
+/// The name that `gateways` uses for all sidecars.
+pub const MESH_GATEWAY: &str = "mesh";
+
+impl VirtualService {
+    /// Whether it holds for sidecars.
+    pub fn for_mesh(&self) -> bool {
+        self.gateways.iter().any(|g| &**g == MESH_GATEWAY)
+    }
+}
+
+/// One entry of `http`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HttpRoute {
+    /// The user's name for it.
+    pub name: Arc<str>,
+    /// Alternatives: it is enough that one matches; empty matches everything.
+    pub matches: Vec<HttpMatch>,
+    /// What is done.
+    pub action: HttpAction,
+    /// Changes to path and authority before the request goes on.
+    pub rewrite: Option<HttpRewrite>,
+    /// How long a request may take; `None` for ever.
+    pub timeout: Option<Duration>,
+    /// `None` means the mesh's default retries.
+    pub retry: Option<HttpRetry>,
+    /// Changes to headers, whatever the destination.
+    pub headers: HeaderOperations,
+}
+
+/// What an HTTP rule does with a request.
+#[derive(Clone, Debug, PartialEq)]
+pub enum HttpAction {
+    /// Sends it to one of these, by weight.
+    Forward(Vec<WeightedDestination>),
+    /// Answers with a redirect.
+    Redirect(HttpRedirect),
+    /// Answers itself.
+    Respond {
+        /// The status code.
+        status: u16,
+        /// The body, if any.
+        body: Option<Arc<str>>,
+    },
+}
+
+/// A destination with its share and its own header changes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WeightedDestination {
+    /// Where to.
+    pub destination: Destination,
+    /// Share of the sum of all weights; a sole destination gets everything.
+    pub weight: u32,
+    /// Changes to headers.
+    pub headers: HeaderOperations,
+}
+
+/// A service, a port of it, and a subset of its workloads.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Destination {
+    /// The service's host, short names resolved.
+    pub host: HostPattern,
+    /// The subset of the host's DestinationRule.
+    pub subset: Option<Arc<str>>,
+    /// The port; `None` for the service's only one, or the one that was called.
+    pub port: Option<u16>,
+}
+
+/// `redirect`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HttpRedirect {
+    /// A new path.
+    pub uri: Option<Arc<str>>,
+    /// A new host.
+    pub authority: Option<Arc<str>>,
+    /// A new scheme.
+    pub scheme: Option<Arc<str>>,
+    /// A new port.
+    pub port: Option<u16>,
+    /// 301, 302, 303, 307 or 308.
+    pub code: u16,
+}
+
+/// `rewrite`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HttpRewrite {
+    /// Replaces the matched prefix, or the whole path where the match is exact.
+    pub uri: Option<Arc<str>>,
+    /// RE2 pattern and substitution for the path.
+    pub uri_regex: Option<(Arc<str>, Arc<str>)>,
+    /// Replaces the authority.
+    pub authority: Option<Arc<str>>,
+}
+
+/// `retries`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HttpRetry {
+    /// 0 switches retries off.
+    pub attempts: u32,
+    /// Time-out of each attempt; `None` for the route's.
+    pub per_try_timeout: Option<Duration>,
+    /// Envoy's conditions, comma-separated; empty for the mesh's default.
+    pub retry_on: Arc<str>,
+}
+
+/// `headers`: changes on the way there and back.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct HeaderOperations {
+    /// Request headers to overwrite.
+    pub request_set: Vec<(Arc<str>, Arc<str>)>,
+    /// Request headers to add to.
+    pub request_add: Vec<(Arc<str>, Arc<str>)>,
+    /// Request headers to remove.
+    pub request_remove: Vec<Arc<str>>,
+    /// Response headers to overwrite.
+    pub response_set: Vec<(Arc<str>, Arc<str>)>,
+    /// Response headers to add to.
+    pub response_add: Vec<(Arc<str>, Arc<str>)>,
+    /// Response headers to remove.
+    pub response_remove: Vec<Arc<str>>,
+}
+
+/// One entry of `tcp`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TcpRoute {
+    /// Alternatives; empty matches everything.
+    pub matches: Vec<TcpMatch>,
+    /// Where to, by weight.
+    pub destinations: Vec<WeightedDestination>,
+}
+
+/// Conditions on an opaque connection.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TcpMatch {
+    /// Ranges that the destination address lies in; empty for any.
+    pub destination_subnets: Vec<ipnet::IpNet>,
+    /// The port that the client called; `None` for any.
+    pub port: Option<u16>,
+    /// Labels of the calling workload; empty for any.
+    pub source_labels: Labels,
+    /// Namespace of the calling workload; `None` for any.
+    pub source_namespace: Option<Arc<str>>,
+    /// Gateways for which it holds; empty for all of the object's.
+    pub gateways: Vec<Arc<str>>,
+}
+
+/// One entry of `tls`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TlsRoute {
+    /// Alternatives; at least one.
+    pub matches: Vec<TlsMatch>,
+    /// Where to, by weight.
+    pub destinations: Vec<WeightedDestination>,
+}
+
+/// Conditions on a TLS connection: the server names, and those of TCP.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TlsMatch {
+    /// Server names (SNI).
+    pub sni_hosts: Vec<HostPattern>,
+    /// The rest.
+    pub connection: TcpMatch,
+}
