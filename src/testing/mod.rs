@@ -1,1 +1,1 @@
-//! testing
+//! Builders and fakes for tests.

@@ -1,0 +1,219 @@
+//! The layer table of docs/architecture.md, checked against the source on every test run.
+//!
+//! The checks read text, line by line: cheap, and strict enough because the forms that would dodge them (`crate::{…}`,
+//! `super::super`) are refused too. Code under `#[cfg(test)]` obeys the same rules, but may use `crate::testing`.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// One row of the table: a module, the earlier rows that it may name, and the crates that it never names.
+struct Layer {
+    module: &'static str,
+    may_use: &'static [&'static str],
+    never: &'static [&'static str],
+}
+
+/// Crates that only some rows may know. `k8s_openapi` and `kube` are Kubernetes, `prost`, `tonic` and `envoy_api` are Envoy.
+const LAYERS: &[Layer] = &[
+    Layer { module: "model", may_use: &[], never: &["kube", "k8s_openapi", "prost", "tonic", "tokio", "ferromesh_crds", "envoy_api"] },
+    Layer { module: "config", may_use: &["model"], never: &["tokio", "tonic", "envoy_api"] },
+    Layer { module: "runtime", may_use: &["model"], never: &["ferromesh_crds", "envoy_api"] },
+    Layer { module: "compile", may_use: &["model"], never: &["kube", "k8s_openapi", "ferromesh_crds", "tokio"] },
+    Layer { module: "index", may_use: &["model", "config", "runtime"], never: &["envoy_api", "tonic"] },
+    Layer { module: "pilot", may_use: &["model", "config", "runtime", "compile", "index"], never: &[] },
+    Layer { module: "citadel", may_use: &["model", "runtime"], never: &["ferromesh_crds", "envoy_api"] },
+    Layer { module: "galley", may_use: &["model", "config", "runtime", "compile", "index"], never: &[] },
+    Layer { module: "injector", may_use: &["model", "config", "runtime"], never: &["envoy_api"] },
+    Layer { module: "operator", may_use: &["model", "config", "runtime"], never: &["envoy_api"] },
+    Layer { module: "agent", may_use: &["model", "runtime"], never: &["kube", "ferromesh_crds"] },
+    Layer {
+        module: "app",
+        may_use: &["model", "config", "runtime", "compile", "index", "pilot", "citadel", "galley", "injector", "operator", "agent"],
+        never: &[],
+    },
+];
+
+/// Modules of tests, outside of the table.
+const TEST_MODULES: &[&str] = &["architecture", "testing"];
+
+#[test]
+fn the_source_obeys_the_layer_table() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut problems = Vec::new();
+    for layer in LAYERS {
+        for file in rust_files(&src.join(layer.module)) {
+            let shown = file.strip_prefix(&src).unwrap_or(&file).display().to_string();
+            problems.extend(broken_layers(layer, &shown, &fs::read_to_string(&file).unwrap()));
+        }
+    }
+    assert!(problems.is_empty(), "\n{}\n", problems.join("\n"));
+}
+
+#[test]
+fn every_file_is_a_module_of_its_parent() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let sources: BTreeMap<PathBuf, String> = rust_files(&src)
+        .into_iter()
+        .filter(|file| !file.starts_with(src.join("bin")))
+        .map(|file| (file.strip_prefix(&src).unwrap().to_owned(), fs::read_to_string(&file).unwrap()))
+        .collect();
+    let problems = orphans(&sources);
+    assert!(problems.is_empty(), "\n{}\n", problems.join("\n"));
+}
+
+#[test]
+fn lib_rs_is_a_map_and_nothing_else() {
+    let lib = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lib.rs")).unwrap();
+    assert_eq!(more_than_a_map(&lib), Vec::<String>::new());
+    for layer in LAYERS {
+        assert!(lib.contains(&format!("pub mod {};", layer.module)), "src/lib.rs does not declare {}", layer.module);
+    }
+}
+
+/// What a file of `layer` names that it may not.
+fn broken_layers(layer: &Layer, file: &str, source: &str) -> Vec<String> {
+    let allowed = if layer.may_use.is_empty() { "nothing".to_owned() } else { layer.may_use.join(", ") };
+    let mut problems = Vec::new();
+    for (number, line) in source.lines().enumerate() {
+        let code = line.split("//").next().unwrap_or_default();
+        let at = format!("src/{file}:{}", number + 1);
+        if code.contains("crate::{") {
+            problems.push(format!("{at} imports from crate::{{…}}: write one `use crate::MODULE::…` a module, so that this test can read it"));
+        }
+        if code.contains("super::super") {
+            problems.push(format!("{at} climbs with super::super: name the module from crate::"));
+        }
+        for module in paths_after(code, "crate::") {
+            let known = module == layer.module || layer.may_use.contains(&module) || TEST_MODULES.contains(&module);
+            if !known {
+                problems.push(format!("{at} uses crate::{module}; {} may use {allowed}", layer.module));
+            }
+        }
+        for banned in layer.never {
+            if names_crate(code, banned) {
+                problems.push(format!("{at} names the crate {banned}; {} never does", layer.module));
+            }
+        }
+    }
+    problems
+}
+
+/// The identifiers that directly follow `prefix` in a line.
+fn paths_after<'a>(code: &'a str, prefix: &str) -> Vec<&'a str> {
+    let identifier = |rest: &'a str| rest.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default();
+    code.match_indices(prefix)
+        .filter(|(at, _)| !code[..*at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == '$'))
+        .map(|(at, _)| identifier(&code[at + prefix.len()..]))
+        .filter(|name| !name.is_empty())
+        .collect()
+}
+
+/// Whether a line names a crate: as the start of a path, or in a `use`.
+fn names_crate(code: &str, name: &str) -> bool {
+    let starts_a_path = code
+        .match_indices(&format!("{name}::"))
+        .any(|(at, _)| !code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':'));
+    starts_a_path || code.trim() == format!("use {name};")
+}
+
+/// Files that no `mod` line of their parent declares: code that compiles nowhere.
+fn orphans(sources: &BTreeMap<PathBuf, String>) -> Vec<String> {
+    let mut problems = Vec::new();
+    for file in sources.keys() {
+        let Some(parent) = parent_of(file) else { continue };
+        let name = match file.file_stem().and_then(|s| s.to_str()) {
+            Some("mod") => file.parent().and_then(Path::file_name).and_then(|s| s.to_str()),
+            stem => stem,
+        };
+        let declared = name.zip(sources.get(&parent)).is_some_and(|(name, source)| {
+            source.lines().any(|line| line.trim_start_matches("pub ").trim_start_matches("pub(crate) ").trim() == format!("mod {name};"))
+        });
+        if !declared {
+            problems.push(format!("src/{} is no module: add `mod` to src/{} or delete it", file.display(), parent.display()));
+        }
+    }
+    problems
+}
+
+/// The file that has to declare `file`; `None` for the crate's root.
+fn parent_of(file: &Path) -> Option<PathBuf> {
+    if file == Path::new("lib.rs") {
+        return None;
+    }
+    let folder = file.parent()?;
+    let owner = if file.file_name()? == "mod.rs" { folder.parent()? } else { folder };
+    Some(if owner == Path::new("") { PathBuf::from("lib.rs") } else { owner.join("mod.rs") })
+}
+
+/// Lines of lib.rs that are neither documentation nor `mod`.
+fn more_than_a_map(lib: &str) -> Vec<String> {
+    let is_map = |line: &str| line.is_empty() || line.starts_with("//!") || line == "#[cfg(test)]" || line.starts_with("pub mod ") || line.starts_with("mod ");
+    lib.lines().filter(|line| !is_map(line)).map(str::to_owned).collect()
+}
+
+/// All `.rs` files below a folder, sorted.
+fn rust_files(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(rust_files(&path));
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    files
+}
+
+// The rules themselves, each shown to fire.
+
+fn compile_layer() -> &'static Layer {
+    LAYERS.iter().find(|l| l.module == "compile").unwrap()
+}
+
+#[test]
+fn naming_a_later_row_is_refused_and_the_message_teaches() {
+    let problems = broken_layers(compile_layer(), "compile/lds.rs", "use std::fmt;\nuse crate::pilot::Session;");
+    assert_eq!(problems, ["src/compile/lds.rs:2 uses crate::pilot; compile may use model"]);
+}
+
+#[test]
+fn naming_an_allowed_row_itself_or_a_test_helper_is_fine() {
+    let source = "use crate::model::Snapshot;\nuse crate::compile::naming;\nuse crate::testing::services; // crate::pilot";
+    assert_eq!(broken_layers(compile_layer(), "compile/lds.rs", source), Vec::<String>::new());
+}
+
+#[test]
+fn dodges_are_refused() {
+    assert_eq!(broken_layers(compile_layer(), "compile/a.rs", "use crate::{pilot, model};").len(), 1);
+    assert_eq!(broken_layers(compile_layer(), "compile/a.rs", "use super::super::pilot;").len(), 1);
+}
+
+#[test]
+fn banned_crates_are_found_in_paths_and_imports_but_not_in_longer_names() {
+    let problems = |code: &str| broken_layers(compile_layer(), "compile/a.rs", code).len();
+    assert_eq!(problems("let client: kube::Client = x;"), 1);
+    assert_eq!(problems("use tokio;"), 1);
+    assert_eq!(problems("use kube_like::X; // kube::Client"), 0);
+}
+
+#[test]
+fn an_undeclared_file_is_found() {
+    let source = |text: &str| text.to_owned();
+    let sources = BTreeMap::from([
+        (PathBuf::from("lib.rs"), source("pub mod model;")),
+        (PathBuf::from("model/mod.rs"), source("mod name;")),
+        (PathBuf::from("model/name.rs"), source("")),
+        (PathBuf::from("model/lost.rs"), source("")),
+    ]);
+    assert_eq!(orphans(&sources), ["src/model/lost.rs is no module: add `mod` to src/model/mod.rs or delete it"]);
+}
+
+#[test]
+fn code_in_lib_rs_is_found() {
+    assert_eq!(more_than_a_map("//! docs\n\npub mod model;\npub fn main() {}"), ["pub fn main() {}"]);
+}
