@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # What the scripts of this folder say to people: progress and errors, both on standard error, so
 # that standard output stays free for results.
 

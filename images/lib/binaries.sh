@@ -1,0 +1,25 @@
+# shellcheck shell=bash
+# Where the Rust programs that go into images come from.
+
+# build_binaries: builds them and sets bin_dir to their folder; with BIN_DIR set, takes them
+# from there and builds nothing.
+build_binaries() {
+    local profile="${PROFILE:-dev}" target
+    if [[ -n "${BIN_DIR:-}" ]]; then
+        bin_dir="$BIN_DIR"
+        return
+    fi
+    need cargo "install Rust (https://rustup.rs)"
+    say "building the programs (profile $profile)"
+    (cd "$root" && cargo build --locked --quiet --profile "$profile" -p ferromesh -p bookinfo --bins) >&2 ||
+        fail "cargo build failed: its message is above"
+    target="$(cd "$root" && cargo metadata --locked --no-deps --format-version 1 |
+        sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')"
+    # Cargo keeps the profile `dev` in the folder `debug`.
+    bin_dir="$target/${profile/#%dev/debug}"
+}
+
+# binary NAME: the path of a program that was built.
+binary() {
+    printf '%s\n' "$bin_dir/$1"
+}

