@@ -1,3 +1,3 @@
-module standins
+module ferromesh.dev/images/standins
 
 go 1.24
