@@ -16,7 +16,10 @@ archive_manifest() {
 
 # archive_config FILE IMAGE: the image's configuration.
 archive_config() {
-    archive_member "$1" "$(archive_manifest "$1" | awk -v name="$2" '$1 == name { print $2 }')"
+    local config
+    config="$(archive_manifest "$1" | awk -v name="$2" '$1 == name { print $2 }')"
+    [[ -n "$config" ]] || fail "$1 has no image $2"
+    archive_member "$1" "$config"
 }
 
 # unpack_image FILE IMAGE FOLDER: puts the image's root file system into FOLDER.
