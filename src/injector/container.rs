@@ -1,0 +1,200 @@
+//! The containers and volumes that a pod gets.
+
+use serde_json::{Map, Value, json};
+
+use super::{
+    annotations::{InterceptionMode, SidecarOptions},
+    inject::Template,
+    pod::PodView,
+    probes::PROBERS_ENV,
+    workload::WorkloadName,
+};
+
+/// The container that writes the redirect rules and ends.
+pub(super) const INIT: &str = "istio-init";
+/// The container of agent and Envoy.
+pub(super) const PROXY: &str = "istio-proxy";
+/// The user whose traffic is never captured.
+const PROXY_UID: u32 = 1337;
+/// Ports of the sidecar itself, which are never captured: Envoy's metrics and health.
+const OWN_PORTS: &str = "15090,15021";
+
+/// What the builders read.
+pub(super) struct Context<'a> {
+    pub(super) template: &'a Template,
+    pub(super) options: &'a SidecarOptions,
+    pub(super) pod: PodView<'a>,
+    pub(super) workload: &'a WorkloadName,
+    /// Whether the proxy is a native sidecar container.
+    pub(super) native: bool,
+    /// Original probes by the agent's path.
+    pub(super) probers: Map<String, Value>,
+    /// The application's own `prometheus.io/*` annotations: scrape, path, port.
+    pub(super) metrics: Option<Value>,
+}
+
+// === impl Context ===
+
+impl Context<'_> {
+    /// `istio-init`; `None` where nothing is captured.
+    pub(super) fn init(&self) -> Option<Value> {
+        if self.options.interception == InterceptionMode::None {
+            return None;
+        }
+        let options = self.options;
+        let excluded = match options.exclude_inbound_ports.as_str() {
+            "" => format!("{OWN_PORTS},{}", options.proxy_config.status_port),
+            more => format!("{OWN_PORTS},{},{more}", options.proxy_config.status_port),
+        };
+        Some(json!({
+            "name": INIT,
+            "image": self.image(),
+            "imagePullPolicy": self.pull_policy(),
+            "args": [
+                "init",
+                "--outbound-port", "15001",
+                "--inbound-port", "15006",
+                "--uid", PROXY_UID.to_string(),
+                "--inbound-ports", options.include_inbound_ports,
+                "--exclude-inbound-ports", excluded,
+                "--outbound-cidrs", options.include_outbound_ranges,
+                "--exclude-outbound-cidrs", options.exclude_outbound_ranges,
+                "--include-outbound-ports", options.include_outbound_ports,
+                "--exclude-outbound-ports", options.exclude_outbound_ports,
+            ],
+            "resources": self.resources(),
+            "securityContext": {
+                "allowPrivilegeEscalation": false,
+                "capabilities": {"add": ["NET_ADMIN"], "drop": ["ALL"]},
+                "privileged": false,
+                "readOnlyRootFilesystem": true,
+                "runAsGroup": 0,
+                "runAsNonRoot": false,
+                "runAsUser": 0,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+        }))
+    }
+
+    /// `istio-proxy`.
+    pub(super) fn proxy(&self) -> Value {
+        let options = self.options;
+        let mut args = vec!["proxy".to_owned(), "sidecar".to_owned()];
+        if let Some(level) = &options.log_level {
+            args.extend(["--log-level".to_owned(), level.clone()]);
+        }
+        let health = json!({"path": "/healthz/ready", "port": 15021, "scheme": "HTTP"});
+        let mut proxy = json!({
+            "name": PROXY,
+            "image": self.image(),
+            "imagePullPolicy": self.pull_policy(),
+            "args": args,
+            "ports": [{"containerPort": 15090, "name": "http-envoy-prom", "protocol": "TCP"}],
+            "env": self.env(),
+            "resources": self.resources(),
+            "readinessProbe": {
+                "httpGet": health,
+                "initialDelaySeconds": options.readiness_initial_delay,
+                "periodSeconds": options.readiness_period,
+                "timeoutSeconds": 3,
+                "failureThreshold": options.readiness_failures,
+            },
+            // Ready within a second of being so; the readiness probe then only watches.
+            "startupProbe": {"httpGet": health, "periodSeconds": 1, "timeoutSeconds": 3, "failureThreshold": 600},
+            "securityContext": {
+                "allowPrivilegeEscalation": false,
+                "capabilities": {"drop": ["ALL"]},
+                "privileged": false,
+                "readOnlyRootFilesystem": true,
+                "runAsGroup": PROXY_UID,
+                "runAsNonRoot": true,
+                "runAsUser": PROXY_UID,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "volumeMounts": [
+                {"name": "istio-envoy", "mountPath": "/etc/istio/proxy"},
+                {"name": "istio-token", "mountPath": "/var/run/secrets/tokens", "readOnly": true},
+                {"name": "istiod-ca-cert", "mountPath": "/var/run/secrets/istio", "readOnly": true},
+                {"name": "istio-podinfo", "mountPath": "/etc/istio/pod", "readOnly": true},
+            ],
+        });
+        if self.native {
+            proxy["restartPolicy"] = "Always".into();
+        } else if options.proxy_config.hold_application_until_proxy_starts {
+            proxy["lifecycle"] = json!({"postStart": {"exec": {"command": ["/usr/local/bin/ferromesh-agent", "wait"]}}});
+        }
+        proxy
+    }
+
+    /// The volumes that `istio-proxy` mounts.
+    pub(super) fn volumes(&self) -> Vec<Value> {
+        let token = json!({"serviceAccountToken": {"audience": "istio-ca", "expirationSeconds": 43200, "path": "istio-token"}});
+        let labels = json!({"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}});
+        let annotations = json!({"path": "annotations", "fieldRef": {"fieldPath": "metadata.annotations"}});
+        vec![
+            json!({"name": "istio-envoy", "emptyDir": {"medium": "Memory"}}),
+            json!({"name": "istio-token", "projected": {"sources": [token]}}),
+            json!({"name": "istiod-ca-cert", "configMap": {"name": "istio-ca-root-cert"}}),
+            json!({"name": "istio-podinfo", "downwardAPI": {"items": [labels, annotations]}}),
+        ]
+    }
+
+    fn env(&self) -> Vec<Value> {
+        let template = self.template;
+        let field = |name: &str, path: &str| json!({"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}});
+        let value = |name: &str, value: &str| json!({"name": name, "value": value});
+        let mut env = vec![
+            field("POD_NAME", "metadata.name"),
+            field("POD_NAMESPACE", "metadata.namespace"),
+            field("INSTANCE_IP", "status.podIP"),
+            field("HOST_IP", "status.hostIP"),
+            field("SERVICE_ACCOUNT", "spec.serviceAccountName"),
+            value("CA_ADDR", &template.values.ca_address),
+            value("TRUST_DOMAIN", &template.mesh.trust_domain),
+            value("PROXY_CONFIG", &serde_json::to_string(&self.options.proxy_config).unwrap_or_default()),
+            value("ISTIO_META_CLUSTER_ID", &template.values.cluster_id),
+            value("ISTIO_META_WORKLOAD_NAME", &self.workload.name),
+            value("ISTIO_META_OWNER", &self.workload.owner),
+            value("ISTIO_META_INTERCEPTION_MODE", &self.options.interception.to_string()),
+            value("ISTIO_META_APP_CONTAINERS", &self.app_containers()),
+            value("ISTIO_META_POD_PORTS", &self.pod_ports()),
+        ];
+        if !self.probers.is_empty() {
+            env.push(value(PROBERS_ENV, &Value::Object(self.probers.clone()).to_string()));
+        }
+        if let Some(metrics) = &self.metrics {
+            env.push(value(super::inject::METRICS_ENV, &metrics.to_string()));
+        }
+        env.extend(self.options.proxy_config.proxy_metadata.iter().map(|(name, text)| value(name, text)));
+        env
+    }
+
+    fn app_containers(&self) -> String {
+        let names: Vec<&str> = self.pod.containers().iter().filter_map(|container| container["name"].as_str()).collect();
+        names.join(",")
+    }
+
+    fn pod_ports(&self) -> String {
+        let ports: Vec<&Value> = self.pod.containers().iter().filter_map(|container| container["ports"].as_array()).flatten().collect();
+        serde_json::to_string(&ports).unwrap_or_default()
+    }
+
+    fn image(&self) -> String {
+        let values = &self.template.values;
+        self.options.image.clone().unwrap_or_else(|| format!("{}/ferromesh-proxy:{}", values.hub, values.tag))
+    }
+
+    fn pull_policy(&self) -> &str {
+        match self.template.values.image_pull_policy.as_str() {
+            "" => "IfNotPresent",
+            policy => policy,
+        }
+    }
+
+    fn resources(&self) -> Value {
+        match &self.options.resources {
+            Some(asked) => json!(asked),
+            None => json!(self.template.values.proxy.resources),
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Whether every node can run native sidecar containers.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use futures::{Stream, StreamExt};
+use k8s_openapi::api::core::v1::Node;
+use kube::runtime::watcher;
+
+/// The first minor version of the kubelet in which native sidecar containers are stable, restarts and probes included.
+const NATIVE_SINCE: u32 = 33;
+
+/// A reader of the answer, kept current by [`watch`]. Says no until the nodes are known.
+#[derive(Clone, Debug, Default)]
+pub struct NativeSidecars(Arc<AtomicBool>);
+
+impl NativeSidecars {
+    /// Whether a pod's sidecar can be a native one wherever the pod lands.
+    pub fn everywhere(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Follows node events for ever; calls `synced` once the first list is complete. Ends only if the stream does.
+pub(super) async fn watch<S>(events: S, native: NativeSidecars, synced: impl FnOnce())
+where
+    S: Stream<Item = watcher::Result<watcher::Event<Node>>>,
+{
+    let mut events = std::pin::pin!(events);
+    let mut synced = Some(synced);
+    let mut minors: BTreeMap<String, Option<u32>> = BTreeMap::new();
+    let mut listed = BTreeMap::new();
+    while let Some(event) = events.next().await {
+        match event {
+            Ok(watcher::Event::Init) => listed.clear(),
+            Ok(watcher::Event::InitApply(node)) => {
+                listed.insert(name(&node), kubelet_minor(&node));
+            }
+            Ok(watcher::Event::InitDone) => {
+                minors = std::mem::take(&mut listed);
+                if let Some(synced) = synced.take() {
+                    synced();
+                }
+            }
+            Ok(watcher::Event::Apply(node)) => {
+                minors.insert(name(&node), kubelet_minor(&node));
+            }
+            Ok(watcher::Event::Delete(node)) => {
+                minors.remove(&name(&node));
+            }
+            Err(error) => tracing::warn!(%error, "watching nodes failed; trying again"),
+        }
+        native.0.store(all_native(minors.values().copied()), Ordering::Relaxed);
+    }
+}
+
+fn name(node: &Node) -> String {
+    node.metadata.name.clone().unwrap_or_default()
+}
+
+/// `34` of `v1.34.4`; `None` if the kubelet has not reported, or reports something else.
+fn kubelet_minor(node: &Node) -> Option<u32> {
+    let version = &node.status.as_ref()?.node_info.as_ref()?.kubelet_version;
+    let minor = version.trim_start_matches('v').split('.').nth(1)?;
+    minor.trim_end_matches(|c: char| !c.is_ascii_digit()).parse().ok()
+}
+
+/// A cluster without nodes, or with one that cannot be read, is not known to be able.
+fn all_native(minors: impl Iterator<Item = Option<u32>>) -> bool {
+    let mut minors = minors.peekable();
+    minors.peek().is_some() && minors.all(|minor| minor.is_some_and(|minor| minor >= NATIVE_SINCE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::stream;
+    use k8s_openapi::api::core::v1::{NodeStatus, NodeSystemInfo};
+
+    fn node(name: &str, version: &str) -> Node {
+        let info = NodeSystemInfo { kubelet_version: version.to_owned(), ..NodeSystemInfo::default() };
+        let mut node = Node { status: Some(NodeStatus { node_info: Some(info), ..NodeStatus::default() }), ..Node::default() };
+        node.metadata.name = Some(name.to_owned());
+        node
+    }
+
+    async fn after(events: Vec<watcher::Event<Node>>) -> bool {
+        let native = NativeSidecars::default();
+        watch(stream::iter(events.into_iter().map(Ok)), native.clone(), || ()).await;
+        native.everywhere()
+    }
+
+    #[tokio::test]
+    async fn one_old_node_is_enough_to_say_no_until_it_goes() {
+        use watcher::Event::{Apply, Delete, Init, InitApply, InitDone};
+        let old = || node("b", "v1.28.2-eks.1");
+        assert!(after(vec![Init, InitApply(node("a", "v1.34.4")), InitDone]).await);
+        assert!(!after(vec![Init, InitApply(node("a", "v1.34.4")), InitDone, Apply(old())]).await);
+        assert!(after(vec![Init, InitApply(node("a", "v1.34.4")), InitApply(old()), InitDone, Delete(old())]).await);
+    }
+
+    #[tokio::test]
+    async fn unknown_nodes_mean_no() {
+        use watcher::Event::{Init, InitApply, InitDone};
+        assert!(!after(vec![]).await);
+        assert!(!after(vec![Init, InitApply(node("a", "")), InitDone]).await);
+    }
+}

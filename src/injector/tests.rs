@@ -1,0 +1,139 @@
+//! Whole injections.
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::model::{InjectionValues, MeshConfig, SidecarDefaults};
+
+fn template() -> Template {
+    let requests = [("cpu".to_owned(), json!("10m")), ("memory".to_owned(), json!("64Mi"))].into();
+    let mut mesh = MeshConfig::default();
+    mesh.default_config.discovery_address = "istio-pilot.istio-system.svc:15012".to_owned();
+    Template {
+        values: InjectionValues {
+            hub: "registry.local/mesh".to_owned(),
+            tag: "1.0.0".to_owned(),
+            image_pull_policy: String::new(),
+            image_pull_secrets: vec!["hub".to_owned()],
+            revision: "default".to_owned(),
+            istio_namespace: "istio-system".to_owned(),
+            ca_address: "istio-citadel.istio-system.svc:15012".to_owned(),
+            cluster_id: "Kubernetes".to_owned(),
+            proxy: SidecarDefaults { resources: [("requests".to_owned(), requests)].into() },
+        },
+        mesh,
+    }
+}
+
+fn pod() -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {
+            "generateName": "reviews-v1-5d8f-",
+            "labels": {"app": "reviews", "version": "v1", "pod-template-hash": "5d8f"},
+            "annotations": {"prometheus.io/port": "9080", "prometheus.io/scrape": "true"},
+            "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "reviews-v1-5d8f", "controller": true}],
+        },
+        "spec": {
+            "futureField": {"kept": true},
+            "initContainers": [{"name": "migrate", "image": "db"}],
+            "containers": [{
+                "name": "reviews", "image": "bookinfo", "futureField": 1,
+                "ports": [{"containerPort": 9080, "name": "http"}],
+                "readinessProbe": {"httpGet": {"path": "/health", "port": "http"}},
+            }],
+        },
+    })
+}
+
+fn names(list: &Value) -> Vec<&str> {
+    list.as_array().map(|l| l.iter().filter_map(|c| c["name"].as_str()).collect()).unwrap_or_default()
+}
+
+#[test]
+fn a_native_sidecar_stands_before_the_pods_own_init_containers() {
+    let injected = inject(&pod(), "shop", &template(), true).unwrap();
+    assert_eq!(names(&injected["spec"]["initContainers"]), ["istio-init", "istio-proxy", "migrate"]);
+    assert_eq!(names(&injected["spec"]["containers"]), ["reviews"]);
+    insta::assert_yaml_snapshot!("native", injected);
+}
+
+#[test]
+fn an_ordinary_sidecar_comes_last_and_init_after_the_pods_own() {
+    let injected = inject(&pod(), "shop", &template(), false).unwrap();
+    assert_eq!(names(&injected["spec"]["initContainers"]), ["migrate", "istio-init"]);
+    assert_eq!(names(&injected["spec"]["containers"]), ["reviews", "istio-proxy"]);
+    assert_eq!(injected["spec"]["containers"][1]["restartPolicy"], Value::Null);
+}
+
+#[test]
+fn injecting_twice_gives_the_same_pod() {
+    for native in [true, false] {
+        let once = inject(&pod(), "shop", &template(), native).unwrap();
+        assert_eq!(inject(&once, "shop", &template(), native).unwrap(), once);
+    }
+}
+
+#[test]
+fn injecting_again_on_newer_nodes_moves_the_sidecar() {
+    let old = inject(&pod(), "shop", &template(), false).unwrap();
+    assert_eq!(inject(&old, "shop", &template(), true).unwrap(), inject(&pod(), "shop", &template(), true).unwrap());
+}
+
+#[test]
+fn application_containers_keep_everything_but_their_probes() {
+    let mut injected = inject(&pod(), "shop", &template(), true).unwrap();
+    let mut before = pod();
+    for pod in [&mut injected, &mut before] {
+        pod["spec"]["containers"][0].as_object_mut().unwrap().remove("readinessProbe");
+    }
+    assert_eq!(injected["spec"]["containers"], before["spec"]["containers"]);
+    assert_eq!(injected["spec"]["futureField"], before["spec"]["futureField"]);
+}
+
+#[test]
+fn the_sidecar_is_confined() {
+    let injected = inject(&pod(), "shop", &template(), true).unwrap();
+    let security = |index: usize| &injected["spec"]["initContainers"][index]["securityContext"];
+    assert_eq!(security(0)["capabilities"], json!({"add": ["NET_ADMIN"], "drop": ["ALL"]}));
+    assert_eq!(security(1)["capabilities"], json!({"drop": ["ALL"]}));
+    assert_eq!(security(1)["runAsUser"], 1337);
+    for index in [0, 1] {
+        assert_eq!(security(index)["privileged"], false);
+        assert_eq!(security(index)["allowPrivilegeEscalation"], false);
+        assert_eq!(security(index)["readOnlyRootFilesystem"], true);
+    }
+}
+
+#[test]
+fn a_pod_that_captures_nothing_gets_no_init_container() {
+    let mut pod = pod();
+    pod["metadata"]["annotations"]["sidecar.istio.io/interceptionMode"] = "NONE".into();
+    let injected = inject(&pod, "shop", &template(), true).unwrap();
+    assert_eq!(names(&injected["spec"]["initContainers"]), ["istio-proxy", "migrate"]);
+}
+
+#[test]
+fn what_the_pod_says_of_its_ports_reaches_the_redirect_rules() {
+    let mut pod = pod();
+    pod["metadata"]["annotations"]["traffic.sidecar.istio.io/excludeInboundPorts"] = "9999".into();
+    let injected = inject(&pod, "shop", &template(), true).unwrap();
+    let args = injected["spec"]["initContainers"][0]["args"].as_array().unwrap();
+    let at = args.iter().position(|arg| arg == "--exclude-inbound-ports").unwrap();
+    assert_eq!(args[at + 1], "15090,15021,15020,9999");
+}
+
+#[test]
+fn a_foreign_container_of_our_name_is_refused() {
+    let mut pod = pod();
+    pod["spec"]["containers"][0]["name"] = "istio-proxy".into();
+    assert!(matches!(inject(&pod, "shop", &template(), true), Err(InjectError::NameTaken)));
+}
+
+#[test]
+fn scraping_the_sidecars_own_port_is_refused() {
+    let mut pod = pod();
+    pod["metadata"]["annotations"]["prometheus.io/port"] = "15090".into();
+    let error = inject(&pod, "shop", &template(), true).unwrap_err();
+    assert_eq!(error.to_string(), "annotation prometheus.io/port: \"15090\" is one of the sidecar's own ports; name the application's");
+}

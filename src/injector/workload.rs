@@ -1,0 +1,105 @@
+//! What a pod is called as a workload: the names that metrics and dashboards group by.
+
+use serde_json::Value;
+
+use super::pod::{PodView, list};
+
+/// Name and owner of the workload that a pod belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct WorkloadName {
+    /// For example `reviews-v1`.
+    pub(super) name: String,
+    /// For example `kubernetes://apis/apps/v1/namespaces/default/deployments/reviews-v1`.
+    pub(super) owner: String,
+}
+
+/// Finds the workload behind a pod by its controller.
+///
+/// A ReplicaSet named `<deployment>-<pod-template-hash>` stands for its Deployment and a Job named `<cronjob>-<8 to 10 digits>` for its
+/// CronJob, as in the reference: their owners cannot be asked from within an admission.
+pub(super) fn workload_name(pod: &PodView<'_>, namespace: &str) -> WorkloadName {
+    let metadata = pod.metadata();
+    let controller = list(&metadata["ownerReferences"]).iter().find(|owner| owner["controller"] == true);
+    let own = || {
+        let generated = metadata["generateName"].as_str().map(|name| name.trim_end_matches('-'));
+        metadata["name"].as_str().filter(|name| !name.is_empty()).or(generated).unwrap_or_default().to_owned()
+    };
+    let (api, kind, name) = match controller {
+        None => ("v1".to_owned(), "Pod", own()),
+        Some(owner) => climb(owner, pod.label("pod-template-hash")),
+    };
+    let path = if api.contains('/') { format!("apis/{api}") } else { format!("api/{api}") };
+    let owner = format!("kubernetes://{path}/namespaces/{namespace}/{}s/{name}", kind.to_ascii_lowercase());
+    WorkloadName { name, owner }
+}
+
+/// From a pod's controller to what a user wrote.
+fn climb<'a>(owner: &'a Value, template_hash: Option<&str>) -> (String, &'a str, String) {
+    let text = |key: &str| owner[key].as_str().unwrap_or_default();
+    let (api, kind, name) = (text("apiVersion"), text("kind"), text("name"));
+    let deployment = (kind == "ReplicaSet").then(|| template_hash.and_then(|hash| name.strip_suffix(hash)?.strip_suffix('-'))).flatten();
+    if let Some(deployment) = deployment {
+        return ("apps/v1".to_owned(), "Deployment", deployment.to_owned());
+    }
+    let scheduled =
+        name.rsplit_once('-').filter(|(_, at)| kind == "Job" && (8..=10).contains(&at.len()) && at.bytes().all(|b| b.is_ascii_digit()));
+    if let Some((cron_job, _)) = scheduled {
+        return (api.to_owned(), "CronJob", cron_job.to_owned());
+    }
+    (api.to_owned(), kind, name.to_owned())
+}
+
+/// Longest value of a label.
+const LABEL_LIMIT: usize = 63;
+
+/// The canonical service and revision of a pod: what telemetry calls it where labels differ in style.
+pub(super) fn canonical(pod: &PodView<'_>, workload: &str) -> (String, String) {
+    let first = |keys: &[&str], fallback: &str| {
+        let label = keys.iter().find_map(|key| pod.label(key).filter(|value| !value.is_empty()));
+        let mut name = label.unwrap_or(fallback).to_owned();
+        name.truncate(LABEL_LIMIT);
+        name.trim_end_matches(|c: char| !c.is_ascii_alphanumeric()).to_owned()
+    };
+    let name = first(&["service.istio.io/canonical-name", "app.kubernetes.io/name", "app"], workload);
+    let revision = first(&["service.istio.io/canonical-revision", "app.kubernetes.io/version", "version"], "latest");
+    (name, revision)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn named(kind: &str, name: &str, labels: Value) -> WorkloadName {
+        let owner = json!([{"apiVersion": "apps/v1", "kind": kind, "name": name, "controller": true}]);
+        let pod = json!({"metadata": {"generateName": "x-", "labels": labels, "ownerReferences": owner}});
+        workload_name(&PodView::new(&pod), "shop")
+    }
+
+    #[test]
+    fn a_replica_set_stands_for_its_deployment() {
+        let workload = named("ReplicaSet", "reviews-v1-5d8f", json!({"pod-template-hash": "5d8f"}));
+        assert_eq!(workload.name, "reviews-v1");
+        assert_eq!(workload.owner, "kubernetes://apis/apps/v1/namespaces/shop/deployments/reviews-v1");
+        assert_eq!(named("ReplicaSet", "bare", json!({})).owner, "kubernetes://apis/apps/v1/namespaces/shop/replicasets/bare");
+    }
+
+    #[test]
+    fn a_scheduled_job_stands_for_its_cron_job() {
+        assert_eq!(named("Job", "report-28912345", json!({})).name, "report");
+        assert_eq!(named("Job", "report-v1", json!({})).name, "report-v1");
+    }
+
+    #[test]
+    fn a_bare_pod_is_its_own_workload() {
+        let pod = json!({"metadata": {"name": "debug"}});
+        assert_eq!(workload_name(&PodView::new(&pod), "shop").owner, "kubernetes://api/v1/namespaces/shop/pods/debug");
+    }
+
+    #[test]
+    fn canonical_names_prefer_kubernetes_labels_and_fall_back_to_the_workload() {
+        let pod = json!({"metadata": {"labels": {"app": "a", "app.kubernetes.io/name": "n", "version": "v2"}}});
+        assert_eq!(canonical(&PodView::new(&pod), "w"), ("n".to_owned(), "v2".to_owned()));
+        assert_eq!(canonical(&PodView::new(&json!({})), "w"), ("w".to_owned(), "latest".to_owned()));
+    }
+}
