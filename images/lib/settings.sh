@@ -3,7 +3,7 @@
 # people, are in build.sh's head.
 
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
-cache="${FERROMESH_CACHE:-$HOME/.cache/ferromesh}"
+cache="${FERROMESH_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/ferromesh}"
 out="${IMAGES_DIR:-$cache/images}"
 
 workspace_version() {
