@@ -1,0 +1,5 @@
+//! The services together, over real HTTP on loopback.
+
+mod forwarding;
+mod page;
+pub(crate) mod services;
