@@ -1,1 +1,182 @@
-//! compile
+//! What does this proxy get from this snapshot? A pure function from [`Snapshot`] and [`Proxy`] to Envoy's resources.
+//!
+//! The single entry is [`Compiler`]; [`compile`] is the same from nothing, for whoever asks once. The result depends on the snapshot
+//! and the proxy alone: no clock, no environment, and the same input gives the same bytes.
+//!
+//! # How work is shared
+//!
+//! Compiling reads through a `Scope`, which notes each fact of the proxy (its namespace, one of its labels, whether an address is its
+//! own) and each input of the mesh (one service, the endpoints of another) that was asked for. A compiled resource is kept under the
+//! facts that it read, so all proxies that agree on these share its bytes; and when the mesh changes, only resources that read what
+//! changed are compiled again. Nobody lists by hand what a resource depends on.
+//!
+//! Resources are kept in *sections* (say, all outbound clusters), which proxies share as a whole. So a change that concerns one
+//! service costs that service's resources once for each scope, and a pointer's comparison for each proxy.
+//!
+//! # How pilot uses it
+//!
+//! ```text
+//! let mut compiler = Compiler::new(snapshot);           // at start
+//! compiler.advance(snapshot, &changes);                 // on each change: marks, compiles nothing
+//! let new = compiler.compile(&proxy);                   // for each session: mostly lookups
+//! for difference in new.differences(old.as_ref(), kind) // in the order of ResourceType::ALL
+//! ```
+
+mod by_host;
+mod facts;
+mod input;
+mod memo;
+mod mesh;
+mod naming;
+mod policy;
+mod proxy;
+mod recipe;
+mod resource;
+mod scope;
+mod section;
+mod visibility;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+pub use proxy::Proxy;
+pub use resource::{Resource, ResourceType};
+
+use crate::model::{Changes, Snapshot};
+use facts::Variants;
+use memo::Memo;
+use mesh::Mesh;
+use section::{Section, SectionKind, SectionState};
+
+/// After so many snapshots, what no proxy asked for meanwhile is forgotten. Bounds memory at the price of compiling it again.
+const SNAPSHOTS_BETWEEN_SWEEPS: u64 = 64;
+
+/// Compiles, and remembers what it compiled.
+#[derive(Debug)]
+pub struct Compiler {
+    mesh: Mesh,
+    memo: Memo,
+    sections: BTreeMap<SectionKind, Variants<SectionState>>,
+    next_section: u64,
+    generation: u64,
+}
+
+/// All resources of one proxy at one snapshot. Cheap to clone and to keep: proxies share its parts.
+#[derive(Clone, Debug)]
+pub struct Compiled {
+    sections: Vec<Arc<Section>>,
+}
+
+/// One resource that differs between two [`Compiled`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Difference {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its new form; `None` if it is gone.
+    pub resource: Option<Arc<Resource>>,
+}
+
+/// What a proxy gets from a snapshot, from nothing. [`Compiler`] gives the same at the cost of what changed.
+pub fn compile(snapshot: Arc<Snapshot>, proxy: &Proxy) -> Compiled {
+    Compiler::new(snapshot).compile(proxy)
+}
+
+// === impl Compiler ===
+
+impl Compiler {
+    /// A compiler for that snapshot, with nothing compiled.
+    pub fn new(snapshot: Arc<Snapshot>) -> Self {
+        Self { mesh: Mesh::of(snapshot), memo: Memo::default(), sections: BTreeMap::new(), next_section: 1, generation: 0 }
+    }
+
+    /// Takes the next snapshot. `changes` must name all that differs from the one before; it may name more. Costs the size of the
+    /// change; nothing is compiled before a proxy asks.
+    pub fn advance(&mut self, snapshot: Arc<Snapshot>, changes: &Changes) {
+        self.generation += 1;
+        let dirty = self.mesh.advance(snapshot, changes);
+        let recipes = self.memo.invalidate(&dirty);
+        for state in self.sections.values_mut().flat_map(Variants::iter_mut) {
+            state.invalidate(&dirty, &recipes);
+        }
+        if self.generation.is_multiple_of(SNAPSHOTS_BETWEEN_SWEEPS) {
+            self.sweep();
+        }
+    }
+
+    /// The snapshot that is being compiled.
+    pub fn snapshot(&self) -> &Arc<Snapshot> {
+        &self.mesh.snapshot
+    }
+
+    /// What that proxy gets from the current snapshot.
+    pub fn compile(&mut self, proxy: &Proxy) -> Compiled {
+        let kinds = SectionKind::of_role(proxy.role);
+        Compiled { sections: kinds.iter().map(|kind| self.section(*kind, proxy)).collect() }
+    }
+
+    fn section(&mut self, kind: SectionKind, proxy: &Proxy) -> Arc<Section> {
+        let variants = self.sections.entry(kind).or_default();
+        if let Some(state) = variants.find_mut(proxy) {
+            state.used = self.generation;
+            if let Some(section) = state.current() {
+                return section.clone();
+            }
+        }
+        let mut state = variants.take(proxy).unwrap_or_else(|| SectionState::empty(kind));
+        let section = state.update(&mut self.memo, &self.mesh, proxy, self.next_section);
+        self.next_section += 1;
+        state.used = self.generation;
+        let facts = state.facts().clone();
+        variants.insert(&facts, proxy, state);
+        section
+    }
+
+    fn sweep(&mut self) {
+        let oldest = self.generation.saturating_sub(SNAPSHOTS_BETWEEN_SWEEPS);
+        for variants in self.sections.values_mut() {
+            variants.retain(|state| state.used >= oldest);
+        }
+        self.memo.sweep();
+    }
+
+    /// How many distinct resources are kept, and how many sections: what sharing achieves.
+    pub fn kept(&self) -> (usize, usize) {
+        (self.memo.len(), self.sections.values().map(Variants::len).sum())
+    }
+}
+
+// === impl Compiled ===
+
+impl Compiled {
+    /// A resource by its name.
+    pub fn get(&self, kind: ResourceType, name: &str) -> Option<&Arc<Resource>> {
+        self.of(kind).find_map(|section| section.resources.get(name))
+    }
+
+    /// All resources of a kind, sorted by name.
+    pub fn resources(&self, kind: ResourceType) -> Vec<&Arc<Resource>> {
+        let mut all: Vec<_> = self.of(kind).flat_map(|section| section.resources.values()).collect();
+        all.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        all
+    }
+
+    /// What must be sent to turn `old` into this: sorted by name, empty if nothing differs. The cost is that of the change where
+    /// `old` is the result for the snapshot before, or any later one.
+    pub fn differences(&self, old: Option<&Self>, kind: ResourceType) -> Vec<Difference> {
+        let mut differences: Vec<_> = self
+            .sections
+            .iter()
+            .enumerate()
+            .filter(|(_, section)| section.kind == kind)
+            .flat_map(|(place, section)| {
+                let old = old.and_then(|old| old.sections.get(place)).map(|old| &**old);
+                section.names_that_differ(old).into_iter().map(|name| Difference { resource: section.resources.get(&name).cloned(), name })
+            })
+            .collect();
+        differences.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        differences
+    }
+
+    fn of(&self, kind: ResourceType) -> impl Iterator<Item = &Arc<Section>> {
+        self.sections.iter().filter(move |section| section.kind == kind)
+    }
+}

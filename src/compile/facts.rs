@@ -1,0 +1,133 @@
+//! Facts of a proxy that compiling may read, and tables of results by the facts that were read.
+
+use std::{collections::HashMap, net::IpAddr, sync::Arc};
+
+use foldhash::fast::FixedState;
+
+use super::proxy::Proxy;
+use crate::model::ProxyRole;
+
+/// One fact of a proxy: as narrow as the question that was asked, so that the answer is shared as widely as it holds.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Fact {
+    /// Its role.
+    Role,
+    /// Its namespace.
+    Namespace,
+    /// Whether it is in that namespace.
+    InNamespace(Arc<str>),
+    /// The value of one of its labels.
+    Label(Arc<str>),
+    /// The port number of one of its named ports.
+    NamedPort(Arc<str>),
+    /// Whether that address is its own.
+    HasAddress(IpAddr),
+    /// Its trust domain.
+    TrustDomain,
+}
+
+/// The value of a fact.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum FactValue {
+    /// A role.
+    Role(ProxyRole),
+    /// A text, or its absence.
+    Text(Option<Arc<str>>),
+    /// A port, or its absence.
+    Port(Option<u16>),
+    /// Yes or no.
+    Bool(bool),
+}
+
+impl Fact {
+    /// What holds for that proxy.
+    pub(super) fn of(&self, proxy: &Proxy) -> FactValue {
+        match self {
+            Self::Role => FactValue::Role(proxy.role),
+            Self::Namespace => FactValue::Text(Some(proxy.key.namespace.clone())),
+            Self::InNamespace(namespace) => FactValue::Bool(*namespace == proxy.key.namespace),
+            Self::Label(name) => FactValue::Text(proxy.labels.get(&**name).map(|value| value.as_str().into())),
+            Self::NamedPort(name) => {
+                FactValue::Port(proxy.named_ports.iter().find(|(port, _)| port == name).map(|(_, number)| *number))
+            }
+            Self::HasAddress(address) => FactValue::Bool(proxy.addresses.contains(address)),
+            Self::TrustDomain => FactValue::Text(Some(proxy.identity.trust_domain.clone())),
+        }
+    }
+}
+
+/// Results of one computation, by the facts that each run of it read.
+///
+/// Finding one costs a lookup for each distinct *set* of facts, of which there are few, not for each result.
+#[derive(Debug)]
+pub(super) struct Variants<T> {
+    tables: Vec<Table<T>>,
+}
+
+#[derive(Debug)]
+struct Table<T> {
+    facts: Arc<[Fact]>,
+    values: HashMap<Vec<FactValue>, T, FixedState>,
+}
+
+impl<T> Default for Variants<T> {
+    fn default() -> Self {
+        Self { tables: Vec::new() }
+    }
+}
+
+fn values_of(facts: &[Fact], proxy: &Proxy) -> Vec<FactValue> {
+    facts.iter().map(|fact| fact.of(proxy)).collect()
+}
+
+impl<T> Variants<T> {
+    /// The result that holds for that proxy.
+    pub(super) fn find(&self, proxy: &Proxy) -> Option<&T> {
+        self.tables.iter().find_map(|table| table.values.get(&values_of(&table.facts, proxy)))
+    }
+
+    /// The result that holds for that proxy, to be changed in what is no function of the facts.
+    pub(super) fn find_mut(&mut self, proxy: &Proxy) -> Option<&mut T> {
+        self.tables.iter_mut().find_map(|table| table.values.get_mut(&values_of(&table.facts, proxy)))
+    }
+
+    /// Takes out the result that holds for that proxy.
+    pub(super) fn take(&mut self, proxy: &Proxy) -> Option<T> {
+        self.tables.iter_mut().find_map(|table| table.values.remove(&values_of(&table.facts, proxy)))
+    }
+
+    /// Keeps a result that was computed for that proxy, reading those facts (sorted).
+    pub(super) fn insert(&mut self, facts: &Arc<[Fact]>, proxy: &Proxy, result: T) {
+        let values = values_of(facts, proxy);
+        match self.tables.iter_mut().find(|table| table.facts == *facts) {
+            Some(table) => _ = table.values.insert(values, result),
+            None => {
+                let values = HashMap::from_iter([(values, result)]);
+                self.tables.push(Table { facts: facts.clone(), values });
+            }
+        }
+    }
+
+    /// Drops the results for which `keep` says no.
+    pub(super) fn retain(&mut self, mut keep: impl FnMut(&mut T) -> bool) {
+        for table in &mut self.tables {
+            table.values.retain(|_, result| keep(result));
+        }
+        self.tables.retain(|table| !table.values.is_empty());
+    }
+
+    /// All results.
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.tables.iter_mut().flat_map(|table| table.values.values_mut())
+    }
+
+    /// Whether there is none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.tables.is_empty()
+    }
+
+    /// How many results there are.
+    pub(super) fn len(&self) -> usize {
+        self.tables.iter().map(|table| table.values.len()).sum()
+    }
+}

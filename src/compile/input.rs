@@ -1,0 +1,47 @@
+//! Parts of the snapshot that compiling may read, as fine as changes are told apart.
+
+use std::sync::Arc;
+
+use crate::model::{HostPattern, ServiceKey, WorkloadKey};
+
+/// One part of the snapshot, or of what [`super::mesh::Mesh`] derives from it. A resource notes each that it read; a change dirties
+/// some of them, and only resources that read one of those are compiled again.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Input {
+    /// The mesh's settings.
+    Settings,
+    /// Which services exist, with their ports and visibility.
+    Services,
+    /// Which services have that port, and what they are.
+    Port(u16),
+    /// Which services select workloads of that namespace.
+    Selectors(Arc<str>),
+    /// One service, or its absence.
+    Service(ServiceKey),
+    /// Services of one host, whatever the namespace.
+    Host(HostPattern),
+    /// The endpoints of a service.
+    Endpoints(ServiceKey),
+    /// Whom a service's endpoints run as.
+    Identities(ServiceKey),
+    /// A workload.
+    Workload(WorkloadKey),
+    /// Which DestinationRules exist, and their subsets.
+    Rules,
+    /// DestinationRules for that very host.
+    RulesOf(HostPattern),
+    /// DestinationRules for wildcard hosts.
+    WildcardRules,
+    /// Which VirtualServices exist.
+    VirtualServices,
+    /// VirtualServices that name that very host.
+    VirtualServicesOf(HostPattern),
+    /// VirtualServices that name a wildcard host.
+    WildcardVirtualServices,
+    /// The Gateways.
+    Gateways,
+    /// The Sidecars.
+    Sidecars,
+    /// The PeerAuthentications of a namespace.
+    PeerAuthentications(Arc<str>),
+}

@@ -1,0 +1,180 @@
+//! The snapshot with what is looked up in it most, kept up to date from one snapshot to the next at the cost of the change.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    sync::Arc,
+};
+
+use foldhash::fast::FixedState;
+
+use super::{by_host::ByHost, input::Input};
+use crate::model::{
+    Change, Changes, DestinationRule, HostPattern, ObjectRef, PeerAuthentication, Service, ServiceKey, Sidecar, Snapshot, SpiffeId,
+    VirtualService,
+};
+
+/// Inputs that changed.
+pub(super) type Dirty = HashSet<Input, FixedState>;
+
+/// A snapshot and its derived tables.
+#[derive(Debug, Default)]
+pub(super) struct Mesh {
+    pub(super) snapshot: Arc<Snapshot>,
+    pub(super) hosts: HashMap<HostPattern, BTreeSet<ServiceKey>, FixedState>,
+    pub(super) ports: BTreeMap<u16, BTreeSet<ServiceKey>>,
+    /// Services that select workloads, by namespace.
+    pub(super) selectors: HashMap<Arc<str>, BTreeSet<ServiceKey>, FixedState>,
+    pub(super) identities: HashMap<ServiceKey, Arc<[SpiffeId]>, FixedState>,
+    pub(super) rules: ByHost<DestinationRule>,
+    pub(super) virtual_services: ByHost<VirtualService>,
+    /// By namespace, the senior first.
+    pub(super) sidecars: BTreeMap<Arc<str>, Vec<Arc<Sidecar>>>,
+    /// By namespace, the senior first.
+    pub(super) peer_authentications: BTreeMap<Arc<str>, Vec<Arc<PeerAuthentication>>>,
+}
+
+impl Mesh {
+    /// The tables of a snapshot, from nothing.
+    pub(super) fn of(snapshot: Arc<Snapshot>) -> Self {
+        let everything = everything_in(&snapshot);
+        let mut mesh = Self::default();
+        mesh.advance(snapshot, &everything);
+        mesh
+    }
+
+    /// Takes the next snapshot, of which `changes` tells what may differ, and returns what that dirties.
+    pub(super) fn advance(&mut self, snapshot: Arc<Snapshot>, changes: &Changes) -> Dirty {
+        let old = std::mem::replace(&mut self.snapshot, snapshot);
+        let mut dirty = Dirty::default();
+        for change in changes {
+            match change {
+                Change::Mesh => _ = dirty.insert(Input::Settings),
+                Change::Service(key) => self.service_changed(&old, key, &mut dirty),
+                Change::Endpoints(key) => self.endpoints_changed(key, &mut dirty),
+                Change::Workload(key) => _ = dirty.insert(Input::Workload(key.clone())),
+                Change::Config(object) => self.config_changed(&old, object, &mut dirty),
+            }
+        }
+        dirty
+    }
+
+    fn service_changed(&mut self, old: &Snapshot, key: &ServiceKey, dirty: &mut Dirty) {
+        dirty.extend([Input::Services, Input::Service(key.clone()), Input::Host(key.host.clone())]);
+        if let Some(service) = old.services.get(key) {
+            self.forget_service(service, dirty);
+        }
+        if let Some(service) = self.snapshot.services.get(key).cloned() {
+            self.learn_service(&service, dirty);
+        }
+    }
+
+    fn learn_service(&mut self, service: &Service, dirty: &mut Dirty) {
+        let key = &service.key;
+        self.hosts.entry(key.host.clone()).or_default().insert(key.clone());
+        if !service.selector.is_empty() {
+            self.selectors.entry(key.namespace.clone()).or_default().insert(key.clone());
+            dirty.insert(Input::Selectors(key.namespace.clone()));
+        }
+        for port in &service.ports {
+            self.ports.entry(port.number).or_default().insert(key.clone());
+            dirty.insert(Input::Port(port.number));
+        }
+    }
+
+    fn forget_service(&mut self, service: &Service, dirty: &mut Dirty) {
+        let key = &service.key;
+        if let Some(keys) = self.hosts.get_mut(&key.host) {
+            keys.remove(key);
+            if keys.is_empty() {
+                self.hosts.remove(&key.host);
+            }
+        }
+        if let Some(keys) = self.selectors.get_mut(&key.namespace) {
+            keys.remove(key);
+            dirty.insert(Input::Selectors(key.namespace.clone()));
+        }
+        for port in &service.ports {
+            if let Some(keys) = self.ports.get_mut(&port.number) {
+                keys.remove(key);
+                if keys.is_empty() {
+                    self.ports.remove(&port.number);
+                }
+            }
+            dirty.insert(Input::Port(port.number));
+        }
+    }
+
+    fn endpoints_changed(&mut self, key: &ServiceKey, dirty: &mut Dirty) {
+        dirty.insert(Input::Endpoints(key.clone()));
+        let identities: BTreeSet<SpiffeId> =
+            self.snapshot.endpoints.get(key).into_iter().flat_map(|all| all.iter()).filter_map(|e| e.identity.clone()).collect();
+        let identities: Arc<[SpiffeId]> = identities.into_iter().collect();
+        let known = self.identities.get(key).map_or(&[][..], |known| known);
+        if *known != *identities {
+            dirty.insert(Input::Identities(key.clone()));
+            match identities.is_empty() {
+                true => _ = self.identities.remove(key),
+                false => _ = self.identities.insert(key.clone(), identities),
+            }
+        }
+    }
+
+    fn config_changed(&mut self, old: &Snapshot, object: &ObjectRef, dirty: &mut Dirty) {
+        let new = &self.snapshot;
+        match object.kind {
+            "VirtualService" => {
+                dirty.insert(Input::VirtualServices);
+                old.virtual_services.get(object).into_iter().for_each(|it| self.virtual_services.remove(it, dirty));
+                new.virtual_services.get(object).into_iter().for_each(|it| self.virtual_services.insert(it, dirty));
+            }
+            "DestinationRule" => {
+                dirty.insert(Input::Rules);
+                old.destination_rules.get(object).into_iter().for_each(|it| self.rules.remove(it, dirty));
+                new.destination_rules.get(object).into_iter().for_each(|it| self.rules.insert(it, dirty));
+            }
+            "Gateway" => _ = dirty.insert(Input::Gateways),
+            "Sidecar" => {
+                let found = new.sidecars.get(object).cloned();
+                replace_in_namespace(&mut self.sidecars, object, found, |it| (it.created, &it.origin));
+                dirty.insert(Input::Sidecars);
+            }
+            "PeerAuthentication" => {
+                let found = new.peer_authentications.get(object).cloned();
+                replace_in_namespace(&mut self.peer_authentications, object, found, |it| (it.created, &it.origin));
+                dirty.insert(Input::PeerAuthentications(object.namespace.clone()));
+            }
+            // Other kinds reach the snapshot as services, endpoints or workloads, and are reported as such.
+            _ => {}
+        }
+    }
+}
+
+/// Puts an object's new form, or its absence, into the list of its namespace, the senior first.
+fn replace_in_namespace<T>(
+    lists: &mut BTreeMap<Arc<str>, Vec<Arc<T>>>,
+    object: &ObjectRef,
+    found: Option<Arc<T>>,
+    seniority: impl Fn(&T) -> (i64, &ObjectRef),
+) {
+    let list = lists.entry(object.namespace.clone()).or_default();
+    list.retain(|other| seniority(other).1 != object);
+    if let Some(found) = found {
+        let place = list.partition_point(|other| seniority(other) < seniority(&found));
+        list.insert(place, found);
+    }
+    if list.is_empty() {
+        lists.remove(&object.namespace);
+    }
+}
+
+/// The changes that lead from an empty snapshot to this one.
+fn everything_in(snapshot: &Snapshot) -> Changes {
+    let services = snapshot.services.keys().cloned().map(Change::Service);
+    let endpoints = snapshot.endpoints.keys().cloned().map(Change::Endpoints);
+    let objects = (snapshot.virtual_services.keys())
+        .chain(snapshot.destination_rules.keys())
+        .chain(snapshot.gateways.keys())
+        .chain(snapshot.sidecars.keys())
+        .chain(snapshot.peer_authentications.keys());
+    services.chain(endpoints).chain(objects.cloned().map(Change::Config)).chain([Change::Mesh]).collect()
+}

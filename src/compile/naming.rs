@@ -1,0 +1,65 @@
+//! Names of resources, as the reference writes them: dashboards, tools and people know these.
+
+use std::{fmt, net::IpAddr, sync::Arc};
+
+use crate::model::{ServiceKey, SpiffeId};
+
+/// The cluster that passes connections on to where the client wanted to go.
+pub(super) const PASSTHROUGH_CLUSTER: &str = "PassthroughCluster";
+/// The cluster without endpoints.
+pub(super) const BLACK_HOLE_CLUSTER: &str = "BlackHoleCluster";
+/// The cluster that passes connections from outside on to the port of the pod that they came for.
+pub(super) const INBOUND_PASSTHROUGH_CLUSTER: &str = "InboundPassthroughCluster";
+/// The listener to which all of the pod's outgoing connections are redirected.
+pub(super) const VIRTUAL_OUTBOUND: &str = "virtualOutbound";
+/// The listener to which all of the pod's incoming connections are redirected.
+pub(super) const VIRTUAL_INBOUND: &str = "virtualInbound";
+/// The port of [`VIRTUAL_OUTBOUND`].
+pub(super) const OUTBOUND_PORT: u16 = 15001;
+/// The port of [`VIRTUAL_INBOUND`].
+pub(super) const INBOUND_PORT: u16 = 15006;
+
+/// What an outbound cluster stands for: a service's port, and a subset of its workloads.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct ClusterKey {
+    pub(super) service: ServiceKey,
+    pub(super) port: u16,
+    pub(super) subset: Option<Arc<str>>,
+}
+
+impl ClusterKey {
+    /// The server name that the mesh's own TLS sends: `outbound_.9080_.v1_.reviews.shop.svc.cluster.local`.
+    pub(super) fn server_name(&self) -> String {
+        format!("outbound_.{}_.{}_.{}", self.port, self.subset.as_deref().unwrap_or(""), self.service.host)
+    }
+}
+
+/// `outbound|9080|v1|reviews.shop.svc.cluster.local`.
+impl fmt::Display for ClusterKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "outbound|{}|{}|{}", self.port, self.subset.as_deref().unwrap_or(""), self.service.host)
+    }
+}
+
+/// The cluster of one of the workload's own ports.
+pub(super) fn inbound_cluster(port: u16) -> String {
+    format!("inbound|{port}||")
+}
+
+/// The listener of an address and port; no address means all of them.
+pub(super) fn listener(address: Option<IpAddr>, port: u16) -> String {
+    match address {
+        Some(address) => format!("{address}_{port}"),
+        None => format!("0.0.0.0_{port}"),
+    }
+}
+
+/// What every identity of that trust domain begins with.
+pub(super) fn trust_domain_prefix(trust_domain: &str) -> String {
+    format!("spiffe://{trust_domain}/")
+}
+
+/// The name that a client must see in a server's certificate.
+pub(super) fn identity_san(identity: &SpiffeId) -> String {
+    identity.to_string()
+}

@@ -1,0 +1,27 @@
+//! A proxy as the compiler knows it: who asks for configuration.
+
+use std::{net::IpAddr, sync::Arc};
+
+use crate::model::{Labels, ProxyRole, SpiffeId, WorkloadKey};
+
+/// Everything that compiling may depend on beside the snapshot. Resources are compiled through [`super::scope::Scope`], which notes
+/// the facts that were really read, so that proxies which agree on them share the result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proxy {
+    /// Sidecar or gateway.
+    pub role: ProxyRole,
+    /// Its pod.
+    pub key: WorkloadKey,
+    /// Its pod's labels.
+    pub labels: Labels,
+    /// Its pod's addresses, the primary one first.
+    pub addresses: Vec<IpAddr>,
+    /// The identity that its connection proved.
+    pub identity: SpiffeId,
+    /// The node that it runs on.
+    pub node: Arc<str>,
+    /// `region/zone/subzone`; empty if unknown.
+    pub locality: Arc<str>,
+    /// Numbers of its containers' named ports, for Services that target a name.
+    pub named_ports: Vec<(Arc<str>, u16)>,
+}

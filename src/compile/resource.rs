@@ -1,0 +1,81 @@
+//! What compiling yields: named, encoded Envoy resources, each with its hash and the objects that it came from.
+
+use std::{hash::BuildHasher, sync::Arc};
+
+use bytes::Bytes;
+use foldhash::quality::FixedState;
+use prost::Message;
+
+use crate::model::ObjectRef;
+
+/// Any constant: hashes must agree between processes.
+const HASH_SEED: u64 = 0x6665_7272_6f6d;
+
+/// The kinds of Envoy resources, in the order in which they must reach a proxy: what is named before who names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ResourceType {
+    /// Upstreams (CDS).
+    Cluster,
+    /// Addresses of upstreams (EDS).
+    Endpoints,
+    /// Sockets and filter chains (LDS).
+    Listener,
+    /// HTTP route tables (RDS).
+    Route,
+}
+
+impl ResourceType {
+    /// All kinds, in sending order.
+    pub const ALL: [Self; 4] = [Self::Cluster, Self::Endpoints, Self::Listener, Self::Route];
+
+    /// The type URL that the xDS protocol uses.
+    pub fn type_url(self) -> &'static str {
+        match self {
+            Self::Cluster => "type.googleapis.com/envoy.config.cluster.v3.Cluster",
+            Self::Endpoints => "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
+            Self::Listener => "type.googleapis.com/envoy.config.listener.v3.Listener",
+            Self::Route => "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
+        }
+    }
+
+    /// The kind of a type URL; `None` for one that is not served.
+    pub fn of_type_url(url: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.type_url() == url)
+    }
+}
+
+/// One encoded resource. Cheap to share: proxies of equal scope hold the same one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Resource {
+    /// What it is.
+    pub kind: ResourceType,
+    /// Its name, unique within the kind for a proxy.
+    pub name: Arc<str>,
+    /// The encoded message: the value of an `Any` with the kind's type URL.
+    pub body: Bytes,
+    /// Hash of the body, the same in every process of one version: usable as the resource's xDS version.
+    pub hash: u64,
+    /// The objects that shaped it, sorted.
+    pub sources: Arc<[ObjectRef]>,
+}
+
+/// An encoded message that is about to become a [`Resource`].
+#[derive(Debug)]
+pub(super) struct Draft {
+    kind: ResourceType,
+    name: Arc<str>,
+    body: Bytes,
+}
+
+impl Draft {
+    /// Encodes a message.
+    pub(super) fn new(kind: ResourceType, name: &str, message: &impl Message) -> Self {
+        Self { kind, name: name.into(), body: Bytes::from(message.encode_to_vec()) }
+    }
+
+    /// The resource, with the objects that shaped it.
+    pub(super) fn into_resource(self, sources: Arc<[ObjectRef]>) -> Resource {
+        let hash = FixedState::with_seed(HASH_SEED).hash_one(&self.body[..]);
+        Resource { kind: self.kind, name: self.name, body: self.body, hash, sources }
+    }
+}

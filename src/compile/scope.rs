@@ -1,0 +1,218 @@
+//! What compiling sees: the mesh and the proxy, through questions that are noted.
+
+use std::{cell::RefCell, collections::BTreeSet, net::IpAddr, sync::Arc};
+
+use super::{
+    facts::{Fact, FactValue},
+    input::Input,
+    mesh::{Dirty, Mesh},
+    proxy::Proxy,
+};
+use crate::model::{
+    Endpoint, ExportTo, Gateway, HostPattern, Labels, MeshConfig, ObjectRef, PeerAuthentication, ProxyRole, Service, ServiceKey, Sidecar,
+    SpiffeId, Visibility,
+};
+
+/// Beyond so many namespaces the whole namespace is noted instead of a yes or no for each.
+const SEPARATE_NAMESPACES: usize = 4;
+
+/// The only way by which compiling reads: each answer is noted as a fact of the proxy or an input of the mesh.
+///
+/// Ask as narrowly as possible. Whatever is asked makes results less shared (facts) or compiled again more often (inputs).
+pub(super) struct Scope<'a> {
+    pub(super) mesh: &'a Mesh,
+    proxy: &'a Proxy,
+    notes: RefCell<Notes>,
+}
+
+/// What was read, and which objects shaped the result.
+#[derive(Default)]
+pub(super) struct Notes {
+    /// Facts of the proxy.
+    pub(super) facts: BTreeSet<Fact>,
+    /// Inputs of the mesh.
+    pub(super) inputs: Dirty,
+    /// Objects that shaped the result.
+    pub(super) sources: BTreeSet<ObjectRef>,
+}
+
+impl<'a> Scope<'a> {
+    /// A scope in which nothing was read.
+    pub(super) fn new(mesh: &'a Mesh, proxy: &'a Proxy) -> Self {
+        Self { mesh, proxy, notes: RefCell::default() }
+    }
+
+    /// What was read.
+    pub(super) fn into_notes(self) -> Notes {
+        self.notes.into_inner()
+    }
+
+    fn ask(&self, fact: Fact) -> FactValue {
+        let value = fact.of(self.proxy);
+        self.notes.borrow_mut().facts.insert(fact);
+        value
+    }
+
+    /// Notes that an input of the mesh was read.
+    pub(super) fn reads(&self, input: Input) {
+        self.notes.borrow_mut().inputs.insert(input);
+    }
+
+    /// Notes that an object shaped the result.
+    pub(super) fn shaped_by(&self, object: &ObjectRef) {
+        let sources = &mut self.notes.borrow_mut().sources;
+        if !sources.contains(object) {
+            sources.insert(object.clone());
+        }
+    }
+}
+
+// === facts of the proxy ===
+
+impl Scope<'_> {
+    /// Sidecar or gateway.
+    pub(super) fn role(&self) -> ProxyRole {
+        self.ask(Fact::Role);
+        self.proxy.role
+    }
+
+    /// The proxy's namespace. Prefer [`Scope::in_namespace`] where a yes or no will do.
+    pub(super) fn namespace(&self) -> &Arc<str> {
+        self.ask(Fact::Namespace);
+        &self.proxy.key.namespace
+    }
+
+    /// Whether the proxy is in that namespace.
+    pub(super) fn in_namespace(&self, namespace: &Arc<str>) -> bool {
+        self.ask(Fact::InNamespace(namespace.clone())) == FactValue::Bool(true)
+    }
+
+    /// Which of these namespaces the proxy is in.
+    pub(super) fn in_one_of<'n>(&self, namespaces: &BTreeSet<&'n Arc<str>>) -> Option<&'n Arc<str>> {
+        if namespaces.len() > SEPARATE_NAMESPACES {
+            return namespaces.get(self.namespace()).copied();
+        }
+        // Each is asked, so that all proxies note the same facts.
+        namespaces.iter().filter(|namespace| self.in_namespace(namespace)).copied().last()
+    }
+
+    /// Whether a selector picks the proxy's workload. An empty one picks everything.
+    pub(super) fn selected_by(&self, selector: &Labels) -> bool {
+        // Each label is asked, so that all proxies note the same facts.
+        let differing = selector.iter().filter(|(name, value)| {
+            let found = self.ask(Fact::Label(name.as_str().into()));
+            !matches!(found, FactValue::Text(Some(text)) if *text == ***value)
+        });
+        differing.count() == 0
+    }
+
+    /// The number of the workload's port of that name.
+    pub(super) fn named_port(&self, name: &Arc<str>) -> Option<u16> {
+        match self.ask(Fact::NamedPort(name.clone())) {
+            FactValue::Port(number) => number,
+            _ => None,
+        }
+    }
+
+    /// Whether an address is the proxy's own.
+    pub(super) fn has_address(&self, address: IpAddr) -> bool {
+        self.ask(Fact::HasAddress(address)) == FactValue::Bool(true)
+    }
+
+    /// Whether an object of namespace `own` that is exported so is visible to the proxy.
+    pub(super) fn sees(&self, export_to: &ExportTo, own: &Arc<str>) -> bool {
+        let mut namespaces = BTreeSet::new();
+        for visibility in &export_to.0 {
+            match visibility {
+                Visibility::Public => return true,
+                Visibility::Private => _ = namespaces.insert(own),
+                Visibility::Namespace(namespace) => _ = namespaces.insert(namespace),
+                Visibility::None => {}
+            }
+        }
+        export_to.0.is_empty() || self.in_one_of(&namespaces).is_some()
+    }
+}
+
+// === inputs of the mesh ===
+
+impl<'a> Scope<'a> {
+    /// The mesh's settings.
+    pub(super) fn settings(&self) -> &'a MeshConfig {
+        self.reads(Input::Settings);
+        &self.mesh.snapshot.mesh
+    }
+
+    /// A service, if it is there.
+    pub(super) fn service(&self, key: &ServiceKey) -> Option<&'a Arc<Service>> {
+        self.reads(Input::Service(key.clone()));
+        self.mesh.snapshot.services.get(key)
+    }
+
+    /// All services.
+    pub(super) fn services(&self) -> impl Iterator<Item = &'a Arc<Service>> + use<'a> {
+        self.reads(Input::Services);
+        self.mesh.snapshot.services.values()
+    }
+
+    /// Services that have that port.
+    pub(super) fn services_on(&self, port: u16) -> impl Iterator<Item = &'a Arc<Service>> + use<'a> {
+        self.reads(Input::Port(port));
+        let mesh = self.mesh;
+        mesh.ports.get(&port).into_iter().flatten().filter_map(|key| mesh.snapshot.services.get(key))
+    }
+
+    /// Services of that very host, one for each namespace that declares it.
+    pub(super) fn services_named(&self, host: &HostPattern) -> impl Iterator<Item = &'a Arc<Service>> + use<'a> {
+        self.reads(Input::Host(host.clone()));
+        let mesh = self.mesh;
+        mesh.hosts.get(host).into_iter().flatten().filter_map(|key| mesh.snapshot.services.get(key))
+    }
+
+    /// Services whose selector picks the proxy's workload.
+    pub(super) fn own_services(&self) -> Vec<&'a Arc<Service>> {
+        let namespace = self.namespace();
+        self.reads(Input::Selectors(namespace.clone()));
+        let candidates = self.mesh.selectors.get(namespace).into_iter().flatten();
+        candidates.filter_map(|key| self.mesh.snapshot.services.get(key)).filter(|s| self.selected_by(&s.selector)).collect()
+    }
+
+    /// The endpoints of a service.
+    pub(super) fn endpoints(&self, key: &ServiceKey) -> &'a [Endpoint] {
+        self.reads(Input::Endpoints(key.clone()));
+        self.mesh.snapshot.endpoints.get(key).map_or(&[], |endpoints| endpoints)
+    }
+
+    /// Whom a service's endpoints run as, sorted.
+    pub(super) fn identities(&self, key: &ServiceKey) -> &'a [SpiffeId] {
+        self.reads(Input::Identities(key.clone()));
+        self.mesh.identities.get(key).map_or(&[], |identities| identities)
+    }
+
+    /// All Gateways.
+    pub(super) fn gateways(&self) -> impl Iterator<Item = &'a Arc<Gateway>> + use<'a> {
+        self.reads(Input::Gateways);
+        self.mesh.snapshot.gateways.values()
+    }
+
+    /// PeerAuthentications of a namespace, the senior first.
+    pub(super) fn peer_authentications(&self, namespace: &Arc<str>) -> &'a [Arc<PeerAuthentication>] {
+        self.reads(Input::PeerAuthentications(namespace.clone()));
+        self.mesh.peer_authentications.get(namespace).map_or(&[], Vec::as_slice)
+    }
+
+    /// The Sidecar that holds for the proxy: one that selects it, else its namespace's, else the root namespace's.
+    pub(super) fn sidecar(&self) -> Option<&'a Arc<Sidecar>> {
+        self.reads(Input::Sidecars);
+        let all = &self.mesh.sidecars;
+        if all.is_empty() {
+            return None;
+        }
+        let general = |list: &'a Vec<Arc<Sidecar>>| list.iter().find(|sidecar| sidecar.selector.is_empty());
+        let own = self.in_one_of(&all.keys().collect()).and_then(|namespace| all.get(namespace));
+        let found = own.and_then(|list| {
+            list.iter().filter(|s| !s.selector.is_empty()).find(|s| self.selected_by(&s.selector)).or_else(|| general(list))
+        });
+        found.or_else(|| general(all.get(self.settings().root_namespace.as_str())?))
+    }
+}
