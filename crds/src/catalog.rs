@@ -1,0 +1,142 @@
+//! Every kind of the API: its group, its versions, its CRD and its schema.
+
+use std::sync::OnceLock;
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::CustomResourceExt;
+use serde_json::{Map, Value};
+
+use crate::install::MeshInstall;
+use crate::networking::{DestinationRule, Gateway, ServiceEntry, Sidecar, VirtualService};
+use crate::security::PeerAuthentication;
+
+/// Versions of the networking group, the stored one first. All have the same schema.
+const NETWORKING: &[&str] = &["v1", "v1beta1", "v1alpha3"];
+/// Versions of PeerAuthentication, the stored one first.
+const SECURITY: &[&str] = &["v1", "v1beta1"];
+/// Versions of MeshInstall, the stored one first.
+const INSTALL: &[&str] = &["v1alpha1"];
+
+/// A kind of the API.
+pub struct Kind {
+    /// The API group.
+    pub group: &'static str,
+    /// The kind's name.
+    pub name: &'static str,
+    /// The plural, as it stands in URLs.
+    pub plural: &'static str,
+    /// Served versions; the first is the one that is stored.
+    pub versions: &'static [&'static str],
+    derived: fn() -> CustomResourceDefinition,
+    schema: OnceLock<Value>,
+}
+
+static KINDS: [Kind; 7] = [
+    kind::<MeshInstall>("install.ferromesh.dev", "MeshInstall", "meshinstalls", INSTALL),
+    kind::<DestinationRule>("networking.istio.io", "DestinationRule", "destinationrules", NETWORKING),
+    kind::<Gateway>("networking.istio.io", "Gateway", "gateways", NETWORKING),
+    kind::<ServiceEntry>("networking.istio.io", "ServiceEntry", "serviceentries", NETWORKING),
+    kind::<Sidecar>("networking.istio.io", "Sidecar", "sidecars", NETWORKING),
+    kind::<VirtualService>("networking.istio.io", "VirtualService", "virtualservices", NETWORKING),
+    kind::<PeerAuthentication>("security.istio.io", "PeerAuthentication", "peerauthentications", SECURITY),
+];
+
+/// Every kind, by group and name.
+#[must_use]
+pub fn kinds() -> &'static [Kind] {
+    &KINDS
+}
+
+/// The kind of this group and name, if the API has it.
+#[must_use]
+pub fn find(group: &str, name: &str) -> Option<&'static Kind> {
+    KINDS.iter().find(|kind| kind.group == group && kind.name == name)
+}
+
+const fn kind<K: CustomResourceExt>(
+    group: &'static str,
+    name: &'static str,
+    plural: &'static str,
+    versions: &'static [&'static str],
+) -> Kind {
+    Kind { group, name, plural, versions, derived: K::crd, schema: OnceLock::new() }
+}
+
+// === impl Kind ===
+
+impl Kind {
+    /// The name of the CRD.
+    #[must_use]
+    pub fn crd_name(&self) -> String {
+        format!("{}.{}", self.plural, self.group)
+    }
+
+    /// The CRD with all its versions, ready to be applied.
+    #[must_use]
+    pub fn crd(&self) -> CustomResourceDefinition {
+        let mut crd = (self.derived)();
+        let mut derived = crd.spec.versions.remove(0);
+        if let Some(validation) = &mut derived.schema {
+            validation.open_api_v3_schema = serde_json::from_value(self.schema().clone()).ok();
+        }
+        crd.spec.versions = self
+            .versions
+            .iter()
+            .enumerate()
+            .map(|(position, version)| {
+                let mut entry = derived.clone();
+                (*version).clone_into(&mut entry.name);
+                entry.served = true;
+                entry.storage = position == 0;
+                entry
+            })
+            .collect();
+        crd.spec.names.list_kind = Some(format!("{}List", self.name));
+        crd
+    }
+
+    /// The schema of whole objects, made once: what the API server checks, and what [`crate::check`] reads.
+    #[must_use]
+    pub fn schema(&self) -> &Value {
+        self.schema.get_or_init(|| {
+            let derived = (self.derived)().spec.versions.into_iter().next();
+            let schema = derived.and_then(|version| version.schema).and_then(|schema| schema.open_api_v3_schema);
+            let mut schema = serde_json::to_value(schema).unwrap_or_default();
+            simplify(&mut schema, true);
+            schema
+        })
+    }
+}
+
+/// Takes out of a derived schema what Kubernetes does not need: `nullable` (it drops nulls by itself),
+/// formats of numbers (it warns of those), titles, and line breaks inside paragraphs.
+fn simplify(schema: &mut Value, root: bool) {
+    let Some(fields) = schema.as_object_mut() else { return };
+    fields.remove("nullable");
+    fields.remove("title");
+    if fields.get("type").is_some_and(|kind| kind == "integer" || kind == "number") {
+        fields.remove("format");
+    }
+    if let Some(Value::String(description)) = fields.get_mut("description") {
+        *description = unwrap_lines(description);
+    }
+    if root && let Some(fields) = fields.get_mut("properties").and_then(Value::as_object_mut) {
+        fields.entry("metadata").or_insert_with(|| Value::Object(Map::from_iter([("type".into(), "object".into())])));
+    }
+    for child in ["items", "additionalProperties"] {
+        if let Some(child) = fields.get_mut(child) {
+            simplify(child, false);
+        }
+    }
+    if let Some(properties) = fields.get_mut("properties").and_then(Value::as_object_mut) {
+        for property in properties.values_mut() {
+            simplify(property, false);
+        }
+    }
+}
+
+/// Joins the lines of each paragraph.
+fn unwrap_lines(text: &str) -> String {
+    let paragraphs: Vec<String> = text.split("\n\n").map(|paragraph| paragraph.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    paragraphs.join("\n\n")
+}

@@ -1,0 +1,163 @@
+//! Checks an object against a kind's schema and names what is wrong by its path.
+//!
+//! It sees what the API server's schema validation sees, except CEL rules, and all of it at once: unknown
+//! fields, wrong types, missing fields, values out of their bounds. As for the API server, `null` means absent.
+
+mod problem;
+mod suggest;
+
+pub use problem::{Problem, ProblemKind};
+
+use serde_json::{Map, Value};
+
+/// Fields of every object that no schema lists.
+const COMMON_FIELDS: [&str; 3] = ["apiVersion", "kind", "metadata"];
+
+/// Everything that is wrong with an object, in the order of its fields; empty when nothing is. `schema` is
+/// that of whole objects: [`crate::catalog::Kind::schema`].
+#[must_use]
+pub fn problems(schema: &Value, object: &Value) -> Vec<Problem> {
+    let mut walk = Walk { path: String::new(), found: Vec::new() };
+    walk.value(schema, object);
+    walk.found
+}
+
+/// Paths of the fields that the schema does not know, in the order of the object.
+#[must_use]
+pub fn unknown_fields(schema: &Value, object: &Value) -> Vec<String> {
+    problems(schema, object)
+        .into_iter()
+        .filter(|problem| matches!(problem.kind, ProblemKind::UnknownField { .. }))
+        .map(|problem| problem.path)
+        .collect()
+}
+
+/// Where the check stands in the object, and what it has found so far.
+struct Walk {
+    path: String,
+    found: Vec<Problem>,
+}
+
+// === impl Walk ===
+
+impl Walk {
+    fn value(&mut self, schema: &Value, value: &Value) {
+        if !self.has_type(schema, value) {
+            return;
+        }
+        match value {
+            Value::Object(fields) => self.object(schema, fields),
+            Value::Array(items) => self.array(schema, items),
+            Value::Number(number) => self.number(schema, number.as_f64()),
+            Value::String(text) => self.text(schema, text),
+            Value::Null | Value::Bool(_) => {}
+        }
+    }
+
+    /// Compares the types, and reports a difference.
+    fn has_type(&mut self, schema: &Value, value: &Value) -> bool {
+        let expected =
+            if schema["x-kubernetes-int-or-string"] == true { "integer or string" } else { schema["type"].as_str().unwrap_or_default() };
+        let fits = match expected {
+            "object" => value.is_object(),
+            "array" => value.is_array(),
+            "string" => value.is_string(),
+            "boolean" => value.is_boolean(),
+            "number" => value.is_number(),
+            "integer" => value.is_i64() || value.is_u64(),
+            "integer or string" => value.is_i64() || value.is_u64() || value.is_string(),
+            _ => true,
+        };
+        if !fits {
+            let found = match value {
+                Value::Null => "null",
+                Value::Bool(_) => "boolean",
+                Value::Number(_) => "number",
+                Value::String(_) => "string",
+                Value::Array(_) => "array",
+                Value::Object(_) => "object",
+            };
+            self.report(ProblemKind::WrongType { expected: expected.to_owned(), found });
+        }
+        fits
+    }
+
+    fn object(&mut self, schema: &Value, fields: &Map<String, Value>) {
+        let at_root = self.path.is_empty();
+        let present = || fields.iter().filter(|(_, value)| !value.is_null());
+        self.count(schema, "minProperties", "maxProperties", present().count());
+        for name in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+            if fields.get(name).is_none_or(Value::is_null) {
+                self.within(&separated(at_root, name), |walk| walk.report(ProblemKind::Required));
+            }
+        }
+        let properties = schema["properties"].as_object();
+        let every = schema.get("additionalProperties").filter(|every| every.is_object());
+        let opaque = (properties.is_none() && every.is_none()) || schema["x-kubernetes-preserve-unknown-fields"] == true;
+        for (name, value) in present() {
+            let segment = separated(at_root, name);
+            if let Some(property) = properties.and_then(|properties| properties.get(name)) {
+                self.within(&segment, |walk| walk.value(property, value));
+            } else if let Some(every) = every {
+                self.within(&format!("[{name}]"), |walk| walk.value(every, value));
+            } else if !(opaque || at_root && COMMON_FIELDS.contains(&name.as_str())) {
+                let known = properties.into_iter().flat_map(Map::keys).map(String::as_str);
+                let suggestion = suggest::nearest(name, known);
+                self.within(&segment, |walk| walk.report(ProblemKind::UnknownField { name: name.clone(), suggestion }));
+            }
+        }
+    }
+
+    fn array(&mut self, schema: &Value, items: &[Value]) {
+        self.count(schema, "minItems", "maxItems", items.len());
+        for (index, item) in items.iter().enumerate() {
+            self.within(&format!("[{index}]"), |walk| walk.value(&schema["items"], item));
+        }
+    }
+
+    fn number(&mut self, schema: &Value, number: Option<f64>) {
+        let (least, most) = (schema["minimum"].as_f64(), schema["maximum"].as_f64());
+        let Some(number) = number else { return };
+        if least.is_some_and(|least| number < least) || most.is_some_and(|most| number > most) {
+            self.report(ProblemKind::OutOfRange { value: number, least, most });
+        }
+    }
+
+    fn text(&mut self, schema: &Value, text: &str) {
+        self.count(schema, "minLength", "maxLength", text.chars().count());
+        if let Some(allowed) = schema["enum"].as_array() {
+            let allowed: Vec<String> = allowed.iter().filter_map(Value::as_str).map(str::to_owned).collect();
+            if !allowed.iter().any(|one| one == text) {
+                let suggestion = suggest::nearest(text, allowed.iter().map(String::as_str));
+                self.report(ProblemKind::NotAllowed { value: text.to_owned(), allowed, suggestion });
+            }
+        }
+    }
+
+    /// Compares a size with the schema's bounds.
+    fn count(&mut self, schema: &Value, least: &str, most: &str, count: usize) {
+        let bound = |name: &str| schema[name].as_u64().and_then(|bound| usize::try_from(bound).ok());
+        let (least, most) = (bound(least), bound(most));
+        if least.is_some_and(|least| count < least) || most.is_some_and(|most| count > most) {
+            self.report(ProblemKind::WrongSize { count, least, most });
+        }
+    }
+
+    fn within(&mut self, segment: &str, check: impl FnOnce(&mut Self)) {
+        let length = self.path.len();
+        self.path.push_str(segment);
+        check(self);
+        self.path.truncate(length);
+    }
+
+    fn report(&mut self, kind: ProblemKind) {
+        self.found.push(Problem { path: self.path.clone(), kind });
+    }
+}
+
+fn separated(at_root: bool, name: &str) -> String {
+    if at_root { name.to_owned() } else { format!(".{name}") }
+}
+
+#[cfg(test)]
+mod tests;
