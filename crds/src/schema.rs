@@ -23,6 +23,16 @@ impl Transform for Rules {
     }
 }
 
+/// Marks fields that an object must have, by their JSON names. Reading an object never needs them: the types
+/// default what is absent.
+pub(crate) struct Required(pub(crate) &'static [&'static str]);
+
+impl Transform for Required {
+    fn transform(&mut self, schema: &mut Schema) {
+        schema.insert("required".to_owned(), json!(self.0));
+    }
+}
+
 fn rule((rule, message): (&str, &str)) -> Value {
     json!([{"rule": rule, "message": message}])
 }

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::object::api_objects;
-use crate::schema;
+use crate::schema::{self, Required};
 
 api_objects! {
     /// What the mesh made of the object.
@@ -23,10 +23,10 @@ api_objects! {
     }
 
     /// One aspect of the object's state.
+    #[schemars(transform = Required(&["type"]))]
     pub struct MeshCondition {
         /// The aspect, for example `Accepted` or `Programmed`.
         #[serde(rename = "type")]
-        #[schemars(required)]
         pub type_: String,
         /// `True`, `False` or `Unknown`.
         pub status: Option<String>,

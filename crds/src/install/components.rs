@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::{Affinity, EnvVar, ResourceRequirements, Tolerat
 use schemars::{Schema, SchemaGenerator, json_schema};
 
 use crate::object::api_objects;
-use crate::schema::{self, Rules};
+use crate::schema::{self, Required, Rules};
 
 api_objects! {
     /// Settings of the control plane's parts, over the profile's.
@@ -57,12 +57,13 @@ api_objects! {
         "(has(self.minReplicas) ? self.minReplicas : 1) <= self.maxReplicas",
         "maxReplicas must be at least minReplicas",
     )]))]
+    #[schemars(transform = Required(&["maxReplicas"]))]
     pub struct Autoscaling {
         /// At least so many pods; 1 without it.
         #[schemars(range(min = 1, max = 1000))]
         pub min_replicas: Option<i32>,
         /// At most so many pods.
-        #[schemars(required, range(min = 1, max = 1000))]
+        #[schemars(range(min = 1, max = 1000))]
         pub max_replicas: Option<i32>,
         /// The use of CPU to aim at, in percent of the request; 80 without it.
         #[serde(rename = "targetCPUUtilizationPercentage")]

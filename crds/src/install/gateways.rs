@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::components::{Autoscaling, Component, env, resources, tolerations};
 use crate::object::api_objects;
-use crate::schema;
+use crate::schema::{self, Required};
 
 api_objects! {
     /// Gateways, over the profile's; one with a name that the profile has changes that one.
@@ -23,9 +23,10 @@ api_objects! {
     }
 
     /// Settings of one gateway.
+    #[schemars(transform = Required(&["name"]))]
     pub struct GatewayInstall {
         /// The name of its Deployment and Service, for example `istio-ingressgateway`.
-        #[schemars(required, length(min = 1, max = 63))]
+        #[schemars(length(min = 1, max = 63))]
         pub name: String,
         /// Whether the gateway is installed.
         pub enabled: Option<bool>,
@@ -68,12 +69,13 @@ api_objects! {
     }
 
     /// A port of a gateway's Service.
+    #[schemars(transform = Required(&["name", "port"]))]
     pub struct GatewayServicePort {
         /// Its name; the part before the first `-` says the protocol.
-        #[schemars(required, length(min = 1, max = 63))]
+        #[schemars(length(min = 1, max = 63))]
         pub name: String,
         /// The port of the Service.
-        #[schemars(required, range(min = 1, max = 65535))]
+        #[schemars(range(min = 1, max = 65535))]
         pub port: Option<i32>,
         /// The port of the pods; the same without it.
         #[schemars(schema_with = "target_port")]

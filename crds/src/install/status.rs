@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::object::api_objects;
-use crate::schema;
+use crate::schema::{self, Required};
 
 api_objects! {
     /// What the operator found and did.
@@ -49,9 +49,9 @@ api_objects! {
     }
 
     /// A control plane that runs.
+    #[schemars(transform = Required(&["name"]))]
     pub struct RevisionStatus {
         /// Its name; `default` for the one without a name.
-        #[schemars(required)]
         pub name: String,
         /// Its version.
         pub version: Option<String>,
@@ -78,17 +78,15 @@ api_objects! {
     }
 
     /// An object that the operator made.
+    #[schemars(transform = Required(&["apiVersion", "kind", "name"]))]
     pub struct InventoryEntry {
         /// Its group and version.
-        #[schemars(required)]
         pub api_version: String,
         /// Its kind.
-        #[schemars(required)]
         pub kind: String,
         /// Its namespace, unless it belongs to the cluster.
         pub namespace: Option<String>,
         /// Its name.
-        #[schemars(required)]
         pub name: String,
     }
 
@@ -115,20 +113,17 @@ api_objects! {
     }
 
     /// What would happen to one object.
+    #[schemars(transform = Required(&["action", "apiVersion", "kind", "name"]))]
     pub struct PlannedChange {
         /// Create, Update or Delete.
-        #[schemars(required)]
         pub action: Option<ChangeAction>,
         /// The object's group and version.
-        #[schemars(required)]
         pub api_version: String,
         /// Its kind.
-        #[schemars(required)]
         pub kind: String,
         /// Its namespace, unless it belongs to the cluster.
         pub namespace: Option<String>,
         /// Its name.
-        #[schemars(required)]
         pub name: String,
         /// The fields that would change.
         #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
@@ -136,9 +131,9 @@ api_objects! {
     }
 
     /// What would happen to one field. Values of Secrets are never shown.
+    #[schemars(transform = Required(&["path"]))]
     pub struct FieldChange {
         /// The field's path.
-        #[schemars(required)]
         pub path: String,
         /// What it is now; absent when it would be added.
         #[schemars(schema_with = "any_value")]

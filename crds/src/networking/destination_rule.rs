@@ -10,7 +10,7 @@ use super::connection_pool::ConnectionPool;
 use super::load_balancer::LoadBalancer;
 use super::virtual_service::PortSelector;
 use crate::object::api_objects;
-use crate::schema;
+use crate::schema::{self, Required};
 use crate::selector::MatchLabels;
 use crate::status::MeshStatus;
 
@@ -28,10 +28,10 @@ api_objects! {
         printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp",
             description = "How long ago the object was created.")
     )]
+    #[schemars(transform = Required(&["host"]))]
     pub struct DestinationRuleSpec {
         /// The host, as VirtualServices name it; `*.` in front for a wildcard. A name without dots means a
         /// Service of the object's namespace.
-        #[schemars(required)]
         pub host: String,
         /// What holds for every connection to the host.
         pub traffic_policy: Option<TrafficPolicy>,
@@ -44,9 +44,9 @@ api_objects! {
     }
 
     /// A named part of a host's endpoints.
+    #[schemars(transform = Required(&["name"]))]
     pub struct Subset {
         /// The name by which routes choose it.
-        #[schemars(required)]
         pub name: String,
         /// Labels that its endpoints carry.
         pub labels: BTreeMap<String, String>,
@@ -147,14 +147,14 @@ api_objects! {
     }
 
     /// A tunnel through another host.
+    #[schemars(transform = Required(&["targetHost", "targetPort"]))]
     pub struct Tunnel {
         /// CONNECT (the default) or POST.
         pub protocol: Option<String>,
         /// The host that the tunnel leads to.
-        #[schemars(required)]
         pub target_host: String,
         /// The port that the tunnel leads to.
-        #[schemars(required, range(min = 1, max = 65535))]
+        #[schemars(range(min = 1, max = 65535))]
         pub target_port: Option<u32>,
     }
 

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::object::api_objects;
-use crate::schema::Rules;
+use crate::schema::{Required, Rules};
 use crate::status::MeshStatus;
 
 api_objects! {
@@ -32,17 +32,16 @@ api_objects! {
     }
 
     /// A port and the hosts that it serves.
+    #[schemars(transform = Required(&["port", "hosts"]))]
     pub struct Server {
         /// A name for metrics.
         pub name: Option<String>,
         /// The port.
-        #[schemars(required)]
         pub port: Option<GatewayPort>,
         /// The address to listen on; without it all.
         pub bind: Option<String>,
         /// Hosts, as `host` or `namespace/host`: only VirtualServices of that namespace (`.` its own, `*`
         /// any) and for such a host are served. `*.` in front of a host is a wildcard.
-        #[schemars(required)]
         pub hosts: Vec<String>,
         /// TLS of this port; needed when the protocol is HTTPS or TLS.
         pub tls: Option<ServerTls>,
@@ -51,15 +50,14 @@ api_objects! {
     }
 
     /// A port that a gateway listens on.
+    #[schemars(transform = Required(&["number", "protocol", "name"]))]
     pub struct GatewayPort {
         /// The port's number.
-        #[schemars(required, range(min = 1, max = 65535))]
+        #[schemars(range(min = 1, max = 65535))]
         pub number: Option<u32>,
         /// HTTP, HTTPS, GRPC, HTTP2, MONGO, TCP or TLS.
-        #[schemars(required)]
         pub protocol: String,
         /// A name, unlike those of the other ports.
-        #[schemars(required)]
         pub name: String,
         /// Deprecated: has no effect.
         #[schemars(range(min = 0, max = 65535))]
@@ -90,12 +88,12 @@ api_objects! {
         /// for MUTUAL are in the same Secret, or in the one of that name with `-cacert`.
         pub credential_name: Option<String>,
         /// Two Secrets, one with an RSA and one with an ECDSA key.
-        #[schemars(length(min = 1, max = 2), extend("minItems" = 1, "maxItems" = 2))]
+        #[schemars(length(min = 1, max = 2))]
         pub credential_names: Vec<String>,
         /// A Secret or ConfigMap with the authorities that sign clients' certificates.
         pub ca_cert_credential_name: Option<String>,
         /// Two pairs of files, one with an RSA and one with an ECDSA key.
-        #[schemars(length(min = 1, max = 2), extend("minItems" = 1, "maxItems" = 2))]
+        #[schemars(length(min = 1, max = 2))]
         pub tls_certificates: Vec<TlsCertificate>,
         /// Names of which a client's certificate must carry one.
         pub subject_alt_names: Vec<String>,

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::object::api_objects;
-use crate::schema::{self, Rules};
+use crate::schema::{self, Required, Rules};
 
 api_objects! {
     /// How requests are spread over endpoints.
@@ -68,9 +68,9 @@ api_objects! {
     }
 
     /// A cookie.
+    #[schemars(transform = Required(&["name"]))]
     pub struct HttpCookie {
         /// Its name.
-        #[schemars(required)]
         pub name: String,
         /// Its path.
         pub path: Option<String>,
@@ -81,9 +81,9 @@ api_objects! {
     }
 
     /// An attribute of a cookie.
+    #[schemars(transform = Required(&["name"]))]
     pub struct HttpCookieAttribute {
         /// Its name.
-        #[schemars(required)]
         pub name: String,
         /// Its value, if it has one.
         pub value: Option<String>,
@@ -131,9 +131,10 @@ api_objects! {
     }
 
     /// Gives new endpoints little traffic at first.
+    #[schemars(transform = Required(&["duration"]))]
     pub struct Warmup {
         /// How long until an endpoint gets its full share.
-        #[schemars(required, schema_with = "schema::duration")]
+        #[schemars(schema_with = "schema::duration")]
         pub duration: Option<String>,
         /// The share at the start, in percent of the full share; 10 without it.
         #[schemars(range(min = 0, max = 100))]

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::object::api_objects;
-use crate::schema::{self, Rules};
+use crate::schema::{self, Required, Rules};
 use crate::selector::WorkloadSelector;
 use crate::status::{MeshCondition, ValidationMessage};
 
@@ -40,9 +40,10 @@ api_objects! {
         ("!has(self.endpoints) || !has(self.resolution) || self.resolution != 'DNS_ROUND_ROBIN' || self.endpoints.size() <= 1",
          "DNS_ROUND_ROBIN takes one endpoint at most"),
     ]))]
+    #[schemars(transform = Required(&["hosts"]))]
     pub struct ServiceEntrySpec {
         /// The service's hosts: DNS names, `*.` in front for a wildcard.
-        #[schemars(required, length(min = 1, max = 256), transform = Rules(&[(
+        #[schemars(length(min = 1, max = 256), transform = Rules(&[(
             "!self.exists(host, host == '*')", "a host can't be * alone: name a domain, for example *.example.com",
         )]))]
         pub hosts: Vec<String>,
@@ -73,15 +74,16 @@ api_objects! {
     }
 
     /// A port of a service.
+    #[schemars(transform = Required(&["number", "name"]))]
     pub struct ServiceEntryPort {
         /// The port that clients address.
-        #[schemars(required, range(min = 1, max = 65535))]
+        #[schemars(range(min = 1, max = 65535))]
         pub number: Option<u32>,
         /// HTTP, HTTPS, GRPC, HTTP2, MONGO, TCP or TLS.
         #[schemars(length(max = 256))]
         pub protocol: Option<String>,
         /// A name, unlike those of the other ports.
-        #[schemars(required, length(max = 256))]
+        #[schemars(length(max = 256))]
         pub name: String,
         /// The endpoints' port, when it is another.
         #[schemars(range(min = 1, max = 65535))]

@@ -8,6 +8,7 @@ use super::connection_pool::ConnectionPool;
 use super::gateway::ServerTls;
 use super::virtual_service::Destination;
 use crate::object::api_objects;
+use crate::schema::Required;
 use crate::selector::WorkloadSelector;
 use crate::status::MeshStatus;
 
@@ -37,9 +38,9 @@ api_objects! {
     }
 
     /// A port of the workload.
+    #[schemars(transform = Required(&["port"]))]
     pub struct IngressListener {
         /// The port.
-        #[schemars(required)]
         pub port: Option<SidecarPort>,
         /// The address to listen on; only when connections are not redirected.
         pub bind: Option<String>,
@@ -55,6 +56,7 @@ api_objects! {
     }
 
     /// A port on which services are reached.
+    #[schemars(transform = Required(&["hosts"]))]
     pub struct EgressListener {
         /// The port. Without it: every port of the services in `hosts`; such an entry comes last.
         pub port: Option<SidecarPort>,
@@ -64,7 +66,6 @@ api_objects! {
         pub capture_mode: Option<CaptureMode>,
         /// Services, as `namespace/host`. Namespace: a name, `.` its own, `*` any, `~` none. Host: a DNS
         /// name, `*.` in front for a wildcard, or `*`.
-        #[schemars(required)]
         pub hosts: Vec<String>,
     }
 

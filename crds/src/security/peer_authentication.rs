@@ -36,7 +36,7 @@ api_objects! {
         /// The mode of every port that `portLevelMtls` does not name.
         pub mtls: Option<MutualTls>,
         /// Modes of single ports of the workload, by port number. Needs `selector`.
-        #[schemars(length(min = 1), transform = Rules(&[(
+        #[schemars(transform = Rules(&[(
             "self.all(key, key.matches('^[0-9]{1,5}$') && 0 < int(key) && int(key) <= 65535)",
             "a port must be a number from 1 to 65535",
         )]), extend("minProperties" = 1, "maxProperties" = 4096))]

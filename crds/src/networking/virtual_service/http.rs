@@ -6,7 +6,7 @@ use super::{
 use std::collections::BTreeMap;
 
 use crate::object::api_objects;
-use crate::schema;
+use crate::schema::{self, Required};
 
 api_objects! {
     /// What happens to the HTTP requests that match.
@@ -66,9 +66,9 @@ api_objects! {
     }
 
     /// A destination and its share of the requests.
+    #[schemars(transform = Required(&["destination"]))]
     pub struct HttpRouteDestination {
         /// Where the requests go.
-        #[schemars(required)]
         pub destination: Option<Destination>,
         /// This destination's part of the sum of all weights. A single destination needs none.
         #[schemars(range(min = 0, max = 2147483647))]
@@ -86,9 +86,9 @@ api_objects! {
     }
 
     /// A destination of copies.
+    #[schemars(transform = Required(&["destination"]))]
     pub struct HttpMirror {
         /// Where the copies go.
-        #[schemars(required)]
         pub destination: Option<Destination>,
         /// The share of requests that is copied; without it: all.
         pub percentage: Option<Percent>,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Percent, StringMatch};
 use crate::object::api_objects;
-use crate::schema::{self, Rules};
+use crate::schema::{self, Required, Rules};
 
 api_objects! {
     /// Names another VirtualService whose routes are used.
@@ -61,9 +61,10 @@ api_objects! {
     }
 
     /// A fixed response.
+    #[schemars(transform = Required(&["status"]))]
     pub struct HttpDirectResponse {
         /// The status code.
-        #[schemars(required, range(min = 0, max = 599))]
+        #[schemars(range(min = 0, max = 599))]
         pub status: Option<u32>,
         /// The body; without it the response is empty.
         pub body: Option<HttpBody>,

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use super::Destination;
 use crate::object::api_objects;
+use crate::schema::Required;
 
 api_objects! {
     /// Where the TLS connections go that match.
+    #[schemars(transform = Required(&["match"]))]
     pub struct TlsRoute {
         /// Conditions; a connection must meet one of them.
         #[serde(rename = "match")]
-        #[schemars(required)]
         pub match_: Vec<TlsMatch>,
         /// Destinations, chosen by weight.
         pub route: Vec<RouteDestination>,
@@ -26,9 +27,9 @@ api_objects! {
     }
 
     /// A destination and its share of the connections.
+    #[schemars(transform = Required(&["destination"]))]
     pub struct RouteDestination {
         /// Where the connections go.
-        #[schemars(required)]
         pub destination: Option<Destination>,
         /// This destination's part of the sum of all weights. A single destination needs none.
         #[schemars(range(min = 0, max = 2147483647))]
@@ -36,10 +37,10 @@ api_objects! {
     }
 
     /// A condition on TLS connections; all that it names must hold.
+    #[schemars(transform = Required(&["sniHosts"]))]
     pub struct TlsMatch {
         /// Server names that the client asks for; `*.` in front for a wildcard. Each must lie within a
         /// host of the VirtualService.
-        #[schemars(required)]
         pub sni_hosts: Vec<String>,
         /// Addresses that the client connects to, as CIDR ranges or single addresses.
         pub destination_subnets: Vec<String>,

@@ -16,6 +16,7 @@ pub use l4::{L4Match, RouteDestination, TcpRoute, TlsMatch, TlsRoute};
 use kube::CustomResource;
 
 use crate::object::api_objects;
+use crate::schema::Required;
 use crate::status::MeshStatus;
 
 api_objects! {
@@ -53,9 +54,9 @@ api_objects! {
     }
 
     /// A service, and optionally one of its subsets and ports.
+    #[schemars(transform = Required(&["host"]))]
     pub struct Destination {
         /// The service's host. A name without dots means a Service of the object's namespace.
-        #[schemars(required)]
         pub host: String,
         /// A subset that a DestinationRule of this host defines.
         pub subset: Option<String>,
