@@ -38,6 +38,8 @@ async fn run(settings: args::Settings) -> anyhow::Result<()> {
     let port = settings.port;
     let listener = server::bind(port).await.with_context(|| format!("listen on port {port}"))?;
     let router = server::router(&settings)?;
-    tracing::info!(service = %settings.service, version = %settings.version, %port, "listening");
+    // Port 0 asks the system for a free one.
+    let port = listener.local_addr()?.port();
+    tracing::info!(service = %settings.service, version = %settings.version, port, "listening");
     signals::until_stopped(signals, |draining| server::serve(listener, router, draining)).await
 }
