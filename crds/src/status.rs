@@ -68,6 +68,7 @@ api_objects! {
 /// How grave a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[schemars(description = "")]
 pub enum ValidationLevel {
     /// Nobody said.
     Unknown,

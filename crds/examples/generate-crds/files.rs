@@ -47,7 +47,8 @@ fn yaml(crd: &CustomResourceDefinition) -> String {
     serde_saphyr::to_string(&sorted(value)).expect("JSON is YAML")
 }
 
-/// Sorts the fields of every object, so that the files depend on the types alone.
+/// Sorts the fields of every object, so that the files depend on the types alone, and writes bounds such as
+/// 65535.0, which Kubernetes' own type keeps as floating point, as people do.
 fn sorted(value: Value) -> Value {
     match value {
         Value::Object(fields) => {
@@ -59,6 +60,10 @@ fn sorted(value: Value) -> Value {
             })
         }
         Value::Array(items) => Value::Array(items.into_iter().map(sorted).collect()),
+        Value::Number(number) => match number.as_f64() {
+            Some(whole) if number.is_f64() && whole.fract() == 0.0 && whole.abs() < 1e15 => json!(whole as i64),
+            _ => Value::Number(number),
+        },
         other => other,
     }
 }

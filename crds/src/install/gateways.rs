@@ -90,6 +90,7 @@ api_objects! {
 
 /// Types of Services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[schemars(description = "")]
 pub enum ServiceType {
     /// Reachable from outside through a load balancer.
     LoadBalancer,

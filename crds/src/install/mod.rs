@@ -118,6 +118,7 @@ pub struct Values(pub Map<String, Value>);
 /// A set of defaults.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(description = "")]
 pub enum Profile {
     /// The control plane and an ingress gateway.
     #[default]
@@ -134,6 +135,7 @@ pub enum Profile {
 
 /// When a node fetches an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[schemars(description = "")]
 pub enum ImagePullPolicy {
     /// At every start.
     Always,
@@ -145,6 +147,7 @@ pub enum ImagePullPolicy {
 
 /// How a new version takes the old one's place.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[schemars(description = "")]
 pub enum UpdateType {
     /// It replaces the old one.
     #[default]
@@ -155,6 +158,7 @@ pub enum UpdateType {
 
 /// Who restarts workloads after a change of version.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[schemars(description = "")]
 pub enum WorkloadUpdate {
     /// Their owners.
     #[default]
@@ -165,6 +169,7 @@ pub enum WorkloadUpdate {
 
 /// Whether changes are made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[schemars(description = "")]
 pub enum Mode {
     /// They are made.
     #[default]

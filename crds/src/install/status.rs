@@ -147,6 +147,7 @@ api_objects! {
 /// A state in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[schemars(description = "")]
 pub enum State {
     /// Not installed.
     None,
@@ -162,6 +163,7 @@ pub enum State {
 
 /// What would happen to an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize, JsonSchema)]
+#[schemars(description = "")]
 pub enum ChangeAction {
     /// It would be made.
     Create,

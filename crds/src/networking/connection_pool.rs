@@ -87,6 +87,7 @@ api_objects! {
 /// Whether HTTP/1.1 becomes HTTP/2 on the way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[schemars(description = "")]
 pub enum H2UpgradePolicy {
     /// The mesh's choice.
     Default,

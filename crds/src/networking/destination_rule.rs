@@ -36,6 +36,7 @@ api_objects! {
         /// What holds for every connection to the host.
         pub traffic_policy: Option<TrafficPolicy>,
         /// Named parts of the host's endpoints.
+        #[schemars(length(max = 1024))]
         pub subsets: Vec<Subset>,
         /// Namespaces that see this object: names, `.` for its own, `*` for all. Without it: all.
         pub export_to: Vec<String>,
@@ -65,7 +66,7 @@ api_objects! {
         /// TLS to the endpoints; without it the mesh chooses mutual TLS where the other side can.
         pub tls: Option<ClientTls>,
         /// Settings of single ports; such a port takes nothing from the settings above.
-        #[schemars(length(max = 4096))]
+        #[schemars(length(max = 256))]
         pub port_level_settings: Vec<PortTrafficPolicy>,
         /// Sends the connections through another host's CONNECT or POST.
         pub tunnel: Option<Tunnel>,
@@ -180,6 +181,7 @@ api_objects! {
 /// How TLS towards endpoints is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[schemars(description = "")]
 pub enum ClientTlsMode {
     /// None.
     Disable,
@@ -193,6 +195,7 @@ pub enum ClientTlsMode {
 
 /// Versions of the PROXY protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[schemars(description = "")]
 pub enum ProxyProtocolVersion {
     /// The text form.
     V1,

@@ -28,6 +28,7 @@ api_objects! {
         /// Labels of the proxies that listen, in any namespace, for example `istio: ingressgateway`.
         pub selector: BTreeMap<String, String>,
         /// Ports, and the hosts that each of them serves.
+        #[schemars(length(max = 8192))]
         pub servers: Vec<Server>,
     }
 
@@ -125,6 +126,7 @@ api_objects! {
 /// How a port that is listened on does TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[schemars(description = "")]
 pub enum ServerTlsMode {
     /// Not decrypted; VirtualServices route by server name.
     Passthrough,
@@ -142,6 +144,7 @@ pub enum ServerTlsMode {
 
 /// Versions of TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize, JsonSchema)]
+#[schemars(description = "")]
 pub enum TlsProtocol {
     /// The proxy's choice.
     #[serde(rename = "TLS_AUTO")]

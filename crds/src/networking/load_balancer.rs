@@ -33,7 +33,9 @@ api_objects! {
 
     /// The property that decides, and how the ring is built.
     #[schemars(transform = Rules(&[
-        ("[has(self.httpHeaderName), has(self.httpCookie), has(self.useSourceIp), has(self.httpQueryParameterName)].filter(set, set).size() <= 1",
+        ("has(self.httpHeaderName) ? !has(self.httpCookie) && !has(self.useSourceIp) && !has(self.httpQueryParameterName) : \
+          has(self.httpCookie) ? !has(self.useSourceIp) && !has(self.httpQueryParameterName) : \
+          !has(self.useSourceIp) || !has(self.httpQueryParameterName)",
          "only one of httpHeaderName, httpCookie, useSourceIp and httpQueryParameterName may be set"),
         ("!(has(self.ringHash) && has(self.maglev))",
          "only one of ringHash and maglev may be set"),
@@ -148,6 +150,7 @@ api_objects! {
 /// Algorithms that need no settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[schemars(description = "")]
 pub enum SimpleLoadBalancer {
     /// The mesh's choice.
     Unspecified,

@@ -151,6 +151,7 @@ api_objects! {
 /// Whether a service is part of the mesh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[schemars(description = "")]
 pub enum Location {
     /// It is not.
     MeshExternal,
@@ -161,6 +162,7 @@ pub enum Location {
 /// How endpoints are found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[schemars(description = "")]
 pub enum Resolution {
     /// The address that the client chose.
     None,

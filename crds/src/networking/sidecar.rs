@@ -28,6 +28,7 @@ api_objects! {
         /// The workloads meant, within the namespace. Without it: all that no other Sidecar selects.
         pub workload_selector: Option<WorkloadSelector>,
         /// Ports of the workload. Without it they come from the Services that select it.
+        #[schemars(length(max = 1024))]
         pub ingress: Vec<IngressListener>,
         /// Services that the workload may reach. Without it: all that it can see.
         pub egress: Vec<EgressListener>,
@@ -95,6 +96,7 @@ api_objects! {
 /// How connections get to a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[schemars(description = "")]
 pub enum CaptureMode {
     /// As the workload's own setting says.
     Default,
@@ -107,6 +109,7 @@ pub enum CaptureMode {
 /// What happens to connections to unknown services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[schemars(description = "")]
 pub enum OutboundTrafficMode {
     /// They are refused.
     RegistryOnly,

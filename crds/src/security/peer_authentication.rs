@@ -54,6 +54,7 @@ api_objects! {
 /// Which connections a port accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[schemars(description = "")]
 pub enum MutualTlsMode {
     /// What the next wider policy says.
     Unset,

@@ -191,6 +191,7 @@ api_objects! {
 /// Where a redirect's port comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[schemars(description = "")]
 pub enum DerivePort {
     /// 80 for http, 443 for https.
     FromProtocolDefault,
@@ -201,6 +202,7 @@ pub enum DerivePort {
 /// What happens to preflight requests of origins that are not allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[schemars(description = "")]
 pub enum UnmatchedPreflights {
     /// As FORWARD.
     Unspecified,

@@ -44,6 +44,7 @@ api_objects! {
         /// means every sidecar. Without it: `mesh`.
         pub gateways: Vec<String>,
         /// Routes of HTTP, HTTP/2 and gRPC traffic, and of HTTPS that a gateway ends. The first match wins.
+        #[schemars(length(max = 8192))]
         pub http: Vec<HttpRoute>,
         /// Routes of TLS traffic that is passed through, chosen by the server name. The first match wins.
         pub tls: Vec<TlsRoute>,
