@@ -15,8 +15,11 @@ build_binaries() {
         fail "cargo build failed: its message is above"
     target="$(cd "$root" && cargo metadata --locked --no-deps --format-version 1 |
         sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')"
-    # Cargo keeps the profile `dev` in the folder `debug`.
-    bin_dir="$target/${profile/#%dev/debug}"
+    bin_dir="$target/$profile"
+    if [[ "$profile" == dev ]]; then
+        # Cargo keeps this profile's programs in a folder of another name.
+        bin_dir="$target/debug"
+    fi
 }
 
 # binary NAME: the path of a program that was built.
