@@ -127,7 +127,7 @@ mod tests {
         let router = Router::new()
             .route("/teapot", get(|| async { StatusCode::IM_A_TEAPOT }))
             .route("/text", get(|| async { "text" }))
-            .route("/long", get(|| async { "1".repeat(MAX_ANSWER + 1) }));
+            .route("/long", get(|| async { format!("\"{}\"", "x".repeat(MAX_ANSWER)) }));
         let upstream = Running::start(router).await;
         let status = async |path| get_value(&upstream.authority(), path, SOON).await.expect_err("fails").status();
         assert_eq!(status("/teapot").await, StatusCode::IM_A_TEAPOT);
