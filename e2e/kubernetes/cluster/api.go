@@ -31,7 +31,7 @@ func (l layout) api() (api, error) {
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(root)
 	return api{client: &http.Client{
-		Timeout: 10 * time.Second,
+		Timeout: 5 * time.Second,
 		Transport: &http.Transport{
 			TLSClientConfig: &tls.Config{Certificates: []tls.Certificate{certificate}, RootCAs: roots},
 		},
@@ -40,7 +40,11 @@ func (l layout) api() (api, error) {
 
 // call sends a request and decodes the answer's JSON into result, unless that is nil.
 func (a api) call(method, path, contentType string, body []byte, result any) error {
-	request, err := http.NewRequest(method, apiURL()+path, bytes.NewReader(body))
+	return a.callServer(apiURL(), method, path, contentType, body, result)
+}
+
+func (a api) callServer(server, method, path, contentType string, body []byte, result any) error {
+	request, err := http.NewRequest(method, server+path, bytes.NewReader(body))
 	if err != nil {
 		return err
 	}
@@ -82,6 +86,12 @@ func (a api) ready() error {
 		return fmt.Errorf("not yet: %s", strings.Join(failed, ", "))
 	}
 	return err
+}
+
+// kubeletReady returns nil when the kubelet itself says that it is well. The node's state in the API server does not tell:
+// it stays as it was for most of a minute after the kubelet has died.
+func (a api) kubeletReady() error {
+	return a.callServer("https://"+nodeAddress+":10250", http.MethodGet, "/healthz", "", nil, nil)
 }
 
 // failedChecks picks the names of the checks that failed from an answer of /readyz, which lists all of them in lines such

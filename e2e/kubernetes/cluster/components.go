@@ -96,6 +96,9 @@ func (l layout) followers() ([]component, error) {
 			"--allocate-node-cidrs",
 			"--cluster-cidr=" + podRange,
 			"--node-cidr-mask-size=24",
+			// At the default rate of 20 requests a second, its forty controllers alone take five seconds to start.
+			"--kube-api-qps=300",
+			"--kube-api-burst=500",
 			"--profiling=false",
 		}},
 		{name: "kube-scheduler", program: self, args: []string{

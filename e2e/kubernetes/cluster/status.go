@@ -28,18 +28,18 @@ type componentStatus struct {
 // status looks at the processes and asks the API server. It changes nothing.
 func (l layout) status() status {
 	s := status{Kubeconfig: l.kubeconfig(), Context: contextName}
-	running := 0
+	stopped := map[string]bool{}
 	for _, name := range componentNames {
 		c := componentStatus{Name: name}
 		if p, found := l.recorded(name); found && p.alive() {
 			c.Running, c.PID, c.ResidentBytes = true, p.PID, p.residentBytes()
-			running++
 		} else {
+			stopped[name] = true
 			s.Problems = append(s.Problems, name+" is not running")
 		}
 		s.Components = append(s.Components, c)
 	}
-	if running == 0 {
+	if len(stopped) == len(componentNames) {
 		s.Problems = []string{"there is no cluster; `make cluster-up` starts one"}
 		return s
 	}
@@ -47,35 +47,45 @@ func (l layout) status() status {
 		s.Problems = append(s.Problems, "the node's network is gone")
 		return s
 	}
+	if stopped["etcd"] || stopped["kube-apiserver"] {
+		// There is nobody who could answer.
+		return s
+	}
 	s.ask(l)
 	s.Healthy = len(s.Problems) == 0
 	return s
 }
 
-// ask adds what only the API server knows.
+// ask adds what only the servers know. It stops at the first problem: what comes after would only follow from it.
 func (s *status) ask(l layout) {
+	if err := s.askServers(l); err != nil {
+		s.Problems = append(s.Problems, err.Error())
+	}
+}
+
+func (s *status) askServers(l layout) error {
 	client, err := l.api()
 	if err != nil {
-		s.Problems = append(s.Problems, err.Error())
-		return
+		return err
 	}
 	if err := client.ready(); err != nil {
-		s.Problems = append(s.Problems, "the API server is not ready: "+err.Error())
-		return
+		return fmt.Errorf("the API server is not ready: %w", err)
 	}
 	found, err := client.node()
-	switch {
-	case err != nil:
-		s.Problems = append(s.Problems, "no node: "+err.Error())
-	case !found.Ready:
-		s.Problems = append(s.Problems, "the node is not ready: "+found.Reason)
+	if err != nil {
+		return fmt.Errorf("there is no node: %w", err)
 	}
-	if err == nil {
-		s.Node = &found
+	s.Node = &found
+	if !found.Ready {
+		return fmt.Errorf("the node is not ready: %s", found.Reason)
+	}
+	if err := client.kubeletReady(); err != nil {
+		return fmt.Errorf("the kubelet does not answer: %w", err)
 	}
 	if err := client.namesReady(); err != nil {
-		s.Problems = append(s.Problems, "CoreDNS: "+err.Error())
+		return fmt.Errorf("CoreDNS is not ready: %w", err)
 	}
+	return nil
 }
 
 // print writes the status for people.

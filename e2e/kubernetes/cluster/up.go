@@ -115,6 +115,7 @@ func (l layout) start() error {
 		what  string
 		probe func() error
 	}{
+		{"the kubelet", client.kubeletReady},
 		{"the node", client.nodeReady},
 		{"CoreDNS", client.namesReady},
 		{"the ServiceAccount of the namespace default", client.podsPossible},
@@ -178,6 +179,14 @@ func (l layout) ensureRunning(all []component) error {
 		}
 		if _, err := l.spawn(c); err != nil {
 			return err
+		}
+		if c.name == "etcd" {
+			// An API server that has lost its etcd comes back to it only after long pauses; a new one does at once.
+			if p, found := l.recorded("kube-apiserver"); found {
+				if err := p.stop(0); err != nil {
+					return err
+				}
+			}
 		}
 	}
 	return nil
