@@ -1,0 +1,79 @@
+//! Messages in `google.protobuf.Any`, which is how Envoy takes its extensions and resources.
+
+use prost::{DecodeError, Message, Name};
+use prost_types::Any;
+
+/// `message` in its packaging.
+pub fn any<M: Message + Name>(message: &M) -> Any {
+    Any { type_url: M::type_url(), value: message.encode_to_vec() }
+}
+
+/// What an [`Any`] that holds an `M` says of its type: `type.googleapis.com/` and the message's full name.
+pub fn type_url<M: Name>() -> String {
+    M::type_url()
+}
+
+/// Why an [`Any`] does not give the message that it was asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum UnpackError {
+    /// It holds a message of another type.
+    #[error("expected {expected}, found {found:?}")]
+    Type {
+        /// The URL of the type that was asked for.
+        expected: String,
+        /// The URL in the packaging.
+        found: String,
+    },
+    /// Its bytes are not a message of the type that it names.
+    #[error("malformed {type_url}")]
+    Bytes {
+        /// The URL in the packaging.
+        type_url: String,
+        /// Where decoding stopped.
+        #[source]
+        source: DecodeError,
+    },
+}
+
+/// The message in `any`, which must be an `M`.
+pub fn unpack<M: Message + Name + Default>(any: &Any) -> Result<M, UnpackError> {
+    // As in the protobuf libraries, only what follows the last slash counts.
+    let found = any.type_url.rsplit('/').next().unwrap_or_default();
+    if found != M::full_name() {
+        return Err(UnpackError::Type { expected: M::type_url(), found: any.type_url.clone() });
+    }
+    M::decode(any.value.as_slice()).map_err(|source| UnpackError::Bytes { type_url: any.type_url.clone(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::envoy::extensions::filters::http::router::v3::Router;
+    use crate::envoy::extensions::transport_sockets::raw_buffer::v3::RawBuffer;
+
+    #[test]
+    fn packed_message_comes_out_as_it_went_in() {
+        let router = Router { suppress_envoy_headers: true, ..Default::default() };
+        let packed = any(&router);
+        assert_eq!(packed.type_url, "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router");
+        assert_eq!(packed.type_url, type_url::<Router>());
+        assert_eq!(unpack::<Router>(&packed).expect("a Router"), router);
+    }
+
+    #[test]
+    fn packed_message_of_another_type_is_refused() {
+        let error = unpack::<RawBuffer>(&any(&Router::default())).expect_err("not a RawBuffer");
+        assert_eq!(
+            error.to_string(),
+            "expected type.googleapis.com/envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer, \
+             found \"type.googleapis.com/envoy.extensions.filters.http.router.v3.Router\""
+        );
+    }
+
+    #[test]
+    fn packed_message_with_broken_bytes_is_refused() {
+        let mut packed = any(&Router::default());
+        packed.value = vec![0xff];
+        assert!(matches!(unpack::<Router>(&packed), Err(UnpackError::Bytes { .. })));
+    }
+}
