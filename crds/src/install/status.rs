@@ -12,6 +12,8 @@ use crate::schema::{self, Required};
 
 api_objects! {
     /// What the operator found and did.
+    // A new object has no status at all; the default of the whole makes the one of the field hold there too.
+    #[schemars(extend("default" = {"observedGeneration": -1}))]
     pub struct MeshInstallStatus {
         /// The generation that this status speaks of; -1 before the operator has read any.
         #[schemars(extend("default" = -1))]
