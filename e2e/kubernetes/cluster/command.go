@@ -95,6 +95,10 @@ func (l layout) stop() error {
 	if err := l.checkOwner(); err != nil {
 		return err
 	}
+	if len(l.leftovers()) == 0 {
+		say("there is no cluster")
+		return nil
+	}
 	if err := l.down(); err != nil {
 		return err
 	}
@@ -106,6 +110,9 @@ func (l layout) stop() error {
 }
 
 func (l layout) loadArchives(archives []string) error {
+	if err := l.checkOwner(); err != nil {
+		return err
+	}
 	if p, found := l.recorded(containerd); !found || !p.alive() {
 		return errors.New("there is no cluster to load images into; `make cluster-up` starts one")
 	}

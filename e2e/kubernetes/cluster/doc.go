@@ -9,10 +9,10 @@
 //     10.211.0.1, the node 10.211.0.2. From the machine, the API server and every NodePort are there; nothing leads out.
 //   - All processes and pods are below the cgroup `ferromesh`. That, and the recorded ids with start times, is how they are
 //     found when the cluster stops; no process is ever looked for by its name.
-//   - /run/ferromesh holds what a restart of the machine ends anyway: records, sockets, containerd's state, and traces.json,
-//     which says how the machine was before.
-//   - $FERROMESH_CACHE/cluster holds the kubeconfig, keys, etcd's data, volumes, logs, and containerd's images. Only the
-//     last two outlive `cluster down`: every start makes a new cluster, but no image has to be loaded again.
+//   - /run/ferromesh holds what a restart of the machine ends anyway: records, sockets, containerd's state.
+//   - $FERROMESH_CACHE/cluster holds the kubeconfig, keys, etcd's data, volumes, a note on how the machine was before
+//     (traces.json), logs, and containerd's images. Only the last two outlive `cluster down`: every start makes a new
+//     cluster, but no image has to be loaded again.
 //
 // # How it starts
 //
@@ -35,6 +35,10 @@
 //     from pipe: EOF". containerd's restrict_oom_score_adj cures it.
 //   - The conntrack limits belong to the machine; kube-proxy must be told to leave them alone or it does not start.
 //   - The kubelet changes settings of the kernel and uses folders that no option moves (traces.go): both are put back.
+//   - The controller manager starts its controllers one after the other, each with requests of its own; at the default rate
+//     of requests that takes longer than all the rest.
+//   - A probe whose first try comes before its container is running waits a whole period for the second. Pods that should
+//     start quickly have startup probes with a period of one second; the default is ten.
 //   - containerd's records of containers outlive its death. Those of a stopped cluster are removed while it still runs, or
 //     the next start would first have to take down the pods of the last one.
 //   - A static glibc program crashes when it resolves names: don't try the DNS with one.

@@ -82,7 +82,7 @@ func (l layout) componentConfig(n string) string { return l.config(n + ".kubecon
 // passing are the folders below data that hold the state of one life of the cluster. What is not listed, containerd's
 // images and the logs, is kept to make the next start quick and the last failure explainable.
 func (l layout) passing() []string {
-	return []string{l.data("pki"), l.data("etcd"), l.data("kubelet"), l.kubeconfig()}
+	return []string{l.data("pki"), l.data("etcd"), l.data("kubelet"), l.kubeconfig(), l.tracesFile()}
 }
 
 // lock takes the cluster's lock, so that two commands never change it at once. The caller keeps the file open.

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -44,5 +45,32 @@ func TestOnlyAbsentProgramsAreInstalled(t *testing.T) {
 	}
 	if got := programs(absent); got != "not-executable, gone, lost" {
 		t.Errorf("got %s", got)
+	}
+}
+
+func TestSettingsAreNotPutBackAfterTheMachineWasStartedAnew(t *testing.T) {
+	l := layout{cache: t.TempDir()}
+	if err := l.noteTraces(); err != nil {
+		t.Fatal(err)
+	}
+	now, err := l.notedTraces()
+	if err != nil || len(now.Settings) != len(foreignSettings) {
+		t.Fatalf("%d settings are noted: %v", len(now.Settings), err)
+	}
+	now.Boot, now.Folders = "another", []string{"/made/before"}
+	text, err := json.Marshal(now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(l.tracesFile(), text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	// Noting again must keep what is known about the folders: they are there by now.
+	if err := l.noteTraces(); err != nil {
+		t.Fatal(err)
+	}
+	later, err := l.notedTraces()
+	if err != nil || len(later.Settings) != 0 || !reflect.DeepEqual(later.Folders, now.Folders) {
+		t.Errorf("after a start of the machine: %+v %v", later, err)
 	}
 }

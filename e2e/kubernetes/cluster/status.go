@@ -43,6 +43,10 @@ func (l layout) status() status {
 		s.Problems = []string{"there is no cluster; `make cluster-up` starts one"}
 		return s
 	}
+	if err := l.checkOwner(); err != nil {
+		s.Problems = append(s.Problems, err.Error())
+		return s
+	}
 	if !networkExists() {
 		s.Problems = append(s.Problems, "the node's network is gone")
 		return s

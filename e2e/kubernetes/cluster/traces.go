@@ -3,6 +3,7 @@ package cluster
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -12,6 +13,8 @@ import (
 // traces is what components leave on the machine outside of the cluster's own folders, at places that no option moves. It
 // is written down before the first of them starts, so that stopping the cluster can put things back.
 type traces struct {
+	// Boot tells one start of the machine from another: folders outlive it, settings don't.
+	Boot string `json:"boot"`
 	// Folders are those that were not there before and are removed again.
 	Folders []string `json:"folders"`
 	// Settings maps files below /proc/sys, which the kubelet writes for the whole machine, to what was in them.
@@ -27,14 +30,23 @@ var foreignSettings = []string{
 	"kernel/keys/root_maxkeys", "kernel/keys/root_maxbytes",
 }
 
-func (l layout) tracesFile() string { return l.runtime("traces.json") }
+func (l layout) tracesFile() string { return l.data("traces.json") }
 
-// noteTraces writes down how the machine is, unless it was done before this life of the cluster began.
+func bootID() (string, error) {
+	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	return strings.TrimSpace(string(id)), err
+}
+
+// noteTraces writes down how the machine is, unless that was done before this life of the cluster began.
 func (l layout) noteTraces() error {
 	if _, err := os.Stat(l.tracesFile()); err == nil {
 		return nil
 	}
-	noted := traces{Settings: map[string]string{}}
+	boot, err := bootID()
+	if err != nil {
+		return err
+	}
+	noted := traces{Boot: boot, Settings: map[string]string{}}
 	for _, folder := range foreignFolders {
 		if _, err := os.Stat(folder); errors.Is(err, fs.ErrNotExist) {
 			noted.Folders = append(noted.Folders, folder)
@@ -54,16 +66,25 @@ func (l layout) noteTraces() error {
 	return writeFile(l.tracesFile(), text, 0o600)
 }
 
+// notedTraces reads what was noted. It is nothing when no cluster was started, and has no settings when the machine has
+// been started anew since.
 func (l layout) notedTraces() (traces, error) {
-	var noted traces
 	text, err := os.ReadFile(l.tracesFile())
 	if errors.Is(err, fs.ErrNotExist) {
-		return noted, nil
+		return traces{}, nil
 	}
 	if err != nil {
-		return noted, err
+		return traces{}, err
 	}
-	return noted, json.Unmarshal(text, &noted)
+	var noted traces
+	if err := json.Unmarshal(text, &noted); err != nil {
+		return traces{}, fmt.Errorf("%s: %w", l.tracesFile(), err)
+	}
+	boot, err := bootID()
+	if boot != noted.Boot {
+		noted.Settings = nil
+	}
+	return noted, err
 }
 
 // removeTraces puts the machine back to what was noted. Nothing of the cluster may run any more.
