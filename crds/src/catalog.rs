@@ -77,7 +77,8 @@ impl Kind {
         let mut crd = (self.derived)();
         let mut derived = crd.spec.versions.remove(0);
         if let Some(validation) = &mut derived.schema {
-            validation.open_api_v3_schema = serde_json::from_value(self.schema().clone()).ok();
+            let schema = serde_json::from_value(self.schema().clone());
+            validation.open_api_v3_schema = Some(schema.expect("the schema came from this type"));
         }
         crd.spec.versions = self
             .versions
@@ -101,7 +102,7 @@ impl Kind {
         self.schema.get_or_init(|| {
             let derived = (self.derived)().spec.versions.into_iter().next();
             let schema = derived.and_then(|version| version.schema).and_then(|schema| schema.open_api_v3_schema);
-            let mut schema = serde_json::to_value(schema).unwrap_or_default();
+            let mut schema = serde_json::to_value(schema).expect("a schema is JSON");
             simplify(&mut schema, true);
             schema
         })

@@ -38,6 +38,13 @@ struct Walk {
     found: Vec<Problem>,
 }
 
+/// A step from a value to one inside it.
+enum Segment<'a> {
+    Field(&'a str),
+    Key(&'a str),
+    Index(usize),
+}
+
 // === impl Walk ===
 
 impl Walk {
@@ -88,22 +95,21 @@ impl Walk {
         self.count(schema, "minProperties", "maxProperties", present().count());
         for name in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
             if fields.get(name).is_none_or(Value::is_null) {
-                self.within(&separated(at_root, name), |walk| walk.report(ProblemKind::Required));
+                self.within(Segment::Field(name), |walk| walk.report(ProblemKind::Required));
             }
         }
         let properties = schema["properties"].as_object();
         let every = schema.get("additionalProperties").filter(|every| every.is_object());
         let opaque = (properties.is_none() && every.is_none()) || schema["x-kubernetes-preserve-unknown-fields"] == true;
         for (name, value) in present() {
-            let segment = separated(at_root, name);
             if let Some(property) = properties.and_then(|properties| properties.get(name)) {
-                self.within(&segment, |walk| walk.value(property, value));
+                self.within(Segment::Field(name), |walk| walk.value(property, value));
             } else if let Some(every) = every {
-                self.within(&format!("[{name}]"), |walk| walk.value(every, value));
+                self.within(Segment::Key(name), |walk| walk.value(every, value));
             } else if !(opaque || at_root && COMMON_FIELDS.contains(&name.as_str())) {
                 let known = properties.into_iter().flat_map(Map::keys).map(String::as_str);
                 let suggestion = suggest::nearest(name, known);
-                self.within(&segment, |walk| walk.report(ProblemKind::UnknownField { name: name.clone(), suggestion }));
+                self.within(Segment::Field(name), |walk| walk.report(ProblemKind::UnknownField { name: name.clone(), suggestion }));
             }
         }
     }
@@ -111,7 +117,7 @@ impl Walk {
     fn array(&mut self, schema: &Value, items: &[Value]) {
         self.count(schema, "minItems", "maxItems", items.len());
         for (index, item) in items.iter().enumerate() {
-            self.within(&format!("[{index}]"), |walk| walk.value(&schema["items"], item));
+            self.within(Segment::Index(index), |walk| walk.value(&schema["items"], item));
         }
     }
 
@@ -143,9 +149,19 @@ impl Walk {
         }
     }
 
-    fn within(&mut self, segment: &str, check: impl FnOnce(&mut Self)) {
+    /// Checks a part of the object.
+    fn within(&mut self, segment: Segment<'_>, check: impl FnOnce(&mut Self)) {
         let length = self.path.len();
-        self.path.push_str(segment);
+        match segment {
+            Segment::Field(name) => {
+                if length > 0 {
+                    self.path.push('.');
+                }
+                self.path.push_str(name);
+            }
+            Segment::Key(key) => self.path.extend(["[", key, "]"]),
+            Segment::Index(index) => self.path.extend(["[", &index.to_string(), "]"]),
+        }
         check(self);
         self.path.truncate(length);
     }
@@ -153,10 +169,6 @@ impl Walk {
     fn report(&mut self, kind: ProblemKind) {
         self.found.push(Problem { path: self.path.clone(), kind });
     }
-}
-
-fn separated(at_root: bool, name: &str) -> String {
-    if at_root { name.to_owned() } else { format!(".{name}") }
 }
 
 #[cfg(test)]
