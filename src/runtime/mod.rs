@@ -1,1 +1,33 @@
-//! runtime
+//! How a process starts, serves, leads, drains and ends: the kit that every role and the agent stand on.
+//!
+//! It watches signals, files and leases, and never an API of the mesh. A process is put together in this order: [`init_logs`], then
+//! [`Tasks`], then listeners ([`Listener::bind`], so that a taken port fails before anything runs), then its tasks, each of which gets
+//! a [`Shutdown`]; then [`Tasks::run`] until the end. `/ready` turns good when every [`ReadyGuard`] has been dropped.
+
+mod admin;
+mod backoff;
+mod ca_api;
+mod files;
+mod identity;
+mod lease;
+mod logs;
+mod metrics;
+mod readiness;
+mod serve;
+mod shutdown;
+mod tasks;
+mod tls;
+
+pub use admin::{Admin, BuildInfo};
+pub use backoff::Backoff;
+pub use ca_api::{CertificateRequest, CertificateResponse, create_certificate, routes as ca_routes};
+pub use files::{ContentWatch, write_atomically};
+pub use identity::{CertificateSource, IdentityClient, IdentityConfig, IdentityError, WorkloadCert};
+pub use lease::{Elector, Leadership, LeaseConfig, LeaseError, NotLeader, Term};
+pub use logs::{LogError, LogFormat, init_logs};
+pub use metrics::{Registry, encode_metrics, process_registry};
+pub use readiness::{Readiness, ReadyGuard};
+pub use serve::{Limits, Listener, Security};
+pub use shutdown::{Shutdown, Trigger, signals};
+pub use tasks::{TaskError, Tasks};
+pub use tls::{ClientAuth, Peer, TlsError, certificates_from_pem, client_config, provider, resolver_config, server_config};

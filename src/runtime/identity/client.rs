@@ -1,0 +1,269 @@
+//! The conversation with citadel: one short TLS connection a certificate.
+
+use hyper_util::rt::TokioIo;
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+};
+use rcgen::{CertificateParams, DistinguishedName, KeyPair};
+use rustls_pki_types::ServerName;
+use std::{
+    fs, io,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+use tokio::{net::TcpStream, sync::watch, time::timeout};
+use tokio_rustls::TlsConnector;
+use tonic::{
+    Status,
+    transport::{Channel, Endpoint},
+};
+
+use super::{
+    CertificateSource, WorkloadCert,
+    schedule::{longest_wait, renew_at},
+};
+use crate::runtime::backoff::{Backoff, random_fraction};
+use crate::runtime::{CertificateRequest, Registry, Shutdown, TlsError, certificates_from_pem, client_config, create_certificate};
+
+/// Where and as whom to ask.
+#[derive(Clone, Debug)]
+pub struct IdentityConfig {
+    /// `host:port` of citadel.
+    pub address: String,
+    /// The name that citadel's certificate must bear; none for the host of `address`.
+    pub server_name: Option<String>,
+    /// The projected service account token. Read anew for each request, because the kubelet renews it.
+    pub token_file: PathBuf,
+    /// The mesh's roots in PEM. Looked at every ten seconds, because citadel may add or replace roots.
+    pub root_file: PathBuf,
+    /// The lifetime to ask for; the CA may give less.
+    pub lifetime: Duration,
+}
+
+/// Keeps one workload's certificate fresh.
+#[derive(Debug)]
+pub struct IdentityClient {
+    config: IdentityConfig,
+    publish: watch::Sender<Option<Arc<WorkloadCert>>>,
+    metrics: Metrics,
+    backoff: Backoff,
+    next_attempt: SystemTime,
+}
+
+/// Why there is no (new) certificate.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    /// A mounted file can't be read.
+    #[error("can't read {path}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The roots can't be used.
+    #[error("the mesh's root certificates can't be used")]
+    Root(#[source] TlsError),
+    /// `address` has no host, or the name is none.
+    #[error("{0:?} is no host:port with a name to verify")]
+    Address(String),
+    /// No connection.
+    #[error("can't connect to the CA at {address}")]
+    Connect {
+        /// Citadel's address.
+        address: String,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The CA did not answer in time.
+    #[error("the CA did not answer within {0:?}")]
+    TimedOut(Duration),
+    /// The CA said no.
+    #[error("the CA refused the request: {}", .0.message())]
+    Refused(#[from] Status),
+    /// The key or the request could not be made.
+    #[error("can't make a key and a request")]
+    Request(#[from] rcgen::Error),
+    /// The certificate does not verify under the mesh's roots.
+    #[error("the CA's answer can't be used")]
+    Answer(#[source] TlsError),
+    /// Not a certificate, although it verified.
+    #[error("the CA's answer can't be read")]
+    Unreadable,
+    /// It is for another key.
+    #[error("the CA's certificate is for another key")]
+    ForeignKey,
+    /// It names no workload.
+    #[error("the CA's certificate states no identity of the mesh")]
+    NoIdentity,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Metrics {
+    requests: Family<ResultLabel, Counter>,
+    expiry: Gauge,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ResultLabel {
+    result: &'static str,
+}
+
+/// How often the roots' file is looked at.
+const ROOT_POLL: Duration = Duration::from_secs(10);
+
+/// For the connection and for the answer, each.
+const TIME_OUT: Duration = Duration::from_secs(10);
+
+// === impl IdentityClient ===
+
+impl IdentityClient {
+    /// A client that has not asked yet, and where its certificates will appear. Metrics are registered as `identity_…`.
+    pub fn new(config: IdentityConfig, registry: &mut Registry) -> (Self, CertificateSource) {
+        let (publish, source) = watch::channel(None);
+        let metrics = Metrics::registered(registry);
+        let backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(60));
+        (Self { config, publish, metrics, backoff, next_attempt: SystemTime::UNIX_EPOCH }, source)
+    }
+
+    /// Gets and renews certificates until shutdown. A failed attempt is logged and repeated, and never ends this task.
+    ///
+    /// # Errors
+    /// None; the type is what [`crate::runtime::Tasks::spawn`] takes.
+    pub async fn run(mut self, shutdown: Shutdown) -> Result<(), IdentityError> {
+        loop {
+            tokio::select! {
+                () = shutdown.requested() => return Ok(()),
+                () = self.advance() => {}
+            }
+        }
+    }
+
+    /// Does what is due, then waits until something may be.
+    async fn advance(&mut self) {
+        self.look_at_roots();
+        if SystemTime::now() >= self.next_attempt {
+            self.attempt().await;
+        }
+        // Short waits instead of one long one: the wall clock may be set, and the machine may sleep.
+        let wait = self.next_attempt.duration_since(SystemTime::now()).unwrap_or_default().min(ROOT_POLL);
+        tokio::time::sleep(wait).await;
+    }
+
+    async fn attempt(&mut self) {
+        match self.fetch().await {
+            Ok(certificate) => {
+                tracing::info!(identity = %certificate.identity, "certificate issued");
+                self.metrics.requests.get_or_create(&ResultLabel { result: "success" }).inc();
+                self.metrics.set_expiry(certificate.not_after);
+                self.backoff.reset();
+                self.next_attempt = renew_at(certificate.issued_at, certificate.not_after, random_fraction());
+                self.publish.send_replace(Some(Arc::new(certificate)));
+            }
+            Err(error) => {
+                self.metrics.requests.get_or_create(&ResultLabel { result: "failure" }).inc();
+                let now = SystemTime::now();
+                let remaining = self.publish.borrow().as_ref().map(|current| current.not_after.duration_since(now).unwrap_or_default());
+                let wait = self.backoff.next_delay_within(longest_wait(remaining));
+                let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+                tracing::warn!(%error, cause, ?wait, ?remaining, "no certificate");
+                self.next_attempt = now + wait;
+            }
+        }
+    }
+
+    /// Publishes changed roots at once; asks for a new certificate at once if the current one does not chain to them.
+    fn look_at_roots(&mut self) {
+        let Some(current) = self.publish.borrow().clone() else { return };
+        let Ok(roots_pem) = self.read_roots() else { return };
+        if roots_pem == current.roots_pem.as_bytes() {
+            return;
+        }
+        match current.with_roots(&roots_pem) {
+            Ok(certificate) => {
+                let trusted = certificate.is_trusted();
+                tracing::info!(trusted, "root certificates changed");
+                if !trusted {
+                    self.next_attempt = SystemTime::UNIX_EPOCH;
+                }
+                self.publish.send_replace(Some(Arc::new(certificate)));
+            }
+            Err(error) => tracing::error!(%error, "changed root certificates are ignored"),
+        }
+    }
+
+    async fn fetch(&self) -> Result<WorkloadCert, IdentityError> {
+        let roots_pem = self.read_roots()?;
+        let token = fs::read_to_string(&self.config.token_file)
+            .map_err(|source| IdentityError::File { path: self.config.token_file.clone(), source })?;
+        let key = KeyPair::generate()?;
+        let request = CertificateRequest {
+            csr: request_for(&key)?,
+            validity_duration: self.config.lifetime.as_secs().try_into().unwrap_or(i64::MAX),
+            metadata: None,
+        };
+        let channel = timeout(TIME_OUT, self.connect(&roots_pem)).await.map_err(|_| IdentityError::TimedOut(TIME_OUT))??;
+        let answer = timeout(TIME_OUT, create_certificate(channel, request, token.trim())).await;
+        let answer = answer.map_err(|_| IdentityError::TimedOut(TIME_OUT))??;
+        WorkloadCert::from_answer(&answer.cert_chain, &key, &roots_pem, SystemTime::now())
+    }
+
+    async fn connect(&self, roots_pem: &[u8]) -> Result<Channel, IdentityError> {
+        let address = &self.config.address;
+        let host = address.rsplit_once(':').map(|(host, _)| host).ok_or_else(|| IdentityError::Address(address.clone()))?;
+        let name = self.config.server_name.as_deref().unwrap_or(host);
+        let name = ServerName::try_from(name.to_owned()).map_err(|_| IdentityError::Address(name.to_owned()))?;
+        let roots = certificates_from_pem(roots_pem).map_err(IdentityError::Root)?;
+        let tls = TlsConnector::from(Arc::new(client_config(&roots, None).map_err(IdentityError::Root)?));
+        let target = address.clone();
+        let connector = tower::service_fn(move |_| {
+            let (tls, name, target) = (tls.clone(), name.clone(), target.clone());
+            async move { io::Result::Ok(TokioIo::new(tls.connect(name, TcpStream::connect(target).await?).await?)) }
+        });
+        // The scheme is plain because the connector brings its own TLS.
+        let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|_| IdentityError::Address(address.clone()))?;
+        let connected = endpoint.connect_with_connector(connector).await;
+        connected.map_err(|error| IdentityError::Connect { address: address.clone(), source: innermost(error).into() })
+    }
+
+    fn read_roots(&self) -> Result<Vec<u8>, IdentityError> {
+        fs::read(&self.config.root_file).map_err(|source| IdentityError::File { path: self.config.root_file.clone(), source })
+    }
+}
+
+/// A request that names nobody: the CA takes the name from the caller's token, and ignores any that is asked for.
+fn request_for(key: &KeyPair) -> Result<String, rcgen::Error> {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params.serialize_request(key)?.pem()
+}
+
+/// The last of an error's causes as text: tonic's own say only "transport error".
+fn innermost(error: tonic::transport::Error) -> String {
+    let mut cause: &dyn std::error::Error = &error;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    cause.to_string()
+}
+
+// === impl Metrics ===
+
+impl Metrics {
+    fn registered(registry: &mut Registry) -> Self {
+        let metrics = Self::default();
+        let registry = registry.sub_registry_with_prefix("identity");
+        registry.register("requests", "Certificates asked for at the CA", metrics.requests.clone());
+        registry.register("certificate_expiry_timestamp_seconds", "When the current certificate ends", metrics.expiry.clone());
+        metrics
+    }
+
+    fn set_expiry(&self, not_after: SystemTime) {
+        let seconds = not_after.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        self.expiry.set(seconds.try_into().unwrap_or(i64::MAX));
+    }
+}

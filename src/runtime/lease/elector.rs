@@ -1,0 +1,208 @@
+//! The loop that holds or covets a lease.
+
+use k8s_openapi::{
+    api::coordination::v1::{Lease, LeaseSpec},
+    apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
+    jiff::Timestamp,
+};
+use kube::{Api, Client, api::PostParams};
+use std::time::Duration;
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, timeout},
+};
+
+use super::{
+    Leadership,
+    decide::{Observation, Step, observe, step},
+    leadership::Tenure,
+};
+use crate::runtime::Shutdown;
+
+/// Which lease, and as whom.
+#[derive(Clone, Debug)]
+pub struct LeaseConfig {
+    /// The lease's namespace.
+    pub namespace: String,
+    /// The lease's name, the same in all replicas.
+    pub name: String,
+    /// This replica's name: the pod's.
+    pub identity: String,
+}
+
+/// A candidate. Its role needs `get`, `create` and `update` on leases in the namespace.
+#[derive(Debug)]
+pub struct Elector {
+    api: ApiOf,
+    config: LeaseConfig,
+    seen: Option<Observation>,
+    publish: watch::Sender<Option<Tenure>>,
+    terms: u64,
+}
+
+/// Why a look or a write failed; it is repeated.
+#[derive(Debug, thiserror::Error)]
+pub enum LeaseError {
+    /// The API server said no or nothing.
+    #[error("lease {name:?} can't be read or written")]
+    Api {
+        /// The lease.
+        name: String,
+        /// Why.
+        #[source]
+        source: kube::Error,
+    },
+    /// No answer in time.
+    #[error("lease {name:?}: no answer within {}s", ATTEMPT.as_secs())]
+    TimedOut {
+        /// The lease.
+        name: String,
+    },
+}
+
+/// Api has no Debug of its own.
+struct ApiOf(Api<Lease>);
+
+impl std::fmt::Debug for ApiOf {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Api<Lease>")
+    }
+}
+
+/// How long a follower waits for a sign of life.
+const DURATION: Duration = Duration::from_secs(12);
+/// How long a leader may write after its last renewal.
+const TERM: Duration = Duration::from_secs(8);
+/// Between two looks, for leader and follower.
+const RETRY: Duration = Duration::from_secs(2);
+/// For one look or write.
+const ATTEMPT: Duration = Duration::from_secs(3);
+
+// === impl Elector ===
+
+impl Elector {
+    /// A candidate that has not looked yet.
+    pub fn new(client: Client, config: LeaseConfig) -> (Self, Leadership) {
+        let (publish, tenure) = watch::channel(None);
+        let api = ApiOf(Api::namespaced(client, &config.namespace));
+        (Self { api, config, seen: None, publish, terms: 0 }, Leadership::new(tenure))
+    }
+
+    /// Takes and holds the lease until shutdown, then gives it up so that a follower need not wait. Failures are logged and repeated.
+    ///
+    /// # Errors
+    /// None; the type is what [`crate::runtime::Tasks::spawn`] takes.
+    pub async fn run(mut self, shutdown: Shutdown) -> Result<(), LeaseError> {
+        loop {
+            tokio::select! {
+                () = shutdown.requested() => break,
+                () = self.round() => {}
+            }
+        }
+        if self.publish.send_replace(None).is_some()
+            && let Err(error) = self.within_time(Self::release).await
+        {
+            tracing::warn!(%error, "lease could not be given up; a follower has to wait for it to run out");
+        }
+        Ok(())
+    }
+
+    async fn round(&mut self) {
+        let started = Instant::now();
+        match self.within_time(Self::attempt).await {
+            Ok(true) => self.hold(started + TERM),
+            Ok(false) => self.resign("another replica leads"),
+            Err(error) => {
+                let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+                tracing::warn!(%error, cause, lease = %self.config.name, "no look at the lease");
+                if self.publish.borrow().is_some_and(|tenure| Instant::now() >= tenure.deadline) {
+                    self.resign("the term ran out");
+                }
+            }
+        }
+        sleep(RETRY).await;
+    }
+
+    /// Looks at the lease and writes it if it is ours or can be; whether it is ours now.
+    async fn attempt(&mut self) -> Result<bool, kube::Error> {
+        let lease = self.api.0.get_opt(&self.config.name).await?;
+        self.seen = lease.as_ref().map(|lease| self.observation(lease));
+        let written = match (step(&self.config.identity, self.seen.as_ref(), Instant::now()), lease) {
+            (Step::Wait, _) => return Ok(false),
+            (Step::Create, _) | (_, None) => self.api.0.create(&PostParams::default(), &self.lease(None)).await,
+            (Step::Take | Step::Renew, Some(old)) => {
+                let new = self.lease(Some(old));
+                self.api.0.replace(&self.config.name, &PostParams::default(), &new).await
+            }
+        };
+        match written {
+            Ok(lease) => {
+                self.seen = Some(self.observation(&lease));
+                Ok(true)
+            }
+            // Another replica was quicker.
+            Err(kube::Error::Api(status)) if status.code == 409 => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn release(&mut self) -> Result<(), kube::Error> {
+        let Some(mut lease) = self.api.0.get_opt(&self.config.name).await? else { return Ok(()) };
+        let Some(spec) = lease.spec.as_mut().filter(|spec| spec.holder_identity.as_ref() == Some(&self.config.identity)) else {
+            return Ok(());
+        };
+        spec.holder_identity = Some(String::new());
+        self.api.0.replace(&self.config.name, &PostParams::default(), &lease).await.map(drop)
+    }
+
+    async fn within_time<T>(&mut self, request: impl AsyncFnOnce(&mut Self) -> Result<T, kube::Error>) -> Result<T, LeaseError> {
+        let name = self.config.name.clone();
+        match timeout(ATTEMPT, request(self)).await {
+            Ok(Ok(done)) => Ok(done),
+            Ok(Err(source)) => Err(LeaseError::Api { name, source }),
+            Err(_) => Err(LeaseError::TimedOut { name }),
+        }
+    }
+
+    fn hold(&mut self, deadline: Instant) {
+        let current = self.publish.borrow().filter(|tenure| Instant::now() < tenure.deadline);
+        let number = current.map_or(self.terms + 1, |tenure| tenure.number);
+        if number > self.terms {
+            tracing::info!(lease = %self.config.name, "leading");
+            self.terms = number;
+        }
+        self.publish.send_replace(Some(Tenure { number, deadline }));
+    }
+
+    fn resign(&mut self, reason: &'static str) {
+        if self.publish.borrow().is_some() {
+            tracing::warn!(lease = %self.config.name, reason, "not leading any more");
+            self.publish.send_replace(None);
+        }
+    }
+
+    fn observation(&self, lease: &Lease) -> Observation {
+        let spec = lease.spec.clone().unwrap_or_default();
+        let duration = spec.lease_duration_seconds.and_then(|s| u64::try_from(s).ok()).map_or(DURATION, Duration::from_secs);
+        let version = lease.metadata.resource_version.clone().unwrap_or_default();
+        observe(self.seen.as_ref(), spec.holder_identity, version, duration, Instant::now())
+    }
+
+    /// The lease as ours, in place of `old`, whose resourceVersion makes the API server refuse it if somebody else wrote meanwhile.
+    fn lease(&self, old: Option<Lease>) -> Lease {
+        let now = MicroTime(Timestamp::now());
+        let name = self.config.name.clone();
+        let mut lease = old.unwrap_or_else(|| Lease { metadata: ObjectMeta { name: Some(name), ..Default::default() }, spec: None });
+        let before = lease.spec.take().unwrap_or_default();
+        let ours = before.holder_identity.as_ref() == Some(&self.config.identity);
+        lease.spec = Some(LeaseSpec {
+            acquire_time: before.acquire_time.filter(|_| ours).or_else(|| Some(now.clone())),
+            holder_identity: Some(self.config.identity.clone()),
+            lease_duration_seconds: i32::try_from(DURATION.as_secs()).ok(),
+            lease_transitions: Some(before.lease_transitions.unwrap_or(0) + i32::from(!ours)),
+            renew_time: Some(now),
+            ..Default::default()
+        });
+        lease
+    }
+}

@@ -1,0 +1,307 @@
+//! Listeners: bounded connections, TLS, HTTP/1.1 and HTTP/2 (so gRPC too), an orderly end.
+
+use axum::{Router, body::Body};
+use hyper::{Request, body::Incoming, service::service_fn};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto,
+};
+use rustls::ServerConfig;
+use std::{
+    fs, io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, UnixListener},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    task::JoinSet,
+    time::timeout,
+};
+use tokio_rustls::TlsAcceptor;
+use tower::Service;
+
+use super::{CertificateSource, ClientAuth, Peer, Shutdown, TlsError, server_config};
+
+/// A bound socket. Bind every one before anything is spawned: a taken port then fails the start.
+#[derive(Debug)]
+pub struct Listener {
+    socket: Socket,
+}
+
+/// How connections are secured.
+#[derive(Clone, Debug)]
+pub enum Security {
+    /// HTTP/1.1 in plain text: monitoring.
+    Plain,
+    /// HTTP/2 in plain text, by prior knowledge: gRPC on a Unix socket.
+    PlainHttp2,
+    /// TLS with the configuration that is current when a connection begins.
+    Tls(watch::Receiver<Arc<ServerConfig>>),
+    /// Mutual TLS within the mesh: shows the workload's certificate, demands one of the same root that states an identity. Accepts once
+    /// there is a certificate.
+    Mutual(CertificateSource),
+}
+
+/// What one listener may cost.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections at a time; more wait in the kernel's queue.
+    pub connections: usize,
+    /// HTTP/2 requests at a time in one connection.
+    pub streams: u32,
+    /// Time for a TLS handshake, and for the head of an HTTP/1.1 request.
+    pub handshake: Duration,
+    /// Time for requests in flight after shutdown was asked for; connections are cut off then.
+    pub drain: Duration,
+}
+
+#[derive(Debug)]
+enum Socket {
+    Tcp(TcpListener),
+    Unix { listener: UnixListener, path: PathBuf },
+}
+
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+type BoxStream = Box<dyn Stream>;
+
+/// How one connection speaks, fixed when it is accepted.
+#[derive(Clone)]
+enum Handshake {
+    Plain(Version),
+    Tls { config: Arc<ServerConfig>, identity_required: bool },
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Version {
+    Http1,
+    Http2,
+}
+
+// === impl Limits ===
+
+impl Default for Limits {
+    /// Enough for a mesh of some thousand workloads, and small enough that a flood can't fill the memory.
+    fn default() -> Self {
+        Self { connections: 8192, streams: 256, handshake: Duration::from_secs(10), drain: Duration::from_secs(10) }
+    }
+}
+
+// === impl Security ===
+
+impl Security {
+    /// TLS with a configuration that never changes (a resolver in it may still change the certificate).
+    pub fn fixed(config: Arc<ServerConfig>) -> Self {
+        Self::Tls(watch::channel(config).1)
+    }
+}
+
+// === impl Listener ===
+
+impl Listener {
+    /// Binds a TCP port.
+    ///
+    /// # Errors
+    /// When the address is taken or not ours.
+    pub async fn bind(address: SocketAddr) -> io::Result<Self> {
+        let listener = TcpListener::bind(address).await.map_err(|e| io::Error::new(e.kind(), format!("can't listen on {address}: {e}")))?;
+        Ok(Self { socket: Socket::Tcp(listener) })
+    }
+
+    /// Binds a Unix socket, in place of one that an earlier process left.
+    ///
+    /// # Errors
+    /// When the directory can't be written.
+    pub fn bind_unix(path: &Path) -> io::Result<Self> {
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let listener = UnixListener::bind(path)?;
+        Ok(Self { socket: Socket::Unix { listener, path: path.to_owned() } })
+    }
+
+    /// The bound address; none for a Unix socket.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        match &self.socket {
+            Socket::Tcp(listener) => listener.local_addr().ok(),
+            Socket::Unix { .. } => None,
+        }
+    }
+
+    /// Answers requests until shutdown is requested and connections have ended. Each request carries a [`Peer`] extension.
+    ///
+    /// # Errors
+    /// When a workload's certificate can't be used for TLS at all.
+    pub async fn serve(self, router: Router, security: Security, limits: Limits, shutdown: Shutdown) -> Result<(), TlsError> {
+        let Some(mut handshakes) = Handshakes::new(security, &shutdown).await? else { return Ok(()) };
+        let slots = Arc::new(Semaphore::new(limits.connections));
+        let mut connections = JoinSet::new();
+        loop {
+            let accepted = tokio::select! {
+                () = shutdown.requested() => break,
+                Some(_) = connections.join_next() => continue,
+                accepted = self.accept(&slots) => accepted,
+            };
+            match accepted {
+                Ok((stream, address, slot)) => {
+                    let handshake = handshakes.current();
+                    let connection = connection(stream, address, handshake, router.clone(), limits, shutdown.clone());
+                    connections.spawn(async move {
+                        connection.await;
+                        drop(slot);
+                    });
+                }
+                Err(error) => {
+                    // Mostly "too many open files": ends when connections do, so it must not spin until then.
+                    tracing::warn!(%error, "can't accept a connection");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+        drop(self.socket);
+        while connections.join_next().await.is_some() {}
+        Ok(())
+    }
+
+    async fn accept(&self, slots: &Arc<Semaphore>) -> io::Result<(BoxStream, Option<SocketAddr>, OwnedSemaphorePermit)> {
+        let slot = slots.clone().acquire_owned().await.expect("the semaphore is never closed");
+        match &self.socket {
+            Socket::Tcp(listener) => {
+                let (stream, address) = listener.accept().await?;
+                stream.set_nodelay(true)?;
+                Ok((Box::new(stream), Some(address), slot))
+            }
+            Socket::Unix { listener, .. } => Ok((Box::new(listener.accept().await?.0), None, slot)),
+        }
+    }
+}
+
+// === impl Socket ===
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        if let Self::Unix { path, .. } = self {
+            // A socket that is gone already needs no removal.
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+/// The way from a [`Security`] to the handshake of the next connection.
+enum Handshakes {
+    Plain(Version),
+    Tls(watch::Receiver<Arc<ServerConfig>>),
+    Mutual { source: CertificateSource, config: Arc<ServerConfig> },
+}
+
+// === impl Handshakes ===
+
+impl Handshakes {
+    /// `None` when shutdown came before the first certificate.
+    async fn new(security: Security, shutdown: &Shutdown) -> Result<Option<Self>, TlsError> {
+        Ok(Some(match security {
+            Security::Plain => Self::Plain(Version::Http1),
+            Security::PlainHttp2 => Self::Plain(Version::Http2),
+            Security::Tls(configs) => Self::Tls(configs),
+            Security::Mutual(mut source) => {
+                tokio::select! {
+                    () = shutdown.requested() => return Ok(None),
+                    Ok(_) = source.wait_for(Option::is_some) => {}
+                    else => return Ok(None),
+                }
+                let config = mutual(&mut source)?.ok_or(TlsError::Empty)?;
+                Self::Mutual { source, config }
+            }
+        }))
+    }
+
+    fn current(&mut self) -> Handshake {
+        match self {
+            Self::Plain(version) => Handshake::Plain(*version),
+            Self::Tls(configs) => Handshake::Tls { config: configs.borrow().clone(), identity_required: false },
+            Self::Mutual { source, config } => {
+                if source.has_changed().unwrap_or(false) {
+                    match mutual(source) {
+                        Ok(Some(renewed)) => *config = renewed,
+                        Ok(None) => {}
+                        Err(error) => tracing::error!(%error, "renewed certificate can't be served; the old one stays"),
+                    }
+                }
+                Handshake::Tls { config: config.clone(), identity_required: true }
+            }
+        }
+    }
+}
+
+fn mutual(source: &mut CertificateSource) -> Result<Option<Arc<ServerConfig>>, TlsError> {
+    let certificate = source.borrow_and_update().clone();
+    certificate.map(|own| server_config(own.chain.clone(), own.key(), ClientAuth::Required(&own.roots))).transpose()
+}
+
+async fn connection(
+    stream: BoxStream,
+    address: Option<SocketAddr>,
+    handshake: Handshake,
+    router: Router,
+    limits: Limits,
+    shutdown: Shutdown,
+) {
+    let mut peer = Peer { address, identity: None };
+    match handshake {
+        Handshake::Plain(version) => converse(stream, version, peer, router, limits, shutdown).await,
+        Handshake::Tls { config, identity_required } => {
+            let stream = match timeout(limits.handshake, TlsAcceptor::from(config).accept(stream)).await {
+                Ok(Ok(stream)) => stream,
+                Ok(Err(error)) => return tracing::debug!(?address, %error, "TLS handshake failed"),
+                Err(_) => return tracing::debug!(?address, "TLS handshake took too long"),
+            };
+            let (_, session) = stream.get_ref();
+            peer.identity = session.peer_certificates().and_then(<[_]>::first).and_then(Peer::identity_of);
+            if identity_required && peer.identity.is_none() {
+                return tracing::info!(?address, "client certificate states no identity of the mesh");
+            }
+            let version = if session.alpn_protocol() == Some(b"h2") { Version::Http2 } else { Version::Http1 };
+            converse(Box::new(stream), version, peer, router, limits, shutdown).await;
+        }
+    }
+}
+
+/// Answers one connection's requests.
+async fn converse(stream: BoxStream, version: Version, peer: Peer, router: Router, limits: Limits, shutdown: Shutdown) {
+    let address = peer.address;
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer.clone());
+        router.clone().call(request.map(Body::new))
+    });
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(limits.handshake);
+    // The keep-alive notices a peer that is gone without a word, whose slot would stay taken for ever.
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(Duration::from_secs(20))
+        .keep_alive_timeout(Duration::from_secs(20))
+        .max_concurrent_streams(limits.streams)
+        .max_header_list_size(64 * 1024);
+    let builder = if version == Version::Http2 { builder.http2_only() } else { builder.http1_only() };
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let result = tokio::select! {
+        result = connection.as_mut() => result,
+        () = shutdown.requested() => {
+            connection.as_mut().graceful_shutdown();
+            match timeout(limits.drain, connection).await {
+                Ok(result) => result,
+                Err(_) => return tracing::info!(?address, "connection cut off at the end of the drain"),
+            }
+        }
+    };
+    if let Err(error) = result {
+        tracing::debug!(?address, %error, "connection broke");
+    }
+}
