@@ -5,6 +5,8 @@
 //! wrappers plain `Option`s. Maps are ordered, so equal messages have equal bytes.
 
 mod any;
+#[cfg(feature = "json")]
+pub mod json;
 
 /// What `build.rs` makes of the descriptors. Lints stop here: nobody wrote this.
 #[allow(missing_docs, unreachable_pub, rustdoc::all, clippy::all, clippy::unwrap_used)]
