@@ -104,11 +104,11 @@ mod tests {
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn changes_are_seen_once_each() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("mesh");
-        let mut watch = ContentWatch::new(&path, Duration::from_secs(1));
+        let mut watch = ContentWatch::new(&path, Duration::from_millis(1));
         fs::write(&path, "a").unwrap();
         assert_eq!(watch.changed().await, b"a");
         fs::write(&path, "a").unwrap();

@@ -23,7 +23,7 @@ pub use backoff::Backoff;
 pub use ca_api::{CertificateRequest, CertificateResponse, create_certificate, routes as ca_routes};
 pub use files::{ContentWatch, write_atomically};
 pub use identity::{CertificateSource, IdentityClient, IdentityConfig, IdentityError, WorkloadCert};
-pub use lease::{Elector, Leadership, LeaseConfig, LeaseError, NotLeader, Term};
+pub use lease::{Elector, Leadership, LeaseConfig, LeaseError, LeaseTiming, NotLeader, Term};
 pub use logs::{LogError, LogFormat, init_logs};
 pub use metrics::{Registry, encode_metrics, process_registry};
 pub use readiness::{Readiness, ReadyGuard};

@@ -174,12 +174,12 @@ mod tests {
         assert!(matches!(error, TaskError::Panicked { name, .. } if name == "fragile"));
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_stuck_task_is_cut_off_at_the_deadline_and_named() {
         let mut tasks = Tasks::new();
         tasks.spawn("stuck", pending::<io::Result<()>>());
-        let error = tasks.run(stream::iter(["SIGTERM"]).chain(stream::pending()), DRAIN).await.unwrap_err();
-        assert_eq!(error.to_string(), "still running after a drain of 5s: stuck");
+        let error = tasks.run(stream::iter(["SIGTERM"]).chain(stream::pending()), Duration::from_millis(10)).await.unwrap_err();
+        assert_eq!(error.to_string(), "still running after a drain of 10ms: stuck");
     }
 
     #[tokio::test]

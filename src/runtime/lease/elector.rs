@@ -28,6 +28,21 @@ pub struct LeaseConfig {
     pub name: String,
     /// This replica's name: the pod's.
     pub identity: String,
+    /// How long to hold and to wait.
+    pub timing: LeaseTiming,
+}
+
+/// The clocks of an election; all replicas must have the same. `term + attempt < duration` keeps two leaders from writing at once.
+#[derive(Clone, Copy, Debug)]
+pub struct LeaseTiming {
+    /// How long a follower waits for a sign of life. The lease shows it in whole seconds.
+    pub duration: Duration,
+    /// How long a leader may write after its last renewal.
+    pub term: Duration,
+    /// Between two looks, for leader and follower.
+    pub retry: Duration,
+    /// For one look or write.
+    pub attempt: Duration,
 }
 
 /// A candidate. Its role needs `get`, `create` and `update` on leases in the namespace.
@@ -53,10 +68,12 @@ pub enum LeaseError {
         source: kube::Error,
     },
     /// No answer in time.
-    #[error("lease {name:?}: no answer within {}s", ATTEMPT.as_secs())]
+    #[error("lease {name:?}: no answer within {limit:?}")]
     TimedOut {
         /// The lease.
         name: String,
+        /// How long was waited.
+        limit: Duration,
     },
 }
 
@@ -69,14 +86,14 @@ impl std::fmt::Debug for ApiOf {
     }
 }
 
-/// How long a follower waits for a sign of life.
-const DURATION: Duration = Duration::from_secs(12);
-/// How long a leader may write after its last renewal.
-const TERM: Duration = Duration::from_secs(8);
-/// Between two looks, for leader and follower.
-const RETRY: Duration = Duration::from_secs(2);
-/// For one look or write.
-const ATTEMPT: Duration = Duration::from_secs(3);
+// === impl LeaseTiming ===
+
+impl Default for LeaseTiming {
+    fn default() -> Self {
+        let seconds = Duration::from_secs;
+        Self { duration: seconds(12), term: seconds(8), retry: seconds(2), attempt: seconds(3) }
+    }
+}
 
 // === impl Elector ===
 
@@ -110,7 +127,7 @@ impl Elector {
     async fn round(&mut self) {
         let started = Instant::now();
         match self.within_time(Self::attempt).await {
-            Ok(true) => self.hold(started + TERM),
+            Ok(true) => self.hold(started + self.config.timing.term),
             Ok(false) => self.resign("another replica leads"),
             Err(error) => {
                 let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
@@ -120,7 +137,7 @@ impl Elector {
                 }
             }
         }
-        sleep(RETRY).await;
+        sleep(self.config.timing.retry).await;
     }
 
     /// Looks at the lease and writes it if it is ours or can be; whether it is ours now.
@@ -156,11 +173,11 @@ impl Elector {
     }
 
     async fn within_time<T>(&mut self, request: impl AsyncFnOnce(&mut Self) -> Result<T, kube::Error>) -> Result<T, LeaseError> {
-        let name = self.config.name.clone();
-        match timeout(ATTEMPT, request(self)).await {
+        let (name, limit) = (self.config.name.clone(), self.config.timing.attempt);
+        match timeout(limit, request(self)).await {
             Ok(Ok(done)) => Ok(done),
             Ok(Err(source)) => Err(LeaseError::Api { name, source }),
-            Err(_) => Err(LeaseError::TimedOut { name }),
+            Err(_) => Err(LeaseError::TimedOut { name, limit }),
         }
     }
 
@@ -183,9 +200,8 @@ impl Elector {
 
     fn observation(&self, lease: &Lease) -> Observation {
         let spec = lease.spec.clone().unwrap_or_default();
-        let duration = spec.lease_duration_seconds.and_then(|s| u64::try_from(s).ok()).map_or(DURATION, Duration::from_secs);
         let version = lease.metadata.resource_version.clone().unwrap_or_default();
-        observe(self.seen.as_ref(), spec.holder_identity, version, duration, Instant::now())
+        observe(self.seen.as_ref(), spec.holder_identity, version, self.config.timing.duration, Instant::now())
     }
 
     /// The lease as ours, in place of `old`, whose resourceVersion makes the API server refuse it if somebody else wrote meanwhile.
@@ -198,7 +214,7 @@ impl Elector {
         lease.spec = Some(LeaseSpec {
             acquire_time: before.acquire_time.filter(|_| ours).or_else(|| Some(now.clone())),
             holder_identity: Some(self.config.identity.clone()),
-            lease_duration_seconds: i32::try_from(DURATION.as_secs()).ok(),
+            lease_duration_seconds: i32::try_from(self.config.timing.duration.as_secs().max(1)).ok(),
             lease_transitions: Some(before.lease_transitions.unwrap_or(0) + i32::from(!ours)),
             renew_time: Some(now),
             ..Default::default()

@@ -11,5 +11,5 @@ mod leadership;
 #[cfg(test)]
 mod tests;
 
-pub use elector::{Elector, LeaseConfig, LeaseError};
+pub use elector::{Elector, LeaseConfig, LeaseError, LeaseTiming};
 pub use leadership::{Leadership, NotLeader, Term};
