@@ -107,7 +107,7 @@ pub enum PlanError {
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The API refused or didn't answer.
-    #[error("{verb} secret {namespace}/{name}: {source}")]
+    #[error("can't {verb} secret {namespace}/{name}")]
     Api {
         /// `get`, `create`, `update` or `delete`.
         verb: &'static str,
@@ -133,7 +133,7 @@ pub enum StoreError {
         name: String,
     },
     /// A Secret that an outside issuer should have made can't be used.
-    #[error("secret {namespace}/{name}, which an outside issuer keeps: {defect}")]
+    #[error("secret {namespace}/{name}, which an outside issuer keeps, can't be used")]
     External {
         /// The Secret's namespace.
         namespace: String,
@@ -163,7 +163,7 @@ pub enum BundleError {
         webhook: String,
     },
     /// The API refused or didn't answer.
-    #[error("{verb} validating webhook configuration {name}: {source}")]
+    #[error("can't {verb} validating webhook configuration {name}")]
     Api {
         /// `get` or `patch`.
         verb: &'static str,
@@ -188,7 +188,7 @@ pub enum ServeError {
         source: std::io::Error,
     },
     /// The certificate and key can't be used.
-    #[error("serving certificate: {0}")]
+    #[error("the serving certificate can't be used")]
     Defect(#[source] Defect),
     /// Only a certificate that came from files can be read again.
     #[error("this certificate came from memory, there are no files to read it from")]
