@@ -1,1 +1,9 @@
-//! app
+//! Which arguments make which process: raw arguments and environment in, a running role out.
+//!
+//! Nothing below this row reads the environment. Every role shares [`ProcessArgs`] and is run by [`Process`].
+
+mod citadel;
+mod process;
+
+pub use citadel::CitadelArgs;
+pub use process::{Process, ProcessArgs};

@@ -1,1 +1,24 @@
-fn main() {}
+//! The operator and the control plane: one binary, a subcommand a role.
+
+use clap::{Parser, Subcommand};
+use ferromesh::app::CitadelArgs;
+
+/// ferromesh's control plane.
+#[derive(Parser)]
+#[command(version)]
+struct Command {
+    #[command(subcommand)]
+    role: Role,
+}
+
+#[derive(Subcommand)]
+enum Role {
+    Citadel(CitadelArgs),
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    match Command::parse().role {
+        Role::Citadel(args) => args.run().await,
+    }
+}

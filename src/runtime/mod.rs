@@ -27,7 +27,10 @@ pub use lease::{Elector, Leadership, LeaseConfig, LeaseError, LeaseTiming, NotLe
 pub use logs::{LogError, LogFormat, init_logs};
 pub use metrics::{Registry, encode_metrics, process_registry};
 pub use readiness::{Readiness, ReadyGuard};
-pub use serve::{Limits, Listener, Security};
+pub use serve::{Limits, Listener, Security, TlsSource};
 pub use shutdown::{Shutdown, Trigger, signals};
 pub use tasks::{TaskError, Tasks};
-pub use tls::{ClientAuth, Peer, TlsError, certificates_from_pem, client_config, provider, resolver_config, server_config};
+pub use tls::{
+    ClientAuth, Peer, TlsError, certificate_blocks, certificates_from_pem, client_config, provider, resolver_config, server_config,
+    verify_chain,
+};

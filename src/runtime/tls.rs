@@ -140,8 +140,18 @@ pub fn client_config(roots: &[CertificateDer<'static>], certificate: Option<&Wor
     Ok(config)
 }
 
+/// The single certificates of a PEM text, each as PEM, in their order.
+pub fn certificate_blocks(pem: &str) -> Vec<String> {
+    const END: &str = "-----END CERTIFICATE-----";
+    let blocks = pem.split_inclusive(END).filter(|block| block.ends_with(END));
+    blocks.map(|block| format!("{}\n", &block[block.find("-----BEGIN").unwrap_or(0)..])).collect()
+}
+
 /// Whether `chain` is a client certificate that chains to `roots` and holds now.
-pub(super) fn verify_chain(chain: &[CertificateDer<'static>], roots: &[CertificateDer<'static>]) -> Result<(), TlsError> {
+///
+/// # Errors
+/// When it is not, with the reason.
+pub fn verify_chain(chain: &[CertificateDer<'static>], roots: &[CertificateDer<'static>]) -> Result<(), TlsError> {
     let (leaf, intermediates) = chain.split_first().ok_or(TlsError::Empty)?;
     verifier(roots)?.verify_client_cert(leaf, intermediates, UnixTime::now())?;
     Ok(())

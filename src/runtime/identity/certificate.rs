@@ -10,10 +10,7 @@ use std::{
 use super::IdentityError;
 use crate::model::SpiffeId;
 use crate::runtime::certificates_from_pem;
-use crate::runtime::tls::{Peer, verify_chain};
-
-/// What ends a certificate in a PEM text.
-const PEM_END: &str = "-----END CERTIFICATE-----";
+use crate::runtime::tls::{Peer, certificate_blocks, verify_chain};
 
 /// Everything that TLS needs to speak for a workload. Immutable; a renewal makes a new one.
 #[derive(Clone)]
@@ -60,7 +57,7 @@ impl WorkloadCert {
         let not_after = u64::try_from(leaf.validity().not_after.timestamp()).map_err(|_| IdentityError::Unreadable)?;
         let identity = Peer::identity_of(&chain[0]).ok_or(IdentityError::NoIdentity)?;
         Ok(Self {
-            chain_pem: answer.split_inclusive(PEM_END).take(chain.len()).map(|block| format!("{}\n", block.trim())).collect(),
+            chain_pem: certificate_blocks(&answer).into_iter().take(chain.len()).collect(),
             chain,
             key_pem: key.serialize_pem(),
             key_der: key.serialize_der(),

@@ -146,7 +146,7 @@ impl IdentityClient {
     /// Does what is due, then waits until something may be.
     async fn advance(&mut self) {
         self.look_at_roots();
-        if SystemTime::now() >= self.next_attempt {
+        if self.is_due() {
             self.attempt().await;
         }
         // Short waits instead of one long one: the wall clock may be set, and the machine may sleep.
@@ -154,7 +154,11 @@ impl IdentityClient {
         tokio::time::sleep(wait).await;
     }
 
-    async fn attempt(&mut self) {
+    pub(super) fn is_due(&self) -> bool {
+        SystemTime::now() >= self.next_attempt
+    }
+
+    pub(super) async fn attempt(&mut self) {
         match self.fetch().await {
             Ok(certificate) => {
                 tracing::info!(identity = %certificate.identity, "certificate issued");
@@ -177,7 +181,7 @@ impl IdentityClient {
     }
 
     /// Publishes changed roots at once; asks for a new certificate at once if the current one does not chain to them.
-    fn look_at_roots(&mut self) {
+    pub(super) fn look_at_roots(&mut self) {
         let Some(current) = self.publish.borrow().clone() else { return };
         let Ok(roots_pem) = self.read_roots() else { return };
         if roots_pem == current.roots_pem.as_bytes() {
@@ -196,7 +200,7 @@ impl IdentityClient {
         }
     }
 
-    async fn fetch(&self) -> Result<WorkloadCert, IdentityError> {
+    pub(super) async fn fetch(&self) -> Result<WorkloadCert, IdentityError> {
         let roots_pem = self.read_roots()?;
         let token = fs::read_to_string(&self.config.token_file)
             .map_err(|source| IdentityError::File { path: self.config.token_file.clone(), source })?;

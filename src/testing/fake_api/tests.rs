@@ -112,8 +112,9 @@ async fn a_finalizer_holds_an_object_and_dependents_go_with_their_owner() {
 async fn a_watcher_sees_changes_and_survives_breaks_and_compaction() {
     let api = FakeApi::new();
     api.insert(&map("a", &json!({})));
+    let metadata: Api<PartialObjectMeta<ConfigMap>> = Api::namespaced(api.client(), "shop");
     for config in [watcher::Config::default(), watcher::Config::default().streaming_lists()] {
-        let mut events = pin!(watcher::metadata_watcher(maps(&api), config));
+        let mut events = pin!(watcher::watcher(metadata.clone(), config));
         let mut next = async || loop {
             match events.next().await.unwrap() {
                 Ok(Event::Apply(object) | Event::InitApply(object)) => break format!("+{}", name(&object)),

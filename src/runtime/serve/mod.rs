@@ -1,5 +1,8 @@
 //! Listeners: bounded connections, TLS, HTTP/1.1 and HTTP/2 (so gRPC too), an orderly end.
 
+#[cfg(test)]
+mod tests;
+
 use axum::{Router, body::Body};
 use hyper::{Request, body::Incoming, service::service_fn};
 use hyper_util::{
@@ -25,13 +28,16 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tower::Service;
 
-use super::{CertificateSource, ClientAuth, Peer, Shutdown, TlsError, server_config};
+use crate::runtime::{CertificateSource, ClientAuth, Peer, Shutdown, TlsError, WorkloadCert, server_config};
 
 /// A bound socket. Bind every one before anything is spawned: a taken port then fails the start.
 #[derive(Debug)]
 pub struct Listener {
     socket: Socket,
 }
+
+/// The current TLS configuration of a server; none until there is a certificate.
+pub type TlsSource = watch::Receiver<Option<Arc<ServerConfig>>>;
 
 /// How connections are secured.
 #[derive(Clone, Debug)]
@@ -40,8 +46,8 @@ pub enum Security {
     Plain,
     /// HTTP/2 in plain text, by prior knowledge: gRPC on a Unix socket.
     PlainHttp2,
-    /// TLS with the configuration that is current when a connection begins.
-    Tls(watch::Receiver<Arc<ServerConfig>>),
+    /// TLS with the configuration that is current when a connection begins. Accepts once there is one.
+    Tls(TlsSource),
     /// Mutual TLS within the mesh: shows the workload's certificate, demands one of the same root that states an identity. Accepts once
     /// there is a certificate.
     Mutual(CertificateSource),
@@ -97,7 +103,7 @@ impl Default for Limits {
 impl Security {
     /// TLS with a configuration that never changes (a resolver in it may still change the certificate).
     pub fn fixed(config: Arc<ServerConfig>) -> Self {
-        Self::Tls(watch::channel(config).1)
+        Self::Tls(watch::channel(Some(config)).1)
     }
 }
 
@@ -196,7 +202,7 @@ impl Drop for Socket {
 /// The way from a [`Security`] to the handshake of the next connection.
 enum Handshakes {
     Plain(Version),
-    Tls(watch::Receiver<Arc<ServerConfig>>),
+    Tls { source: TlsSource, config: Arc<ServerConfig> },
     Mutual { source: CertificateSource, config: Arc<ServerConfig> },
 }
 
@@ -205,31 +211,33 @@ enum Handshakes {
 impl Handshakes {
     /// `None` when shutdown came before the first certificate.
     async fn new(security: Security, shutdown: &Shutdown) -> Result<Option<Self>, TlsError> {
-        Ok(Some(match security {
-            Security::Plain => Self::Plain(Version::Http1),
-            Security::PlainHttp2 => Self::Plain(Version::Http2),
-            Security::Tls(configs) => Self::Tls(configs),
-            Security::Mutual(mut source) => {
-                tokio::select! {
-                    () = shutdown.requested() => return Ok(None),
-                    Ok(_) = source.wait_for(Option::is_some) => {}
-                    else => return Ok(None),
-                }
-                let config = mutual(&mut source)?.ok_or(TlsError::Empty)?;
-                Self::Mutual { source, config }
-            }
-        }))
+        Ok(match security {
+            Security::Plain => Some(Self::Plain(Version::Http1)),
+            Security::PlainHttp2 => Some(Self::Plain(Version::Http2)),
+            Security::Tls(mut source) => first(&mut source, shutdown).await.map(|config| Self::Tls { source, config }),
+            Security::Mutual(mut source) => match first(&mut source, shutdown).await {
+                Some(certificate) => Some(Self::Mutual { source, config: mutual(&certificate)? }),
+                None => None,
+            },
+        })
     }
 
     fn current(&mut self) -> Handshake {
         match self {
             Self::Plain(version) => Handshake::Plain(*version),
-            Self::Tls(configs) => Handshake::Tls { config: configs.borrow().clone(), identity_required: false },
+            Self::Tls { source, config } => {
+                if let Some(renewed) = source.borrow().as_ref() {
+                    config.clone_from(renewed);
+                }
+                Handshake::Tls { config: config.clone(), identity_required: false }
+            }
             Self::Mutual { source, config } => {
-                if source.has_changed().unwrap_or(false) {
-                    match mutual(source) {
-                        Ok(Some(renewed)) => *config = renewed,
-                        Ok(None) => {}
+                // Building a configuration takes a while, so it is done once a certificate.
+                if source.has_changed().unwrap_or(false)
+                    && let Some(certificate) = source.borrow_and_update().clone()
+                {
+                    match mutual(&certificate) {
+                        Ok(renewed) => *config = renewed,
                         Err(error) => tracing::error!(%error, "renewed certificate can't be served; the old one stays"),
                     }
                 }
@@ -239,9 +247,16 @@ impl Handshakes {
     }
 }
 
-fn mutual(source: &mut CertificateSource) -> Result<Option<Arc<ServerConfig>>, TlsError> {
-    let certificate = source.borrow_and_update().clone();
-    certificate.map(|own| server_config(own.chain.clone(), own.key(), ClientAuth::Required(&own.roots))).transpose()
+/// Waits for the first value; none when shutdown or the source's end comes before.
+async fn first<T: Clone>(source: &mut watch::Receiver<Option<T>>, shutdown: &Shutdown) -> Option<T> {
+    tokio::select! {
+        () = shutdown.requested() => None,
+        value = source.wait_for(Option::is_some) => value.ok()?.clone(),
+    }
+}
+
+fn mutual(own: &WorkloadCert) -> Result<Arc<ServerConfig>, TlsError> {
+    server_config(own.chain.clone(), own.key(), ClientAuth::Required(&own.roots))
 }
 
 async fn connection(

@@ -1,0 +1,81 @@
+//! What all processes of the control plane share: logs, the monitoring port, tasks, the end.
+
+use anyhow::Context;
+use axum::Router;
+use clap::Args;
+use std::{convert::Infallible, net::SocketAddr, time::Duration};
+
+use crate::runtime::{
+    Admin, BuildInfo, Limits, Listener, LogFormat, Readiness, Registry, Security, Tasks, init_logs, process_registry, provider, signals,
+};
+
+/// Arguments of every role.
+#[derive(Clone, Debug, Args)]
+pub struct ProcessArgs {
+    /// Level of the log, with exceptions by target, as in `info,ferromesh::pilot=debug`.
+    #[arg(long, env = "FERROMESH_LOG", default_value = "info")]
+    pub log: String,
+
+    /// How log lines are written: text or json.
+    #[arg(long, env = "FERROMESH_LOG_FORMAT", default_value = "text")]
+    pub log_format: String,
+
+    /// Where /ready, /healthz, /metrics and /version answer, in plain HTTP.
+    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:15014")]
+    pub monitoring: SocketAddr,
+}
+
+/// A process in the making: roles add their tasks, readiness and metrics, then [`Process::run`] it.
+#[derive(Debug)]
+pub struct Process {
+    /// What runs.
+    pub tasks: Tasks,
+    /// What is awaited before traffic may come.
+    pub readiness: Readiness,
+    /// What is measured.
+    pub registry: Registry,
+    component: &'static str,
+    monitoring: Listener,
+}
+
+/// Longer than any listener's own drain, shorter than Kubernetes' grace period of 30 s.
+const DRAIN: Duration = Duration::from_secs(20);
+
+// === impl Process ===
+
+impl Process {
+    /// Sets up logs and binds the monitoring port.
+    ///
+    /// # Errors
+    /// When an argument can't be understood or the port is taken.
+    pub async fn new(component: &'static str, args: &ProcessArgs) -> anyhow::Result<Self> {
+        init_logs(args.log_format.parse::<LogFormat>()?, &args.log)?;
+        // For libraries that look for the process's default; an earlier call has set the same one.
+        let _ = provider().as_ref().clone().install_default();
+        let monitoring = Listener::bind(args.monitoring).await?;
+        tracing::info!(component, version = env!("CARGO_PKG_VERSION"), "starting");
+        Ok(Self { tasks: Tasks::new(), readiness: Readiness::new(), registry: process_registry(), component, monitoring })
+    }
+
+    /// Runs until a signal or until a task dies. `routes` are served on the monitoring port beside the usual ones.
+    ///
+    /// # Errors
+    /// When a task died or the drain took too long.
+    pub async fn run(mut self, routes: Router) -> anyhow::Result<()> {
+        let build = BuildInfo { component: self.component, version: env!("CARGO_PKG_VERSION") };
+        let admin = Admin::new(self.readiness.clone(), self.registry, build).with_routes(routes).into_router();
+        let shutdown = self.tasks.shutdown();
+        self.tasks.spawn("monitoring", self.monitoring.serve(admin, Security::Plain, Limits::default(), shutdown.clone()));
+        self.tasks.spawn("readiness", async move {
+            tokio::select! {
+                () = shutdown.requested() => return Ok::<_, Infallible>(()),
+                () = self.readiness.ready() => tracing::info!("ready"),
+            }
+            shutdown.requested().await;
+            Ok(())
+        });
+        self.tasks.run(signals().context("signals can't be handled")?, DRAIN).await?;
+        tracing::info!("ended");
+        Ok(())
+    }
+}

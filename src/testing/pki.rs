@@ -1,0 +1,58 @@
+//! A certificate authority for tests.
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, PublicKeyData,
+    SanType,
+};
+use rustls_pki_types::CertificateDer;
+use std::{sync::Arc, time::SystemTime};
+
+use crate::model::SpiffeId;
+use crate::runtime::WorkloadCert;
+
+/// A root that signs whatever a test wants, right or wrong.
+pub(crate) struct TestCa {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+}
+
+// === impl TestCa ===
+
+impl TestCa {
+    pub(crate) fn new(name: &str) -> Self {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        Self { issuer: CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap() }
+    }
+
+    pub(crate) fn pem(&self) -> String {
+        self.issuer.pem()
+    }
+
+    pub(crate) fn root(&self) -> CertificateDer<'static> {
+        self.issuer.der().clone()
+    }
+
+    /// The root's key in PEM.
+    pub(crate) fn key_pem(&self) -> String {
+        self.issuer.key().serialize_pem()
+    }
+
+    /// A leaf with these URI and DNS names.
+    pub(crate) fn sign(&self, key: &impl PublicKeyData, uris: &[&str], dns_names: &[&str]) -> rcgen::Certificate {
+        let mut params = CertificateParams::default();
+        params.subject_alt_names = uris.iter().map(|uri| SanType::URI((*uri).try_into().unwrap())).collect();
+        params.subject_alt_names.extend(dns_names.iter().map(|name| SanType::DnsName((*name).try_into().unwrap())));
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        params.signed_by(key, &self.issuer).unwrap()
+    }
+
+    /// A workload's certificate, as it comes from citadel.
+    pub(crate) fn workload(&self, identity: &SpiffeId, dns_names: &[&str]) -> Arc<WorkloadCert> {
+        let key = KeyPair::generate().unwrap();
+        let leaf = self.sign(&key, &[&identity.to_string()], dns_names);
+        let answer = [leaf.pem(), self.pem()];
+        Arc::new(WorkloadCert::from_answer(&answer, &key, self.pem().as_bytes(), SystemTime::now()).unwrap())
+    }
+}
