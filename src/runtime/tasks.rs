@@ -138,11 +138,9 @@ mod tests {
 
     const DRAIN: Duration = Duration::from_secs(5);
 
-    fn until(shutdown: Shutdown) -> impl Future<Output = io::Result<()>> {
-        async move {
-            shutdown.requested().await;
-            Ok(())
-        }
+    async fn until(shutdown: Shutdown) -> io::Result<()> {
+        shutdown.requested().await;
+        Ok(())
     }
 
     #[tokio::test]
