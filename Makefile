@@ -15,9 +15,15 @@ export PATH := $(FERROMESH_CACHE)/bin:$(PATH)
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-# --- the one that a newcomer needs ---
+# --- the two that a newcomer needs ---
 
-.PHONY: test
+.PHONY: demo demo-down test
+demo: ## from nothing to bookinfo in a mesh, explained step by step (CONTEXT=name: in a cluster that you have)
+	@demo/up.sh
+
+demo-down: ## remove what `make demo` made
+	@demo/down.sh
+
 test: prepare ## every level of tests, cheapest first; the last line sums up (LEVELS="lint unit": only those)
 	@ci/test.sh $(LEVELS)
 
