@@ -3,9 +3,11 @@
 //! Nothing below this row reads the environment. Every role shares [`ProcessArgs`] and is run by [`Process`].
 
 mod citadel;
+mod galley;
 mod injector;
 mod process;
 
 pub use citadel::CitadelArgs;
+pub use galley::GalleyArgs;
 pub use injector::InjectorArgs;
 pub use process::{Process, ProcessArgs};
