@@ -126,15 +126,17 @@ impl Mesh {
         self.cluster.kubectl(&["delete", "meshinstalls", MESH, "--ignore-not-found", "--timeout=60s"]).await.map(drop)
     }
 
-    /// Removes all that tests install, and waits until it is gone.
+    /// Removes all that tests install, and waits until it is gone: a start from nothing, whatever an aborted run has left.
     ///
     /// # Errors
     /// When something stays.
-    pub async fn remove(&self) -> anyhow::Result<()> {
+    async fn remove(&self) -> anyhow::Result<()> {
         if !self.installs().await?.is_empty() {
             self.delete().await?;
         }
         self.uninstall_chart().await?;
+        // Owners let these go; an operator that never came up has entered none.
+        self.cluster.kubectl(&["delete", "clusterroles", "-l", "app.kubernetes.io/part-of=ferromesh", "--ignore-not-found"]).await?;
         within(Duration::from_secs(90), "nothing is left", async || self.gone().await).await.map(drop)
     }
 

@@ -22,6 +22,10 @@ use crate::{Cluster, Mesh, dump};
 #[derive(Clone, Debug)]
 pub struct Skip(pub String);
 
+/// Why a test is not tried: the mesh could not be installed for the one before.
+#[derive(Clone, Debug)]
+struct NotInstalled(String);
+
 /// A test that runs.
 #[derive(Debug)]
 pub struct Test {
@@ -65,7 +69,9 @@ pub async fn run(name: &'static str, body: impl AsyncFnOnce(&Test) -> anyhow::Re
             Err(payload) => panic = Some(payload),
         }
     }
-    if panic.is_some() || result.as_ref().is_err_and(|error| !error.is::<Skip>()) {
+    // There is nothing new to see where nothing was tried.
+    let failed = |error: &anyhow::Error| !error.is::<Skip>() && !error.is::<NotInstalled>();
+    if panic.is_some() || result.as_ref().is_err_and(failed) {
         dump::everything(&test.cluster, name, &test.own_namespaces()).await;
     }
     test.clean_up().await;
@@ -77,7 +83,7 @@ pub async fn run(name: &'static str, body: impl AsyncFnOnce(&Test) -> anyhow::Re
 
 fn conclude(name: &str, result: anyhow::Result<()>) {
     let Err(error) = result else { return };
-    let Some(Skip(reason)) = error.downcast_ref::<Skip>() else { panic!("{error:?}") };
+    let Some(Skip(reason)) = error.downcast_ref::<Skip>() else { panic!("{error:#}") };
     eprintln!("{name} skipped: {reason}");
     if let Some(skips) = env::var_os("FERROMESH_SKIPS") {
         let line = format!("{name}: {reason}\n");
@@ -99,7 +105,7 @@ impl Test {
 
     async fn install(&self, earlier: &mut Earlier) -> anyhow::Result<()> {
         if let Some(reason) = &earlier.failed {
-            anyhow::bail!("the mesh could not be installed for an earlier test: {reason}");
+            anyhow::bail!(NotInstalled(reason.clone()));
         }
         match self.mesh.ensure(earlier.installed).await {
             Ok(()) => earlier.installed = true,
@@ -183,3 +189,13 @@ impl fmt::Display for Skip {
 }
 
 impl std::error::Error for Skip {}
+
+// === impl NotInstalled ===
+
+impl fmt::Display for NotInstalled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the mesh could not be installed for an earlier test: {}", self.0)
+    }
+}
+
+impl std::error::Error for NotInstalled {}
