@@ -2,8 +2,10 @@
 //!
 //! Nothing below this row reads the environment. Every role shares [`ProcessArgs`] and is run by [`Process`].
 
+mod agent;
 mod citadel;
 mod process;
 
+pub use agent::{InitArgs, ProxyArgs, WaitArgs};
 pub use citadel::CitadelArgs;
 pub use process::{Process, ProcessArgs};
