@@ -251,8 +251,9 @@ struct Outside(Child);
 
 impl Outside {
     fn new() -> Self {
-        let child = Command::new("unshare").args(["--net", "--", "sh", "-c", "echo ready; exec cat"]);
-        let mut child = { child }.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut command = Command::new("unshare");
+        command.args(["--net", "--", "sh", "-c", "echo ready; exec cat"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
         let mut ready = [0; 6];
         child.stdout.as_mut().unwrap().read_exact(&mut ready).unwrap();
         Self(child)

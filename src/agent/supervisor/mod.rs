@@ -7,8 +7,6 @@
 mod child;
 mod order;
 mod phase;
-#[cfg(test)]
-mod tests;
 
 pub use child::Program;
 pub use order::{Order, obey_through_stdout};
