@@ -5,6 +5,7 @@
 //! by value, because comparison is how change is detected.
 
 mod destination;
+mod duration;
 mod endpoint;
 mod gateway;
 mod identity;
@@ -24,6 +25,7 @@ mod workload;
 pub use destination::{
     ClientTls, ClientTlsMode, ConnectionPool, DestinationRule, LoadBalancer, OutlierDetection, PortTrafficPolicy, Subset, TrafficPolicy,
 };
+pub use duration::parse_duration;
 pub use endpoint::{Endpoint, Health};
 pub use gateway::{Gateway, GatewayServer, NamespaceSelector, ServerTls, ServerTlsMode};
 pub use identity::{IdentityError, SpiffeId};
