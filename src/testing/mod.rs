@@ -1,7 +1,10 @@
 //! Builders and fakes for tests.
 
+pub(crate) mod envoy;
 mod eventually;
 pub(crate) mod fake_api;
+pub(crate) mod http;
+pub(crate) mod mesh;
 mod pki;
 
 pub(crate) use eventually::eventually;
