@@ -81,7 +81,8 @@ fn broken_layers(layer: &Layer, file: &str, source: &str) -> Vec<String> {
         let code = line.split("//").next().unwrap_or_default();
         let at = format!("src/{file}:{}", number + 1);
         if code.contains("crate::{") {
-            problems.push(format!("{at} imports from crate::{{…}}: write one `use crate::MODULE::…` a module, so that this test can read it"));
+            problems
+                .push(format!("{at} imports from crate::{{…}}: write one `use crate::MODULE::…` a module, so that this test can read it"));
         }
         if code.contains("super::super") {
             problems.push(format!("{at} climbs with super::super: name the module from crate::"));
@@ -150,7 +151,9 @@ fn parent_of(file: &Path) -> Option<PathBuf> {
 
 /// Lines of lib.rs that are neither documentation nor `mod`.
 fn more_than_a_map(lib: &str) -> Vec<String> {
-    let is_map = |line: &str| line.is_empty() || line.starts_with("//!") || line == "#[cfg(test)]" || line.starts_with("pub mod ") || line.starts_with("mod ");
+    let is_map = |line: &str| {
+        line.is_empty() || line.starts_with("//!") || line == "#[cfg(test)]" || line.starts_with("pub mod ") || line.starts_with("mod ")
+    };
     lib.lines().filter(|line| !is_map(line)).map(str::to_owned).collect()
 }
 

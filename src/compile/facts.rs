@@ -47,9 +47,7 @@ impl Fact {
             Self::Namespace => FactValue::Text(Some(proxy.key.namespace.clone())),
             Self::InNamespace(namespace) => FactValue::Bool(*namespace == proxy.key.namespace),
             Self::Label(name) => FactValue::Text(proxy.labels.get(&**name).map(|value| value.as_str().into())),
-            Self::NamedPort(name) => {
-                FactValue::Port(proxy.named_ports.iter().find(|(port, _)| port == name).map(|(_, number)| *number))
-            }
+            Self::NamedPort(name) => FactValue::Port(proxy.named_ports.iter().find(|(port, _)| port == name).map(|(_, number)| *number)),
             Self::HasAddress(address) => FactValue::Bool(proxy.addresses.contains(address)),
             Self::TrustDomain => FactValue::Text(Some(proxy.identity.trust_domain.clone())),
         }

@@ -59,8 +59,7 @@ impl Memo {
                 None => _ = self.readers.insert(input.clone(), BTreeSet::from([recipe.clone()])),
             }
         }
-        let built =
-            Arc::new(Built { resource, facts: notes.facts.into_iter().collect(), inputs: notes.inputs.into_iter().collect() });
+        let built = Arc::new(Built { resource, facts: notes.facts.into_iter().collect(), inputs: notes.inputs.into_iter().collect() });
         self.built.entry(recipe.clone()).or_default().insert(&built.facts, proxy, built.clone());
         built
     }

@@ -5,6 +5,7 @@
 //! a [`Shutdown`]; then [`Tasks::run`] until the end. `/ready` turns good when every [`ReadyGuard`] has been dropped.
 
 mod admin;
+mod admission;
 mod backoff;
 mod ca_api;
 mod files;
@@ -19,6 +20,7 @@ mod tasks;
 mod tls;
 
 pub use admin::{Admin, BuildInfo};
+pub use admission::{AdmissionRequest, admission_route};
 pub use backoff::Backoff;
 pub use ca_api::{CertificateRequest, CertificateResponse, create_certificate, routes as ca_routes};
 pub use files::{ContentWatch, write_atomically};

@@ -1,0 +1,204 @@
+//! Admission webhooks: reviews in, verdicts out, at a bounded cost.
+//!
+//! The reviews' envelope is read here, once for all webhooks; what a verdict depends on is the webhook's own. The object stays the JSON
+//! that the API server sent, so that fields which nobody here knows survive.
+
+use axum::{
+    Json, Router,
+    body::Bytes,
+    extract::DefaultBodyLimit,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+    routing::post,
+};
+use kube::core::admission::{AdmissionResponse, Operation};
+use serde::Deserialize;
+use serde_json::Value;
+
+/// The API server takes objects of up to 3 MiB, and an update carries the old one too.
+const MAX_BODY: usize = 8 * 1024 * 1024;
+
+/// What a webhook is asked.
+#[derive(Clone, Debug)]
+pub struct AdmissionRequest {
+    /// Names this review; the answer repeats it.
+    pub uid: String,
+    /// The object's API group; empty for Kubernetes' core.
+    pub group: String,
+    /// The version in which the object is sent.
+    pub version: String,
+    /// The object's kind.
+    pub kind: String,
+    /// What is being done.
+    pub operation: Operation,
+    /// Where; none for objects of the whole cluster.
+    pub namespace: Option<String>,
+    /// The object's name; none where the API server is still to make one.
+    pub name: Option<String>,
+    /// The object as it would be stored; none when it is being deleted.
+    pub object: Option<Value>,
+    /// The object as it is stored.
+    pub old_object: Option<Value>,
+    /// Whether nothing will be stored whatever the answer.
+    pub dry_run: bool,
+    /// Who asks.
+    pub username: String,
+}
+
+#[derive(Deserialize)]
+struct Review {
+    request: Envelope,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Envelope {
+    uid: String,
+    kind: Kind,
+    operation: Operation,
+    #[serde(default)]
+    namespace: Option<String>,
+    #[serde(default)]
+    name: Option<String>,
+    #[serde(default)]
+    object: Option<Value>,
+    #[serde(default)]
+    old_object: Option<Value>,
+    #[serde(default)]
+    dry_run: bool,
+    #[serde(default)]
+    user_info: UserInfo,
+}
+
+#[derive(Deserialize)]
+struct Kind {
+    group: String,
+    version: String,
+    kind: String,
+}
+
+#[derive(Default, Deserialize)]
+struct UserInfo {
+    #[serde(default)]
+    username: String,
+}
+
+/// The route of one webhook. `answer` must answer from memory: the API server waits for it.
+///
+/// A body that is no AdmissionReview gets *bad request*, one of more than 8 MiB *payload too large*; neither reaches `answer`.
+pub fn admission_route<H>(path: &str, answer: H) -> Router
+where
+    H: Fn(AdmissionRequest) -> AdmissionResponse + Clone + Send + Sync + 'static,
+{
+    let handle = async move |body: Bytes| review(&body, answer);
+    Router::new().route(path, post(handle)).layer(DefaultBodyLimit::max(MAX_BODY))
+}
+
+fn review(body: &[u8], answer: impl Fn(AdmissionRequest) -> AdmissionResponse) -> Response {
+    match serde_json::from_slice::<Review>(body) {
+        Ok(review) => Json(answer(review.request.into()).into_review()).into_response(),
+        Err(error) => (StatusCode::BAD_REQUEST, format!("not an AdmissionReview: {error}\n")).into_response(),
+    }
+}
+
+// === impl AdmissionRequest ===
+
+impl AdmissionRequest {
+    /// The answer that lets the request pass. Warnings and a patch may be added to it.
+    pub fn allow(&self) -> AdmissionResponse {
+        let mut response = AdmissionResponse::invalid("");
+        response.uid.clone_from(&self.uid);
+        response.allowed = true;
+        response.result = kube::core::Status::default();
+        response
+    }
+
+    /// The answer that refuses the request, with the reason that the user reads.
+    pub fn deny(&self, reason: impl std::fmt::Display) -> AdmissionResponse {
+        let mut response = self.allow().deny(reason);
+        response.result.code = StatusCode::FORBIDDEN.as_u16();
+        response
+    }
+}
+
+impl From<Envelope> for AdmissionRequest {
+    fn from(envelope: Envelope) -> Self {
+        let present = |object: Option<Value>| object.filter(|object| !object.is_null());
+        let named = |text: Option<String>| text.filter(|text| !text.is_empty());
+        Self {
+            uid: envelope.uid,
+            group: envelope.kind.group,
+            version: envelope.kind.version,
+            kind: envelope.kind.kind,
+            operation: envelope.operation,
+            namespace: named(envelope.namespace),
+            name: named(envelope.name),
+            object: present(envelope.object),
+            old_object: present(envelope.old_object),
+            dry_run: envelope.dry_run,
+            username: envelope.user_info.username,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::body::Body;
+    use http_body_util::BodyExt;
+    use serde_json::json;
+    use tower::ServiceExt;
+
+    fn route() -> Router {
+        admission_route("/check", |request| match request.object {
+            Some(ref object) if object["spec"]["good"] == true => request.allow(),
+            _ => request.deny(format_args!("{} {} spec.good: must be true", request.kind, request.name.as_deref().unwrap_or("?"))),
+        })
+    }
+
+    fn review_of(object: &Value) -> Value {
+        json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {
+            "uid": "u-1", "kind": {"group": "g.example", "version": "v1", "kind": "Thing"},
+            "resource": {"group": "g.example", "version": "v1", "resource": "things"},
+            "operation": "CREATE", "name": "x", "namespace": "", "userInfo": {"username": "jane"}, "object": object, "oldObject": null,
+        }})
+    }
+
+    async fn ask(body: impl Into<Body>) -> (StatusCode, Value) {
+        let response = route().oneshot(http::Request::post("/check").body(body.into()).unwrap()).await.unwrap();
+        let status = response.status();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        (status, serde_json::from_slice(&body).unwrap_or_else(|_| String::from_utf8_lossy(&body).into_owned().into()))
+    }
+
+    #[tokio::test]
+    async fn a_verdict_names_its_review() {
+        let (status, body) = ask(review_of(&json!({"spec": {"good": true}})).to_string()).await;
+        assert_eq!(status, StatusCode::OK);
+        assert_eq!((body["kind"].as_str(), body["apiVersion"].as_str()), (Some("AdmissionReview"), Some("admission.k8s.io/v1")));
+        assert_eq!((&body["response"]["uid"], &body["response"]["allowed"]), (&json!("u-1"), &json!(true)));
+    }
+
+    #[tokio::test]
+    async fn a_refusal_carries_its_reason() {
+        let (_, body) = ask(review_of(&json!({})).to_string()).await;
+        assert_eq!(body["response"]["allowed"], false);
+        assert_eq!(body["response"]["status"]["message"], "Thing x spec.good: must be true");
+        assert_eq!(body["response"]["status"]["code"], 403);
+    }
+
+    #[tokio::test]
+    async fn what_is_no_review_is_told_so() {
+        let (status, body) = ask("{\"request\": 5}").await;
+        assert_eq!(status, StatusCode::BAD_REQUEST);
+        assert!(body.as_str().unwrap().starts_with("not an AdmissionReview"), "{body}");
+    }
+
+    #[tokio::test]
+    async fn nesting_and_size_are_bounded() {
+        let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+        let nested = review_of(&json!("DEEP")).to_string().replace("\"DEEP\"", &deep);
+        assert_eq!(ask(nested).await.0, StatusCode::BAD_REQUEST);
+        assert_eq!(ask(vec![b' '; MAX_BODY + 1]).await.0, StatusCode::PAYLOAD_TOO_LARGE);
+    }
+}
