@@ -5,6 +5,8 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
+use prost::Message;
+
 use super::{
     Compiled, Resource, ResourceType,
     resource::Draft,
@@ -18,13 +20,18 @@ static NEXT_SECTION: AtomicU64 = AtomicU64::new(1 << 32);
 impl Resource {
     /// A resource with that text in its body, from these objects.
     pub(crate) fn of(kind: ResourceType, name: &str, text: &str, sources: &[ObjectRef]) -> Arc<Self> {
-        Arc::new(Draft::new(kind, name, &text.to_owned()).into_resource(sources.into()))
+        Self::encoded(kind, name, &text.to_owned(), sources)
+    }
+
+    /// A resource of that message, from these objects.
+    pub(crate) fn encoded(kind: ResourceType, name: &str, message: &impl Message, sources: &[ObjectRef]) -> Arc<Self> {
+        Arc::new(Draft::new(kind, name, message).into_resource(sources.into()))
     }
 }
 
 impl Compiled {
     /// A proxy that gets these resources.
-    pub(crate) fn of(resources: &[Arc<Resource>]) -> Self {
+    pub(crate) fn made_of(resources: &[Arc<Resource>]) -> Self {
         let section = |kind| {
             let own = resources.iter().filter(|resource| resource.kind == kind).cloned();
             Arc::new(Section::of(NEXT_SECTION.fetch_add(1, Ordering::Relaxed), kind, own))
