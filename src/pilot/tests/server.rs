@@ -59,7 +59,7 @@ impl Script {
 impl Pilot {
     /// A pilot whose mesh is what `snapshots` gives.
     pub(super) async fn of(snapshots: impl futures::Stream<Item = (Arc<Snapshot>, Changes)> + Send + 'static) -> Self {
-        Self::start(|certificate, listener, tasks, readiness, registry| {
+        Self::start(TestCa::new("root"), ([127, 0, 0, 1], 0).into(), |certificate, listener, tasks, readiness, registry| {
             serve_with(certificate, snapshots.chain(futures::stream::pending()), listener, tasks, readiness, registry)
         })
         .await
@@ -67,10 +67,21 @@ impl Pilot {
 
     /// A pilot that compiles nothing, but tells every proxy what the script says.
     pub(super) async fn scripted(resources: &[Arc<Resource>]) -> (Self, Script) {
+        Self::scripted_at(TestCa::new("root"), ([127, 0, 0, 1], 0).into(), resources).await
+    }
+
+    /// Ends, and starts another one in its place.
+    pub(super) async fn replaced(self, resources: &[Arc<Resource>]) -> (Self, Script) {
+        self.stop();
+        self.task.await.unwrap().unwrap();
+        Self::scripted_at(self.ca, self.address, resources).await
+    }
+
+    async fn scripted_at(ca: TestCa, address: SocketAddr, resources: &[Arc<Resource>]) -> (Self, Script) {
         let (publish, updates) = watch::channel(None);
         let mut script = Script { publish, version: 0 };
         script.publish(resources);
-        let pilot = Self::start(|certificate, listener, tasks, _, registry| {
+        let pilot = Self::start(ca, address, |certificate, listener, tasks, _, registry| {
             let (metrics, shutdown) = (Metrics::registered(registry), tasks.shutdown());
             let connections = Connections::new(metrics.clone());
             let server = Server { hub: Hub::scripted(updates), connections: connections.clone(), metrics, shutdown: shutdown.clone() };
@@ -81,12 +92,11 @@ impl Pilot {
         (pilot, script)
     }
 
-    async fn start(start: impl FnOnce(CertificateSource, Listener, &mut Tasks, &Readiness, &mut Registry) -> Router) -> Self {
-        let ca = TestCa::new("root");
+    async fn start(ca: TestCa, address: SocketAddr, start: impl FnOnce(CertificateSource, Listener, &mut Tasks, &Readiness, &mut Registry) -> Router) -> Self {
         let identity = SpiffeId::new("cluster.local", "istio-system", "istio-pilot");
         let (_, certificate) = watch::channel(Some(ca.workload(&identity, &[SERVER])));
         let (mut tasks, readiness, mut registry) = (Tasks::new(), Readiness::new(), Registry::default());
-        let listener = Listener::bind(([127, 0, 0, 1], 0).into()).await.unwrap();
+        let listener = Listener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let debug = start(certificate, listener, &mut tasks, &readiness, &mut registry);
         let (stop, stopped) = Shutdown::channel();
