@@ -5,9 +5,12 @@
 
 use std::{convert::Infallible, time::Duration};
 
-use axum::{Router, body::Body, extract::Request as HttpRequest, response::Response as HttpResponse, routing::post};
+use axum::{Router, body::Body, extract::{Request as HttpRequest, State}, response::Response as HttpResponse, routing::post};
 use bytes::Bytes;
-use envoy_api::envoy::service::discovery::v3::DeltaDiscoveryRequest;
+use envoy_api::envoy::{
+    config::core::v3::Node,
+    service::discovery::v3::{DeltaDiscoveryRequest, DiscoveryRequest},
+};
 use futures::stream;
 use http::{HeaderMap, HeaderValue, header::CONTENT_TYPE};
 use http_body_util::StreamBody;
@@ -17,8 +20,9 @@ use tonic::{Code, Status, Streaming, codec::Codec};
 use tonic_prost::ProstCodec;
 
 use super::{
-    session::{Request, Session, Verdict},
-    wire::Outgoing,
+    session::{Request, Response, Session, Verdict},
+    whole::Whole,
+    wire::{Form, Outgoing},
 };
 use crate::compile::ResourceType;
 use crate::pilot::{
@@ -30,6 +34,7 @@ use crate::pilot::{
 use crate::runtime::{Peer, Shutdown};
 
 const DELTA_PATH: &str = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
+const WHOLE_PATH: &str = "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources";
 
 /// Largest request. A proxy that reconnects names every resource that it holds with its version: 5,000 of them make half a megabyte.
 const MAX_REQUEST: usize = 4 * 1024 * 1024;
@@ -51,10 +56,18 @@ pub(in crate::pilot) struct Server {
 
 /// The service's methods as routes of a router.
 pub(in crate::pilot) fn routes(server: Server) -> Router {
-    Router::new().route(DELTA_PATH, post(async move |request: HttpRequest| server.delta(request)))
+    let delta = async |State(server): State<Server>, request: HttpRequest| server.answer(request, |body| Requests::Delta(streaming(body)));
+    let whole = async |State(server): State<Server>, request: HttpRequest| {
+        server.answer(request, |body| Requests::Whole(streaming(body), Whole::default()))
+    };
+    Router::new().route(DELTA_PATH, post(delta)).route(WHOLE_PATH, post(whole)).with_state(server)
 }
 
-type Requests = Streaming<DeltaDiscoveryRequest>;
+/// What a proxy says, in the form of the protocol that it speaks.
+enum Requests {
+    Delta(Streaming<DeltaDiscoveryRequest>),
+    Whole(Streaming<DiscoveryRequest>, Whole),
+}
 
 /// The state of a stream's answer.
 enum Stage {
@@ -82,12 +95,11 @@ struct Conversation {
 // === impl Server ===
 
 impl Server {
-    fn delta(self, request: HttpRequest) -> HttpResponse {
+    fn answer(self, request: HttpRequest, requests: impl FnOnce(Body) -> Requests) -> HttpResponse {
         let Some(peer) = request.extensions().get::<Peer>().cloned() else {
             return Status::internal("the connection has no peer").into_http();
         };
-        let codec = ProstCodec::<DeltaDiscoveryRequest, DeltaDiscoveryRequest>::default().decoder();
-        let requests = Streaming::new_request(codec, request.into_body(), None, Some(MAX_REQUEST));
+        let requests = requests(request.into_body());
         let frames = stream::unfold(Stage::Opening { server: self, peer, requests }, |stage| async move {
             let (frame, stage) = stage.advance().await?;
             Some((Ok::<_, Infallible>(frame), stage))
@@ -99,11 +111,11 @@ impl Server {
 
     /// Takes in a proxy that has said who it is.
     async fn open(&self, peer: &Peer, mut requests: Requests) -> Result<Conversation, Status> {
-        let first = timeout(FIRST_REQUEST, requests.message()).await.map_err(|_| Status::deadline_exceeded("no request came"))??;
-        let first = first.ok_or_else(|| Status::invalid_argument("the stream ended before its first request"))?;
+        let first = timeout(FIRST_REQUEST, requests.next()).await.map_err(|_| Status::deadline_exceeded("no request came"))??;
+        let (node, first) = first.ok_or_else(|| Status::invalid_argument("the stream ended before its first request"))?;
         let identity = peer.identity.as_ref().ok_or_else(|| Status::unauthenticated("the client certificate states no identity"))?;
-        let node = first.node.as_ref().ok_or_else(|| refused(&NodeError::Missing, self, peer))?;
-        let claims = Claims::of(node, identity).map_err(|error| refused(&error, self, peer))?;
+        let node = node.ok_or_else(|| refused(&NodeError::Missing, self, peer))?;
+        let claims = Claims::of(&node, identity).map_err(|error| refused(&error, self, peer))?;
         let updates = match self.hub.join(claims.clone()).await {
             Ok(updates) => updates,
             Err(JoinError::Node(error)) => return Err(refused(&error, self, peer)),
@@ -136,6 +148,40 @@ fn refused(error: &NodeError, server: &Server, peer: &Peer) -> Status {
     tracing::warn!(%error, address = ?peer.address, "proxy refused");
     let code = if error.is_foreign() { Code::PermissionDenied } else { Code::InvalidArgument };
     Status::new(code, error.to_string())
+}
+
+/// Reads requests from a body.
+fn streaming<M: prost::Message + Default + 'static>(body: Body) -> Streaming<M> {
+    Streaming::new_request(ProstCodec::<M, M>::default().decoder(), body, None, Some(MAX_REQUEST))
+}
+
+// === impl Requests ===
+
+impl Requests {
+    /// The next request, with the node that it comes from if it says so; none at the end.
+    async fn next(&mut self) -> Result<Option<(Option<Node>, Request)>, Status> {
+        Ok(match self {
+            Self::Delta(requests) => requests.message().await?.map(|mut request| (request.node.take(), request.into())),
+            Self::Whole(requests, whole) => requests.message().await?.map(|mut request| (request.node.take(), whole.request(request))),
+        })
+    }
+
+    /// The session's verdict on the last request.
+    fn judged(&mut self, verdict: &Verdict) {
+        match (self, verdict) {
+            (Self::Whole(_, whole), Verdict::Accepted(kind)) => whole.accepted(*kind),
+            (Self::Whole(_, whole), Verdict::Refused { kind, .. }) => whole.refused(*kind),
+            _ => {}
+        }
+    }
+
+    /// A response as the proxy wants to have it.
+    fn translate(&mut self, response: Response, version: u64) -> Outgoing {
+        match self {
+            Self::Delta(_) => Outgoing::new(response, Form::Delta, version),
+            Self::Whole(_, whole) => Outgoing::new(whole.response(response), Form::Whole, version),
+        }
+    }
 }
 
 // === impl Stage ===
@@ -182,8 +228,8 @@ impl Conversation {
                 continue;
             }
             tokio::select! {
-                request = self.requests.message() => {
-                    let request = request?.ok_or_else(|| Status::ok("the proxy ended the stream"))?;
+                request = self.requests.next() => {
+                    let (_, request) = request?.ok_or_else(|| Status::ok("the proxy ended the stream"))?;
                     self.heard(request)?;
                 }
                 changed = self.updates.changed() => {
@@ -213,7 +259,7 @@ impl Conversation {
             removed = response.removed.len(),
             "push"
         );
-        let outgoing = Outgoing::new(response, self.version);
+        let outgoing = self.requests.translate(response, self.version);
         if let Some(kind) = kind {
             self.metrics.pushed(kind, outgoing.size());
         }
@@ -229,11 +275,12 @@ impl Conversation {
         }
     }
 
-    fn heard(&mut self, request: DeltaDiscoveryRequest) -> Result<(), Status> {
-        let verdict = self.session.request(request.into()).map_err(|error| Status::resource_exhausted(error.to_string()))?;
+    fn heard(&mut self, request: Request) -> Result<(), Status> {
+        let verdict = self.session.request(request).map_err(|error| Status::resource_exhausted(error.to_string()))?;
+        self.requests.judged(&verdict);
         match &verdict {
             Verdict::None => {}
-            Verdict::Accepted => self.note(true),
+            Verdict::Accepted(_) => self.note(true),
             Verdict::Refused { kind, message, blamed } => {
                 self.metrics.refused();
                 let (proxy, kind) = (&self.proxy, short_name(*kind));

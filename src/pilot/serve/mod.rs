@@ -2,6 +2,7 @@
 
 mod conversation;
 mod session;
+mod whole;
 mod wire;
 
 pub(super) use conversation::{Server, routes};

@@ -120,6 +120,21 @@ async fn a_route_moves_to_a_new_cluster_without_a_failed_request() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_may_speak_the_older_form_of_the_protocol() {
+    let Some(binary) = envoy_for("a_proxy_may_speak_the_older_form_of_the_protocol") else { return };
+    let (old, new) = (cluster("old", application("old").await), cluster("new", application("new").await));
+    let (pilot, mut script) = Pilot::scripted(&all(&[old], &[listener("web"), route_to("old")])).await;
+    let envoy = Envoy::speaking("GRPC", &binary, &pilot.ca, pilot.address).await;
+    let url = format!("http://{}/", envoy.listens("web").await);
+    envoy.get_until(&url, |status, body| (status, body) == (200, "old")).await;
+
+    script.publish(&all(&[new], &[listener("web"), listener("other"), route_to("new")]));
+    envoy.get_until(&url, |_, body| body == "new").await;
+    envoy.listens("other").await;
+    envoy.get_until(&envoy.admin("/clusters"), |status, page| status == 200 && !page.contains("old::")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_changed_cluster_works_at_once() {
     let Some(binary) = envoy_for("a_changed_cluster_works_at_once") else { return };
     let web = application("web").await;

@@ -34,9 +34,14 @@ pub(super) struct Envoy {
 impl Envoy {
     /// Starts one as pod web-1 of namespace shop.
     pub(super) async fn start(binary: &Path, ca: &TestCa, pilot: SocketAddr) -> Self {
+        Self::speaking("DELTA_GRPC", binary, ca, pilot).await
+    }
+
+    /// The same, with that form of the protocol.
+    pub(super) async fn speaking(form: &str, binary: &Path, ca: &TestCa, pilot: SocketAddr) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (config, admin) = (folder.path().join("bootstrap.json"), folder.path().join("admin"));
-        fs::write(&config, bootstrap(ca, pilot).to_string()).unwrap();
+        fs::write(&config, bootstrap(form, ca, pilot).to_string()).unwrap();
         let log = fs::File::create(folder.path().join("log")).unwrap();
         let process = Command::new(binary)
             .args(["--use-dynamic-base-id", "--concurrency", "1", "--log-level", "info", "--config-path"])
@@ -118,7 +123,7 @@ impl Drop for Envoy {
     }
 }
 
-fn bootstrap(ca: &TestCa, pilot: SocketAddr) -> Value {
+fn bootstrap(form: &str, ca: &TestCa, pilot: SocketAddr) -> Value {
     let key = KeyPair::generate().unwrap();
     let certificate = ca.sign(&key, &[&web().to_string()], &[]);
     json!({
@@ -130,7 +135,7 @@ fn bootstrap(ca: &TestCa, pilot: SocketAddr) -> Value {
         "admin": {"address": socket("127.0.0.1", 0)},
         "dynamic_resources": {
             "ads_config": {
-                "api_type": "DELTA_GRPC",
+                "api_type": form,
                 "transport_api_version": "V3",
                 "grpc_services": [{"envoy_grpc": {"cluster_name": "xds-grpc"}}],
             },

@@ -19,6 +19,14 @@ pub(super) enum Held {
     Unknown,
 }
 
+/// A name whose form may differ from the one that the proxy holds.
+#[derive(Debug)]
+struct Owed {
+    held: Held,
+    /// The form that it shall hold; none if the resource is gone.
+    due: Option<Arc<Resource>>,
+}
+
 /// A resource that the proxy has refused, in the form that it refused.
 #[derive(Clone, Debug)]
 pub(in crate::pilot) struct Rejection {
@@ -90,8 +98,8 @@ pub(super) struct Ledger {
     subscription: Option<Subscription>,
     /// The versions that a proxy brought along, until there is a configuration to compare them with. Only for a subscription to everything.
     brought: Option<BTreeMap<Arc<str>, Held>>,
-    /// Names whose form may differ from what the proxy holds. What is not in here, the proxy holds as the configuration has it.
-    owed: BTreeMap<Arc<str>, Held>,
+    /// What is not in here, the proxy holds as the configuration has it.
+    owed: BTreeMap<Arc<str>, Owed>,
     /// Groups of owed names that are to be sent apart, after a refusal that named none of them.
     groups: VecDeque<BTreeSet<Arc<str>>>,
     pending: Option<Pending>,
@@ -131,11 +139,12 @@ impl Ledger {
             subscription.add_everything();
         }
         let fresh = held.is_empty();
-        let share = |name: &str| current?.get(self.kind, name).map(|resource| resource.name.clone());
-        for name in subscription.add(names, share) {
-            // Asked for again: whoever asks waits for an answer, even if it was given before.
+        for name in names {
+            let due = current.and_then(|current| current.get(self.kind, &name)).cloned();
+            let Some(name) = subscription.add(name, due.as_ref().map(|resource| &resource.name)) else { continue };
+            // Perhaps asked for again: whoever asks waits for an answer, even if it was given before.
             let held = held.remove(&*name).map_or(Held::Unknown, |version| Held::of_version(&version));
-            self.owed.insert(name, held);
+            self.owed.insert(name, Owed { held, due });
         }
         if subscription.is_everything() && !had_everything {
             self.greeting = fresh;
@@ -157,39 +166,47 @@ impl Ledger {
 
     /// Begins a subscription to everything: all is owed but what the proxy brought along.
     fn begin(&mut self, current: &Compiled) {
-        let Some(brought) = self.brought.take() else { return };
-        self.owed.extend(brought);
+        for (name, held) in self.brought.take().into_iter().flatten() {
+            self.owed.insert(name, Owed { held, due: None });
+        }
         for resource in current.resources(self.kind) {
-            self.owed.entry(resource.name.clone()).or_insert(Held::Nothing);
+            let owed = self.owed.entry(resource.name.clone()).or_insert(Owed { held: Held::Nothing, due: None });
+            owed.due = Some(resource.clone());
         }
     }
 
     /// The configuration changes from `old` to `new`.
     pub(super) fn update(&mut self, old: Option<&Compiled>, new: &Compiled) {
-        if self.brought.is_some() {
-            return self.begin(new);
-        }
         let Some(subscription) = &self.subscription else { return };
-        // Before the first configuration, whatever was asked for by name is owed already.
-        let Some(old) = old else { return };
+        let Some(old) = old else {
+            // The first one: whatever was asked for by name is owed already.
+            for (name, owed) in &mut self.owed {
+                owed.due = new.get(self.kind, name).cloned();
+            }
+            return self.begin(new);
+        };
         for difference in new.differences(Some(old), self.kind) {
             if !subscription.covers(&difference.name) {
                 continue;
             }
             let rejected = self.rejected.get(&difference.name);
-            let held = || match (rejected, old.get(self.kind, &difference.name)) {
+            let held = match (rejected, old.get(self.kind, &difference.name)) {
                 (Some(rejected), _) => rejected.held,
                 (None, Some(resource)) => Held::Form(resource.hash),
                 (None, None) => Held::Nothing,
             };
-            self.owed.entry(difference.name.clone()).or_insert_with(held);
+            let due = difference.resource;
+            match self.owed.get_mut(&difference.name) {
+                Some(owed) => owed.due = due,
+                None => _ = self.owed.insert(difference.name, Owed { held, due }),
+            }
         }
     }
 
     /// Owes a resource again, if the proxy subscribed to it.
-    pub(super) fn repeat(&mut self, name: &Arc<str>) {
-        if self.subscription.as_ref().is_some_and(|subscription| subscription.covers(name)) {
-            self.owed.insert(name.clone(), Held::Unknown);
+    pub(super) fn repeat(&mut self, resource: &Arc<Resource>) {
+        if self.subscription.as_ref().is_some_and(|subscription| subscription.covers(&resource.name)) {
+            self.owed.insert(resource.name.clone(), Owed { held: Held::Unknown, due: Some(resource.clone()) });
         }
     }
 
@@ -212,8 +229,8 @@ impl Ledger {
     pub(super) fn due(&mut self, current: &Compiled) -> Due {
         let mut due = Due { additions: self.greeting, removals: false };
         let (kind, rejected) = (self.kind, &self.rejected);
-        self.owed.retain(|name, held| {
-            match Move::of(current.get(kind, name), *held, rejected.get(name)) {
+        self.owed.retain(|name, owed| {
+            match Move::of(owed, rejected.get(name)) {
                 Move::None => return false,
                 Move::Send(_) | Move::Answer => due.additions = true,
                 Move::Remove => due.removals = true,
@@ -222,15 +239,16 @@ impl Ledger {
         });
         // A rejection is history once the configuration has moved on from the rejected form and nothing is left to say about it.
         let owed = &self.owed;
-        self.rejected.retain(|name, rejected| owed.contains_key(name) || rejected.is_of(current.get(kind, name)));
+        let is_current = |name: &str, rejected: &Rejected| current.get(kind, name).is_some_and(|resource| rejected.is_of(resource));
+        self.rejected.retain(|name, rejected| owed.contains_key(name) || is_current(name, rejected));
         due
     }
 
     /// Takes what is due for a response of that nonce.
-    pub(super) fn take(&mut self, part: Part, current: &Compiled, nonce: u64) -> Parcel {
+    pub(super) fn take(&mut self, part: Part, nonce: u64) -> Parcel {
         let (parcel, items) = loop {
             let group = self.next_group();
-            let (parcel, items) = self.collect(part, current, group.as_ref());
+            let (parcel, items) = self.collect(part, group.as_ref());
             if group.is_none() || !items.is_empty() {
                 break (parcel, items);
             }
@@ -242,14 +260,14 @@ impl Ledger {
     }
 
     /// Takes what is due out of what is owed, of one group if one is given.
-    fn collect(&mut self, part: Part, current: &Compiled, group: Option<&BTreeSet<Arc<str>>>) -> (Parcel, Vec<Item>) {
+    fn collect(&mut self, part: Part, group: Option<&BTreeSet<Arc<str>>>) -> (Parcel, Vec<Item>) {
         let (mut parcel, mut items) = (Parcel::default(), Vec::new());
-        let (kind, rejected) = (self.kind, &self.rejected);
-        self.owed.retain(|name, held| {
+        let rejected = &self.rejected;
+        self.owed.retain(|name, owed| {
             if group.is_some_and(|group| !group.contains(name)) {
                 return true;
             }
-            let sent = match Move::of(current.get(kind, name), *held, rejected.get(name)) {
+            let sent = match Move::of(owed, rejected.get(name)) {
                 Move::None => return false,
                 Move::Send(resource) if part != Part::Removals => Some(resource.clone()),
                 Move::Answer if part != Part::Removals => None,
@@ -260,10 +278,10 @@ impl Ledger {
                 Some(resource) => parcel.resources.push(resource.clone()),
                 None => parcel.removed.push(name.clone()),
             }
-            if sent.is_some() && *held != Held::Nothing {
+            if sent.is_some() && owed.held != Held::Nothing {
                 parcel.replaced.push(name.clone());
             }
-            items.push(Item { name: name.clone(), before: *held, sent });
+            items.push(Item { name: name.clone(), before: owed.held, sent });
             false
         });
         (parcel, items)
@@ -293,7 +311,7 @@ impl Ledger {
     /// A proxy refuses a response as a whole, although one resource of it may be at fault, and may have taken the others. So the ones that
     /// its message names are blamed, and the others sent again. If it names none, they are sent again in halves, until a response of a
     /// single resource is refused. Each refusal leads to smaller responses, so this ends.
-    pub(super) fn refuse(&mut self, message: &str) -> Refusal {
+    pub(super) fn refuse(&mut self, message: &str, current: Option<&Compiled>) -> Refusal {
         let Some(pending) = self.pending.take() else { return Refusal { blamed: Vec::new() } };
         let sent = pending.items.iter().filter(|item| item.sent.is_some()).count();
         let is_blamed = |item: &Item| item.sent.is_some() && (sent == 1 || blame::names(message, &item.name));
@@ -308,14 +326,15 @@ impl Ledger {
         // A removal alone can't be refused for a reason that sending it again would mend.
         let resend = !blamed.is_empty() || innocent.len() > 1;
         for item in innocent.into_iter().filter(|_| resend) {
-            self.owed.insert(item.name, Held::Unknown);
+            let due = current.and_then(|current| current.get(self.kind, &item.name)).cloned();
+            self.owed.insert(item.name, Owed { held: Held::Unknown, due });
         }
         let message: Arc<str> = message.into();
         let mut fresh = Vec::new();
         for item in blamed {
             if let Some(owed) = self.owed.get_mut(&item.name) {
                 // A newer form waits already; what the proxy holds meanwhile is the one before the refused one.
-                *owed = item.before;
+                owed.held = item.before;
             }
             if let Some(resource) = item.sent {
                 let rejection = Rejection { resource, message: message.clone() };
@@ -336,8 +355,8 @@ impl Ledger {
 
 impl Rejected {
     /// Whether that is the rejected form.
-    fn is_of(&self, resource: Option<&Arc<Resource>>) -> bool {
-        resource.is_some_and(|resource| resource.hash == self.rejection.resource.hash)
+    fn is_of(&self, resource: &Resource) -> bool {
+        resource.hash == self.rejection.resource.hash
     }
 }
 
@@ -362,11 +381,11 @@ enum Move<'a> {
 // === impl Move ===
 
 impl<'a> Move<'a> {
-    fn of(current: Option<&'a Arc<Resource>>, held: Held, rejected: Option<&Rejected>) -> Self {
-        match (current, held) {
+    fn of(owed: &'a Owed, rejected: Option<&Rejected>) -> Self {
+        match (&owed.due, owed.held) {
             (Some(resource), Held::Form(hash)) if resource.hash == hash => Self::None,
             // Never the same refused form again, unless the proxy itself asks for it.
-            (Some(resource), Held::Form(_) | Held::Nothing) if rejected.is_some_and(|rejected| rejected.is_of(current)) => Self::None,
+            (Some(resource), Held::Form(_) | Held::Nothing) if rejected.is_some_and(|rejected| rejected.is_of(resource)) => Self::None,
             (Some(resource), _) => Self::Send(resource),
             (None, Held::Nothing) => Self::None,
             (None, Held::Form(_)) => Self::Remove,

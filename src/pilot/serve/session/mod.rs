@@ -57,7 +57,7 @@ pub(in crate::pilot) enum Verdict {
     /// No answer to a response that waits for one.
     None,
     /// The proxy took the response.
-    Accepted,
+    Accepted(ResourceType),
     /// It did not. No rejection in here means that it is not known yet which resource is at fault.
     Refused { kind: ResourceType, message: String, blamed: Vec<Rejection> },
 }
@@ -121,10 +121,10 @@ impl Session {
             (false, _) => Verdict::None,
             (true, None) => {
                 ledger.accept();
-                Verdict::Accepted
+                Verdict::Accepted(kind)
             }
             (true, Some(message)) => {
-                let blamed = ledger.refuse(&message).blamed;
+                let blamed = ledger.refuse(&message, current).blamed;
                 Verdict::Refused { kind, message, blamed }
             }
         };
@@ -148,12 +148,12 @@ impl Session {
         let current = self.current.clone()?;
         let (kind, part) = self.next_part(&current)?;
         self.last_nonce += 1;
-        let parcel = self.ledgers[kind as usize].take(part, &current, self.last_nonce);
+        let parcel = self.ledgers[kind as usize].take(part, self.last_nonce);
         if kind == ResourceType::Cluster {
             // A cluster in a new form starts without endpoints, and a proxy does not ask again for those that it already subscribes to.
             let endpoints = &mut self.ledgers[ResourceType::Endpoints as usize];
-            for name in parcel.replaced.iter().filter(|name| current.get(ResourceType::Endpoints, name).is_some()) {
-                endpoints.repeat(name);
+            for resource in parcel.replaced.iter().filter_map(|name| current.get(ResourceType::Endpoints, name)) {
+                endpoints.repeat(resource);
             }
         }
         Some(Response { type_url: kind.type_url().into(), nonce: self.last_nonce, resources: parcel.resources, removed: parcel.removed })

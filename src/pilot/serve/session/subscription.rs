@@ -19,20 +19,15 @@ pub(super) struct Subscription {
 // === impl Subscription ===
 
 impl Subscription {
-    /// Adds names, and says which of them were named: all but the wildcard. `share` gives the shared form of a name.
-    pub(super) fn add(&mut self, names: Vec<String>, share: impl Fn(&str) -> Option<Arc<str>>) -> Vec<Arc<str>> {
-        let mut named = Vec::with_capacity(names.len());
-        for name in names {
-            match name.as_str() {
-                ALL => self.everything = true,
-                text => {
-                    let name = share(text).unwrap_or_else(|| text.into());
-                    self.names.insert(name.clone());
-                    named.push(name);
-                }
-            }
+    /// Adds a name, of which there may be a `shared` form already, and returns it; none for the name of everything.
+    pub(super) fn add(&mut self, name: String, shared: Option<&Arc<str>>) -> Option<Arc<str>> {
+        if name == ALL {
+            self.everything = true;
+            return None;
         }
-        named
+        let name = shared.cloned().unwrap_or_else(|| name.into());
+        self.names.insert(name.clone());
+        Some(name)
     }
 
     /// Takes names away.

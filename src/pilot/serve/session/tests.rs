@@ -57,7 +57,7 @@ impl Player {
     fn accepts(&mut self, response: &Response) {
         let (type_url, nonce) = (response.type_url.to_string(), nonce_text(response.nonce));
         let verdict = self.says(Request { type_url, nonce, ..Request::default() });
-        assert!(matches!(verdict, Verdict::Accepted), "{verdict:?}");
+        assert!(matches!(verdict, Verdict::Accepted(_)), "{verdict:?}");
     }
 
     /// Refuses, and returns which names are blamed.
