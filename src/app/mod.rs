@@ -3,7 +3,9 @@
 //! Nothing below this row reads the environment. Every role shares [`ProcessArgs`] and is run by [`Process`].
 
 mod citadel;
+mod injector;
 mod process;
 
 pub use citadel::CitadelArgs;
+pub use injector::InjectorArgs;
 pub use process::{Process, ProcessArgs};
