@@ -1,7 +1,7 @@
 //! The operator and the control plane: one binary, a subcommand a role.
 
 use clap::{Parser, Subcommand};
-use ferromesh::app::{CitadelArgs, InjectorArgs};
+use ferromesh::app::{CitadelArgs, InjectorArgs, OperatorArgs};
 
 /// ferromesh's control plane.
 #[derive(Parser)]
@@ -15,6 +15,7 @@ struct Command {
 enum Role {
     Citadel(CitadelArgs),
     Injector(InjectorArgs),
+    Operator(OperatorArgs),
 }
 
 #[tokio::main]
@@ -22,5 +23,6 @@ async fn main() -> anyhow::Result<()> {
     match Command::parse().role {
         Role::Citadel(args) => args.run().await,
         Role::Injector(args) => args.run().await,
+        Role::Operator(args) => args.run().await,
     }
 }
