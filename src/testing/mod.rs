@@ -1,8 +1,13 @@
 //! Builders and fakes for tests.
 
+pub(crate) mod envoy;
 mod eventually;
 pub(crate) mod fake_api;
+pub(crate) mod http;
+pub(crate) mod mesh;
 mod pki;
+mod skip;
 
 pub(crate) use eventually::eventually;
 pub(crate) use pki::TestCa;
+pub(crate) use skip::skip;
