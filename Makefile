@@ -74,3 +74,9 @@ images-load: ## load them into the local cluster
 
 images-push: ## push them to HUB, or load them into the kind cluster of CONTEXT
 	@images/push.sh
+
+# --- figures ---
+
+.PHONY: bench
+bench: ## measure what docs/benchmarks.md shows, on this machine and the local cluster
+	@bench/run.sh

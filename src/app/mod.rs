@@ -4,8 +4,12 @@
 
 mod agent;
 mod citadel;
+mod injector;
+mod operator;
 mod process;
 
 pub use agent::{InitArgs, ProxyArgs, WaitArgs};
 pub use citadel::CitadelArgs;
+pub use injector::InjectorArgs;
+pub use operator::OperatorArgs;
 pub use process::{Process, ProcessArgs};

@@ -23,18 +23,34 @@
 //! ```
 
 mod by_host;
+mod cluster;
+mod destination;
+mod endpoints;
 mod facts;
+#[cfg(test)]
+mod fixture;
+mod gateways;
 mod input;
+mod listener;
 mod memo;
 mod mesh;
+mod message;
+mod mtls;
 mod naming;
 mod policy;
 mod proxy;
 mod recipe;
 mod resource;
+mod route;
 mod scope;
 mod section;
+mod tls;
+mod virtual_services;
 mod visibility;
+mod workload_ports;
+
+#[cfg(test)]
+mod tests;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -157,6 +173,11 @@ impl Compiled {
         let mut all: Vec<_> = self.of(kind).flat_map(|section| section.resources.values()).collect();
         all.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         all
+    }
+
+    /// Whether both share all their parts, so that nothing differs. Costs a few comparisons of pointers, whatever the mesh's size.
+    pub fn same_as(&self, other: &Self) -> bool {
+        self.sections.len() == other.sections.len() && self.sections.iter().zip(&other.sections).all(|(own, other)| Arc::ptr_eq(own, other))
     }
 
     /// What must be sent to turn `old` into this: sorted by name, empty if nothing differs. The cost is that of the change where

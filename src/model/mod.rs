@@ -38,8 +38,8 @@ pub use peer_authentication::{MtlsMode, PeerAuthentication};
 pub use protocol::Protocol;
 pub use proxy::{ProxyConfig, ProxyRole};
 pub use route::{
-    Destination, HeaderOperations, HttpAction, HttpRedirect, HttpRetry, HttpRewrite, HttpRoute, MESH_GATEWAY, PercentMillis, TcpMatch,
-    TcpRoute, TlsMatch, TlsRoute, VirtualService, WeightedDestination,
+    AbortStatus, Destination, HeaderOperations, HttpAction, HttpFault, HttpRedirect, HttpRetry, HttpRewrite, HttpRoute, MESH_GATEWAY,
+    PercentMillis, TcpMatch, TcpRoute, TlsMatch, TlsRoute, VirtualService, WeightedDestination,
 };
 pub use service::{Resolution, Service, ServiceKey, ServicePort, TargetPort};
 pub use service_entry::{Location, ServiceEntry, ServiceEntryEndpoint};

@@ -18,6 +18,7 @@ mod serve;
 mod shutdown;
 mod tasks;
 mod tls;
+mod webhook_tls;
 
 pub use admin::{Admin, BuildInfo};
 pub use admission::{AdmissionRequest, admission_route};
@@ -36,3 +37,4 @@ pub use tls::{
     ClientAuth, Peer, TlsError, certificate_blocks, certificates_from_pem, client_config, provider, resolver_config, server_config,
     verify_chain,
 };
+pub use webhook_tls::CertificateFiles;
