@@ -52,7 +52,8 @@ impl Echo {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let answer = move |request: Request| async move {
-            let header = |(name, value): (&http::HeaderName, &http::HeaderValue)| (name.to_string(), value.to_str().unwrap_or_default().to_owned());
+            let header =
+                |(name, value): (&http::HeaderName, &http::HeaderValue)| (name.to_string(), value.to_str().unwrap_or_default().to_owned());
             let headers: BTreeMap<String, String> = request.headers().iter().map(header).collect();
             let path = request.uri().path_and_query().map(ToString::to_string);
             Json(json!({"name": name, "method": request.method().as_str(), "path": path, "headers": headers}))

@@ -3,10 +3,10 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use crate::model::{
-    Destination, DestinationRule, Endpoint, ExportTo, Gateway, GatewayServer, HeaderOperations, Health, HostPattern, HttpAction, HttpMatch,
-    HttpRoute, Labels, MESH_GATEWAY, MeshConfig, MtlsMode, NamespaceSelector, ObjectRef, PeerAuthentication, Protocol, Resolution, Service,
-    ServiceKey, ServicePort, Sidecar, Snapshot, SpiffeId, StringMatch, Subset, TargetPort, TrafficPolicy, VirtualService,
-    WeightedDestination, Workload, WorkloadKey,
+    Destination, DestinationRule, Endpoint, ExportTo, Gateway, GatewayServer, HeaderOperations, Health, HostPattern, HttpAction, HttpFault,
+    HttpMatch, HttpRoute, Labels, MESH_GATEWAY, MeshConfig, MtlsMode, NamespaceSelector, ObjectRef, PeerAuthentication, Protocol,
+    Resolution, Service, ServiceKey, ServicePort, Sidecar, Snapshot, SpiffeId, StringMatch, Subset, TargetPort, TrafficPolicy,
+    VirtualService, WeightedDestination, Workload, WorkloadKey,
 };
 
 /// What makes up a mesh; fill it in, then ask for the snapshot.
@@ -62,6 +62,7 @@ pub(crate) fn forward(matches: Vec<HttpMatch>, destinations: Vec<WeightedDestina
         timeout: None,
         retry: None,
         headers: HeaderOperations::default(),
+        fault: HttpFault::default(),
     }
 }
 
@@ -86,11 +87,7 @@ pub(crate) fn virtual_service(namespace: &str, name: &str, hosts: &[HostPattern]
 
 /// A DestinationRule with subsets by the label `version`.
 pub(crate) fn versions(namespace: &str, host: &HostPattern, names: &[&str]) -> DestinationRule {
-    let subset = |name: &&str| Subset {
-        name: (*name).into(),
-        labels: labels(&[("version", name)]),
-        policy: TrafficPolicy::default(),
-    };
+    let subset = |name: &&str| Subset { name: (*name).into(), labels: labels(&[("version", name)]), policy: TrafficPolicy::default() };
     DestinationRule {
         origin: ObjectRef::new("DestinationRule", namespace, host.as_str().split('.').next().unwrap_or_default()),
         host: host.clone(),
