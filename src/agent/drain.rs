@@ -48,8 +48,14 @@ pub(super) async fn drain(admin: EnvoyAdmin, times: DrainTimes) {
 mod tests {
     use super::*;
     use crate::runtime::{Limits, Listener, Security, Shutdown};
-    use axum::{Router, routing::{get, post}};
-    use std::sync::{Arc, atomic::{AtomicU32, Ordering}};
+    use axum::{
+        Router,
+        routing::{get, post},
+    };
+    use std::sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    };
 
     /// An admin port at which `connections` calls find somebody connected.
     async fn admin(connections: u32) -> (EnvoyAdmin, crate::runtime::Trigger, Arc<AtomicU32>) {

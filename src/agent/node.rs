@@ -118,7 +118,9 @@ fn from_json(value: serde_json::Value) -> Value {
         Json::Number(number) => Kind::NumberValue(number.as_f64().unwrap_or_default()),
         Json::String(text) => Kind::StringValue(text),
         Json::Array(items) => Kind::ListValue(ListValue { values: items.into_iter().map(from_json).collect() }),
-        Json::Object(fields) => Kind::StructValue(Struct { fields: fields.into_iter().map(|(key, value)| (key, from_json(value))).collect() }),
+        Json::Object(fields) => {
+            Kind::StructValue(Struct { fields: fields.into_iter().map(|(key, value)| (key, from_json(value))).collect() })
+        }
     })
 }
 

@@ -1,7 +1,7 @@
 //! The operator and the control plane: one binary, a subcommand a role.
 
 use clap::{Parser, Subcommand};
-use ferromesh::app::{CitadelArgs, InjectorArgs, OperatorArgs};
+use ferromesh::app::{CitadelArgs, InjectorArgs, OperatorArgs, PilotArgs};
 
 /// ferromesh's control plane.
 #[derive(Parser)]
@@ -16,6 +16,7 @@ enum Role {
     Citadel(CitadelArgs),
     Injector(InjectorArgs),
     Operator(OperatorArgs),
+    Pilot(PilotArgs),
 }
 
 #[tokio::main]
@@ -24,5 +25,6 @@ async fn main() -> anyhow::Result<()> {
         Role::Citadel(args) => args.run().await,
         Role::Injector(args) => args.run().await,
         Role::Operator(args) => args.run().await,
+        Role::Pilot(args) => args.run().await,
     }
 }

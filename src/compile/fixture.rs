@@ -7,11 +7,7 @@ use std::sync::{
 
 use prost::Message;
 
-use super::{
-    Compiled, Resource, ResourceType,
-    resource::Draft,
-    section::Section,
-};
+use super::{Compiled, Resource, ResourceType, resource::Draft, section::Section};
 use crate::model::ObjectRef;
 
 /// Far from those that a compiler gives.

@@ -154,7 +154,8 @@ fn agree(senior: &Service, junior: &Service) -> bool {
 
 /// Adds the addresses and the ports of a junior declaration that are not taken.
 fn merge(service: &mut Service, junior: &Service) {
-    let ports = junior.ports.iter().filter(|port| !service.ports.iter().any(|taken| taken.number == port.number || taken.name == port.name));
+    let ports =
+        junior.ports.iter().filter(|port| !service.ports.iter().any(|taken| taken.number == port.number || taken.name == port.name));
     let ports: Vec<_> = ports.cloned().collect();
     service.ports.extend(ports);
     for address in &junior.addresses {

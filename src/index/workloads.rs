@@ -9,7 +9,7 @@ use foldhash::fast::RandomState;
 
 use super::{difference::set_hashed, groups::Groups};
 use crate::config::kubernetes::{PodFacts, workload_locality};
-use crate::model::{Labels, SpiffeId, Snapshot, Workload, WorkloadKey};
+use crate::model::{Labels, Snapshot, SpiffeId, Workload, WorkloadKey};
 
 /// What the index knows of workloads beside what the snapshot says of them.
 #[derive(Debug, Default)]

@@ -65,8 +65,7 @@ pub(super) enum CertificateError {
 impl Certificates {
     pub(super) fn new(client: Client, namespace: &str, source: Source) -> Self {
         let store = Store::new(client.clone(), namespace).with_source(source).with_ca_labels(labels());
-        let secret =
-            SecretSpec { namespace: namespace.to_owned(), name: OWN_SECRET.to_owned(), labels: labels(), ..SecretSpec::default() };
+        let secret = SecretSpec { namespace: namespace.to_owned(), name: OWN_SECRET.to_owned(), labels: labels(), ..SecretSpec::default() };
         let dns_names = SERVICES.map(|service| format!("{service}.{namespace}.svc")).to_vec();
         Self { client, store, own: LeafSpec { secret, dns_names }, state: None }
     }
@@ -160,10 +159,7 @@ fn trusts(configuration: &Value, bundle: &str) -> bool {
 }
 
 fn labels() -> BTreeMap<String, String> {
-    BTreeMap::from([
-        (MANAGED_BY.to_owned(), MANAGER.to_owned()),
-        ("app.kubernetes.io/part-of".to_owned(), "ferromesh".to_owned()),
-    ])
+    BTreeMap::from([(MANAGED_BY.to_owned(), MANAGER.to_owned()), ("app.kubernetes.io/part-of".to_owned(), "ferromesh".to_owned())])
 }
 
 /// An error with its causes, each said once.

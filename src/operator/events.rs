@@ -59,7 +59,8 @@ impl Events {
 pub(super) fn transition(previous: &MeshInstallStatus, current: &MeshInstallStatus) -> Option<News> {
     let ready = |status: &MeshInstallStatus| status.conditions.iter().find(|condition| condition.type_ == "Ready").cloned();
     let now = ready(current)?;
-    let told = |before: &k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition| before.reason == now.reason && before.message == now.message;
+    let told =
+        |before: &k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition| before.reason == now.reason && before.message == now.message;
     let same = previous.state == current.state && ready(previous).as_ref().is_some_and(told);
     match current.state? {
         State::Healthy | State::Error if !same => {

@@ -264,7 +264,9 @@ impl Install {
     /// Whether galley was seen at work: by this process, or by one before it that has left its mark.
     fn galley_phase(&mut self) -> Phase {
         let live = webhook_configuration(Role::Galley).and_then(|key| self.live.get(&key));
-        let firm = |live: &Value| live["webhooks"].as_array().is_some_and(|all| !all.is_empty() && all.iter().all(|one| one["failurePolicy"] == "Fail"));
+        let firm = |live: &Value| {
+            live["webhooks"].as_array().is_some_and(|all| !all.is_empty() && all.iter().all(|one| one["failurePolicy"] == "Fail"))
+        };
         *self.galley.get_or_insert(if live.is_some_and(firm) { Phase::Proven } else { Phase::Unproven })
     }
 

@@ -43,9 +43,7 @@ pub use webhook_certs::Source as CertificateSource;
 use kube::Client;
 
 use self::{meshes::MeshWatch, metrics::Metrics, reconcile::Reconciler, serving::Serving};
-use crate::runtime::{
-    Elector, LeaseConfig, LeaseTiming, Limits, Listener, Readiness, Registry, Tasks, admission_route,
-};
+use crate::runtime::{Elector, LeaseConfig, LeaseTiming, Limits, Listener, Readiness, Registry, Tasks, admission_route};
 
 /// What the operator is told.
 #[derive(Clone, Debug)]

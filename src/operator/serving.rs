@@ -48,7 +48,9 @@ impl Serving {
             };
             match event.map(|secret| self.load(&secret)) {
                 Ok(Ok(())) => drop(ready.take()),
-                Ok(Err(error)) => tracing::warn!(error = super::certificates::causes(&error), "certificate can't be served; the old one stays"),
+                Ok(Err(error)) => {
+                    tracing::warn!(error = super::certificates::causes(&error), "certificate can't be served; the old one stays")
+                }
                 Err(error) => tracing::warn!(%error, "watch of the serving certificate broken"),
             }
         }

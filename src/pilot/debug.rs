@@ -46,7 +46,8 @@ async fn loopback_only(peer: Option<Extension<Peer>>, request: Request, next: Ne
     if address.is_some_and(|address| address.ip().to_canonical().is_loopback()) {
         return next.run(request).await;
     }
-    (StatusCode::FORBIDDEN, "debug pages answer to loopback only: kubectl -n istio-system port-forward deploy/istio-pilot 15014\n").into_response()
+    (StatusCode::FORBIDDEN, "debug pages answer to loopback only: kubectl -n istio-system port-forward deploy/istio-pilot 15014\n")
+        .into_response()
 }
 
 /// How far each proxy got, in the form that Kiali and istioctl read.

@@ -39,7 +39,14 @@ pub struct PilotConfig {
 ///
 /// `snapshots` gives the latest snapshot and all that changed since the one that it gave before, everything at first; it is asked for the
 /// next one only when the last one has been worked in. Returns the debug pages, for the monitoring port.
-pub fn start<S>(config: PilotConfig, snapshots: S, listener: Listener, tasks: &mut Tasks, readiness: &Readiness, registry: &mut Registry) -> Router
+pub fn start<S>(
+    config: PilotConfig,
+    snapshots: S,
+    listener: Listener,
+    tasks: &mut Tasks,
+    readiness: &Readiness,
+    registry: &mut Registry,
+) -> Router
 where
     S: Stream<Item = (Arc<Snapshot>, Changes)> + Send + 'static,
 {

@@ -155,7 +155,8 @@ impl<'a> Id<'a> {
         let parts: Vec<&str> = id.split('~').collect();
         let [role, address, name, _domain] = parts[..] else { return Err(error()) };
         // A pod's name may have dots, a namespace has none.
-        let (pod, namespace) = name.rsplit_once('.').filter(|(pod, namespace)| !pod.is_empty() && !namespace.is_empty()).ok_or_else(error)?;
+        let (pod, namespace) =
+            name.rsplit_once('.').filter(|(pod, namespace)| !pod.is_empty() && !namespace.is_empty()).ok_or_else(error)?;
         let role = ProxyRole::from_str(role).map_err(|reason| NodeError::Role { id: id.to_owned(), reason })?;
         Ok(Self { role, address, pod, namespace })
     }

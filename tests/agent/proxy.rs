@@ -125,7 +125,10 @@ fn a_pilot_of_another_identity_is_not_believed() {
     let Some(envoy) = envoy_for("a_pilot_of_another_identity_is_not_believed") else { return };
     let mesh = Mesh::start("spiffe://cluster.local/ns/shop/sa/istio-pilot");
     let pod = mesh.pod(&envoy, "1h", "1s");
-    let refused = || get(pod.admin, "/stats?filter=xds-grpc.ssl.fail_verify_san").filter(|(_, page)| page.contains("fail_verify_san: ") && !page.contains(": 0"));
+    let refused = || {
+        get(pod.admin, "/stats?filter=xds-grpc.ssl.fail_verify_san")
+            .filter(|(_, page)| page.contains("fail_verify_san: ") && !page.contains(": 0"))
+    };
     eventually("envoy refuses the certificate", refused);
     assert_eq!(get(pod.status, "/healthz/ready").unwrap(), (503, "not ready: no clusters from pilot\n".to_owned()));
     assert!(mesh.pilot.streams.lock().unwrap().is_empty());

@@ -10,8 +10,7 @@ use envoy_api::{
                 cluster::{ClusterDiscoveryType, CustomClusterType, DiscoveryType},
             },
             core::v3::{
-                Address, Http2ProtocolOptions, KeepaliveSettings, Pipe, TcpKeepalive, TransportSocket,
-                address::Address as AddressKind,
+                Address, Http2ProtocolOptions, KeepaliveSettings, Pipe, TcpKeepalive, TransportSocket, address::Address as AddressKind,
                 transport_socket::ConfigType,
             },
         },
@@ -37,7 +36,9 @@ use envoy_api::{
 use prost_types::Any;
 use std::{collections::BTreeMap, net::IpAddr};
 
-use super::parts::{AGENT_CLUSTER, SDS_CLUSTER, STATS_CLUSTER, XDS_CLUSTER, localhost, millis, one_endpoint, seconds, secrets_source, socket};
+use super::parts::{
+    AGENT_CLUSTER, SDS_CLUSTER, STATS_CLUSTER, XDS_CLUSTER, localhost, millis, one_endpoint, seconds, secrets_source, socket,
+};
 use crate::agent::{IDENTITY_SECRET, Ports, ProxyFacts, ROOTS_SECRET, SDS_SOCKET};
 
 const HTTP_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
@@ -71,11 +72,8 @@ pub(super) fn xds(facts: &ProxyFacts) -> Cluster {
     let host = host.trim_matches(['[', ']']);
     let port = port.parse().unwrap_or(15012);
     let is_address = host.parse::<IpAddr>().is_ok();
-    let keepalive = KeepaliveSettings {
-        interval: Some(seconds(PING_SECONDS)),
-        timeout: Some(seconds(PONG_SECONDS)),
-        ..KeepaliveSettings::default()
-    };
+    let keepalive =
+        KeepaliveSettings { interval: Some(seconds(PING_SECONDS)), timeout: Some(seconds(PONG_SECONDS)), ..KeepaliveSettings::default() };
     let discovery = if is_address { ClusterDiscoveryType::Type(DiscoveryType::Static.into()) } else { by_name() };
     Cluster {
         cluster_discovery_type: Some(discovery),
@@ -144,7 +142,11 @@ fn mutual_tls(facts: &ProxyFacts, sni: &str) -> TransportSocket {
     let context = UpstreamTlsContext {
         sni: sni.to_owned(),
         common_tls_context: Some(CommonTlsContext {
-            tls_params: Some(TlsParameters { tls_minimum_protocol_version: TlsProtocol::TlSv13.into(), tls_maximum_protocol_version: TlsProtocol::TlSv13.into(), ..TlsParameters::default() }),
+            tls_params: Some(TlsParameters {
+                tls_minimum_protocol_version: TlsProtocol::TlSv13.into(),
+                tls_maximum_protocol_version: TlsProtocol::TlSv13.into(),
+                ..TlsParameters::default()
+            }),
             alpn_protocols: vec!["h2".to_owned()],
             tls_certificate_sds_secret_configs: vec![secret(IDENTITY_SECRET)],
             validation_context_type: Some(ValidationContextType::CombinedValidationContext(CombinedCertificateValidationContext {

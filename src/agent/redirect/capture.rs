@@ -106,9 +106,7 @@ impl Capture {
         // The proxy reached its own pod: the application called its own Service and was balanced onto itself. The call has to come in
         // as any other would.
         let mut rules: Vec<Rule> = LOCALHOSTS
-            .map(|address| {
-                Rule::redirect([Match::ToLoopback, Match::NotDestination(address.into()), own.clone()], self.inbound_port)
-            })
+            .map(|address| Rule::redirect([Match::ToLoopback, Match::NotDestination(address.into()), own.clone()], self.inbound_port))
             .into();
         // An application that calls itself by its own address does not need the proxy, unless it asked for loopback to be captured.
         if !self.captures_loopback() {

@@ -163,8 +163,7 @@ fn address(range: &IpNet, side: Side, operator: Operator) -> Vec<Expression> {
         (IpNet::V6(_), Side::Source) => (FAMILY_V6, 8, 16),
         (IpNet::V6(_), Side::Destination) => (FAMILY_V6, 24, 16),
     };
-    let mut expressions =
-        vec![meta(MetaKey::Nfproto), compare(Operator::Equal, vec![family]), load(NETWORK_HEADER, offset, length)];
+    let mut expressions = vec![meta(MetaKey::Nfproto), compare(Operator::Equal, vec![family]), load(NETWORK_HEADER, offset, length)];
     if range.prefix_len() < range.max_prefix_len() {
         expressions.push(mask(octets(range.netmask())));
     }

@@ -7,9 +7,9 @@
 mod capture;
 mod encode;
 mod rule;
-mod transaction;
 #[cfg(test)]
 mod tests;
+mod transaction;
 
 pub use capture::{Capture, CaptureError, Selection};
 pub use rule::{Action, Chain, Hook, Match, Rule};

@@ -53,13 +53,7 @@ fn by_default_everything_but_the_sidecars_own_ports_is_captured() {
     assert_eq!((inbound.hook, outbound.hook), (Hook::Prerouting, Hook::Output));
     assert_eq!(
         text(inbound),
-        [
-            "meta l4proto != tcp return",
-            "tcp dport 15090 return",
-            "tcp dport 15021 return",
-            "tcp dport 15020 return",
-            "redirect to :15006",
-        ]
+        ["meta l4proto != tcp return", "tcp dport 15090 return", "tcp dport 15021 return", "tcp dport 15020 return", "redirect to :15006",]
     );
     assert_eq!(
         text(outbound),
@@ -110,8 +104,7 @@ fn lists_select_and_exclusions_come_first() {
 
 #[test]
 fn an_empty_list_captures_nothing() {
-    let capture =
-        Capture { inbound_ports: Selection::Only(vec![]), outbound_ranges: Selection::Only(vec![]), ..default_capture() };
+    let capture = Capture { inbound_ports: Selection::Only(vec![]), outbound_ranges: Selection::Only(vec![]), ..default_capture() };
     let chains = capture.chains();
     assert!(!text(&chains[0]).iter().any(|rule| rule.contains("redirect")));
     assert!(!text(&chains[1]).iter().any(|rule| rule.contains(":15001")));

@@ -23,7 +23,9 @@ pub enum RedirectError {
     )]
     Forbidden,
     /// The kernel does not know what is asked for.
-    #[error("the kernel has no {0:?}: it needs nf_tables with nat for the inet family (CONFIG_NF_TABLES_INET, CONFIG_NFT_NAT, CONFIG_NFT_REDIR)")]
+    #[error(
+        "the kernel has no {0:?}: it needs nf_tables with nat for the inet family (CONFIG_NF_TABLES_INET, CONFIG_NFT_NAT, CONFIG_NFT_REDIR)"
+    )]
     Unsupported(String),
     /// Another refusal.
     #[error("the kernel refused {step:?}")]
@@ -69,8 +71,7 @@ pub fn install(chains: &[Chain]) -> Result<(), RedirectError> {
 fn verdict(mut answer: &[u8], steps: &[Step]) -> Result<usize, RedirectError> {
     let mut acknowledged = 0;
     while !answer.is_empty() {
-        let message =
-            NetlinkMessage::<NetfilterMessage>::deserialize(answer).map_err(|error| RedirectError::Answer(error.to_string()))?;
+        let message = NetlinkMessage::<NetfilterMessage>::deserialize(answer).map_err(|error| RedirectError::Answer(error.to_string()))?;
         let number = usize::try_from(message.header.sequence_number).unwrap_or_default();
         if let NetlinkPayload::Error(answer) = &message.payload {
             match answer.code {

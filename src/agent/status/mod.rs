@@ -6,9 +6,9 @@ mod metrics;
 mod probe;
 mod probing;
 mod ready;
-mod tls;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 pub use metrics::AppMetrics;
 pub use probe::{Probe, ProbeError, parse_probes};

@@ -8,13 +8,9 @@ pub(super) enum Phase {
     /// Children that fall are brought back.
     Running,
     /// The agent drains Envoy, and has until then.
-    Draining {
-        until: Instant,
-    },
+    Draining { until: Instant },
     /// Both were asked to end, and have until then.
-    Ending {
-        until: Instant,
-    },
+    Ending { until: Instant },
     /// Both were killed.
     Killed,
 }

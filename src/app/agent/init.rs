@@ -111,7 +111,8 @@ mod tests {
     fn what_the_injector_writes_is_what_no_arguments_mean() {
         let written = "--outbound-port 15001 --inbound-port 15006 --uid 1337 --inbound-ports * --exclude-inbound-ports 15090,15021,15020 \
                        --outbound-cidrs * --exclude-outbound-cidrs _ --include-outbound-ports _ --exclude-outbound-ports _";
-        let written: Vec<&str> = written.split(' ').filter(|word| !word.is_empty()).map(|word| if word == "_" { "" } else { word }).collect();
+        let written: Vec<&str> =
+            written.split(' ').filter(|word| !word.is_empty()).map(|word| if word == "_" { "" } else { word }).collect();
         let capture = capture(&written).unwrap();
         assert_eq!(capture, super::tests::capture(&[]).unwrap());
         assert_eq!((capture.user, capture.group), (1337, 1337));

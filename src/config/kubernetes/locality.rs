@@ -44,7 +44,11 @@ mod tests {
 
     #[test]
     fn the_stable_label_outweighs_the_old_one() {
-        let both = [("failure-domain.beta.kubernetes.io/zone", "old"), ("topology.kubernetes.io/zone", "z"), ("topology.kubernetes.io/region", "r")];
+        let both = [
+            ("failure-domain.beta.kubernetes.io/zone", "old"),
+            ("topology.kubernetes.io/zone", "z"),
+            ("topology.kubernetes.io/region", "r"),
+        ];
         assert_eq!(&*locality(&labels(&both)), "r/z");
     }
 

@@ -162,7 +162,8 @@ mod tests {
 
     #[test]
     fn readiness_is_the_condition_and_ends_with_deletion() {
-        let status = json!({"podIP": "10.1.0.1", "conditions": [{"type": "Initialized", "status": "False"}, {"type": "Ready", "status": "True"}]});
+        let status =
+            json!({"podIP": "10.1.0.1", "conditions": [{"type": "Initialized", "status": "False"}, {"type": "Ready", "status": "True"}]});
         assert!(of(&json!({}), &spec(json!({})), &status).unwrap().ready);
         let metadata = json!({"name": "a", "namespace": "b", "deletionTimestamp": "2026-01-01T00:00:00Z"});
         let going = json!({"metadata": metadata, "spec": spec(json!({})), "status": status});

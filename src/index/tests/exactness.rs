@@ -50,7 +50,8 @@ fn fact(chance: &mut Chance) -> Fact {
         }
         1 => {
             let pods: Vec<_> = (0..chance.below(3)).map(|pod| (pod, chance.below(2) == 0)).collect();
-            let pods: Vec<_> = pods.iter().map(|(pod, named)| (if *named { pod_name(*pod) } else { String::new() }, address(*pod))).collect();
+            let pods: Vec<_> =
+                pods.iter().map(|(pod, named)| (if *named { pod_name(*pod) } else { String::new() }, address(*pod))).collect();
             let pods: Vec<_> = pods.iter().map(|(pod, address)| (pod.as_str(), address.as_str())).collect();
             update::slice(&slice(namespace, app, chance.of(&["1", "2"]), &pods))
         }
@@ -69,7 +70,8 @@ fn fact(chance: &mut Chance) -> Fact {
         4 => config("ServiceEntry", namespace, &format!("e{number}"), entry(chance, namespace, app)),
         _ => {
             let weight = chance.of(&[50, 10]);
-            let route = json!([{"destination": {"host": app}, "weight": weight}, {"destination": {"host": app}, "weight": chance.of(&[50, -1])}]);
+            let route =
+                json!([{"destination": {"host": app}, "weight": weight}, {"destination": {"host": app}, "weight": chance.of(&[50, -1])}]);
             config("VirtualService", namespace, app, json!({"hosts": [app], "http": [{"route": route}]}))
         }
     }

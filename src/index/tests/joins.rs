@@ -273,7 +273,8 @@ fn a_host_that_dns_resolves_is_its_own_endpoint() {
     let mut told = Told::with(&[&entry("shop", "api", json!({"hosts": ["api.example.com"], "resolution": "DNS", "ports": ports}))]);
     assert_eq!(told.addresses(&external("shop", "api.example.com")), ["api.example.com:443/https"]);
     let mut outside = service("shop", "alias");
-    outside.spec = Some(serde_json::from_value(json!({"type": "ExternalName", "externalName": "api.example.com", "ports": [{"port": 443}]})).unwrap());
+    outside.spec =
+        Some(serde_json::from_value(json!({"type": "ExternalName", "externalName": "api.example.com", "ports": [{"port": 443}]})).unwrap());
     told.now(&outside);
     assert_eq!(told.addresses(&key("shop", "alias")), ["api.example.com:443/"]);
 }
@@ -289,7 +290,10 @@ fn a_service_entry_may_select_ready_pods_of_its_namespace() {
     let mut told = Told::with(&[&entry("shop", "db", spec), &first, &pod("other", "db-1", "10.2.0.1", "db")]);
     assert_eq!(told.addresses(&db), ["10.1.0.1:15432/tcp"]);
     assert_eq!(told.now(&pod("shop", "db-2", "10.1.0.2", "db")), Changes::from([workload("shop", "db-2"), Change::Endpoints(db.clone())]));
-    assert_eq!(told.now(&pod("shop", "db-2", "10.1.0.2", "no-db")), Changes::from([workload("shop", "db-2"), Change::Endpoints(db.clone())]));
+    assert_eq!(
+        told.now(&pod("shop", "db-2", "10.1.0.2", "no-db")),
+        Changes::from([workload("shop", "db-2"), Change::Endpoints(db.clone())])
+    );
     assert_eq!(told.now(&pod("shop", "db-2", "10.1.0.2", "nodb")), Changes::from([workload("shop", "db-2")]));
     first.status.as_mut().unwrap().conditions = None;
     assert_eq!(told.now(&first), Changes::from([Change::Endpoints(db.clone())]));
@@ -298,7 +302,9 @@ fn a_service_entry_may_select_ready_pods_of_its_namespace() {
 
 #[test]
 fn objects_that_declare_the_same_host_in_a_namespace_share_it_and_the_senior_wins() {
-    let ports = |ports: &[(u16, &str)]| ports.iter().map(|(number, name)| json!({"number": number, "name": name, "protocol": "TCP"})).collect::<Value>();
+    let ports = |ports: &[(u16, &str)]| {
+        ports.iter().map(|(number, name)| json!({"number": number, "name": name, "protocol": "TCP"})).collect::<Value>()
+    };
     let of = |name: &str, created: &str, given: &[(u16, &str)], address: &str| {
         let spec = json!({"hosts": ["x.example.com"], "resolution": "STATIC", "ports": ports(given), "endpoints": [{"address": address}]});
         object::<ServiceEntry>("shop", name, json!({"metadata": {"creationTimestamp": created}, "spec": spec}))

@@ -175,8 +175,7 @@ mod tests {
     fn a_response_reads_back_as_the_published_message() {
         let cluster = Resource::of(ResourceType::Cluster, "outbound|80||a", "body", &[]);
         let type_url: Arc<str> = ResourceType::Cluster.type_url().into();
-        let response =
-            Response { type_url: type_url.clone(), nonce: 0x1f, resources: vec![cluster.clone()], removed: vec!["gone".into()] };
+        let response = Response { type_url: type_url.clone(), nonce: 0x1f, resources: vec![cluster.clone()], removed: vec!["gone".into()] };
         let (_, whole) = sent::<DiscoveryResponse>(response.clone(), Form::Whole);
         assert_eq!((whole.nonce.as_str(), whole.version_info.as_str(), whole.type_url.as_str()), ("1f", "7", &*type_url));
         assert_eq!((whole.resources.len(), &whole.resources[0].value[..]), (1, &cluster.body[..]));

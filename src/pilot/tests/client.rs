@@ -93,7 +93,8 @@ impl Client {
 
     /// Accepts a response, or refuses it with a message.
     pub(super) async fn answers(&self, response: &DeltaDiscoveryResponse, refusal: Option<&str>) {
-        let error_detail = refusal.map(|message| envoy_api::google::rpc::Status { code: 3, message: message.to_owned(), details: Vec::new() });
+        let error_detail =
+            refusal.map(|message| envoy_api::google::rpc::Status { code: 3, message: message.to_owned(), details: Vec::new() });
         let (type_url, response_nonce) = (response.type_url.clone(), response.nonce.clone());
         self.says(DeltaDiscoveryRequest { type_url, response_nonce, error_detail, ..DeltaDiscoveryRequest::default() }).await;
     }

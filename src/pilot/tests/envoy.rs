@@ -88,7 +88,7 @@ fn all(clusters: &[[Arc<Resource>; 2]], others: &[Arc<Resource>]) -> Vec<Arc<Res
 async fn a_route_moves_to_a_new_cluster_without_a_failed_request() {
     let Some(binary) = envoy_for("a_route_moves_to_a_new_cluster_without_a_failed_request") else { return };
     let (old, new) = (cluster("old", application("old").await), cluster("new", application("new").await));
-    let (pilot, mut script) = Pilot::scripted(&all(&[old.clone()], &[listener("web"), route_to("old")])).await;
+    let (pilot, mut script) = Pilot::scripted(&all(std::slice::from_ref(&old), &[listener("web"), route_to("old")])).await;
     let envoy = Arc::new(Envoy::start(&binary, &pilot.ca, pilot.address).await);
     let url = format!("http://{}/", envoy.listens("web").await);
     envoy.get_until(&url, |status, body| (status, body) == (200, "old")).await;
@@ -158,7 +158,10 @@ async fn a_listener_that_envoy_refuses_is_blamed_and_everything_else_goes_on() {
     let url = format!("http://{}/", envoy.listens("web").await);
     envoy.get_until(&url, |status, body| (status, body) == (200, "one")).await;
 
-    let bad = listener_with("other", json!([{"name": "no such filter", "typed_config": {"@type": "type.googleapis.com/envoy.config.core.v3.Node"}}]));
+    let bad = listener_with(
+        "other",
+        json!([{"name": "no such filter", "typed_config": {"@type": "type.googleapis.com/envoy.config.core.v3.Node"}}]),
+    );
     script.publish(&all(&clusters, &[listener("web"), listener("third"), bad, route_to("two")]));
     envoy.get_until(&url, |_, body| body == "two").await;
     envoy.listens("third").await;

@@ -92,7 +92,11 @@ impl Pilot {
         (pilot, script)
     }
 
-    async fn start(ca: TestCa, address: SocketAddr, start: impl FnOnce(CertificateSource, Listener, &mut Tasks, &Readiness, &mut Registry) -> Router) -> Self {
+    async fn start(
+        ca: TestCa,
+        address: SocketAddr,
+        start: impl FnOnce(CertificateSource, Listener, &mut Tasks, &Readiness, &mut Registry) -> Router,
+    ) -> Self {
         let identity = SpiffeId::new("cluster.local", "istio-system", "istio-pilot");
         let (_, certificate) = watch::channel(Some(ca.workload(&identity, &[SERVER])));
         let (mut tasks, readiness, mut registry) = (Tasks::new(), Readiness::new(), Registry::default());

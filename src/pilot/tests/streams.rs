@@ -89,7 +89,10 @@ async fn whoever_claims_to_be_somebody_else_is_refused() {
         let mut client = Client::open(channel.clone(), node(pod, namespace), subscription(Cluster, &[])).await.unwrap();
         let status = client.hears().await.unwrap_err();
         assert_eq!(status.code(), Code::PermissionDenied);
-        assert!(status.message().contains("the certificate is that of") || status.message().contains("its certificate is that of"), "{status}");
+        assert!(
+            status.message().contains("the certificate is that of") || status.message().contains("its certificate is that of"),
+            "{status}"
+        );
     }
     let mut client = Client::open(channel.clone(), node("web-1", "shop"), subscription(Cluster, &[])).await.unwrap();
     assert_eq!(names(&client.takes().await), [""; 0]);

@@ -200,12 +200,8 @@ fn versions_of_another_control_plane_are_replaced() {
 
 #[test]
 fn what_is_named_comes_before_who_names_it_and_removals_come_last() {
-    let mut player = Player::with(&[
-        is(Cluster, "old", "1"),
-        is(Endpoints, "old", "1"),
-        is(Listener, "80", "1"),
-        is(Route, "80", "to old"),
-    ]);
+    let mut player =
+        Player::with(&[is(Cluster, "old", "1"), is(Endpoints, "old", "1"), is(Listener, "80", "1"), is(Route, "80", "to old")]);
     player.subscribes(Cluster, &[]);
     player.takes_all();
     player.subscribes(Endpoints, &["old"]);
