@@ -22,8 +22,6 @@ pub(super) enum Fact {
     NamedPort(Arc<str>),
     /// Whether that address is its own.
     HasAddress(IpAddr),
-    /// Its trust domain.
-    TrustDomain,
 }
 
 /// The value of a fact.
@@ -49,7 +47,6 @@ impl Fact {
             Self::Label(name) => FactValue::Text(proxy.labels.get(&**name).map(|value| value.as_str().into())),
             Self::NamedPort(name) => FactValue::Port(proxy.named_ports.iter().find(|(port, _)| port == name).map(|(_, number)| *number)),
             Self::HasAddress(address) => FactValue::Bool(proxy.addresses.contains(address)),
-            Self::TrustDomain => FactValue::Text(Some(proxy.identity.trust_domain.clone())),
         }
     }
 }

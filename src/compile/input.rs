@@ -26,14 +26,14 @@ pub(super) enum Input {
     Identities(ServiceKey),
     /// A workload.
     Workload(WorkloadKey),
-    /// Which DestinationRules exist, and their subsets.
-    Rules,
     /// DestinationRules for that very host.
     RulesOf(HostPattern),
     /// DestinationRules for wildcard hosts.
     WildcardRules,
-    /// Which VirtualServices exist.
+    /// Which VirtualServices exist, for which hosts.
     VirtualServices,
+    /// VirtualServices that name that gateway.
+    VirtualServicesOn(Arc<str>),
     /// VirtualServices that name that very host.
     VirtualServicesOf(HostPattern),
     /// VirtualServices that name a wildcard host.

@@ -9,8 +9,8 @@ use foldhash::fast::FixedState;
 
 use super::{by_host::ByHost, input::Input};
 use crate::model::{
-    Change, Changes, DestinationRule, HostPattern, ObjectRef, PeerAuthentication, Service, ServiceKey, Sidecar, Snapshot, SpiffeId,
-    VirtualService,
+    Change, Changes, DestinationRule, HostPattern, MESH_GATEWAY, ObjectRef, PeerAuthentication, Service, ServiceKey, Sidecar, Snapshot,
+    SpiffeId, VirtualService,
 };
 
 /// Inputs that changed.
@@ -27,6 +27,8 @@ pub(super) struct Mesh {
     pub(super) identities: HashMap<ServiceKey, Arc<[SpiffeId]>, FixedState>,
     pub(super) rules: ByHost<DestinationRule>,
     pub(super) virtual_services: ByHost<VirtualService>,
+    /// VirtualServices by the gateways that they name; `mesh` is none.
+    pub(super) bound: HashMap<Arc<str>, BTreeSet<ObjectRef>, FixedState>,
     /// By namespace, the senior first.
     pub(super) sidecars: BTreeMap<Arc<str>, Vec<Arc<Sidecar>>>,
     /// By namespace, the senior first.
@@ -123,12 +125,13 @@ impl Mesh {
         let new = &self.snapshot;
         match object.kind {
             "VirtualService" => {
+                let (before, after) = (old.virtual_services.get(object), new.virtual_services.get(object));
                 dirty.insert(Input::VirtualServices);
-                old.virtual_services.get(object).into_iter().for_each(|it| self.virtual_services.remove(it, dirty));
-                new.virtual_services.get(object).into_iter().for_each(|it| self.virtual_services.insert(it, dirty));
+                before.into_iter().for_each(|it| self.virtual_services.remove(it, dirty));
+                after.into_iter().for_each(|it| self.virtual_services.insert(it, dirty));
+                bind(&mut self.bound, object, before.map(|it| &*it.gateways), after.map(|it| &*it.gateways), dirty);
             }
             "DestinationRule" => {
-                dirty.insert(Input::Rules);
                 old.destination_rules.get(object).into_iter().for_each(|it| self.rules.remove(it, dirty));
                 new.destination_rules.get(object).into_iter().for_each(|it| self.rules.insert(it, dirty));
             }
@@ -146,6 +149,32 @@ impl Mesh {
             // Other kinds reach the snapshot as services, endpoints or workloads, and are reported as such.
             _ => {}
         }
+    }
+}
+
+/// Notes for which gateways a VirtualService holds now, and what that dirties.
+fn bind(
+    bound: &mut HashMap<Arc<str>, BTreeSet<ObjectRef>, FixedState>,
+    object: &ObjectRef,
+    before: Option<&[Arc<str>]>,
+    after: Option<&[Arc<str>]>,
+    dirty: &mut Dirty,
+) {
+    let gateways = |names: Option<&[Arc<str>]>| -> Vec<Arc<str>> {
+        names.into_iter().flatten().filter(|name| &***name != MESH_GATEWAY).cloned().collect()
+    };
+    for gateway in gateways(before) {
+        if let Some(objects) = bound.get_mut(&gateway) {
+            objects.remove(object);
+            if objects.is_empty() {
+                bound.remove(&gateway);
+            }
+        }
+        dirty.insert(Input::VirtualServicesOn(gateway));
+    }
+    for gateway in gateways(after) {
+        bound.entry(gateway.clone()).or_default().insert(object.clone());
+        dirty.insert(Input::VirtualServicesOn(gateway));
     }
 }
 

@@ -23,20 +23,34 @@
 //! ```
 
 mod by_host;
+mod cluster;
+mod destination;
+mod endpoints;
 mod facts;
 #[cfg(test)]
 mod fixture;
+mod gateways;
 mod input;
+mod listener;
 mod memo;
 mod mesh;
+mod message;
+mod mtls;
 mod naming;
 mod policy;
 mod proxy;
 mod recipe;
 mod resource;
+mod route;
 mod scope;
 mod section;
+mod tls;
+mod virtual_services;
 mod visibility;
+mod workload_ports;
+
+#[cfg(test)]
+mod tests;
 
 use std::{collections::BTreeMap, sync::Arc};
 

@@ -2,7 +2,7 @@
 
 use std::{fmt, net::IpAddr, sync::Arc};
 
-use crate::model::{ServiceKey, SpiffeId};
+use crate::model::{HostPattern, ServiceKey, SpiffeId};
 
 /// The cluster that passes connections on to where the client wanted to go.
 pub(super) const PASSTHROUGH_CLUSTER: &str = "PassthroughCluster";
@@ -37,8 +37,13 @@ impl ClusterKey {
 /// `outbound|9080|v1|reviews.shop.svc.cluster.local`.
 impl fmt::Display for ClusterKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "outbound|{}|{}|{}", self.port, self.subset.as_deref().unwrap_or(""), self.service.host)
+        f.write_str(&outbound_cluster(self.port, self.subset.as_deref(), &self.service.host))
     }
+}
+
+/// The cluster of a service's port, or of a subset of its workloads.
+pub(super) fn outbound_cluster(port: u16, subset: Option<&str>, host: &HostPattern) -> String {
+    format!("outbound|{port}|{}|{host}", subset.unwrap_or(""))
 }
 
 /// The cluster of one of the workload's own ports.
@@ -52,6 +57,21 @@ pub(super) fn listener(address: Option<IpAddr>, port: u16) -> String {
         Some(address) => format!("{address}_{port}"),
         None => format!("0.0.0.0_{port}"),
     }
+}
+
+/// The routes of HTTP that applications send to that port.
+pub(super) fn routes(port: u16) -> String {
+    port.to_string()
+}
+
+/// The routes of HTTP that was sent to a port of which nobody says what it speaks.
+pub(super) fn sniffed_routes(host: &HostPattern, port: u16) -> String {
+    format!("{host}:{port}")
+}
+
+/// The routes of HTTP that comes to a gateway's port.
+pub(super) fn gateway_routes(port: u16) -> String {
+    format!("http.{port}")
 }
 
 /// What every identity of that trust domain begins with.

@@ -39,6 +39,11 @@ impl<'a> Scope<'a> {
         self.visible_among(self.services_named(host), None).into_iter().next()
     }
 
+    /// Whether the Sidecar that holds for the proxy, if any, lets it know what an object of that namespace says about a host.
+    pub(super) fn sidecar_admits(&self, namespace: &Arc<str>, host: &HostPattern, port: u16) -> bool {
+        sidecar_admits(self.sidecar(), namespace, host, Some(port))
+    }
+
     fn visible_among(&self, services: impl Iterator<Item = &'a Arc<Service>>, port: Option<u16>) -> Vec<&'a Arc<Service>> {
         let sidecar = self.sidecar();
         let mut by_host: BTreeMap<&HostPattern, Vec<&'a Arc<Service>>> = BTreeMap::new();

@@ -1,12 +1,13 @@
 //! Builders and fakes for tests.
 
-mod envoy;
+pub(crate) mod envoy;
 mod eventually;
 pub(crate) mod fake_api;
+pub(crate) mod http;
+pub(crate) mod mesh;
 mod pki;
 mod skip;
 
-pub(crate) use envoy::envoy_for;
 pub(crate) use eventually::eventually;
 pub(crate) use pki::TestCa;
 pub(crate) use skip::skip;

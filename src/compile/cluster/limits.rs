@@ -1,0 +1,49 @@
+//! How much a cluster takes, and which of its endpoints are left out for a while.
+
+use envoy_api::envoy::{
+    config::cluster::v3::{CircuitBreakers, OutlierDetection, circuit_breakers::Thresholds, cluster::CommonLbConfig},
+    r#type::v3::Percent,
+};
+
+use crate::compile::message::duration;
+use crate::model::{ConnectionPool, OutlierDetection as Ejection};
+
+/// Enforced in all cases, never: the two shares that matter.
+const ALWAYS: u32 = 100;
+const NEVER: u32 = 0;
+
+/// Limits of connections and requests. What the user does not limit is unlimited: Envoy's own defaults are too low for a mesh.
+pub(super) fn circuit_breakers(pool: &ConnectionPool) -> CircuitBreakers {
+    let limit = |limit: Option<u32>| Some(limit.unwrap_or(u32::MAX));
+    let thresholds = Thresholds {
+        max_connections: limit(pool.max_connections),
+        max_pending_requests: limit(pool.http1_max_pending_requests),
+        max_requests: limit(pool.http2_max_requests),
+        max_retries: limit(pool.max_retries),
+        track_remaining: true,
+        ..Thresholds::default()
+    };
+    CircuitBreakers { thresholds: vec![thresholds], ..CircuitBreakers::default() }
+}
+
+/// When an endpoint is ejected. Success rates are never a reason: the API has no field for them.
+pub(super) fn outlier_detection(ejection: &Ejection) -> OutlierDetection {
+    let enforced = |count: Option<u32>| count.map(|count| if count > 0 { ALWAYS } else { NEVER });
+    let count = |count: Option<u32>| count.filter(|count| *count > 0);
+    OutlierDetection {
+        consecutive_5xx: count(ejection.consecutive_5xx_errors),
+        enforcing_consecutive_5xx: enforced(ejection.consecutive_5xx_errors),
+        consecutive_gateway_failure: count(ejection.consecutive_gateway_errors),
+        enforcing_consecutive_gateway_failure: enforced(ejection.consecutive_gateway_errors),
+        enforcing_success_rate: Some(NEVER),
+        interval: ejection.interval.map(duration),
+        base_ejection_time: ejection.base_ejection_time.map(duration),
+        max_ejection_percent: ejection.max_ejection_percent,
+        ..OutlierDetection::default()
+    }
+}
+
+/// Endpoints that are draining or ejected get requests too once fewer than this share is left; 0 means never.
+pub(super) fn panic_below(percent: u32) -> CommonLbConfig {
+    CommonLbConfig { healthy_panic_threshold: Some(Percent { value: percent.into() }), ..CommonLbConfig::default() }
+}

@@ -1,0 +1,191 @@
+//! Clusters: upstreams, each with how its endpoints are found, chosen, connected to and trusted.
+
+mod inbound;
+mod limits;
+mod protocol;
+mod transport;
+
+use envoy_api::envoy::{
+    config::{
+        cluster::v3::{
+            Cluster,
+            cluster::{ClusterDiscoveryType, CustomClusterType, DiscoveryType, EdsClusterConfig, LbPolicy},
+        },
+        core::v3::Metadata,
+    },
+    extensions::clusters::{common::dns::v3::DnsLookupFamily, dns::v3::DnsCluster},
+};
+use prost_types::Value;
+use std::time::Duration;
+
+use super::{
+    endpoints,
+    message::{ads, api_path, duration, list, metadata, nested, object, text},
+    naming::{BLACK_HOLE_CLUSTER, ClusterKey, PASSTHROUGH_CLUSTER},
+    resource::{Draft, ResourceType},
+    scope::Scope,
+};
+use crate::model::{LoadBalancer, Protocol, ProxyRole, Resolution, Service, TrafficPolicy, parse_duration};
+
+pub(super) use inbound::{inbound, inbound_passthrough};
+
+/// When the mesh's setting can't be read.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a name is taken as resolved where DNS does not say.
+const DNS_REFRESH: Duration = Duration::from_secs(60);
+/// Spreads the proxies' DNS queries.
+const DNS_JITTER: Duration = Duration::from_millis(100);
+
+/// How a proxy finds the endpoints of a cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Discovery {
+    /// Pilot tells them.
+    Eds,
+    /// Where the connection wanted to go.
+    OriginalDst,
+    /// By DNS, all addresses of the answer.
+    StrictDns,
+    /// By DNS, one address at a time.
+    LogicalDns,
+}
+
+/// How the proxy finds the endpoints of a service.
+pub(super) fn discovery(scope: &Scope<'_>, service: &Service, policy: &TrafficPolicy) -> Discovery {
+    let as_addressed = service.resolution == Resolution::Passthrough || policy.load_balancer == Some(LoadBalancer::Passthrough);
+    match service.resolution {
+        // Whoever calls a gateway wanted to go to the gateway: it has to choose an endpoint.
+        _ if as_addressed && scope.role() == ProxyRole::Sidecar => Discovery::OriginalDst,
+        Resolution::Eds | Resolution::Passthrough => Discovery::Eds,
+        Resolution::Dns => Discovery::StrictDns,
+        Resolution::DnsRoundRobin => Discovery::LogicalDns,
+    }
+}
+
+/// The clusters of all that the proxy may call.
+pub(super) fn outbound_keys(scope: &Scope<'_>) -> Vec<ClusterKey> {
+    let mut keys = Vec::new();
+    for service in scope.visible_services() {
+        let subsets = scope.subsets_of(service);
+        for port in service.ports.iter().filter(|port| port.protocol != Protocol::Udp) {
+            let key = |subset| ClusterKey { service: service.key.clone(), port: port.number, subset };
+            keys.push(key(None));
+            keys.extend(subsets.iter().map(|subset| key(Some(subset.clone()))));
+        }
+    }
+    keys
+}
+
+/// The cluster of a service's port, or of a subset of its workloads.
+pub(super) fn outbound(scope: &Scope<'_>, key: &ClusterKey) -> Option<Draft> {
+    let service = scope.service(&key.service)?;
+    let port = service.port(key.port)?;
+    let policy = scope.traffic_policy(service, key.port, key.subset.as_deref());
+    let discovery = discovery(scope, service, &policy);
+    scope.shaped_by(&service.origin);
+
+    let name = key.to_string();
+    let mut cluster = Cluster { metadata: Some(outbound_metadata(scope, service, key)), ..named(&name) };
+    find_endpoints(scope, &mut cluster, service, key, discovery);
+    cluster.lb_policy = match policy.load_balancer {
+        _ if discovery == Discovery::OriginalDst => LbPolicy::ClusterProvided,
+        Some(LoadBalancer::RoundRobin) => LbPolicy::RoundRobin,
+        Some(LoadBalancer::Random) => LbPolicy::Random,
+        None | Some(LoadBalancer::LeastRequest | LoadBalancer::Passthrough) => LbPolicy::LeastRequest,
+    }
+    .into();
+    let pool = policy.connection_pool.clone().unwrap_or_default();
+    cluster.connect_timeout = Some(duration(pool.connect_timeout.unwrap_or_else(|| connect_timeout(scope))));
+    cluster.circuit_breakers = Some(limits::circuit_breakers(&pool));
+    cluster.outlier_detection = policy.outlier_detection.as_ref().map(limits::outlier_detection);
+    let panic = policy.outlier_detection.as_ref().and_then(|it| it.min_health_percent).unwrap_or(0);
+    cluster.common_lb_config = Some(limits::panic_below(panic));
+    transport::secure(scope, &mut cluster, &transport::Upstream { service, port, key, discovery, policy: &policy });
+    let options = protocol::outbound_options(port.protocol, &pool, transport::names_from_request(&policy, port.protocol));
+    protocol::set(&mut cluster, options);
+    Some(Draft::new(ResourceType::Cluster, &name, &cluster))
+}
+
+/// The cluster that passes connections on to where they wanted to go.
+pub(super) fn passthrough(scope: &Scope<'_>) -> Draft {
+    let mut cluster = Cluster {
+        connect_timeout: Some(duration(connect_timeout(scope))),
+        circuit_breakers: Some(limits::circuit_breakers(&Default::default())),
+        ..named(PASSTHROUGH_CLUSTER)
+    };
+    as_addressed(&mut cluster);
+    protocol::set(&mut cluster, Some(protocol::as_downstream()));
+    Draft::new(ResourceType::Cluster, PASSTHROUGH_CLUSTER, &cluster)
+}
+
+/// The cluster without endpoints.
+pub(super) fn black_hole(scope: &Scope<'_>) -> Draft {
+    let cluster = Cluster {
+        connect_timeout: Some(duration(connect_timeout(scope))),
+        cluster_discovery_type: Some(ClusterDiscoveryType::Type(DiscoveryType::Static.into())),
+        ..named(BLACK_HOLE_CLUSTER)
+    };
+    Draft::new(ResourceType::Cluster, BLACK_HOLE_CLUSTER, &cluster)
+}
+
+/// A cluster of that name. The semicolon ends the name in statistics, where bars and dots would leave its end open.
+fn named(name: &str) -> Cluster {
+    Cluster { name: name.to_owned(), alt_stat_name: format!("{name};"), ..Cluster::default() }
+}
+
+fn connect_timeout(scope: &Scope<'_>) -> Duration {
+    parse_duration(&scope.settings().connect_timeout).unwrap_or(CONNECT_TIMEOUT)
+}
+
+fn as_addressed(cluster: &mut Cluster) {
+    cluster.cluster_discovery_type = Some(ClusterDiscoveryType::Type(DiscoveryType::OriginalDst.into()));
+    cluster.lb_policy = LbPolicy::ClusterProvided.into();
+}
+
+fn find_endpoints(scope: &Scope<'_>, cluster: &mut Cluster, service: &Service, key: &ClusterKey, discovery: Discovery) {
+    match discovery {
+        Discovery::OriginalDst => as_addressed(cluster),
+        Discovery::Eds => {
+            cluster.cluster_discovery_type = Some(ClusterDiscoveryType::Type(DiscoveryType::Eds.into()));
+            cluster.eds_cluster_config = Some(EdsClusterConfig { eds_config: Some(ads()), service_name: cluster.name.clone() });
+        }
+        Discovery::StrictDns | Discovery::LogicalDns => {
+            let one = discovery == Discovery::LogicalDns;
+            cluster.cluster_discovery_type = Some(ClusterDiscoveryType::ClusterType(by_dns(one)));
+            cluster.load_assignment = Some(endpoints::resolved_by_dns(scope, service, key, one));
+        }
+    }
+}
+
+/// Envoy's cluster type for names: all addresses of an answer are endpoints of their own, or `one` of them is used at a time. These are
+/// what used to be STRICT_DNS and LOGICAL_DNS, whose settings are deprecated.
+fn by_dns(one: bool) -> CustomClusterType {
+    let config = DnsCluster {
+        dns_refresh_rate: Some(duration(DNS_REFRESH)),
+        respect_dns_ttl: true,
+        dns_jitter: Some(duration(DNS_JITTER)),
+        dns_lookup_family: DnsLookupFamily::V4Only.into(),
+        all_addresses_in_single_endpoint: one,
+        ..DnsCluster::default()
+    };
+    CustomClusterType { name: "envoy.cluster.dns".to_owned(), typed_config: Some(envoy_api::any(&config)) }
+}
+
+/// `{host, name, namespace}` of a service, which tools read from `istio` metadata.
+fn service_entry(service: &Service) -> Value {
+    nested(object([
+        ("host", text(service.key.host.as_str())),
+        ("name", text(&*service.name)),
+        ("namespace", text(&*service.key.namespace)),
+    ]))
+}
+
+fn outbound_metadata(scope: &Scope<'_>, service: &Service, key: &ClusterKey) -> Metadata {
+    let mut fields = vec![("services", list(vec![service_entry(service)]))];
+    if let Some(rule) = scope.rules_for(service).first() {
+        fields.push(("config", api_path(&rule.origin, "destination-rule")));
+    }
+    if let Some(subset) = &key.subset {
+        fields.push(("subset", text(&**subset)));
+    }
+    metadata("istio", object(fields))
+}

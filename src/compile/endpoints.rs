@@ -1,0 +1,138 @@
+//! Addresses behind a cluster.
+
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+
+use envoy_api::envoy::config::{
+    core::v3::{HealthStatus, Locality},
+    endpoint::v3::{ClusterLoadAssignment, Endpoint as Host, LbEndpoint, LocalityLbEndpoints, lb_endpoint::HostIdentifier},
+};
+use prost_types::Struct;
+
+use super::{
+    cluster::{self, Discovery},
+    message::{metadata, object, socket_address, text},
+    naming::ClusterKey,
+    resource::{Draft, ResourceType},
+    scope::Scope,
+};
+use crate::model::{Endpoint, Health, Labels, MtlsMode, Service, TargetPort};
+
+/// What an endpoint's metadata for the choice of a transport socket says if it answers the mesh's mTLS.
+pub(super) fn speaks_mtls() -> Struct {
+    object([("tlsMode", text("istio"))])
+}
+
+/// The endpoints of a cluster, as pilot tells them; `None` if the cluster finds them otherwise.
+pub(super) fn assignment(scope: &Scope<'_>, key: &ClusterKey) -> Option<Draft> {
+    let service = scope.service(&key.service)?;
+    service.port(key.port)?;
+    let policy = scope.traffic_policy(service, key.port, key.subset.as_deref());
+    if cluster::discovery(scope, service, &policy) != Discovery::Eds {
+        return None;
+    }
+    scope.shaped_by(&service.origin);
+    let name = key.to_string();
+    let usable = usable(scope, service, key);
+    // Envoy refuses names here: it resolves none.
+    let addressed = usable.into_iter().filter(|endpoint| endpoint.address.parse::<IpAddr>().is_ok());
+    let assignment = grouped(scope, &name, service, addressed);
+    Some(Draft::new(ResourceType::Endpoints, &name, &assignment))
+}
+
+/// The endpoints that a cluster resolves by DNS: those that are declared, or the service's own host. `one` for clusters that take no
+/// more than one.
+pub(super) fn resolved_by_dns(scope: &Scope<'_>, service: &Service, key: &ClusterKey, one: bool) -> ClusterLoadAssignment {
+    let usable = usable(scope, service, key);
+    let own = own_host(scope, service, key).filter(|_| usable.is_empty());
+    let most = if one { 1 } else { usize::MAX };
+    grouped(scope, &key.to_string(), service, usable.into_iter().chain(own.as_ref()).take(most))
+}
+
+/// Whether every endpoint of a service's port answers the mesh's mTLS, and there is one.
+pub(super) fn all_speak_mtls(scope: &Scope<'_>, service: &Service, key: &ClusterKey) -> bool {
+    let usable = usable(scope, service, key);
+    !usable.is_empty() && usable.into_iter().all(|endpoint| answers_mtls(scope, service, endpoint))
+}
+
+/// The service's host as an endpoint, for services that are resolved by DNS and declare none.
+fn own_host(scope: &Scope<'_>, service: &Service, key: &ClusterKey) -> Option<Endpoint> {
+    let declared = scope.endpoints(&service.key);
+    let port = match &service.port(key.port)?.target {
+        TargetPort::Number(number) => *number,
+        TargetPort::Name(_) => key.port,
+    };
+    (declared.is_empty() && key.subset.is_none() && !service.key.host.is_wildcard()).then(|| Endpoint {
+        address: service.key.host.as_str().into(),
+        port,
+        service_port: "".into(),
+        health: Health::Healthy,
+        labels: Arc::new(Labels::new()),
+        workload: None,
+        identity: None,
+        mtls: false,
+        locality: "".into(),
+        weight: 1,
+    })
+}
+
+/// The endpoints of a cluster that may get traffic.
+fn usable<'a>(scope: &Scope<'a>, service: &Service, key: &ClusterKey) -> Vec<&'a Endpoint> {
+    let Some(port) = service.port(key.port) else { return Vec::new() };
+    let labels = match &key.subset {
+        None => None,
+        Some(name) => match scope.subset(service, name) {
+            Some(subset) => Some(&subset.labels),
+            None => return Vec::new(),
+        },
+    };
+    let chosen = |endpoint: &&Endpoint| {
+        endpoint.service_port == port.name
+            && (endpoint.health != Health::Unhealthy || service.publish_not_ready)
+            && labels.is_none_or(|labels| labels.iter().all(|(name, value)| endpoint.labels.get(name) == Some(value)))
+    };
+    scope.endpoints(&service.key).iter().filter(chosen).collect()
+}
+
+fn answers_mtls(scope: &Scope<'_>, service: &Service, endpoint: &Endpoint) -> bool {
+    let namespace = endpoint.workload.as_ref().map_or(&service.key.namespace, |workload| &workload.namespace);
+    let selects = |selector: &Labels| selector.iter().all(|(name, value)| endpoint.labels.get(name) == Some(value));
+    endpoint.mtls && scope.accepted(namespace, selects).on(endpoint.port) != MtlsMode::Disable
+}
+
+fn grouped<'e>(
+    scope: &Scope<'_>,
+    cluster: &str,
+    service: &Service,
+    endpoints: impl Iterator<Item = &'e Endpoint>,
+) -> ClusterLoadAssignment {
+    let endpoints: Vec<&Endpoint> = endpoints.collect();
+    // Where all are going away, they are still better than none.
+    let draining =
+        if endpoints.iter().any(|endpoint| endpoint.health != Health::Draining) { HealthStatus::Draining } else { HealthStatus::Healthy };
+    let mut localities: BTreeMap<&str, Vec<LbEndpoint>> = BTreeMap::new();
+    for endpoint in endpoints {
+        let health = if endpoint.health == Health::Draining { draining } else { HealthStatus::Healthy };
+        let host = Host { address: Some(socket_address(&endpoint.address, endpoint.port)), ..Host::default() };
+        let mtls = answers_mtls(scope, service, endpoint);
+        localities.entry(&endpoint.locality).or_default().push(LbEndpoint {
+            health_status: health.into(),
+            metadata: mtls.then(|| metadata("envoy.transport_socket_match", speaks_mtls())),
+            load_balancing_weight: Some(endpoint.weight.max(1)),
+            host_identifier: Some(HostIdentifier::Endpoint(host)),
+        });
+    }
+    let endpoints = localities.into_iter().map(|(locality, endpoints)| group(locality, endpoints)).collect();
+    ClusterLoadAssignment { cluster_name: cluster.to_owned(), endpoints, ..ClusterLoadAssignment::default() }
+}
+
+fn group(locality: &str, endpoints: Vec<LbEndpoint>) -> LocalityLbEndpoints {
+    let mut parts = locality.splitn(3, '/').map(str::to_owned);
+    let mut part = || parts.next().unwrap_or_default();
+    let weight = endpoints.iter().filter_map(|endpoint| endpoint.load_balancing_weight).fold(0, u32::saturating_add);
+    LocalityLbEndpoints {
+        locality: Some(Locality { region: part(), zone: part(), sub_zone: part() }),
+        lb_endpoints: endpoints,
+        load_balancing_weight: Some(weight),
+        ..LocalityLbEndpoints::default()
+    }
+}

@@ -1,0 +1,80 @@
+//! The filter that speaks HTTP with whoever connected.
+
+use envoy_api::envoy::{
+    config::listener::v3::Filter,
+    extensions::filters::{
+        http::router::v3::Router,
+        network::http_connection_manager::v3::{
+            HttpConnectionManager, HttpFilter, Rds,
+            http_connection_manager::{
+                ForwardClientCertDetails, RouteSpecifier, ServerHeaderTransformation, SetCurrentClientCertDetails, UpgradeConfig,
+            },
+            http_filter,
+        },
+    },
+};
+
+use super::access_log::access_logs;
+use crate::compile::{
+    message::{ads, network_filter, zero},
+    scope::Scope,
+};
+
+/// What gateways call themselves in the header `server`.
+const SERVER_NAME: &str = "istio-envoy";
+
+/// Who sends requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sender {
+    /// The proxy's own application.
+    Application,
+    /// A caller in plain text, who proved nothing.
+    Anyone,
+    /// A caller who proved an identity of the mesh.
+    Peer,
+    /// A gateway's clients.
+    Outside,
+}
+
+/// Routes that come by RDS.
+pub(super) fn rds(name: String) -> RouteSpecifier {
+    RouteSpecifier::Rds(Rds { config_source: Some(ads()), route_config_name: name })
+}
+
+/// The connection manager for a sender's requests. `place` is the listener's name with its direction, which statistics begin with.
+pub(super) fn manager(scope: &Scope<'_>, sender: Sender, place: &str, routes: RouteSpecifier) -> Filter {
+    let mut manager = HttpConnectionManager {
+        stat_prefix: format!("{place};"),
+        http_filters: vec![router()],
+        // Streams may be silent as long as they like: what is too long is the route's to say.
+        stream_idle_timeout: Some(zero()),
+        access_log: access_logs(scope),
+        use_remote_address: Some(sender == Sender::Outside),
+        upgrade_configs: vec![UpgradeConfig { upgrade_type: "websocket".to_owned(), ..UpgradeConfig::default() }],
+        normalize_path: Some(true),
+        route_specifier: Some(routes),
+        ..HttpConnectionManager::default()
+    };
+    // A caller's identity is what its certificate says. Nobody may write it into the header himself, so what comes is always dropped.
+    let certificate = match sender {
+        Sender::Application | Sender::Anyone => ForwardClientCertDetails::Sanitize,
+        Sender::Peer | Sender::Outside => ForwardClientCertDetails::SanitizeSet,
+    };
+    manager.forward_client_cert_details = certificate.into();
+    if certificate == ForwardClientCertDetails::SanitizeSet {
+        let details = SetCurrentClientCertDetails { subject: Some(true), uri: true, dns: true, ..SetCurrentClientCertDetails::default() };
+        manager.set_current_client_cert_details = Some(details);
+    }
+    match sender {
+        Sender::Application => {}
+        Sender::Anyone | Sender::Peer => manager.server_header_transformation = ServerHeaderTransformation::PassThrough.into(),
+        Sender::Outside => manager.server_name = SERVER_NAME.to_owned(),
+    }
+    manager.proxy_100_continue = sender != Sender::Outside;
+    network_filter("envoy.filters.network.http_connection_manager", &manager)
+}
+
+fn router() -> HttpFilter {
+    let config_type = Some(http_filter::ConfigType::TypedConfig(envoy_api::any(&Router::default())));
+    HttpFilter { name: "envoy.filters.http.router".to_owned(), config_type, ..HttpFilter::default() }
+}

@@ -1,0 +1,76 @@
+//! Listeners: what the proxy accepts, and what becomes of it.
+
+mod access_log;
+mod chains;
+mod gateway;
+mod http;
+mod inbound;
+mod outbound;
+mod tcp;
+
+use envoy_api::envoy::{
+    config::core::v3::TrafficDirection,
+    config::listener::v3::{Filter, FilterChain, FilterChainMatch, Listener, ListenerFilter},
+    extensions::filters::listener::{http_inspector::v3::HttpInspector, original_dst::v3::OriginalDst, tls_inspector::v3::TlsInspector},
+};
+
+use super::{
+    message::{listener_filter, socket_address, zero},
+    naming::{INBOUND_PORT, OUTBOUND_PORT},
+    scope::Scope,
+};
+
+pub(super) use gateway::gateway;
+pub(super) use inbound::virtual_inbound;
+pub(super) use outbound::{has_sniffed_routes, of_address, of_port, outbound_recipes, takes_plain_http, virtual_outbound};
+
+/// All addresses.
+const ANY: &str = "0.0.0.0";
+/// What the HTTP inspector finds in plain text that is HTTP.
+const PLAIN_HTTP: [&str; 3] = ["http/1.0", "http/1.1", "h2c"];
+/// The transport protocols that filter chains tell apart.
+const PLAIN: &str = "raw_buffer";
+const TLS: &str = "tls";
+
+/// Ports on which Envoy listens beside what is compiled: nothing else may claim them on all addresses.
+const RESERVED: [u16; 4] = [OUTBOUND_PORT, INBOUND_PORT, 15021, 15090];
+
+/// A listener without chains. Inspectors wait for the first bytes as long as it takes: a limit would make what a connection is a matter
+/// of how fast its client is.
+fn empty(scope: &Scope<'_>, name: &str, address: &str, port: u16, direction: TrafficDirection) -> Listener {
+    Listener {
+        name: name.to_owned(),
+        address: Some(socket_address(address, port)),
+        listener_filters_timeout: Some(zero()),
+        continue_on_listener_filters_timeout: true,
+        traffic_direction: direction.into(),
+        access_log: access_log::unmatched_logs(scope),
+        ..Listener::default()
+    }
+}
+
+/// A chain that takes everything that no other takes.
+fn chain(name: &str, filters: Vec<Filter>) -> FilterChain {
+    FilterChain { name: name.to_owned(), filters, ..FilterChain::default() }
+}
+
+/// The condition of a chain for HTTP in plain text.
+fn plain_http() -> FilterChainMatch {
+    FilterChainMatch {
+        transport_protocol: PLAIN.to_owned(),
+        application_protocols: PLAIN_HTTP.map(str::to_owned).to_vec(),
+        ..FilterChainMatch::default()
+    }
+}
+
+fn tls_inspector() -> ListenerFilter {
+    listener_filter("envoy.filters.listener.tls_inspector", &TlsInspector::default())
+}
+
+fn http_inspector() -> ListenerFilter {
+    listener_filter("envoy.filters.listener.http_inspector", &HttpInspector {})
+}
+
+fn original_destination() -> ListenerFilter {
+    listener_filter("envoy.filters.listener.original_dst", &OriginalDst {})
+}

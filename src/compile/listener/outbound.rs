@@ -1,0 +1,190 @@
+//! Listeners for what the application calls. All of its connections are redirected to one port, which hands each on to the listener of
+//! the address and port that it was for; so only that one is bound.
+
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+
+use envoy_api::envoy::config::{
+    core::v3::TrafficDirection,
+    listener::v3::{FilterChain, FilterChainMatch, Listener},
+};
+
+use super::{
+    ANY, RESERVED, chain,
+    chains::Chains,
+    empty,
+    http::{Sender, manager, rds},
+    http_inspector, plain_http,
+    tcp::{self, Way, ways},
+};
+use crate::compile::{
+    naming::{self, BLACK_HOLE_CLUSTER, OUTBOUND_PORT, VIRTUAL_OUTBOUND},
+    recipe::Recipe,
+    resource::{Draft, ResourceType},
+    scope::Scope,
+};
+use crate::model::{Protocol, Resolution, Service, ServiceKey, ServicePort};
+
+/// Where connections to a service's port arrive.
+#[derive(Debug, PartialEq, Eq)]
+enum Place {
+    /// At any address of that port.
+    AnyAddress,
+    /// At these addresses.
+    Addresses(Vec<IpAddr>),
+    /// Nowhere.
+    Nowhere,
+}
+
+/// The listeners of all that the application may call.
+pub(in crate::compile) fn outbound_recipes(scope: &Scope<'_>) -> Vec<Recipe> {
+    let mut recipes = vec![Recipe::VirtualOutbound];
+    let mut claims: BTreeMap<(IpAddr, u16), &Arc<Service>> = BTreeMap::new();
+    for service in scope.visible_services() {
+        for port in &service.ports {
+            let place = place(scope, service, port);
+            if (place == Place::AnyAddress || reaches_by_range(service, port)) && !RESERVED.contains(&port.number) {
+                recipes.push(Recipe::PortListener(port.number));
+            }
+            let Place::Addresses(addresses) = place else { continue };
+            for address in addresses {
+                // Of services that claim the same address and port, the oldest holds.
+                let holder = claims.entry((address, port.number)).or_insert(service);
+                if (service.created, &service.key) < (holder.created, &holder.key) {
+                    *holder = service;
+                }
+            }
+        }
+    }
+    let of_address = |((address, port), service): ((IpAddr, u16), &Arc<Service>)| Recipe::AddressListener {
+        service: service.key.clone(),
+        address,
+        port,
+    };
+    recipes.extend(claims.into_iter().map(of_address));
+    recipes
+}
+
+fn place(scope: &Scope<'_>, service: &Service, port: &ServicePort) -> Place {
+    match port.protocol {
+        Protocol::Udp => Place::Nowhere,
+        protocol if protocol.is_http() => Place::AnyAddress,
+        _ if !service.addresses.is_empty() => Place::Addresses(service.addresses.clone()),
+        _ if is_headless(service) => {
+            let endpoints = scope.endpoints(&service.key).iter().filter(|endpoint| endpoint.service_port == port.name);
+            let addresses = endpoints.filter_map(|endpoint| endpoint.address.parse().ok());
+            // An application that calls itself does so directly: through here it would meet itself with mTLS that it does not speak.
+            Place::Addresses(addresses.filter(|address| !scope.has_address(*address)).collect())
+        }
+        _ if service.ranges.is_empty() => Place::AnyAddress,
+        _ => Place::Nowhere,
+    }
+}
+
+/// Whether clients go straight to the addresses of a service's endpoints.
+fn is_headless(service: &Service) -> bool {
+    service.resolution == Resolution::Passthrough && service.origin.kind == "Service"
+}
+
+/// Whether connections to a service's port are also told by ranges of addresses.
+fn reaches_by_range(service: &Service, port: &ServicePort) -> bool {
+    !service.ranges.is_empty() && port.protocol != Protocol::Udp
+}
+
+/// The listener to which everything is redirected, and what becomes of connections that no other listener is for.
+pub(in crate::compile) fn virtual_outbound(scope: &Scope<'_>) -> Draft {
+    // Whoever calls this port itself would be passed on to it again and again.
+    let to_itself = FilterChainMatch { destination_port: Some(OUTBOUND_PORT.into()), ..FilterChainMatch::default() };
+    let black_hole = FilterChain {
+        filter_chain_match: Some(to_itself),
+        ..chain("virtualOutbound-blackhole", vec![tcp::proxy(scope, BLACK_HOLE_CLUSTER)])
+    };
+    let listener = Listener {
+        filter_chains: vec![black_hole, chain("virtualOutbound-catchall-tcp", vec![tcp::undeclared(scope)])],
+        use_original_dst: Some(true),
+        ..empty(scope, VIRTUAL_OUTBOUND, ANY, OUTBOUND_PORT, TrafficDirection::Outbound)
+    };
+    Draft::new(ResourceType::Listener, VIRTUAL_OUTBOUND, &listener)
+}
+
+/// The listener of a port at any address: HTTP by its routes, opaque connections to services without addresses of their own by server
+/// name and range; the rest is passed on.
+pub(in crate::compile) fn of_port(scope: &Scope<'_>, number: u16) -> Option<Draft> {
+    let name = naming::listener(None, number);
+    let mut chains = Chains::default();
+    let mut http = false;
+    for service in scope.visible_services_on(number) {
+        let Some(port) = service.port(number) else { continue };
+        let anywhere = place(scope, service, port) == Place::AnyAddress;
+        http |= takes_plain_http(service, port);
+        if port.protocol.is_http() || !(anywhere || reaches_by_range(service, port)) {
+            continue;
+        }
+        for way in ways(scope, service, port) {
+            chains.add(&naming::outbound_cluster(number, None, &service.key.host), narrowed(way, service, port));
+        }
+    }
+    if !http && chains.is_empty() {
+        return None;
+    }
+    let mut listener = unbound(scope, &name, ANY, number);
+    chains.put_into(&mut listener);
+    if http {
+        add_http(scope, &mut listener, naming::routes(number));
+    }
+    if listener.default_filter_chain.is_none() {
+        listener.default_filter_chain = Some(chain("PassthroughFilterChain", vec![tcp::undeclared(scope)]));
+    }
+    Some(Draft::new(ResourceType::Listener, &name, &listener))
+}
+
+/// A way at any address, narrowed to what tells the service from others: its ranges, or the name that TLS asks for.
+fn narrowed(mut way: Way, service: &Service, port: &ServicePort) -> Way {
+    if way.ranges.is_empty() {
+        way.ranges.clone_from(&service.ranges);
+    }
+    let host = service.key.host.as_str();
+    if way.ranges.is_empty() && way.server_names.is_empty() && port.protocol.is_tls() && host != "*" {
+        way.server_names = vec![host.to_owned()];
+    }
+    way
+}
+
+/// The listener of one address and port of a service.
+pub(in crate::compile) fn of_address(scope: &Scope<'_>, key: &ServiceKey, address: IpAddr, number: u16) -> Option<Draft> {
+    let service = scope.service(key)?;
+    let port = service.port(number)?;
+    let name = naming::listener(Some(address), number);
+    let mut chains = Chains::default();
+    for way in ways(scope, service, port) {
+        chains.add(&naming::outbound_cluster(number, None, &key.host), way);
+    }
+    let mut listener = unbound(scope, &name, &address.to_string(), number);
+    chains.put_into(&mut listener);
+    if port.protocol == Protocol::Auto {
+        add_http(scope, &mut listener, naming::sniffed_routes(&key.host, number));
+    }
+    Some(Draft::new(ResourceType::Listener, &name, &listener))
+}
+
+/// Whether HTTP for a service's port is told by its host alone, whatever the address.
+pub(in crate::compile) fn takes_plain_http(service: &Service, port: &ServicePort) -> bool {
+    let addressed = !service.addresses.is_empty() || !service.ranges.is_empty() || is_headless(service);
+    (port.protocol.is_http() || (port.protocol == Protocol::Auto && !addressed)) && !RESERVED.contains(&port.number)
+}
+
+/// Whether a service's port has routes of its own, because the proxy finds out itself what is spoken there.
+pub(in crate::compile) fn has_sniffed_routes(service: &Service, port: &ServicePort) -> bool {
+    port.protocol == Protocol::Auto && (!service.addresses.is_empty() || is_headless(service))
+}
+
+fn unbound(scope: &Scope<'_>, name: &str, address: &str, port: u16) -> Listener {
+    Listener { bind_to_port: Some(false), ..empty(scope, name, address, port, TrafficDirection::Outbound) }
+}
+
+/// Adds a chain for plain HTTP, with routes of that name.
+fn add_http(scope: &Scope<'_>, listener: &mut Listener, routes: String) {
+    let manager = manager(scope, Sender::Application, &format!("outbound_{}", listener.name), rds(routes));
+    let chain = FilterChain { filter_chain_match: Some(plain_http()), ..chain(&listener.name, vec![manager]) };
+    listener.filter_chains.push(chain);
+    listener.listener_filters.push(http_inspector());
+}

@@ -1,0 +1,153 @@
+//! The filters that pass opaque connections on, and which way each takes.
+
+use envoy_api::envoy::{
+    config::{
+        core::v3::{SubstitutionFormatString, substitution_format_string::Format},
+        listener::v3::Filter,
+    },
+    extensions::filters::{
+        common::set_filter_state::v3::{
+            FilterStateValue,
+            filter_state_value::{Key, Value},
+        },
+        network::{
+            set_filter_state::v3::Config as SetFilterState,
+            tcp_proxy::v3::{
+                TcpProxy,
+                tcp_proxy::{ClusterSpecifier, WeightedCluster, weighted_cluster::ClusterWeight},
+            },
+        },
+    },
+};
+
+use super::access_log::access_logs;
+use crate::compile::{
+    destination::{Target, target, weighted},
+    message::{inline, network_filter},
+    naming::{self, BLACK_HOLE_CLUSTER, PASSTHROUGH_CLUSTER},
+    scope::Scope,
+    tls::alpn,
+    virtual_services::Caller,
+};
+use crate::model::{OutboundTrafficMode, Protocol, Service, ServicePort, TcpMatch, VirtualService, WeightedDestination};
+
+/// What Envoy offers as protocol names in TLS to the upstream, in place of what the cluster says.
+const OFFERED_PROTOCOLS: &str = "envoy.network.application_protocols";
+
+/// One way that connections take.
+#[derive(Debug)]
+pub(super) struct Way {
+    /// For destination addresses in these ranges; empty for all.
+    pub(super) ranges: Vec<ipnet::IpNet>,
+    /// For these server names; empty for all, and for connections without TLS.
+    pub(super) server_names: Vec<String>,
+    /// Its filters.
+    pub(super) filters: Vec<Filter>,
+}
+
+impl Way {
+    fn unconditional(&self) -> bool {
+        self.ranges.is_empty() && self.server_names.is_empty()
+    }
+}
+
+/// Passes connections on to a cluster.
+pub(super) fn proxy(scope: &Scope<'_>, cluster: &str) -> Filter {
+    proxy_to(scope, cluster, ClusterSpecifier::Cluster(cluster.to_owned()))
+}
+
+/// What becomes of connections to where nobody declared a service.
+pub(super) fn undeclared(scope: &Scope<'_>) -> Filter {
+    match scope.outbound_mode() {
+        OutboundTrafficMode::AllowAny => proxy(scope, PASSTHROUGH_CLUSTER),
+        OutboundTrafficMode::RegistryOnly => proxy(scope, BLACK_HOLE_CLUSTER),
+    }
+}
+
+/// The ways of connections to a service's port, the first that fits counts: those of its VirtualService, then the service's own cluster.
+pub(super) fn ways(scope: &Scope<'_>, service: &Service, port: &ServicePort) -> Vec<Way> {
+    let mut ways = match scope.virtual_service(&service.key.host, port.number) {
+        Some(routed) => routed_ways(scope, routed, Caller::sidecar(port.number), port.protocol.is_tls()),
+        None => Vec::new(),
+    };
+    scope.shaped_by(&service.origin);
+    if !ways.iter().any(Way::unconditional) {
+        let cluster = naming::outbound_cluster(port.number, None, &service.key.host);
+        let mut filters = opaque(port.protocol == Protocol::Auto);
+        filters.push(proxy(scope, &cluster));
+        ways.push(Way { ranges: Vec::new(), server_names: Vec::new(), filters });
+    }
+    ways
+}
+
+/// The ways that a VirtualService gives to a caller's connections: by server name if they are TLS, then the others.
+pub(super) fn routed_ways(scope: &Scope<'_>, routed: &VirtualService, caller: Caller<'_>, tls: bool) -> Vec<Way> {
+    let mut ways: Vec<Way> = Vec::new();
+    let add = |ways: &mut Vec<Way>, condition: &TcpMatch, names: Vec<String>, destinations: &[WeightedDestination]| {
+        if scope.may_match_tcp(condition, caller) {
+            let filters = to_destinations(scope, destinations, caller.port);
+            ways.push(Way { ranges: condition.destination_subnets.clone(), server_names: names, filters });
+        }
+    };
+    for route in routed.tls.iter().filter(|_| tls) {
+        for condition in &route.matches {
+            let names = condition.sni_hosts.iter().map(|host| host.as_str().to_owned()).filter(|name| name != "*").collect();
+            add(&mut ways, &condition.connection, names, &route.destinations);
+        }
+    }
+    for route in &routed.tcp {
+        if route.matches.is_empty() {
+            add(&mut ways, &TcpMatch::default(), Vec::new(), &route.destinations);
+        }
+        for condition in &route.matches {
+            add(&mut ways, condition, Vec::new(), &route.destinations);
+        }
+    }
+    if !ways.is_empty() {
+        scope.shaped_by(&routed.origin);
+    }
+    ways
+}
+
+fn to_destinations(scope: &Scope<'_>, destinations: &[WeightedDestination], called: u16) -> Vec<Filter> {
+    let targets: Vec<_> = weighted(destinations).into_iter().map(|it| (target(scope, &it.destination, called), it.weight.max(1))).collect();
+    let mut filters = opaque(targets.iter().any(|(target, _)| target.protocol == Some(Protocol::Auto)));
+    let place = targets.first().map(|(target, _)| target.cluster.clone()).unwrap_or_else(|| BLACK_HOLE_CLUSTER.to_owned());
+    filters.push(match &*targets {
+        [] | [_] => proxy(scope, &place),
+        _ => {
+            let weight = |(target, weight): &(Target, u32)| ClusterWeight {
+                name: target.cluster.clone(),
+                weight: *weight,
+                ..ClusterWeight::default()
+            };
+            proxy_to(scope, &place, ClusterSpecifier::WeightedClusters(WeightedCluster { clusters: targets.iter().map(weight).collect() }))
+        }
+    });
+    filters
+}
+
+fn proxy_to(scope: &Scope<'_>, place: &str, to: ClusterSpecifier) -> Filter {
+    let config =
+        TcpProxy { stat_prefix: place.to_owned(), access_log: access_logs(scope), cluster_specifier: Some(to), ..TcpProxy::default() };
+    network_filter("envoy.filters.network.tcp_proxy", &config)
+}
+
+/// A cluster of which nobody says what it speaks offers HTTP; connections that are none have to say so, for the other sidecar treats
+/// HTTP and other bytes differently before it has decrypted any.
+fn opaque(undeclared: bool) -> Vec<Filter> {
+    if !undeclared {
+        return Vec::new();
+    }
+    let value = SubstitutionFormatString {
+        format: Some(Format::TextFormatSource(inline(&alpn::TCP.join(",")))),
+        ..SubstitutionFormatString::default()
+    };
+    let state = FilterStateValue {
+        key: Some(Key::ObjectKey(OFFERED_PROTOCOLS.to_owned())),
+        value: Some(Value::FormatString(value)),
+        ..FilterStateValue::default()
+    };
+    let config = SetFilterState { on_new_connection: vec![state], ..SetFilterState::default() };
+    vec![network_filter("envoy.filters.network.set_filter_state", &config)]
+}

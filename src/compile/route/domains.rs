@@ -1,0 +1,64 @@
+//! Names under which an application may call a service.
+
+use std::{collections::HashSet, net::IpAddr, sync::Arc};
+
+use crate::model::{HostPattern, Resolution, Service};
+
+/// Domains of one table. Envoy refuses a table in which two virtual hosts have one.
+#[derive(Debug, Default)]
+pub(super) struct Domains {
+    taken: HashSet<String>,
+}
+
+impl Domains {
+    /// A table in which each of these hosts keeps its full name, whatever others are called for short.
+    pub(super) fn reserving<'a>(hosts: impl Iterator<Item = &'a HostPattern>) -> Self {
+        Self { taken: hosts.map(|host| host.as_str().to_owned()).collect() }
+    }
+
+    /// The domains of a host that is called on that port: its own name, and those of `others` that are free; each with and without
+    /// the port.
+    pub(super) fn of(&mut self, host: &HostPattern, others: Vec<String>, port: u16) -> Vec<String> {
+        let free = others.into_iter().filter(|name| self.taken.insert(name.clone())).collect::<Vec<_>>();
+        let names = [host.as_str().to_owned()].into_iter().chain(free);
+        names
+            .flat_map(|name| {
+                let with_port = format!("{name}:{port}");
+                [name, with_port]
+            })
+            .collect()
+    }
+}
+
+/// What a service is called beside its full name: shorter names, as far as they lead to it from where the proxy is, and its addresses.
+/// `near` says whether the proxy is in the service's namespace.
+pub(super) fn other_names(service: &Service, near: bool) -> Vec<String> {
+    let mut names = short_names(service, near);
+    if service.resolution == Resolution::Passthrough && service.origin.kind == "Service" {
+        // Pods of a headless service have names of their own below it.
+        let below = [service.key.host.as_str()].into_iter().chain(names.iter().map(String::as_str)).map(|name| format!("*.{name}"));
+        names.extend(below.collect::<Vec<_>>());
+    }
+    names.extend(service.addresses.iter().map(|address| match address {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => format!("[{address}]"),
+    }));
+    names
+}
+
+/// Whether a service has names that are shorter than its host.
+pub(super) fn namespace_that_shortens(service: &Arc<Service>) -> Option<&Arc<str>> {
+    (service.origin.kind == "Service").then_some(&service.key.namespace)
+}
+
+fn short_names(service: &Service, near: bool) -> Vec<String> {
+    if service.origin.kind != "Service" {
+        return Vec::new();
+    }
+    let (name, namespace) = (&service.name, &service.key.namespace);
+    let mut names = vec![format!("{name}.{namespace}"), format!("{name}.{namespace}.svc")];
+    if near {
+        names.insert(0, name.to_string());
+    }
+    names
+}

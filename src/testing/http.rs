@@ -1,0 +1,70 @@
+//! A tiny HTTP client, and a server that tells what it got.
+
+use std::{collections::BTreeMap, net::Ipv4Addr};
+
+use axum::{Json, Router, extract::Request};
+use http_body_util::{BodyExt, Empty};
+use hyper_util::{
+    client::legacy::{Client, Error},
+    rt::TokioExecutor,
+};
+use serde_json::json;
+use tokio::{net::TcpListener, task::JoinHandle};
+
+/// An answer, its body read as text.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) body: String,
+}
+
+/// Asks a server on loopback by a connection of its own.
+pub(crate) async fn get(port: u16, path: &str, headers: &[(&str, &str)]) -> Answer {
+    try_get(port, path, headers).await.unwrap_or_else(|error| panic!("GET {path} on port {port}: {error:?}"))
+}
+
+/// The same where it may fail.
+pub(crate) async fn try_get(port: u16, path: &str, headers: &[(&str, &str)]) -> Result<Answer, Error> {
+    let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build_http::<Empty<bytes::Bytes>>();
+    let mut request = http::Request::get(format!("http://127.0.0.1:{port}{path}"));
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let (parts, body) = client.request(request.body(Empty::new()).unwrap()).await?.into_parts();
+    let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+    let header = |(name, value): (&http::HeaderName, &http::HeaderValue)| (name.to_string(), value.to_str().unwrap_or_default().to_owned());
+    Ok(Answer {
+        status: parts.status.as_u16(),
+        headers: parts.headers.iter().map(header).collect(),
+        body: String::from_utf8_lossy(&body).into_owned(),
+    })
+}
+
+/// An upstream that answers with its name and with the request that it got: `{name, method, path, headers}`.
+pub(crate) struct Echo {
+    pub(crate) port: u16,
+    serving: JoinHandle<()>,
+}
+
+impl Echo {
+    pub(crate) async fn start(name: &'static str) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let answer = move |request: Request| async move {
+            let header =
+                |(name, value): (&http::HeaderName, &http::HeaderValue)| (name.to_string(), value.to_str().unwrap_or_default().to_owned());
+            let headers: BTreeMap<String, String> = request.headers().iter().map(header).collect();
+            let path = request.uri().path_and_query().map(ToString::to_string);
+            Json(json!({"name": name, "method": request.method().as_str(), "path": path, "headers": headers}))
+        };
+        let serving = tokio::spawn(async move { axum::serve(listener, Router::new().fallback(answer)).await.unwrap() });
+        Self { port, serving }
+    }
+}
+
+impl Drop for Echo {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
