@@ -7,6 +7,7 @@ mod citadel;
 mod galley;
 mod injector;
 mod operator;
+mod pilot;
 mod process;
 
 pub use agent::{InitArgs, ProxyArgs, WaitArgs};
@@ -14,4 +15,5 @@ pub use citadel::CitadelArgs;
 pub use galley::GalleyArgs;
 pub use injector::InjectorArgs;
 pub use operator::OperatorArgs;
+pub use pilot::PilotArgs;
 pub use process::{Process, ProcessArgs};

@@ -1,7 +1,7 @@
 //! The operator and the control plane: one binary, a subcommand a role.
 
 use clap::{Parser, Subcommand};
-use ferromesh::app::{CitadelArgs, GalleyArgs, InjectorArgs, OperatorArgs};
+use ferromesh::app::{CitadelArgs, GalleyArgs, InjectorArgs, OperatorArgs, PilotArgs};
 
 /// ferromesh's control plane.
 #[derive(Parser)]
@@ -17,6 +17,7 @@ enum Role {
     Galley(GalleyArgs),
     Injector(InjectorArgs),
     Operator(OperatorArgs),
+    Pilot(PilotArgs),
 }
 
 #[tokio::main]
@@ -26,5 +27,6 @@ async fn main() -> anyhow::Result<()> {
         Role::Galley(args) => args.run().await,
         Role::Injector(args) => args.run().await,
         Role::Operator(args) => args.run().await,
+        Role::Pilot(args) => args.run().await,
     }
 }
