@@ -65,9 +65,8 @@ level_unit() {
 }
 
 level_go() {
-  step "cluster tool: vet" go -C e2e/kubernetes vet ./...
-  step "cluster tool: tests" go -C e2e/kubernetes test -v ./...
-  step "stand-ins: vet and tests" bash -c 'cd images/standins && go vet ./... && go test ./...'
+  # Of the package that is ours: vetting its neighbour, the components' main, would vet all of Kubernetes.
+  step "cluster tool: vet and tests" env CGO_ENABLED=0 go -C e2e/kubernetes test -trimpath -v ./cluster
 }
 
 level_chart() {
@@ -81,13 +80,36 @@ level_images() {
 }
 
 level_cluster() {
-  if [ "$(id -u)" -ne 0 ] && [ -z "${CONTEXT:-}" ]; then
+  if [ -n "${CONTEXT:-}" ]; then
+    step "cluster: images" make --no-print-directory images-push || return
+    step "cluster: end to end" end_to_end
+    return
+  fi
+  if [ "$(id -u)" -ne 0 ]; then
     echo "cluster tests: only root can start the local cluster; name one with CONTEXT=…" | tee -a "$FERROMESH_SKIPS"
     return
   fi
-  step "cluster: up" make --no-print-directory cluster-up || return
-  step "cluster: load images" make --no-print-directory images-load || return
-  step "cluster: end to end" cargo test --locked -p ferromesh-e2e -- --test-threads=1
+  # A cluster that was there before stays; what is left of one that was cut off does not.
+  local found=no
+  if e2e/kubernetes/cluster.sh status >/dev/null 2>&1; then
+    found=yes
+  else
+    e2e/kubernetes/cluster.sh down
+    step "cluster: its life" lifecycle
+  fi
+  step "cluster: up" make --no-print-directory cluster-up &&
+    step "cluster: load images" make --no-print-directory images-load &&
+    step "cluster: end to end" end_to_end
+  [ "$found" = yes ] || step "cluster: down" make --no-print-directory cluster-down
+}
+
+# The life of a whole cluster: up, mended, down, cut off.
+lifecycle() {
+  FERROMESH_CLUSTER_TEST=1 CGO_ENABLED=0 go -C e2e/kubernetes test -trimpath -vet=off -count=1 -v -run Lifecycle ./cluster
+}
+
+end_to_end() {
+  cargo test --locked -p ferromesh-e2e -- --test-threads=1
 }
 
 levels=("$@")

@@ -2,10 +2,14 @@
 //!
 //! Nothing below this row reads the environment. Every role shares [`ProcessArgs`] and is run by [`Process`].
 
+mod agent;
 mod citadel;
+mod injector;
 mod operator;
 mod process;
 
+pub use agent::{InitArgs, ProxyArgs, WaitArgs};
 pub use citadel::CitadelArgs;
+pub use injector::InjectorArgs;
 pub use operator::OperatorArgs;
 pub use process::{Process, ProcessArgs};

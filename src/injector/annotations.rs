@@ -5,6 +5,7 @@
 use std::{collections::BTreeMap, fmt};
 
 use ipnet::IpNet;
+use serde_json::Value;
 
 use super::pod::PodView;
 use crate::model::ProxyConfig;
@@ -74,9 +75,47 @@ pub struct SidecarOptions {
     pub readiness_period: u32,
     /// Readiness probe: failures until it counts.
     pub readiness_failures: u32,
+    /// Whether the kubelet asks the sidecar whether it is ready.
+    pub health: bool,
     /// Whether the application's metrics are merged into the agent's.
     pub merge_metrics: bool,
+    /// Volumes that the pod wants in addition, as Kubernetes writes them.
+    pub user_volumes: Vec<Value>,
+    /// Where the sidecar mounts them.
+    pub user_mounts: Vec<Value>,
 }
+
+/// Every annotation that the injector reads or writes.
+pub(super) const HONOURED: [&str; 28] = [
+    "inject.istio.io/templates",
+    "prometheus.istio.io/merge-metrics",
+    "proxy.istio.io/config",
+    "proxy.istio.io/overrides",
+    "readiness.status.sidecar.istio.io/failureThreshold",
+    "readiness.status.sidecar.istio.io/initialDelaySeconds",
+    "readiness.status.sidecar.istio.io/periodSeconds",
+    "sidecar.istio.io/discoveryAddress",
+    "sidecar.istio.io/inject",
+    "sidecar.istio.io/interceptionMode",
+    "sidecar.istio.io/logLevel",
+    "sidecar.istio.io/nativeSidecar",
+    "sidecar.istio.io/proxyCPU",
+    "sidecar.istio.io/proxyCPULimit",
+    "sidecar.istio.io/proxyImage",
+    "sidecar.istio.io/proxyMemory",
+    "sidecar.istio.io/proxyMemoryLimit",
+    "sidecar.istio.io/rewriteAppHTTPProbers",
+    "sidecar.istio.io/status",
+    "sidecar.istio.io/userVolume",
+    "sidecar.istio.io/userVolumeMount",
+    "status.sidecar.istio.io/port",
+    "traffic.sidecar.istio.io/excludeInboundPorts",
+    "traffic.sidecar.istio.io/excludeOutboundIPRanges",
+    "traffic.sidecar.istio.io/excludeOutboundPorts",
+    "traffic.sidecar.istio.io/includeInboundPorts",
+    "traffic.sidecar.istio.io/includeOutboundIPRanges",
+    "traffic.sidecar.istio.io/includeOutboundPorts",
+];
 
 const TRAFFIC: &str = "traffic.sidecar.istio.io/";
 const LEVELS: [&str; 7] = ["trace", "debug", "info", "warning", "error", "critical", "off"];
@@ -89,6 +128,14 @@ impl SidecarOptions {
     pub fn of(pod: &PodView<'_>, defaults: &ProxyConfig) -> Result<Self, Vec<AnnotationError>> {
         let mut read = Reader { pod, errors: Vec::new() };
         let traffic = |name: &str| format!("{TRAFFIC}{name}");
+        read.parsed("inject.istio.io/templates", (), template);
+        let mut proxy_config = read.parsed("proxy.istio.io/config", defaults.clone(), |text| merge(defaults, text));
+        // The annotations of older documents outweigh what proxy.istio.io/config says.
+        proxy_config.discovery_address = read.parsed("sidecar.istio.io/discoveryAddress", proxy_config.discovery_address, address);
+        let status_port = read.parsed("status.sidecar.istio.io/port", proxy_config.status_port, port_or_zero);
+        if status_port != 0 {
+            proxy_config.status_port = status_port;
+        }
         let options = Self {
             interception: read.parsed("sidecar.istio.io/interceptionMode", InterceptionMode::Redirect, interception),
             include_outbound_ranges: read.checked(&traffic("includeOutboundIPRanges"), "*", ranges_or_star),
@@ -97,16 +144,19 @@ impl SidecarOptions {
             exclude_outbound_ports: read.checked(&traffic("excludeOutboundPorts"), "", ports),
             include_inbound_ports: read.checked(&traffic("includeInboundPorts"), "*", ports_or_star),
             exclude_inbound_ports: read.checked(&traffic("excludeInboundPorts"), "", ports),
-            rewrite_probes: read.parsed("sidecar.istio.io/rewriteAppHTTPProbers", true, boolean),
+            rewrite_probes: read.parsed("sidecar.istio.io/rewriteAppHTTPProbers", true, boolean) && status_port != 0,
             image: pod.annotation("sidecar.istio.io/proxyImage").filter(|image| !image.is_empty()).map(str::to_owned),
             resources: read.resources(),
             log_level: read.parsed("sidecar.istio.io/logLevel", None, |text| level(text).map(Some)),
             native_sidecar: read.parsed("sidecar.istio.io/nativeSidecar", None, |text| boolean(text).map(Some)),
-            proxy_config: read.parsed("proxy.istio.io/config", defaults.clone(), |text| merge(defaults, text)),
+            proxy_config,
             readiness_initial_delay: read.parsed("readiness.status.sidecar.istio.io/initialDelaySeconds", 0, number),
             readiness_period: read.parsed("readiness.status.sidecar.istio.io/periodSeconds", 15, number),
             readiness_failures: read.parsed("readiness.status.sidecar.istio.io/failureThreshold", 4, number),
-            merge_metrics: read.parsed("prometheus.istio.io/merge-metrics", true, boolean),
+            health: status_port != 0,
+            merge_metrics: read.parsed("prometheus.istio.io/merge-metrics", true, boolean) && status_port != 0,
+            user_volumes: read.parsed("sidecar.istio.io/userVolume", Vec::new(), named_objects),
+            user_mounts: read.parsed("sidecar.istio.io/userVolumeMount", Vec::new(), named_objects),
         };
         if read.errors.is_empty() { Ok(options) } else { Err(read.errors) }
     }
@@ -212,6 +262,32 @@ fn each(text: &str, check: impl Fn(&str) -> Result<(), String>) -> Result<(), St
     text.split(',').filter(|part| !part.is_empty()).try_for_each(check)
 }
 
+fn port_or_zero(text: &str) -> Result<u16, String> {
+    text.parse().map_err(|_| "is no port between 1 and 65535, nor 0 for none".to_owned())
+}
+
+fn address(text: &str) -> Result<String, String> {
+    let known = text.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && ports(port).is_ok() && !port.is_empty());
+    if known { Ok(text.to_owned()) } else { Err("is no address such as istio-pilot.istio-system.svc:15012".to_owned()) }
+}
+
+/// The reference's templates can be many; here there is one.
+fn template(text: &str) -> Result<(), String> {
+    let only = text.split(',').all(|name| name.trim() == "sidecar");
+    if only { Ok(()) } else { Err("is no template of this mesh: use sidecar, or leave the annotation out".to_owned()) }
+}
+
+/// A map of names to objects, as the list of Kubernetes that it stands for.
+fn named_objects(text: &str) -> Result<Vec<Value>, String> {
+    let map: BTreeMap<String, serde_json::Map<String, Value>> =
+        serde_saphyr::from_str(text).map_err(|_| "is not a JSON map from names of volumes to objects".to_owned())?;
+    let named = map.into_iter().map(|(name, mut object)| {
+        object.insert("name".to_owned(), name.into());
+        Value::Object(object)
+    });
+    Ok(named.collect())
+}
+
 /// The pod's `proxy.istio.io/config` over the mesh's: member by member, `proxyMetadata` key by key.
 fn merge(defaults: &ProxyConfig, text: &str) -> Result<ProxyConfig, String> {
     let own: serde_json::Value = serde_saphyr::from_str(text).map_err(|error| format!("is not YAML: {error}"))?;
@@ -231,7 +307,7 @@ fn merge(defaults: &ProxyConfig, text: &str) -> Result<ProxyConfig, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     fn options(annotations: Value) -> Result<SidecarOptions, Vec<AnnotationError>> {
         let pod = json!({"metadata": {"annotations": annotations}, "spec": {}});
@@ -271,6 +347,33 @@ mod tests {
         assert_eq!(merged.concurrency, 4);
         assert_eq!(merged.proxy_metadata.len(), 2);
         assert!(merge(&defaults, "concurency: 4").unwrap_err().contains("concurency"));
+    }
+
+    #[test]
+    fn annotations_of_older_documents_outweigh_the_proxy_config() {
+        let options = options(json!({
+            "proxy.istio.io/config": "{discoveryAddress: 'a:1', statusPort: 15999}",
+            "sidecar.istio.io/discoveryAddress": "pilot.old.svc:15010",
+            "status.sidecar.istio.io/port": "0",
+        }))
+        .unwrap();
+        assert_eq!(options.proxy_config.discovery_address, "pilot.old.svc:15010");
+        assert_eq!(options.proxy_config.status_port, 15999);
+        assert!(!options.health && !options.rewrite_probes && !options.merge_metrics);
+    }
+
+    #[test]
+    fn volumes_are_maps_by_name() {
+        let mounts = options(json!({"sidecar.istio.io/userVolumeMount": r#"{"tls": {"mountPath": "/etc/tls", "readOnly": true}}"#}));
+        assert_eq!(mounts.unwrap().user_mounts, [json!({"name": "tls", "mountPath": "/etc/tls", "readOnly": true})]);
+        let error = options(json!({"sidecar.istio.io/userVolume": "[tls]"})).unwrap_err();
+        assert!(error[0].to_string().ends_with("is not a JSON map from names of volumes to objects"), "{}", error[0]);
+    }
+
+    #[test]
+    fn only_the_template_that_there_is_can_be_asked_for() {
+        assert!(options(json!({"inject.istio.io/templates": "sidecar"})).is_ok());
+        assert!(options(json!({"inject.istio.io/templates": "gateway"})).is_err());
     }
 
     #[test]

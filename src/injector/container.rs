@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::{
     annotations::{InterceptionMode, SidecarOptions},
     inject::Template,
-    pod::PodView,
+    pod::{PodView, array_mut},
     probes::PROBERS_ENV,
     workload::WorkloadName,
 };
@@ -36,8 +36,8 @@ pub(super) struct Context<'a> {
 // === impl Context ===
 
 impl Context<'_> {
-    /// `istio-init`; `None` where nothing is captured.
-    pub(super) fn init(&self) -> Option<Value> {
+    /// `istio-init`; `None` where nothing is captured. It spares the traffic of the user that `proxy` runs as.
+    pub(super) fn init(&self, proxy: &Value) -> Option<Value> {
         if self.options.interception == InterceptionMode::None {
             return None;
         }
@@ -46,6 +46,7 @@ impl Context<'_> {
             "" => format!("{OWN_PORTS},{}", options.proxy_config.status_port),
             more => format!("{OWN_PORTS},{},{more}", options.proxy_config.status_port),
         };
+        let uid = proxy["securityContext"]["runAsUser"].as_u64().filter(|uid| *uid != 0).unwrap_or(PROXY_UID.into());
         Some(json!({
             "name": INIT,
             "image": self.image(),
@@ -54,7 +55,7 @@ impl Context<'_> {
                 "init",
                 "--outbound-port", "15001",
                 "--inbound-port", "15006",
-                "--uid", PROXY_UID.to_string(),
+                "--uid", uid.to_string(),
                 "--inbound-ports", options.include_inbound_ports,
                 "--exclude-inbound-ports", excluded,
                 "--outbound-cidrs", options.include_outbound_ranges,
@@ -83,7 +84,6 @@ impl Context<'_> {
         if let Some(level) = &options.log_level {
             args.extend(["--log-level".to_owned(), level.clone()]);
         }
-        let health = json!({"path": "/healthz/ready", "port": 15021, "scheme": "HTTP"});
         let mut proxy = json!({
             "name": PROXY,
             "image": self.image(),
@@ -92,15 +92,6 @@ impl Context<'_> {
             "ports": [{"containerPort": 15090, "name": "http-envoy-prom", "protocol": "TCP"}],
             "env": self.env(),
             "resources": self.resources(),
-            "readinessProbe": {
-                "httpGet": health,
-                "initialDelaySeconds": options.readiness_initial_delay,
-                "periodSeconds": options.readiness_period,
-                "timeoutSeconds": 3,
-                "failureThreshold": options.readiness_failures,
-            },
-            // Ready within a second of being so; the readiness probe then only watches.
-            "startupProbe": {"httpGet": health, "periodSeconds": 1, "timeoutSeconds": 3, "failureThreshold": 600},
             "securityContext": {
                 "allowPrivilegeEscalation": false,
                 "capabilities": {"drop": ["ALL"]},
@@ -118,6 +109,19 @@ impl Context<'_> {
                 {"name": "istio-podinfo", "mountPath": "/etc/istio/pod", "readOnly": true},
             ],
         });
+        if options.health {
+            let health = json!({"path": "/healthz/ready", "port": 15021, "scheme": "HTTP"});
+            // Ready within a second of being so; the readiness probe then only watches.
+            proxy["startupProbe"] = json!({"httpGet": health, "periodSeconds": 1, "timeoutSeconds": 3, "failureThreshold": 600});
+            proxy["readinessProbe"] = json!({
+                "httpGet": health,
+                "initialDelaySeconds": options.readiness_initial_delay,
+                "periodSeconds": options.readiness_period,
+                "timeoutSeconds": 3,
+                "failureThreshold": options.readiness_failures,
+            });
+        }
+        array_mut(&mut proxy, "volumeMounts").extend(options.user_mounts.iter().cloned());
         if self.native {
             proxy["restartPolicy"] = "Always".into();
         } else if options.proxy_config.hold_application_until_proxy_starts {
@@ -131,12 +135,14 @@ impl Context<'_> {
         let token = json!({"serviceAccountToken": {"audience": "istio-ca", "expirationSeconds": 43200, "path": "istio-token"}});
         let labels = json!({"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}});
         let annotations = json!({"path": "annotations", "fieldRef": {"fieldPath": "metadata.annotations"}});
-        vec![
+        let mut volumes = vec![
             json!({"name": "istio-envoy", "emptyDir": {"medium": "Memory"}}),
             json!({"name": "istio-token", "projected": {"sources": [token]}}),
             json!({"name": "istiod-ca-cert", "configMap": {"name": "istio-ca-root-cert"}}),
             json!({"name": "istio-podinfo", "downwardAPI": {"items": [labels, annotations]}}),
-        ]
+        ];
+        volumes.extend(self.options.user_volumes.iter().cloned());
+        volumes
     }
 
     fn env(&self) -> Vec<Value> {
@@ -149,6 +155,7 @@ impl Context<'_> {
             field("INSTANCE_IP", "status.podIP"),
             field("HOST_IP", "status.hostIP"),
             field("SERVICE_ACCOUNT", "spec.serviceAccountName"),
+            field("NODE_NAME", "spec.nodeName"),
             value("CA_ADDR", &template.values.ca_address),
             value("TRUST_DOMAIN", &template.mesh.trust_domain),
             value("PROXY_CONFIG", &serde_json::to_string(&self.options.proxy_config).unwrap_or_default()),
@@ -165,7 +172,11 @@ impl Context<'_> {
         if let Some(metrics) = &self.metrics {
             env.push(value(super::inject::METRICS_ENV, &metrics.to_string()));
         }
-        env.extend(self.options.proxy_config.proxy_metadata.iter().map(|(name, text)| value(name, text)));
+        for (name, text) in &self.options.proxy_config.proxy_metadata {
+            // The user's word counts; two variables of one name would make the pod one that can't be applied server-side.
+            env.retain(|own| own["name"] != name.as_str());
+            env.push(value(name, text));
+        }
         env
     }
 

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use super::{
     annotations::{AnnotationError, SidecarOptions},
     container::{Context, PROXY},
+    overrides::{Overrides, overlaid},
     pod::{PodView, array_mut, list, object_mut},
     probes,
     workload::{canonical, workload_name},
@@ -18,7 +19,11 @@ use crate::model::{InjectionValues, MeshConfig};
 const STATUS: &str = "sidecar.istio.io/status";
 /// The agent's environment variable with the application's own scrape annotations.
 pub(super) const METRICS_ENV: &str = "ISTIO_PROMETHEUS_ANNOTATIONS";
-/// The annotations by which Prometheus finds what to scrape.
+/// The control plane's revision, for tools that look for pods of an old one.
+const REVISION: &str = "istio.io/rev";
+/// Which container `kubectl exec` and `kubectl logs` mean when nobody says it: the application's rather than ours.
+const DEFAULT_CONTAINER: [&str; 2] = ["kubectl.kubernetes.io/default-container", "kubectl.kubernetes.io/default-logs-container"];
+/// The annotations by which Prometheus finds what to scrape, as we write them; see [`scrape_key`] for how others do.
 const SCRAPE: [(&str, &str); 3] = [("scrape", "prometheus.io/scrape"), ("path", "prometheus.io/path"), ("port", "prometheus.io/port")];
 /// Ports of the sidecar: no application may ask to be scraped there.
 const RESERVED_PORTS: [&str; 6] = ["15000", "15001", "15006", "15020", "15021", "15090"];
@@ -32,17 +37,25 @@ pub struct Template {
     pub mesh: MeshConfig,
 }
 
+// === impl Template ===
+
+impl Template {
+    /// The mesh's settings where the values say nothing of their own. Proxies whose configuration names no pilot get this mesh's.
+    pub fn new(values: InjectionValues, mut mesh: MeshConfig) -> Self {
+        let address = &mut mesh.default_config.discovery_address;
+        if address.is_empty() {
+            *address = format!("istio-pilot.{}.svc:15012", values.istio_namespace);
+        }
+        Self { values, mesh }
+    }
+}
+
 /// Why a pod cannot be injected. The user has to change the pod.
 #[derive(Debug, thiserror::Error)]
 pub enum InjectError {
     /// Annotations that cannot be understood; all of them.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Annotations(Vec<AnnotationError>),
-    /// A container is called like ours, but is not ours.
-    #[error(
-        "spec.containers: the name {PROXY} belongs to the sidecar; rename the container, or label the pod sidecar.istio.io/inject=false"
-    )]
-    NameTaken,
     /// The application wants to be scraped where the sidecar listens.
     #[error("annotation prometheus.io/port: {0:?} is one of the sidecar's own ports; name the application's")]
     ReservedPort(String),
@@ -56,9 +69,7 @@ pub fn inject(pod: &Value, namespace: &str, template: &Template, native_nodes: b
     let options = SidecarOptions::of(&PodView::new(pod), &template.mesh.default_config).map_err(InjectError::Annotations)?;
     let mut pod = pod.clone();
     strip(&mut pod);
-    if PodView::new(&pod).container(PROXY).is_some() {
-        return Err(InjectError::NameTaken);
-    }
+    let own = Overrides::take(&mut pod["spec"]);
 
     let plain = pod.clone();
     let view = PodView::new(&plain);
@@ -68,18 +79,33 @@ pub fn inject(pod: &Value, namespace: &str, template: &Template, native_nodes: b
     let native = options.native_sidecar.unwrap_or(native_nodes);
     let context = Context { template, options: &options, pod: view, workload: &workload, native, probers, metrics };
 
-    place(&mut pod, &context);
-    let (name, revision) = canonical(&view, &workload.name);
-    let labels = object_mut(&mut pod["metadata"], "labels");
-    labels.insert("security.istio.io/tlsMode".to_owned(), "istio".into());
-    labels.entry("service.istio.io/canonical-name").or_insert(name.into());
-    labels.entry("service.istio.io/canonical-revision").or_insert(revision.into());
+    place(&mut pod, &context, &own);
+    own.save(&mut pod);
+    mark(&mut pod, &view, &workload.name, &template.values.revision);
     Ok(pod)
 }
 
+/// Adds the labels and annotations by which a pod of the mesh is known. What the pod says itself stays.
+fn mark(pod: &mut Value, plain: &PodView<'_>, workload: &str, mesh_revision: &str) {
+    let (name, revision) = canonical(plain, workload);
+    let labels = object_mut(&mut pod["metadata"], "labels");
+    labels.entry("security.istio.io/tlsMode").or_insert("istio".into());
+    labels.entry("service.istio.io/canonical-name").or_insert(name.into());
+    labels.entry("service.istio.io/canonical-revision").or_insert(revision.into());
+    let annotations = object_mut(&mut pod["metadata"], "annotations");
+    annotations.insert(REVISION.to_owned(), mesh_revision.into());
+    if let Some(application) = plain.containers().first().and_then(|container| container["name"].as_str()) {
+        for annotation in DEFAULT_CONTAINER {
+            annotations.entry(annotation).or_insert(application.into());
+        }
+    }
+}
+
 /// Adds containers, volumes and pull Secrets, in the reference's order, and the annotation that lists them.
-fn place(pod: &mut Value, context: &Context<'_>) {
-    let (init, proxy, volumes) = (context.init(), context.proxy(), context.volumes());
+fn place(pod: &mut Value, context: &Context<'_>, own: &Overrides) {
+    let proxy = overlaid(context.proxy(), own.proxy.as_ref());
+    let init = context.init(&proxy).map(|init| overlaid(init, own.init.as_ref()));
+    let volumes = context.volumes();
     let spec = &mut pod["spec"];
     let secrets = new_pull_secrets(spec, &context.template.values.image_pull_secrets);
     let named = |values: &[Value]| values.iter().map(|value| value["name"].clone()).collect::<Vec<_>>();
@@ -131,14 +157,14 @@ fn strip(pod: &mut Value) {
     let spec = &mut pod["spec"];
     for field in ["initContainers", "containers", "volumes", "imagePullSecrets"] {
         let added = list(&status[field]);
-        if let Some(present) = spec[field].as_array_mut() {
-            present.retain(|item| !added.contains(&item["name"]));
-        }
-        if list(&spec[field]).is_empty() {
+        let Some(present) = spec.get_mut(field).and_then(Value::as_array_mut) else { continue };
+        present.retain(|item| !added.contains(&item["name"]));
+        if present.is_empty() {
             spec.as_object_mut().map(|spec| spec.remove(field));
         }
     }
     probes::restore(spec, &probers.unwrap_or_default());
+    Overrides::restore(pod);
     let annotations = object_mut(&mut pod["metadata"], "annotations");
     annotations.remove(STATUS);
     if merged {
@@ -156,16 +182,23 @@ fn strip(pod: &mut Value) {
 /// before, if anything. A pod that says `scrape: false` is left alone.
 fn merge_metrics(pod: &mut Value, status_port: u16) -> Result<Option<Value>, InjectError> {
     let annotations = object_mut(&mut pod["metadata"], "annotations");
-    if annotations.get(SCRAPE[0].1).is_some_and(|scrape| scrape == "false") {
+    let before: Map<String, Value> =
+        annotations.iter().filter_map(|(annotation, value)| Some((scrape_key(annotation)?.to_owned(), value.clone()))).collect();
+    if before.get("scrape").is_some_and(|scrape| scrape == "false") {
         return Ok(None);
     }
-    let before: Map<String, Value> =
-        SCRAPE.iter().filter_map(|(short, annotation)| Some(((*short).to_owned(), annotations.get(*annotation)?.clone()))).collect();
     if let Some(port) = before.get("port").and_then(Value::as_str).filter(|port| RESERVED_PORTS.contains(port)) {
         return Err(InjectError::ReservedPort(port.to_owned()));
     }
+    annotations.retain(|annotation, _| scrape_key(annotation).is_none());
     for ((_, annotation), value) in SCRAPE.iter().zip(["true", "/stats/prometheus", &status_port.to_string()]) {
         annotations.insert((*annotation).to_owned(), value.into());
     }
     Ok((!before.is_empty()).then_some(Value::Object(before)))
+}
+
+/// `scrape`, `path` or `port` for an annotation that Prometheus' rules take for one of these: they see all punctuation as one.
+fn scrape_key(annotation: &str) -> Option<&'static str> {
+    let plain = |text: &str| text.replace(['.', '/', '_'], "-");
+    SCRAPE.iter().find(|(_, ours)| plain(ours) == plain(annotation)).map(|(short, _)| *short)
 }

@@ -4,15 +4,29 @@
 //! values from files, and answers the API server from memory. It never calls the API server to answer, never reads Secrets, and never
 //! denies a pod but for an annotation of ours that cannot be understood.
 //!
-//! [`decide`] and [`inject`] are pure; [`run`] serves them.
+//! It does not look at labels of namespaces either: the selectors of the webhook configuration do, with the API server's own view of
+//! them. A second opinion from a watch that lags behind would leave pods of a namespace that was labelled just now without a sidecar.
+//!
+//! [`decide`] and [`inject`] are pure; [`start`] serves them.
+//!
+//! ```text
+//! files ──▶ settings ══ Arc<Template> ══▶ webhook (/inject) ──▶ decide ──▶ inject ──▶ patch
+//! nodes ──▶ NativeSidecars ════════════════════╝
+//! ```
 
 mod annotations;
 mod container;
 mod decide;
 mod inject;
+mod metrics;
 mod nodes;
+mod overrides;
+mod patch;
 mod pod;
 mod probes;
+mod settings;
+mod unhonoured;
+mod webhook;
 mod workload;
 
 #[cfg(test)]
@@ -22,3 +36,52 @@ pub use annotations::{AnnotationError, InterceptionMode, SidecarOptions};
 pub use decide::{Decision, Skip, decide};
 pub use inject::{InjectError, Template, inject};
 pub use nodes::NativeSidecars;
+
+use kube::Client;
+use std::{path::PathBuf, time::Duration};
+
+use self::{metrics::Metrics, settings::Settings, webhook::Webhook};
+use crate::runtime::{CertificateFiles, Limits, Listener, Readiness, Registry, Tasks, admission_route};
+
+/// What the injector is told.
+#[derive(Clone, Debug)]
+pub struct InjectorConfig {
+    /// The folder with the serving certificate: `tls.crt` and `tls.key`.
+    pub certificates: PathBuf,
+    /// The file with the mesh's configuration.
+    pub mesh: PathBuf,
+    /// The file with the injector's own values.
+    pub values: PathBuf,
+    /// How often files are looked at for changes.
+    pub reread: Duration,
+}
+
+/// API servers share few connections between all requests; more than this is a flood.
+const CONNECTIONS: usize = 512;
+
+/// Starts the injector's tasks. They end with `tasks`; `readiness` turns good once certificate, settings and nodes are known.
+pub fn start(
+    config: InjectorConfig,
+    client: Client,
+    listener: Listener,
+    tasks: &mut Tasks,
+    readiness: &Readiness,
+    registry: &mut Registry,
+) {
+    let metrics = Metrics::registered(registry);
+    let shutdown = tasks.shutdown();
+
+    let (settings, template) = Settings::new(&config, metrics.clone());
+    tasks.spawn("settings", settings.run(readiness.wait_for("mesh configuration and injection values"), shutdown.clone()));
+
+    let native = NativeSidecars::default();
+    tasks.spawn("nodes", nodes::follow(client, native.clone(), readiness.wait_for("watch of nodes"), shutdown.clone()));
+
+    let (certificate, security) = CertificateFiles::new(config.certificates, config.reread, registry);
+    tasks.spawn("serving certificate", certificate.run(readiness.wait_for("serving certificate"), shutdown.clone()));
+
+    let webhook = Webhook { template, native, metrics };
+    let routes = admission_route("/inject", move |request| webhook.answer(&request));
+    let limits = Limits { connections: CONNECTIONS, ..Limits::default() };
+    tasks.spawn("webhook", listener.serve(routes, security, limits, shutdown));
+}

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    convert::Infallible,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -10,12 +11,17 @@ use std::{
 
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::core::v1::Node;
-use kube::runtime::watcher;
+use kube::{
+    Api, Client,
+    runtime::{WatchStreamExt, watcher},
+};
+
+use crate::runtime::{ReadyGuard, Shutdown};
 
 /// The first minor version of the kubelet in which native sidecar containers are stable, restarts and probes included.
 const NATIVE_SINCE: u32 = 33;
 
-/// A reader of the answer, kept current by [`watch`]. Says no until the nodes are known.
+/// A reader of the answer, kept current by [`follow`]. Says no until the nodes are known.
 #[derive(Clone, Debug, Default)]
 pub struct NativeSidecars(Arc<AtomicBool>);
 
@@ -26,13 +32,27 @@ impl NativeSidecars {
     }
 }
 
+/// Watches the cluster's nodes until shutdown; releases `ready` once the first list is complete.
+///
+/// # Errors
+/// None; the type is what [`crate::runtime::Tasks::spawn`] takes.
+pub(super) async fn follow(client: Client, native: NativeSidecars, ready: ReadyGuard, shutdown: Shutdown) -> Result<(), Infallible> {
+    let events = watcher::watcher(Api::<Node>::all(client), watcher::Config::default()).default_backoff();
+    tokio::select! {
+        () = shutdown.requested() => {}
+        () = watch(events, native, || drop(ready)) => {}
+    }
+    Ok(())
+}
+
 /// Follows node events for ever; calls `synced` once the first list is complete. Ends only if the stream does.
-pub(super) async fn watch<S>(events: S, native: NativeSidecars, synced: impl FnOnce())
+async fn watch<S>(events: S, native: NativeSidecars, synced: impl FnOnce())
 where
     S: Stream<Item = watcher::Result<watcher::Event<Node>>>,
 {
     let mut events = std::pin::pin!(events);
     let mut synced = Some(synced);
+    let mut complete = false;
     let mut minors: BTreeMap<String, Option<u32>> = BTreeMap::new();
     let mut listed = BTreeMap::new();
     while let Some(event) = events.next().await {
@@ -43,9 +63,7 @@ where
             }
             Ok(watcher::Event::InitDone) => {
                 minors = std::mem::take(&mut listed);
-                if let Some(synced) = synced.take() {
-                    synced();
-                }
+                complete = true;
             }
             Ok(watcher::Event::Apply(node)) => {
                 minors.insert(name(&node), kubelet_minor(&node));
@@ -56,6 +74,9 @@ where
             Err(error) => tracing::warn!(%error, "watching nodes failed; trying again"),
         }
         native.0.store(all_native(minors.values().copied()), Ordering::Relaxed);
+        if complete && let Some(synced) = synced.take() {
+            synced();
+        }
     }
 }
 

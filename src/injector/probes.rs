@@ -37,7 +37,7 @@ pub(super) fn restore(spec: &mut Value, originals: &Map<String, Value>) {
 /// Calls `edit` with each probe and lifecycle hook, the path that the agent would serve it under, and its container as it was.
 fn for_each_handler(spec: &mut Value, mut edit: impl FnMut(&str, &Value, &mut Map<String, Value>)) {
     for list in ["containers", "initContainers"] {
-        for container in spec[list].as_array_mut().into_iter().flatten() {
+        for container in spec.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
             let before = container.clone();
             let name = before["name"].as_str().unwrap_or_default();
             for (field, path) in PROBES {

@@ -11,7 +11,7 @@ pub enum StringMatch {
     Exact(Arc<str>),
     /// Its beginning.
     Prefix(Arc<str>),
-    /// The whole text, as an RE2 expression that the parser has compiled once to be sure of it.
+    /// The whole text, as an RE2 expression; the parser has read it to be sure that Envoy takes it.
     Regex(Arc<str>),
 }
 

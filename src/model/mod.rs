@@ -5,6 +5,7 @@
 //! by value, because comparison is how change is detected.
 
 mod destination;
+mod duration;
 mod endpoint;
 mod gateway;
 mod identity;
@@ -24,6 +25,7 @@ mod workload;
 pub use destination::{
     ClientTls, ClientTlsMode, ConnectionPool, DestinationRule, LoadBalancer, OutlierDetection, PortTrafficPolicy, Subset, TrafficPolicy,
 };
+pub use duration::parse_duration;
 pub use endpoint::{Endpoint, Health};
 pub use gateway::{Gateway, GatewayServer, NamespaceSelector, ServerTls, ServerTlsMode};
 pub use identity::{IdentityError, SpiffeId};
@@ -36,8 +38,8 @@ pub use peer_authentication::{MtlsMode, PeerAuthentication};
 pub use protocol::Protocol;
 pub use proxy::{ProxyConfig, ProxyRole};
 pub use route::{
-    Destination, HeaderOperations, HttpAction, HttpRedirect, HttpRetry, HttpRewrite, HttpRoute, MESH_GATEWAY, PercentMillis, TcpMatch,
-    TcpRoute, TlsMatch, TlsRoute, VirtualService, WeightedDestination,
+    AbortStatus, Destination, HeaderOperations, HttpAction, HttpFault, HttpRedirect, HttpRetry, HttpRewrite, HttpRoute, MESH_GATEWAY,
+    PercentMillis, TcpMatch, TcpRoute, TlsMatch, TlsRoute, VirtualService, WeightedDestination,
 };
 pub use service::{Resolution, Service, ServiceKey, ServicePort, TargetPort};
 pub use service_entry::{Location, ServiceEntry, ServiceEntryEndpoint};

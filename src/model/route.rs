@@ -56,6 +56,26 @@ pub struct HttpRoute {
     pub retry: Option<HttpRetry>,
     /// Changes to headers, whatever the destination.
     pub headers: HeaderOperations,
+    /// Faults to inject before the request goes on.
+    pub fault: HttpFault,
+}
+
+/// `fault`: what is done to a share of the requests, to see how clients bear it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct HttpFault {
+    /// A pause before the request goes on, and the share of requests that get it.
+    pub delay: Option<(Duration, PercentMillis)>,
+    /// An answer in place of the upstream's, and the share of requests that get it.
+    pub abort: Option<(AbortStatus, PercentMillis)>,
+}
+
+/// The status of an injected answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AbortStatus {
+    /// An HTTP status, 200 to 599.
+    Http(u16),
+    /// The number of a gRPC status, 0 to 16.
+    Grpc(u8),
 }
 
 /// What an HTTP rule does with a request.

@@ -11,8 +11,12 @@ use axum::{
     response::{IntoResponse, Response},
     routing::post,
 };
-use kube::core::admission::{AdmissionResponse, Operation};
-use serde::Deserialize;
+use k8s_openapi::ByteString;
+use kube::core::{
+    Status,
+    admission::{AdmissionResponse, Operation},
+};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// The API server takes objects of up to 3 MiB, and an update carries the old one too.
@@ -83,6 +87,30 @@ struct UserInfo {
     username: String,
 }
 
+/// An answer as the API server reads it. A patch is base64 there, which kube's own type would write as a list of numbers, thrice as long.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct AnsweredReview {
+    api_version: &'static str,
+    kind: &'static str,
+    response: Answer,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Answer {
+    uid: String,
+    allowed: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<Status>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    patch: Option<ByteString>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    patch_type: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    warnings: Option<Vec<String>>,
+}
+
 /// The route of one webhook. `answer` must answer from memory: the API server waits for it.
 ///
 /// A body that is no AdmissionReview gets *bad request*, one of more than 8 MiB *payload too large*; neither reaches `answer`.
@@ -96,7 +124,7 @@ where
 
 fn review(body: &[u8], answer: impl Fn(AdmissionRequest) -> AdmissionResponse) -> Response {
     match serde_json::from_slice::<Review>(body) {
-        Ok(review) => Json(answer(review.request.into()).into_review()).into_response(),
+        Ok(review) => Json(AnsweredReview::from(answer(review.request.into()))).into_response(),
         Err(error) => (StatusCode::BAD_REQUEST, format!("not an AdmissionReview: {error}\n")).into_response(),
     }
 }
@@ -118,6 +146,20 @@ impl AdmissionRequest {
         let mut response = self.allow().deny(reason);
         response.result.code = StatusCode::FORBIDDEN.as_u16();
         response
+    }
+}
+
+impl From<AdmissionResponse> for AnsweredReview {
+    fn from(answer: AdmissionResponse) -> Self {
+        let response = Answer {
+            uid: answer.uid,
+            allowed: answer.allowed,
+            status: (!answer.allowed).then_some(answer.result),
+            patch_type: answer.patch.is_some().then_some("JSONPatch"),
+            patch: answer.patch.map(ByteString),
+            warnings: answer.warnings,
+        };
+        Self { api_version: "admission.k8s.io/v1", kind: "AdmissionReview", response }
     }
 }
 
@@ -152,6 +194,7 @@ mod tests {
     fn route() -> Router {
         admission_route("/check", |request| match request.object {
             Some(ref object) if object["spec"]["good"] == true => request.allow(),
+            Some(ref object) if object["spec"]["good"] == "almost" => request.allow().with_patch(json_patch::Patch::default()).unwrap(),
             _ => request.deny(format_args!("{} {} spec.good: must be true", request.kind, request.name.as_deref().unwrap_or("?"))),
         })
     }
@@ -177,6 +220,12 @@ mod tests {
         assert_eq!(status, StatusCode::OK);
         assert_eq!((body["kind"].as_str(), body["apiVersion"].as_str()), (Some("AdmissionReview"), Some("admission.k8s.io/v1")));
         assert_eq!((&body["response"]["uid"], &body["response"]["allowed"]), (&json!("u-1"), &json!(true)));
+    }
+
+    #[tokio::test]
+    async fn a_patch_is_base64() {
+        let (_, body) = ask(review_of(&json!({"spec": {"good": "almost"}})).to_string()).await;
+        assert_eq!(body["response"], json!({"uid": "u-1", "allowed": true, "patch": "W10=", "patchType": "JSONPatch"}));
     }
 
     #[tokio::test]

@@ -18,6 +18,7 @@ mod serve;
 mod shutdown;
 mod tasks;
 mod tls;
+mod webhook_tls;
 
 pub use admin::{Admin, BuildInfo};
 pub use admission::{AdmissionRequest, admission_route};
@@ -27,7 +28,7 @@ pub use files::{ContentWatch, write_atomically};
 pub use identity::{CertificateSource, IdentityClient, IdentityConfig, IdentityError, WorkloadCert};
 pub use lease::{Elector, Leadership, LeaseConfig, LeaseError, LeaseTiming, NotLeader, Term};
 pub use logs::{LogError, LogFormat, init_logs};
-pub use metrics::{Registry, encode_metrics, process_registry};
+pub use metrics::{Registry, encode_metrics, prefixed_registry, process_registry};
 pub use readiness::{Readiness, ReadyGuard};
 pub use serve::{Limits, Listener, Security, TlsSource};
 pub use shutdown::{Shutdown, Trigger, signals};
@@ -36,3 +37,4 @@ pub use tls::{
     ClientAuth, Peer, TlsError, certificate_blocks, certificates_from_pem, client_config, provider, resolver_config, server_config,
     verify_chain,
 };
+pub use webhook_tls::CertificateFiles;

@@ -7,6 +7,7 @@ mod problem;
 mod suggest;
 
 pub use problem::{Problem, ProblemKind};
+pub use suggest::nearest;
 
 use serde_json::{Map, Value};
 

@@ -1,7 +1,8 @@
 //! The known name that a misspelled one was probably meant to be.
 
 /// The name nearest to `wrong` by edits, unless even that one differs in more than a third of its letters.
-pub(super) fn nearest<'a>(wrong: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
+#[must_use]
+pub fn nearest<'a>(wrong: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
     let folded = fold(wrong);
     known
         .map(|name| (distance(&folded, &fold(name)), name))

@@ -1,8 +1,10 @@
 //! Whole injections.
 
+mod serving;
+
 use serde_json::{Value, json};
 
-use super::*;
+use super::{pod::PodView, *};
 use crate::model::{InjectionValues, MeshConfig, SidecarDefaults};
 
 fn template() -> Template {
@@ -124,10 +126,81 @@ fn what_the_pod_says_of_its_ports_reaches_the_redirect_rules() {
 }
 
 #[test]
-fn a_foreign_container_of_our_name_is_refused() {
-    let mut pod = pod();
-    pod["spec"]["containers"][0]["name"] = "istio-proxy".into();
-    assert!(matches!(inject(&pod, "shop", &template(), true), Err(InjectError::NameTaken)));
+fn a_container_of_our_name_is_the_pods_own_word_on_the_sidecar() {
+    let mut own = pod();
+    let override_ =
+        json!({"name": "istio-proxy", "image": "auto", "securityContext": {"runAsUser": 1500}, "env": [{"name": "X", "value": "1"}]});
+    own["spec"]["containers"].as_array_mut().unwrap().insert(0, override_);
+    for native in [true, false] {
+        let injected = inject(&own, "shop", &template(), native).unwrap();
+        let view = PodView::new(&injected);
+        let proxy = view.container("istio-proxy").unwrap();
+        assert_eq!(proxy["image"], "registry.local/mesh/ferromesh-proxy:1.0.0");
+        assert_eq!(proxy["securityContext"]["runAsUser"], 1500);
+        assert_eq!(proxy["securityContext"]["readOnlyRootFilesystem"], true);
+        assert_eq!(proxy["env"].as_array().unwrap().last().unwrap()["name"], "X");
+        let args = view.container("istio-init").unwrap()["args"].as_array().unwrap();
+        assert!(args.windows(2).any(|pair| pair == ["--uid", "1500"]), "{args:?}");
+        assert_eq!(inject(&injected, "shop", &template(), native).unwrap(), injected);
+    }
+}
+
+#[test]
+fn what_the_pod_says_of_itself_stays() {
+    let mut own = pod();
+    own["metadata"]["labels"]["security.istio.io/tlsMode"] = "disabled".into();
+    own["metadata"]["annotations"]["kubectl.kubernetes.io/default-container"] = "other".into();
+    let injected = inject(&own, "shop", &template(), true).unwrap();
+    assert_eq!(injected["metadata"]["labels"]["security.istio.io/tlsMode"], "disabled");
+    assert_eq!(injected["metadata"]["annotations"]["kubectl.kubernetes.io/default-container"], "other");
+    assert_eq!(injected["metadata"]["annotations"]["kubectl.kubernetes.io/default-logs-container"], "reviews");
+}
+
+#[test]
+fn every_spelling_of_the_scrape_annotations_gives_way_to_ours() {
+    let mut own = pod();
+    own["metadata"]["annotations"] = json!({"prometheus.io.port": "9080", "prometheus-io/path": "/m"});
+    let injected = inject(&own, "shop", &template(), true).unwrap();
+    let annotations = injected["metadata"]["annotations"].as_object().unwrap();
+    assert_eq!(annotations["prometheus.io/port"], "15020");
+    assert!(!annotations.contains_key("prometheus.io.port") && !annotations.contains_key("prometheus-io/path"));
+    let env = PodView::new(&injected).container("istio-proxy").unwrap()["env"].to_string();
+    assert!(env.contains(r#"{\"path\":\"/m\",\"port\":\"9080\"}"#), "{env}");
+    own["metadata"]["annotations"]["prometheus_io_scrape"] = "false".into();
+    let left = inject(&own, "shop", &template(), true).unwrap();
+    assert_eq!(left["metadata"]["annotations"]["prometheus.io.port"], "9080");
+}
+
+#[test]
+fn status_port_zero_leaves_the_sidecar_without_probes() {
+    let mut own = pod();
+    own["metadata"]["annotations"]["status.sidecar.istio.io/port"] = "0".into();
+    let injected = inject(&own, "shop", &template(), true).unwrap();
+    let proxy = PodView::new(&injected).container("istio-proxy").unwrap();
+    assert_eq!((&proxy["readinessProbe"], &proxy["startupProbe"]), (&Value::Null, &Value::Null));
+    assert_eq!(injected["spec"]["containers"][0]["readinessProbe"], own["spec"]["containers"][0]["readinessProbe"]);
+}
+
+#[test]
+fn no_field_is_made_that_the_pod_does_not_need() {
+    let own = json!({"metadata": {"annotations": {"sidecar.istio.io/interceptionMode": "NONE"}}, "spec": {"containers": [{"name": "a"}]}});
+    let injected = inject(&own, "shop", &template(), false).unwrap();
+    assert!(injected["spec"].get("initContainers").is_none(), "{injected}");
+}
+
+#[test]
+fn a_pod_that_makes_no_sense_breaks_nothing() {
+    let broken = [
+        json!({"metadata": {"labels": 5, "annotations": "x", "ownerReferences": {}}, "spec": {"containers": {}, "volumes": "x"}}),
+        json!({"metadata": {}, "spec": {"containers": [5, "x", {"name": 7, "readinessProbe": [], "lifecycle": 3}], "initContainers": null}}),
+        json!({"metadata": {"annotations": {"sidecar.istio.io/status": "[]", "proxy.istio.io/overrides": "{\"containers\":5}"}}, "spec": {}}),
+    ];
+    for pod in broken {
+        let injected = inject(&pod, "shop", &template(), true).unwrap();
+        let mut patched = pod.clone();
+        json_patch::patch(&mut patched, &patch::between(&pod, &injected)).unwrap();
+        assert_eq!(patched, injected);
+    }
 }
 
 #[test]

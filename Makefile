@@ -1,0 +1,82 @@
+# Every verb of the project. `make help` lists them; CI and README call only these.
+#
+#   CONTEXT=name   a kubectl context to use in place of the local cluster (kind-… contexts get the images loaded)
+#   HUB=registry   where images are pushed to and pulled from when CONTEXT is no kind cluster
+#   FERROMESH_CACHE, CARGO_TARGET_DIR   where downloads and builds are kept (default ~/.cache/ferromesh and ./target)
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+export FERROMESH_CACHE ?= $(HOME)/.cache/ferromesh
+export PATH := $(FERROMESH_CACHE)/bin:$(PATH)
+
+.PHONY: help
+help: ## list the verbs
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+# --- the two that a newcomer needs ---
+
+.PHONY: demo demo-down test
+demo: ## from nothing to bookinfo in a mesh, explained step by step (CONTEXT=name: in a cluster that you have)
+	@demo/up.sh
+
+demo-down: ## remove what `make demo` made
+	@demo/down.sh
+
+test: prepare ## every level of tests, cheapest first; the last line sums up (LEVELS="lint unit": only those)
+	@ci/test.sh $(LEVELS)
+
+# --- parts of the tests ---
+
+.PHONY: prepare lint unit generate envoy-api build-times
+prepare: ## install the Debian packages that tests and images need
+	@ci/prepare.sh
+
+lint: ## formatting, clippy, shell scripts
+	@ci/test.sh lint
+
+unit: ## pure tests, those with a fake API server, and those with Envoy on loopback
+	@ci/test.sh unit
+
+generate: ## make the CRDs' YAML and the chart's templates from the API types
+	cargo run --locked --quiet -p ferromesh-crds --example generate-crds
+
+envoy-api: ## make Envoy's descriptors again from the pinned binary
+	cargo run --locked --quiet -p envoy-api --bin extract-descriptors -- "$$(images/envoy.sh)" envoy-api/descriptors.binpb
+
+build-times: ## how long a change in each row of src/ takes to check and to build tests for
+	@ci/build-times.sh
+
+# --- the local cluster ---
+
+.PHONY: cluster-tools cluster-up cluster-down cluster-status
+cluster-tools: ## build Kubernetes, helm and CoreDNS into the cache
+	@e2e/kubernetes/build.sh
+
+cluster-up: ## start a one-node Kubernetes on this machine (root)
+	@e2e/kubernetes/cluster.sh up
+
+cluster-down: ## stop it; nothing of it stays but the cache
+	@e2e/kubernetes/cluster.sh down
+
+cluster-status: ## is it there, what runs, where its kubeconfig is
+	@e2e/kubernetes/cluster.sh status
+
+# --- images ---
+
+.PHONY: images images-load images-push
+images: ## build the images as archives, without an engine or a registry
+	@images/build.sh
+
+images-load: ## load them into the local cluster
+	@images/load.sh
+
+images-push: ## push them to HUB, or load them into the kind cluster of CONTEXT
+	@images/push.sh
+
+# --- figures ---
+
+.PHONY: bench
+bench: ## measure what docs/benchmarks.md shows, on this machine and the local cluster
+	@bench/run.sh

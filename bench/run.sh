@@ -1,0 +1,98 @@
+#!/usr/bin/env bash
+# Measures what docs/benchmarks.md shows and prints it as a table: images and memory at rest with bookinfo, start to ready, the way of
+# a VirtualService to Envoy, and what the webhooks answer on one core. Programs are built as they ship (profile release).
+#
+#   RUNS=5   how often what varies is measured; the median counts
+#
+# Uses the local cluster; one that was there before stays, with the mesh in it.
+set -euo pipefail
+shopt -s inherit_errexit
+
+root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+export FERROMESH_CACHE="${FERROMESH_CACHE:-$HOME/.cache/ferromesh}" PROFILE=release
+PATH="$FERROMESH_CACHE/bin:$PATH"
+runs="${RUNS:-5}"
+# shellcheck source=demo/lib/output.sh
+source "$root/demo/lib/output.sh"
+# shellcheck source=demo/lib/cluster.sh
+source "$root/demo/lib/cluster.sh"
+# shellcheck source=demo/lib/waiting.sh
+source "$root/demo/lib/waiting.sh"
+
+main() {
+    "$root/ci/prepare.sh"
+    {
+        CONTEXT='' choose_cluster
+        use_local_cluster
+        "$root/images/load.sh" ferromesh ferromesh-proxy bookinfo
+        install
+    } >&2
+    printf '| what | measured |\n|---|---|\n'
+    image_sizes
+    memory_at_rest
+    start_to_ready
+    (cd "$root" && cargo build --locked --release --quiet -p ferromesh -p ferromesh-bench)
+    local target
+    target="$(cd "$root" && cargo metadata --locked --no-deps --format-version 1 | jq -r .target_directory)/release"
+    "$target/ferromesh-bench" effect --gateway "$(gateway_address)"
+    taskset -c 1 "$target/ferromesh-bench" webhooks --ferromeshd "$target/ferromeshd" --core 0 --runs "$runs"
+}
+
+# The mesh and bookinfo, as `make demo` installs them, but for the profile.
+install() {
+    helm --kube-context "$CONTEXT" upgrade --install ferromesh "$root/charts/ferromesh" \
+        --namespace ferromesh-system --create-namespace --wait --timeout 5m --hide-notes
+    sed 's/profile: demo/profile: default/' "$root/demo/mesh.yaml" | k apply -f -
+    wait_for 300 "the mesh" mesh_state
+    k apply -f "$root/demo/namespace.yaml"
+    k apply -n bookinfo -f "$root/samples/bookinfo/kube/bookinfo.yaml" -f "$root/samples/bookinfo/networking/bookinfo-gateway.yaml"
+    wait_for 300 "bookinfo's pods" pods_state bookinfo
+}
+
+image_sizes() {
+    local name
+    for name in ferromesh ferromesh-proxy bookinfo; do
+        printf '| image %s | %s |\n' "$name" "$(numfmt --to=iec --suffix=B "$(stat -c %s "$FERROMESH_CACHE/images/$name.tar")")"
+    done
+}
+
+# memory_at_rest: the resident memory of each container of the mesh; of bookinfo's proxies the median.
+memory_at_rest() {
+    k get --raw "/api/v1/nodes/$(k get nodes -o 'jsonpath={.items[0].metadata.name}')/proxy/stats/summary" | jq -r '
+        def mib: . / 104857.6 | round / 10 | "\(.) MiB";
+        def median: sort | .[length / 2 | floor];
+        [.pods[] | {namespace: .podRef.namespace, pod: .podRef.name} + (.containers[]? | {container: .name, rss: .memory.rssBytes})] as $all
+        | ($all[] | select(.namespace == "istio-system" or .namespace == "ferromesh-system")
+           | "| resident memory of \(.pod | sub("-[0-9a-f]+-[0-9a-z]+$"; "")) | \(.rss | mib) |"),
+          "| resident memory of a sidecar (Envoy and agent; median of bookinfo) | \([$all[] | select(.container == "istio-proxy" and .namespace == "bookinfo") | .rss] | median | mib) |"'
+}
+
+# start_to_ready: from the first line of a process to its readiness, by its own clock.
+start_to_ready() {
+    local component run
+    for component in istio-pilot istio-citadel istio-galley istio-sidecar-injector; do
+        for ((run = 0; run < runs; run++)); do
+            k rollout restart -n istio-system "deployment/$component" >/dev/null
+            k rollout status -n istio-system "deployment/$component" --timeout=2m >/dev/null
+            k logs -n istio-system "deployment/$component" | awk '/ starting/ { first = $1 } / ready$/ { print first, $1; exit }'
+        done | milliseconds_between | median | sed "s/.*/| $component: start → ready | & ms |/"
+    done
+}
+
+# milliseconds_between: for lines of two times, the difference.
+milliseconds_between() {
+    local from to
+    while read -r from to; do
+        echo $((($(date -d "$to" +%s%N) - $(date -d "$from" +%s%N)) / 1000000))
+    done
+}
+
+median() {
+    sort -n | awk '{ all[NR] = $1 } END { print all[int((NR + 1) / 2)] }'
+}
+
+gateway_address() {
+    gateway_url | sed 's|^http://||'
+}
+
+main

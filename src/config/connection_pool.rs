@@ -1,0 +1,67 @@
+//! `connectionPool`, for DestinationRule and Sidecar.
+
+use ferromesh_crds::networking::connection_pool::{ConnectionPool, H2UpgradePolicy, HttpSettings, TcpSettings};
+
+use super::path::At;
+use super::problem::Code;
+use super::reading::Reading;
+use crate::model;
+
+// === impl Reading: connection pools ===
+
+impl Reading<'_> {
+    /// Limits of connections and requests.
+    pub(super) fn connection_pool(&mut self, at: &At<'_>, pool: &ConnectionPool) -> model::ConnectionPool {
+        if pool.tcp.is_none() && pool.http.is_none() {
+            self.error(at, Code::Required, "one of tcp and http is needed");
+        }
+        let mut parsed = model::ConnectionPool::default();
+        if let Some(tcp) = &pool.tcp {
+            self.tcp_settings(&at.field("tcp"), tcp, &mut parsed);
+        }
+        if let Some(http) = &pool.http {
+            self.http_settings(&at.field("http"), http, &mut parsed);
+        }
+        parsed
+    }
+
+    fn tcp_settings(&mut self, at: &At<'_>, tcp: &TcpSettings, parsed: &mut model::ConnectionPool) {
+        parsed.max_connections = self.count(&at.field("maxConnections"), tcp.max_connections);
+        parsed.connect_timeout = self.duration(&at.field("connectTimeout"), tcp.connect_timeout.as_deref());
+        self.duration(&at.field("maxConnectionDuration"), tcp.max_connection_duration.as_deref());
+        if let Some(timeout) = &tcp.idle_timeout {
+            self.any_duration(&at.field("idleTimeout"), timeout);
+        }
+        if let Some(keepalive) = &tcp.tcp_keepalive {
+            let at = at.field("tcpKeepalive");
+            self.duration(&at.field("time"), keepalive.time.as_deref());
+            self.duration(&at.field("interval"), keepalive.interval.as_deref());
+        }
+        self.not_honoured(at, "tcpKeepalive", tcp.tcp_keepalive.is_some());
+        self.not_honoured(at, "maxConnectionDuration", tcp.max_connection_duration.is_some());
+        self.not_honoured(at, "idleTimeout", tcp.idle_timeout.is_some());
+    }
+
+    fn http_settings(&mut self, at: &At<'_>, http: &HttpSettings, parsed: &mut model::ConnectionPool) {
+        parsed.http1_max_pending_requests = self.count(&at.field("http1MaxPendingRequests"), http.http1_max_pending_requests);
+        parsed.http2_max_requests = self.count(&at.field("http2MaxRequests"), http.http2_max_requests);
+        // 0 means without limit here, and Envoy's own default is that.
+        let per_connection = self.count(&at.field("maxRequestsPerConnection"), http.max_requests_per_connection);
+        parsed.max_requests_per_connection = per_connection.filter(|most| *most > 0);
+        parsed.max_retries = self.count(&at.field("maxRetries"), http.max_retries);
+        parsed.idle_timeout = self.duration(&at.field("idleTimeout"), http.idle_timeout.as_deref());
+        self.count(&at.field("maxConcurrentStreams"), http.max_concurrent_streams);
+        if http.h2_upgrade_policy == Some(H2UpgradePolicy::Upgrade) && http.use_client_protocol == Some(true) {
+            self.error(at, Code::Conflict, "h2UpgradePolicy: UPGRADE and useClientProtocol exclude each other");
+        }
+        if let Some(keepalive) = &http.http2_keep_alive {
+            let at = at.field("http2KeepAlive");
+            self.duration(&at.field("interval"), keepalive.interval.as_deref());
+            self.duration(&at.field("timeout"), keepalive.timeout.as_deref());
+        }
+        self.not_honoured(at, "h2UpgradePolicy", http.h2_upgrade_policy == Some(H2UpgradePolicy::Upgrade));
+        self.not_honoured(at, "useClientProtocol", http.use_client_protocol == Some(true));
+        self.not_honoured(at, "maxConcurrentStreams", http.max_concurrent_streams.is_some());
+        self.not_honoured(at, "http2KeepAlive", http.http2_keep_alive.is_some());
+    }
+}

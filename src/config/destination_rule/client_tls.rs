@@ -1,0 +1,72 @@
+//! `tls` of a traffic policy.
+
+use ferromesh_crds::networking::destination_rule::{ClientTls, ClientTlsMode};
+
+use crate::config::path::At;
+use crate::config::problem::Code;
+use crate::config::reading::Reading;
+use crate::config::server_tls::given;
+use crate::model;
+
+/// TLS to endpoints.
+pub(super) fn read(reading: &mut Reading<'_>, at: &At<'_>, tls: &ClientTls) -> model::ClientTls {
+    // As in protobuf, no mode is the first one.
+    let mode = tls.mode.unwrap_or(ClientTlsMode::Disable);
+    check_credentials(reading, at, tls, mode);
+    if tls.insecure_skip_verify == Some(true) {
+        check_unverified(reading, at, tls, mode);
+    }
+    reading.not_honoured(at, "credentialName", given(&tls.credential_name));
+    reading.not_honoured(at, "insecureSkipVerify", tls.insecure_skip_verify == Some(true));
+    reading.not_honoured(at, "caCrl", given(&tls.ca_crl));
+    let text = |text: &Option<String>| text.as_deref().filter(|text| !text.is_empty()).map(Into::into);
+    model::ClientTls {
+        mode: match mode {
+            ClientTlsMode::Disable => model::ClientTlsMode::Disable,
+            ClientTlsMode::Simple => model::ClientTlsMode::Simple,
+            ClientTlsMode::Mutual => model::ClientTlsMode::Mutual,
+            ClientTlsMode::IstioMutual => model::ClientTlsMode::IstioMutual,
+        },
+        sni: text(&tls.sni),
+        subject_alt_names: tls.subject_alt_names.iter().map(|name| name.as_str().into()).collect(),
+        ca_certificates: text(&tls.ca_certificates),
+        client_certificate: text(&tls.client_certificate),
+        private_key: text(&tls.private_key),
+    }
+}
+
+/// Certificates come from a Secret or from files, never from both.
+fn check_credentials(reading: &mut Reading<'_>, at: &At<'_>, tls: &ClientTls, mode: ClientTlsMode) {
+    let files = [
+        ("clientCertificate", given(&tls.client_certificate)),
+        ("privateKey", given(&tls.private_key)),
+        ("caCertificates", given(&tls.ca_certificates)),
+        ("caCrl", given(&tls.ca_crl)),
+    ];
+    match mode {
+        ClientTlsMode::Simple | ClientTlsMode::Mutual if given(&tls.credential_name) => {
+            for (field, _) in files.iter().filter(|(_, given)| *given) {
+                reading.error(at, Code::Conflict, format!("credentialName and {field} exclude each other"));
+            }
+        }
+        ClientTlsMode::Mutual => {
+            for (field, _) in files.iter().take(2).filter(|(_, given)| !given) {
+                reading.error(&at.field(field), Code::Required, "required by MUTUAL without credentialName");
+            }
+        }
+        ClientTlsMode::Disable | ClientTlsMode::Simple | ClientTlsMode::IstioMutual => {}
+    }
+}
+
+/// What the server is checked against makes no sense where it is not checked. A credential of MUTUAL may hold the client's half alone.
+fn check_unverified(reading: &mut Reading<'_>, at: &At<'_>, tls: &ClientTls, mode: ClientTlsMode) {
+    let checks = [
+        ("caCertificates", given(&tls.ca_certificates)),
+        ("subjectAltNames", !tls.subject_alt_names.is_empty()),
+        ("credentialName", given(&tls.credential_name) && mode == ClientTlsMode::Simple),
+    ];
+    let checked = matches!(mode, ClientTlsMode::Simple | ClientTlsMode::Mutual);
+    for (field, _) in checks.iter().filter(|(_, given)| checked && *given) {
+        reading.error(at, Code::Conflict, format!("insecureSkipVerify and {field} exclude each other"));
+    }
+}

@@ -1,0 +1,49 @@
+//! MeshConfig: the settings of the whole mesh, as YAML.
+
+use super::problem::{Code, Invalid, Problem, quoted};
+use crate::model::{MeshConfig, parse_duration};
+
+/// Reads a MeshConfig. An empty text is all defaults.
+///
+/// # Errors
+/// When the text is no YAML, has a field that the mesh does not honour (its name is in the message), or a value that makes no sense.
+pub fn mesh_config(text: &str) -> Result<MeshConfig, Invalid> {
+    if text.trim().is_empty() {
+        return Ok(MeshConfig::default());
+    }
+    let mesh: MeshConfig = serde_saphyr::from_str(text).map_err(|error| Invalid {
+        errors: vec![Problem { path: String::new(), message: one_line(&error.to_string()), code: Code::Unreadable }],
+        more: 0,
+    })?;
+    let mut errors = Vec::new();
+    let mut report = |path: &str, code, message: String| errors.push(Problem { path: path.to_owned(), message, code });
+    let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || ".-_".contains(c);
+    if mesh.trust_domain.is_empty() || !mesh.trust_domain.chars().all(legal) {
+        let message = format!("{} may hold lower-case letters, digits, '.', '-' and '_' only", quoted(&mesh.trust_domain));
+        report("trustDomain", Code::BadName, message);
+    }
+    if !super::hosts::is_label(&mesh.root_namespace) {
+        report("rootNamespace", Code::BadName, format!("{} is no name of a namespace", quoted(&mesh.root_namespace)));
+    }
+    let proxy = &mesh.default_config;
+    let durations = [
+        ("connectTimeout", &mesh.connect_timeout, 1),
+        ("defaultConfig.terminationDrainDuration", &proxy.termination_drain_duration, 0),
+        ("defaultConfig.drainDuration", &proxy.drain_duration, 0),
+    ];
+    for (path, text, least) in durations {
+        if parse_duration(text).is_none_or(|duration| duration.as_millis() < least) {
+            let least = if least > 0 { " of at least 1ms" } else { "" };
+            report(path, Code::BadDuration, format!("{} is no duration{least} such as 500ms, 2.5s or 1h30m", quoted(text)));
+        }
+    }
+    if proxy.status_port == 0 {
+        report("defaultConfig.statusPort", Code::OutOfRange, "0 is no port".to_owned());
+    }
+    if errors.is_empty() { Ok(mesh) } else { Err(Invalid { errors, more: 0 }) }
+}
+
+/// The first line of a parser's message, which names the place; the rest is an excerpt of the text.
+fn one_line(message: &str) -> String {
+    message.lines().next().unwrap_or_default().to_owned()
+}

@@ -1,0 +1,243 @@
+//! ServiceEntry.
+
+use std::collections::BTreeSet;
+
+use ferromesh_crds::networking::ServiceEntry;
+use ferromesh_crds::networking::service_entry::{self as api, ServiceEntryPort, ServiceEntrySpec};
+
+use super::hosts::{is_ip, is_partial_wildcard, name_defect, wildcard_defect};
+use super::path::{At, SPEC};
+use super::problem::{Code, Invalid, Parsed, quoted};
+use super::reading::{ParseContext, Reading};
+use crate::model::{self, HostPattern, Location, Protocol, Resolution, ServiceEntryEndpoint, ServicePort, TargetPort};
+
+/// The label of services that are served through a waypoint, which DYNAMIC_DNS within the mesh can't be.
+const USE_WAYPOINT: &str = "istio.io/use-waypoint";
+/// Before the path of a Unix socket.
+const UNIX: &str = "unix://";
+
+/// Reads a ServiceEntry.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn service_entry(object: &ServiceEntry, context: &ParseContext) -> Result<Parsed<model::ServiceEntry>, Invalid> {
+    let mut reading = Reading::new("ServiceEntry", &object.metadata, context);
+    let spec = &object.spec;
+    let resolution = spec.resolution.unwrap_or(api::Resolution::None);
+    let hosts = hosts(&mut reading, spec, resolution);
+    let addresses = addresses(&mut reading, spec, resolution);
+    let ports = ports(&mut reading, spec, resolution);
+    check_selector(&mut reading, spec, resolution);
+    check_resolution(&mut reading, spec, resolution);
+    let at = SPEC.field("endpoints");
+    let names: BTreeSet<&str> = spec.ports.iter().map(|port| port.name.as_str()).collect();
+    let endpoints = spec.endpoints.iter().enumerate();
+    let endpoints = endpoints.filter_map(|(index, one)| endpoint(&mut reading, &at.index(index), one, resolution, &names)).collect();
+    let waypoint = object.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(USE_WAYPOINT));
+    let internal = spec.location == Some(api::Location::MeshInternal);
+    if waypoint && internal && resolution == api::Resolution::DynamicDns {
+        let message = "DYNAMIC_DNS can't be used for MESH_INTERNAL services that use a waypoint";
+        reading.error(&SPEC.field("resolution"), Code::Conflict, message);
+    }
+    reading.not_honoured(&SPEC, "subjectAltNames", !spec.subject_alt_names.is_empty());
+    let selector = spec.workload_selector.as_ref();
+    let value = model::ServiceEntry {
+        origin: reading.origin.clone(),
+        hosts,
+        addresses,
+        ports,
+        location: if internal { Location::Internal } else { Location::External },
+        resolution: self::resolution(&mut reading, resolution),
+        endpoints,
+        workload_selector: selector.map(|one| reading.selector(&SPEC.field("workloadSelector"), "labels", &one.labels)),
+        export_to: reading.export_to(&SPEC, &spec.export_to, true),
+        created: reading.created,
+    };
+    reading.finish(value)
+}
+
+fn resolution(reading: &mut Reading<'_>, resolution: api::Resolution) -> Resolution {
+    match resolution {
+        api::Resolution::None => Resolution::Passthrough,
+        api::Resolution::Static => Resolution::Eds,
+        api::Resolution::Dns => Resolution::Dns,
+        api::Resolution::DnsRoundRobin => Resolution::DnsRoundRobin,
+        api::Resolution::DynamicDns => {
+            let message = "this mesh does not look names up for DYNAMIC_DNS: connections go to the address that the client chose";
+            reading.warn(&SPEC.field("resolution"), Code::NotHonoured, message);
+            Resolution::Passthrough
+        }
+    }
+}
+
+/// Hosts are taken as they are: a short name is not one of Kubernetes'.
+fn hosts(reading: &mut Reading<'_>, spec: &ServiceEntrySpec, resolution: api::Resolution) -> Vec<HostPattern> {
+    let at = SPEC.field("hosts");
+    if spec.hosts.is_empty() {
+        reading.required(&at);
+    }
+    let by_name = matches!(resolution, api::Resolution::Dns | api::Resolution::DnsRoundRobin) && spec.endpoints.is_empty();
+    for (index, host) in spec.hosts.iter().enumerate() {
+        let at = at.index(index);
+        if host == "*" {
+            reading.error(&at, Code::BadHost, "a host can't be \"*\" alone: name a domain, for example *.example.com");
+        } else if let Some(defect) = wildcard_defect(host) {
+            reading.error(&at, Code::BadHost, defect);
+        } else if by_name && name_defect(host).is_some() {
+            let message = format!("{} can't be looked up: without endpoints a host must be a full name", quoted(host));
+            reading.error(&at, Code::BadHost, message);
+        } else if is_partial_wildcard(host) {
+            reading.warn(
+                &at,
+                Code::BadHost,
+                format!("{} is a partial wildcard: '*' stands for whole labels, as in *.example.com", quoted(host)),
+            );
+        }
+        if resolution == api::Resolution::DynamicDns && !host.starts_with('*') {
+            reading.error(&at, Code::BadHost, format!("{} must be a wildcard where resolution is DYNAMIC_DNS", quoted(host)));
+        }
+    }
+    spec.hosts.iter().map(|host| HostPattern::new(host.strip_suffix('.').unwrap_or(host))).collect()
+}
+
+fn addresses(reading: &mut Reading<'_>, spec: &ServiceEntrySpec, resolution: api::Resolution) -> Vec<ipnet::IpNet> {
+    let at = SPEC.field("addresses");
+    let ranges_allowed = matches!(resolution, api::Resolution::None | api::Resolution::Static);
+    if !ranges_allowed && spec.addresses.iter().any(|address| address.contains('/')) {
+        reading.error(&at, Code::Conflict, "ranges are allowed only where resolution is NONE or STATIC");
+    }
+    let read = |(index, address): (usize, &String)| reading.range(&at.index(index), address);
+    spec.addresses.iter().enumerate().filter_map(read).collect()
+}
+
+fn ports(reading: &mut Reading<'_>, spec: &ServiceEntrySpec, resolution: api::Resolution) -> Vec<ServicePort> {
+    let at = SPEC.field("ports");
+    let read = |(index, one): (usize, &ServiceEntryPort)| port(reading, &at.index(index), one);
+    let ports: Vec<ServicePort> = spec.ports.iter().enumerate().filter_map(read).collect();
+    let names = spec.ports.iter().enumerate().filter(|(_, port)| !port.name.is_empty());
+    let names: Vec<_> = names.map(|(index, port)| (at.index(index), port.name.as_str())).collect();
+    reading.distinct(names.into_iter(), |name| format!("there are two ports named {}", quoted(name)));
+    let numbers = spec.ports.iter().enumerate().filter_map(|(index, port)| Some((at.index(index), port.number?)));
+    let numbers: Vec<_> = numbers.collect();
+    reading.distinct(numbers.into_iter(), |number| format!("port {number} is defined already"));
+    let opaque = |port: &ServicePort| !port.protocol.is_http() && !port.protocol.is_tls();
+    if spec.hosts.len() > 1 && spec.addresses.is_empty() && resolution != api::Resolution::None && ports.iter().any(opaque) {
+        reading.error(&at, Code::Conflict, "several hosts can be told apart on HTTP and TLS ports only: split the object");
+    }
+    if resolution == api::Resolution::DynamicDns {
+        for (index, port) in ports.iter().enumerate().filter(|(_, port)| opaque(port)) {
+            let message = format!("DYNAMIC_DNS needs a name in the request, which {} has not", port.protocol);
+            reading.error(&at.index(index).field("protocol"), Code::Conflict, message);
+        }
+    }
+    ports
+}
+
+fn port(reading: &mut Reading<'_>, at: &At<'_>, port: &ServiceEntryPort) -> Option<ServicePort> {
+    if port.name.is_empty() {
+        reading.required(&at.field("name"));
+    }
+    let Some(number) = port.number else {
+        reading.required(&at.field("number"));
+        return None;
+    };
+    let number = reading.port(&at.field("number"), number);
+    let target = port.target_port.map_or(number, |target| reading.port(&at.field("targetPort"), target));
+    let protocol = match port.protocol.as_deref().unwrap_or_default() {
+        "" => Protocol::of_service_port(None, None, Some(&port.name), number),
+        name => reading.protocol(&at.field("protocol"), name)?,
+    };
+    Some(ServicePort { name: port.name.as_str().into(), number, target: TargetPort::Number(target), protocol })
+}
+
+fn check_selector(reading: &mut Reading<'_>, spec: &ServiceEntrySpec, resolution: api::Resolution) {
+    let at = SPEC.field("workloadSelector");
+    if spec.workload_selector.is_none() {
+        return;
+    }
+    if !spec.endpoints.is_empty() {
+        reading.error(&at, Code::Conflict, "workloadSelector and endpoints exclude each other");
+    }
+    if resolution == api::Resolution::None {
+        reading.warn(&at, Code::NoEffect, "has no effect where resolution is NONE");
+    }
+}
+
+/// What each way of finding endpoints asks of the endpoints that are listed.
+fn check_resolution(reading: &mut Reading<'_>, spec: &ServiceEntrySpec, resolution: api::Resolution) {
+    let at = SPEC.field("endpoints");
+    let count = spec.endpoints.len();
+    match resolution {
+        api::Resolution::None if count > 0 => reading.error(&at, Code::Conflict, "endpoints need a resolution other than NONE"),
+        api::Resolution::DynamicDns if count > 0 => {
+            reading.error(&at, Code::Conflict, "DYNAMIC_DNS looks up the name that the client asks for, so it takes no endpoints");
+        }
+        api::Resolution::DnsRoundRobin if count > 1 => {
+            reading.error(&at, Code::WrongSize, format!("DNS_ROUND_ROBIN takes one endpoint at most, not {count}"));
+        }
+        _ => {}
+    }
+    let on_socket = |endpoint: &api::Endpoint| endpoint.address.as_deref().is_some_and(|address| address.starts_with(UNIX));
+    if spec.ports.len() != 1 && spec.endpoints.iter().any(on_socket) {
+        reading.error(&SPEC.field("ports"), Code::WrongSize, "endpoints on Unix sockets need exactly one port");
+    }
+}
+
+fn endpoint(
+    reading: &mut Reading<'_>,
+    at: &At<'_>,
+    endpoint: &api::Endpoint,
+    resolution: api::Resolution,
+    names: &BTreeSet<&str>,
+) -> Option<ServiceEntryEndpoint> {
+    let usable = address(reading, at, endpoint, resolution);
+    let here = at.field("ports");
+    let mut ports = Vec::with_capacity(endpoint.ports.len());
+    for (name, number) in &endpoint.ports {
+        let at = here.key(name);
+        if !names.contains(name.as_str()) {
+            reading.error(&at, Code::BadName, format!("spec.ports has no port {}", quoted(name)));
+        }
+        ports.push((name.as_str().into(), reading.port(&at, *number)));
+    }
+    reading.not_honoured(at, "network", super::server_tls::given(&endpoint.network));
+    let labels = reading.labels(&at.field("labels"), &endpoint.labels);
+    usable.then(|| ServiceEntryEndpoint {
+        address: endpoint.address.as_deref().unwrap_or_default().into(),
+        ports,
+        labels,
+        weight: endpoint.weight.unwrap_or_default(),
+        locality: endpoint.locality.as_deref().unwrap_or_default().into(),
+        service_account: endpoint.service_account.as_deref().filter(|account| !account.is_empty()).map(Into::into),
+    })
+}
+
+/// Checks an endpoint's address. Returns whether the mesh can reach it.
+fn address(reading: &mut Reading<'_>, at: &At<'_>, endpoint: &api::Endpoint, resolution: api::Resolution) -> bool {
+    let here = at.field("address");
+    let address = endpoint.address.as_deref().unwrap_or_default();
+    if address.is_empty() {
+        match super::server_tls::given(&endpoint.network) {
+            true => reading.warn(at, Code::NotHonoured, "this mesh does not reach endpoints through another network's gateway"),
+            false => reading.required(&here),
+        }
+        return false;
+    }
+    if let Some(path) = address.strip_prefix(UNIX) {
+        reading.unix_socket(&here, path);
+        if !endpoint.ports.is_empty() {
+            reading.error(&at.field("ports"), Code::Conflict, "an endpoint on a Unix socket has no ports");
+        }
+        if resolution != api::Resolution::Static {
+            reading.error(&here, Code::Conflict, "a Unix socket needs resolution STATIC");
+        }
+        reading.warn(&here, Code::NotHonoured, "this mesh does not reach endpoints on Unix sockets");
+        return false;
+    }
+    if resolution == api::Resolution::Static && !is_ip(address) {
+        reading.error(&here, Code::BadAddress, format!("{} is no IP address, which STATIC needs", quoted(address)));
+    } else if let Some(defect) = name_defect(address).filter(|_| !is_ip(address)) {
+        reading.error(&here, Code::BadAddress, defect);
+    }
+    true
+}

@@ -1,0 +1,244 @@
+//! Sidecar.
+
+use ferromesh_crds::networking::Sidecar;
+use ferromesh_crds::networking::gateway::{ServerTls, ServerTlsMode};
+use ferromesh_crds::networking::sidecar::{self as api, CaptureMode, IngressListener, SidecarPort};
+
+use super::hosts::{is_ip, is_label};
+use super::path::{At, SPEC};
+use super::problem::{Code, Invalid, Parsed, quoted};
+use super::reading::{ParseContext, Reading};
+use super::server_tls::{given, mode_name};
+use super::virtual_service::destination;
+use crate::model::{self, EgressListener, HostSelector, Labels, OutboundTrafficMode};
+
+/// Before the path of a Unix socket.
+const UNIX: &str = "unix://";
+/// Addresses at which a workload's port may be reached.
+const LOCAL: [&str; 4] = ["127.0.0.1", "0.0.0.0", "[::1]", "[::]"];
+
+/// Reads a Sidecar.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn sidecar(object: &Sidecar, context: &ParseContext) -> Result<Parsed<model::Sidecar>, Invalid> {
+    let mut reading = Reading::new("Sidecar", &object.metadata, context);
+    let spec = &object.spec;
+    let selector = spec.workload_selector.as_ref();
+    let selector = selector.map_or_else(Labels::new, |one| reading.selector(&SPEC.field("workloadSelector"), "labels", &one.labels));
+    let nothing = spec.ingress.is_empty() && spec.egress.is_empty();
+    if nothing && spec.inbound_connection_pool.is_none() && spec.outbound_traffic_policy.is_none() && spec.workload_selector.is_none() {
+        reading.error(&SPEC, Code::Required, "one of ingress, egress, inboundConnectionPool and outboundTrafficPolicy is needed");
+    }
+    check_ingress(&mut reading, &spec.ingress);
+    if let Some(pool) = &spec.inbound_connection_pool {
+        reading.connection_pool(&SPEC.field("inboundConnectionPool"), pool);
+    }
+    reading.not_honoured(&SPEC, "ingress", !spec.ingress.is_empty());
+    reading.not_honoured(&SPEC, "inboundConnectionPool", spec.inbound_connection_pool.is_some());
+    let listeners = egress(&mut reading, &spec.egress);
+    let value = model::Sidecar {
+        origin: reading.origin.clone(),
+        selector,
+        egress: (!spec.egress.is_empty()).then_some(listeners),
+        outbound_traffic: spec.outbound_traffic_policy.as_ref().map(|policy| outbound_traffic(&mut reading, policy)),
+        created: reading.created,
+    };
+    reading.finish(value)
+}
+
+/// As in protobuf, no mode is the first one, REGISTRY_ONLY.
+fn outbound_traffic(reading: &mut Reading<'_>, policy: &api::OutboundTrafficPolicy) -> OutboundTrafficMode {
+    let at = SPEC.field("outboundTrafficPolicy");
+    let mode = match policy.mode {
+        Some(api::OutboundTrafficMode::AllowAny) => OutboundTrafficMode::AllowAny,
+        Some(api::OutboundTrafficMode::RegistryOnly) | None => OutboundTrafficMode::RegistryOnly,
+    };
+    if let Some(proxy) = &policy.egress_proxy {
+        let here = at.field("egressProxy");
+        if mode != OutboundTrafficMode::AllowAny {
+            reading.error(&here, Code::Conflict, "needs mode ALLOW_ANY");
+        }
+        if proxy.port.is_none() {
+            reading.required(&here.field("port"));
+        }
+        destination(reading, &here, proxy);
+        reading.not_honoured(&at, "egressProxy", true);
+    }
+    mode
+}
+
+/// Listeners on which services are reached. Those on Unix sockets are checked and left out.
+fn egress(reading: &mut Reading<'_>, listeners: &[api::EgressListener]) -> Vec<EgressListener> {
+    let list = SPEC.field("egress");
+    let mut parsed = Vec::with_capacity(listeners.len());
+    for (index, listener) in listeners.iter().enumerate() {
+        let at = list.index(index);
+        let on_socket = listener.port.is_some() && listener.bind.as_deref().is_some_and(|bind| bind.starts_with(UNIX));
+        match &listener.port {
+            None if index + 1 < listeners.len() => {
+                reading.error(&at, Code::Conflict, "without a port it takes all that others leave, so it must come last and alone");
+            }
+            None if given(&listener.bind) => reading.error(&at.field("bind"), Code::Conflict, "needs a port"),
+            None => {}
+            Some(port) => check_egress_port(reading, &at, listener, port),
+        }
+        reading.not_honoured(&at, "bind", given(&listener.bind));
+        reading.not_honoured(&at, "captureMode", listener.capture_mode == Some(CaptureMode::None));
+        let hosts = egress_hosts(reading, &at.field("hosts"), &listener.hosts);
+        if !on_socket {
+            let number = listener.port.as_ref().and_then(|port| port.number);
+            parsed.push(EgressListener { port: number.and_then(|number| u16::try_from(number).ok()), hosts });
+        }
+    }
+    let binds = listeners.iter().enumerate().filter_map(|(index, listener)| {
+        let bind = listener.bind.as_deref().unwrap_or_default();
+        Some((list.index(index), (listener.port.as_ref()?.number.unwrap_or_default(), if bind.starts_with(UNIX) { bind } else { "" })))
+    });
+    let binds: Vec<_> = binds.collect();
+    reading.distinct(binds.into_iter(), |(port, bind)| match *port {
+        0 => format!("there are two listeners on {}", quoted(bind)),
+        port => format!("there are two listeners on port {port}"),
+    });
+    parsed
+}
+
+fn check_egress_port(reading: &mut Reading<'_>, at: &At<'_>, listener: &api::EgressListener, port: &SidecarPort) {
+    let here = at.field("port");
+    let bind = listener.bind.as_deref().unwrap_or_default();
+    if let Some(path) = bind.strip_prefix(UNIX) {
+        reading.unix_socket(&at.field("bind"), path);
+        if port.number.unwrap_or_default() != 0 {
+            reading.error(&here.field("number"), Code::Conflict, "a listener on a Unix socket has no port number");
+        }
+        if listener.capture_mode == Some(CaptureMode::Iptables) {
+            reading.error(&at.field("captureMode"), Code::Conflict, "connections to a Unix socket are not redirected");
+        }
+    } else {
+        reading.port(&here.field("number"), port.number.unwrap_or_default());
+        if !bind.is_empty() && !is_ip(bind) {
+            reading.error(&at.field("bind"), Code::BadAddress, format!("{} is no IP address", quoted(bind)));
+        }
+    }
+    check_port_fields(reading, &here, port);
+}
+
+fn check_port_fields(reading: &mut Reading<'_>, at: &At<'_>, port: &SidecarPort) {
+    if let Some(protocol) = port.protocol.as_deref().filter(|protocol| !protocol.is_empty()) {
+        reading.protocol(&at.field("protocol"), protocol);
+    }
+    if port.target_port.is_some_and(|port| port != 0) {
+        reading.warn(&at.field("targetPort"), Code::NoEffect, "deprecated: has no effect");
+    }
+}
+
+/// `namespace/host` entries. Those of no namespace (`~`) select nothing, so they are left out.
+fn egress_hosts(reading: &mut Reading<'_>, at: &At<'_>, entries: &[String]) -> Vec<HostSelector> {
+    if entries.is_empty() {
+        reading.required(at);
+    }
+    let all = entries.iter().any(|entry| entry == "*/*");
+    let mut seen = std::collections::BTreeSet::new();
+    let mut hosts = Vec::with_capacity(entries.len());
+    for (index, entry) in entries.iter().enumerate() {
+        let at = at.index(index);
+        let Some((namespace, host)) = entry.split_once('/') else {
+            reading.error(&at, Code::BadHost, format!("{} is not of the form NAMESPACE/HOST", quoted(entry)));
+            continue;
+        };
+        let pattern = reading.qualified_host(&at, host, false);
+        if !seen.insert((namespace, host)) {
+            reading.warn(&at, Code::NoEffect, format!("{} is named twice", quoted(entry)));
+        } else if all && entry != "*/*" && !namespace.starts_with('~') {
+            reading.warn(&at, Code::NoEffect, "has no effect: \"*/*\" selects all that there is");
+        }
+        let namespace = match namespace {
+            "*" => None,
+            "." => Some(reading.origin.namespace.clone()),
+            "~" => continue,
+            name => match name.strip_prefix('~') {
+                Some(excluded) if is_label(excluded) => {
+                    reading.warn(&at, Code::NotHonoured, "this mesh does not act on namespaces that are left out by \"~\"");
+                    continue;
+                }
+                _ => {
+                    reading.namespace_name(&at, name);
+                    Some(name.into())
+                }
+            },
+        };
+        hosts.push(HostSelector { namespace, host: pattern });
+    }
+    hosts
+}
+
+fn check_ingress(reading: &mut Reading<'_>, listeners: &[IngressListener]) {
+    let list = SPEC.field("ingress");
+    for (index, listener) in listeners.iter().enumerate() {
+        let at = list.index(index);
+        let here = at.field("port");
+        match &listener.port {
+            None => reading.required(&here),
+            Some(port) => {
+                reading.port(&here.field("number"), port.number.unwrap_or_default());
+                check_port_fields(reading, &here, port);
+            }
+        }
+        if let Some(bind) = listener.bind.as_deref().filter(|bind| !bind.is_empty() && !is_ip(bind)) {
+            reading.error(&at.field("bind"), Code::BadAddress, format!("{} is no IP address", quoted(bind)));
+        }
+        if let Some(endpoint) = listener.default_endpoint.as_deref().filter(|endpoint| !endpoint.is_empty()) {
+            check_default_endpoint(reading, &at.field("defaultEndpoint"), endpoint);
+        }
+        let protocol = listener.port.as_ref().and_then(|port| port.protocol.as_deref()).and_then(model::Protocol::named);
+        if let Some(tls) = &listener.tls {
+            check_ingress_tls(reading, &at.field("tls"), tls, protocol);
+        }
+        if let Some(pool) = &listener.connection_pool {
+            reading.connection_pool(&at.field("connectionPool"), pool);
+            if pool.http.is_some() && protocol.is_some_and(|protocol| !protocol.is_http()) {
+                reading.warn(&at.field("connectionPool").field("http"), Code::NoEffect, "the port's protocol is not HTTP");
+            }
+        }
+    }
+    let numbers = listeners.iter().enumerate().filter_map(|(index, one)| Some((list.index(index), one.port.as_ref()?.number?)));
+    let numbers: Vec<_> = numbers.collect();
+    reading.distinct(numbers.into_iter(), |port| format!("there are two listeners on port {port}"));
+}
+
+/// A local address and port, or a Unix socket.
+fn check_default_endpoint(reading: &mut Reading<'_>, at: &At<'_>, endpoint: &str) {
+    if let Some(path) = endpoint.strip_prefix(UNIX) {
+        return reading.unix_socket(at, path);
+    }
+    let (host, port) = endpoint.rsplit_once(':').unwrap_or((endpoint, ""));
+    if !host.is_empty() && !LOCAL.contains(&host) {
+        let message = format!("{} must be 127.0.0.1:PORT, 0.0.0.0:PORT, [::1]:PORT, [::]:PORT or unix:///PATH", quoted(endpoint));
+        reading.error(at, Code::BadAddress, message);
+    }
+    match port.parse::<u32>() {
+        Ok(port) => drop(reading.port(at, port)),
+        Err(_) => reading.error(at, Code::BadAddress, format!("{} has no port number after its last colon", quoted(endpoint))),
+    }
+}
+
+/// TLS of an ingress listener: files only, and on TLS ports only.
+fn check_ingress_tls(reading: &mut Reading<'_>, at: &At<'_>, tls: &ServerTls, protocol: Option<model::Protocol>) {
+    let unsupported = [
+        ("subjectAltNames", !tls.subject_alt_names.is_empty()),
+        ("httpsRedirect", tls.https_redirect == Some(true)),
+        ("credentialName", given(&tls.credential_name)),
+        ("credentialNames", !tls.credential_names.is_empty()),
+        ("tlsCertificates", !tls.tls_certificates.is_empty()),
+    ];
+    for (field, _) in unsupported.iter().filter(|(_, present)| *present) {
+        reading.error(&at.field(field), Code::NotAllowed, "can't be used for a sidecar's own ports");
+    }
+    if let Some(mode @ (ServerTlsMode::IstioMutual | ServerTlsMode::AutoPassthrough)) = tls.mode {
+        reading.error(&at.field("mode"), Code::NotAllowed, format!("{} can't be used for a sidecar's own ports", mode_name(mode)));
+    }
+    if !protocol.is_some_and(model::Protocol::is_tls) {
+        reading.error(at, Code::Conflict, "needs a port with the protocol HTTPS or TLS");
+    }
+    reading.server_tls(at, tls);
+}

@@ -1,0 +1,291 @@
+//! All kinds against the reference's verdicts, against users' objects, and against hostile ones.
+
+use std::{
+    env,
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+
+use super::{Code, ConfigObject, Invalid, ParseContext, Parsed, parse_object};
+
+/// Objects whose verdict can't be the reference's, each with the reason.
+const EXCEPTIONS: [(&str, &str); 1] =
+    [("reject/peerauthentication-40781f68ce36.yaml", "the empty map that is refused is not in the file: YAML made of protobuf drops it")];
+
+fn parse(object: &Value) -> Result<Parsed<ConfigObject>, Invalid> {
+    let (group, _) = object["apiVersion"].as_str().unwrap().split_once('/').unwrap();
+    parse_object(group, object["kind"].as_str().unwrap(), object, &ParseContext::default())
+}
+
+fn object(kind: &str, spec: Value) -> Value {
+    let group = if kind == "PeerAuthentication" { "security.istio.io" } else { "networking.istio.io" };
+    json!({"apiVersion": format!("{group}/v1"), "kind": kind, "metadata": {"name": "reviews", "namespace": "shop"}, "spec": spec})
+}
+
+/// What is wrong with an object, a line each; its warnings if nothing is.
+fn told(kind: &str, spec: Value) -> String {
+    let problems = match parse(&object(kind, spec)) {
+        Ok(parsed) => parsed.warnings,
+        Err(invalid) => invalid.errors,
+    };
+    problems.iter().map(|problem| format!("{problem}\n")).collect()
+}
+
+/// A folder beside the project with what the reference does; `None`, and a note for the summary, where it is absent.
+fn shared(folder: &str) -> Option<PathBuf> {
+    let root = env::var_os("FERROMESH_SHARED").map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"), PathBuf::from);
+    let path = root.join(folder);
+    if path.is_dir() {
+        return Some(path);
+    }
+    let note = format!("config: {} is absent; FERROMESH_SHARED names another place\n", path.display());
+    if let Some(skips) = env::var_os("FERROMESH_SKIPS") {
+        let mut file = fs::OpenOptions::new().append(true).create(true).open(skips).unwrap();
+        std::io::Write::write_all(&mut file, note.as_bytes()).unwrap();
+    }
+    eprint!("skipped: {note}");
+    None
+}
+
+fn yaml_files(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(yaml_files(&path));
+        } else if path.extension().is_some_and(|extension| extension == "yaml") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    files
+}
+
+/// The objects of our kinds in a file.
+fn objects(path: &Path) -> Vec<Value> {
+    let documents: Vec<Value> = serde_saphyr::from_multiple(&fs::read_to_string(path).unwrap()).unwrap();
+    let ours = |object: &Value| {
+        let group = object["apiVersion"].as_str().unwrap_or_default().split('/').next().unwrap_or_default();
+        ferromesh_crds::catalog::find(group, object["kind"].as_str().unwrap_or_default()).is_some()
+    };
+    documents.into_iter().filter(ours).collect()
+}
+
+#[test]
+fn verdicts_are_those_of_the_reference() {
+    let Some(root) = shared("conformance/validation") else { return };
+    let mut differences = String::new();
+    let mut judged = 0;
+    for (folder, good) in [("accept", true), ("reject", false)] {
+        for path in yaml_files(&root.join(folder)) {
+            let shown = format!("{folder}/{}", path.file_name().unwrap().display());
+            let excepted = EXCEPTIONS.iter().any(|(name, _)| *name == shown);
+            for object in objects(&path) {
+                let verdict = parse(&object);
+                judged += 1;
+                if (verdict.is_ok() == good) == excepted {
+                    let why = fs::read_to_string(&path).unwrap().lines().next().unwrap_or_default().to_owned();
+                    writeln!(differences, "{shown}: {why}\n    ours: {:?}", verdict.map(|_| "accepted").map_err(|e| e.to_string()))
+                        .unwrap();
+                }
+            }
+        }
+    }
+    assert!(differences.is_empty(), "\n{differences}");
+    assert!(judged > 100, "only {judged} objects of our kinds");
+}
+
+#[test]
+fn objects_of_users_are_understood_without_warnings() {
+    let Some(root) = shared("samples") else { return };
+    for path in yaml_files(&root) {
+        for object in objects(&path) {
+            match parse(&object) {
+                Ok(parsed) => {
+                    let unexpected: Vec<_> = parsed.warnings.iter().filter(|warning| warning.code != Code::Deprecated).collect();
+                    assert!(unexpected.is_empty(), "{}: {unexpected:?}", path.display());
+                }
+                Err(invalid) => panic!("{}: {invalid}", path.display()),
+            }
+        }
+    }
+}
+
+#[test]
+fn everything_wrong_with_an_object_is_told_at_once() {
+    let spec = json!({
+        "hosts": ["reviews", "*.a_b.com"],
+        "gateways": ["*/gw"],
+        "http": [
+            {"timout": "3s", "match": [{"uri": {"regex": "("}}], "route": [
+                {"destination": {"host": "reviews", "subset": "v_1"}, "weight": 80},
+                {"destination": {"host": "*"}, "weight": 10},
+            ]},
+            {"timeout": "1us", "redirect": {"redirectCode": 304}, "headers": {"request": {"add": {"bad name": "x"}}}},
+            {"fault": {"abort": {"percentage": {"value": 101}}}, "route": [{}]},
+        ],
+        "tls": [{"match": [{"sniHosts": ["other.com"]}], "route": []}],
+    });
+    insta::assert_snapshot!(told("VirtualService", spec));
+}
+
+#[test]
+fn wrong_types_are_told_without_what_follows_from_them() {
+    insta::assert_snapshot!(told("VirtualService", json!({"hosts": "reviews", "http": [{"route": {}}]})), @r"
+    ");
+}
+
+#[test]
+fn a_line_tells_all_problems_and_counts_those_that_are_too_many() {
+    let hosts: Vec<String> = (0..150).map(|number| format!("a_{number}")).collect();
+    let invalid = parse(&object("ServiceEntry", json!({"hosts": hosts, "ports": []}))).unwrap_err();
+    let line = invalid.to_string();
+    assert!(line.starts_with("spec.hosts[0]: \"a_0\" is no DNS name: the label \"a_0\" is malformed (FM0110); spec.hosts[1]"), "{line}");
+    assert!(line.ends_with("; and 130 more"), "{line}");
+}
+
+#[test]
+fn short_names_are_services_of_the_objects_namespace() {
+    let route = json!([{"destination": {"host": "ratings", "subset": "v1", "port": {"number": 9080}}}]);
+    let spec = json!({"hosts": ["reviews", "*.example.com", "10.0.0.1"], "gateways": ["mesh", "edge", "./own", "infra/gw"], "http": [{"route": route}]});
+    let parsed = parse(&object("VirtualService", spec)).unwrap();
+    let ConfigObject::VirtualService(service) = parsed.value else { panic!("{parsed:?}") };
+    let hosts: Vec<&str> = service.hosts.iter().map(|host| host.as_str()).collect();
+    assert_eq!(hosts, ["reviews.shop.svc.cluster.local", "*.example.com", "10.0.0.1"]);
+    assert_eq!(service.gateways.iter().map(|g| &**g).collect::<Vec<_>>(), ["mesh", "shop/edge", "shop/own", "infra/gw"]);
+    let crate::model::HttpAction::Forward(destinations) = &service.http[0].action else { panic!("{service:?}") };
+    assert_eq!(destinations[0].destination.host.as_str(), "ratings.shop.svc.cluster.local");
+}
+
+#[test]
+fn a_new_host_among_the_headers_is_a_rewrite() {
+    let spec = json!({"hosts": ["a"], "http": [{"headers": {"request": {"set": {"Host": "b", "x-a": "1"}}}, "route": [{"destination": {"host": "a"}}]}]});
+    let parsed = parse(&object("VirtualService", spec)).unwrap();
+    let ConfigObject::VirtualService(service) = parsed.value else { panic!("{parsed:?}") };
+    assert_eq!(service.http[0].rewrite.as_ref().unwrap().authority.as_deref(), Some("b"));
+    assert_eq!(service.http[0].headers.request_set.len(), 1);
+}
+
+#[test]
+fn what_is_doubtful_is_a_warning() {
+    let to = json!([{"destination": {"host": "reviews"}}]);
+    let spec = json!({
+        "hosts": ["reviews"],
+        "http": [
+            {"match": [{"uri": {"prefix": "/api"}}], "route": to, "mirror": {"host": "copy"}},
+            {"match": [{"uri": {"prefix": "/api/v1"}, "method": {"exact": "GET"}}], "route": to, "corsPolicy": {"maxAge": "1m"}},
+            {"route": to, "retries": {"attempts": 2, "backoff": "10ms"}},
+            {"match": [{"uri": {"exact": "/x"}}], "route": to, "appendHeaders": {"x-a": "b"}},
+        ],
+    });
+    insta::assert_snapshot!(told("VirtualService", spec));
+}
+
+#[test]
+fn problems_of_the_other_kinds() {
+    let mut all = String::new();
+    let cases = [
+        (
+            "DestinationRule",
+            json!({"host": "reviews", "trafficPolicy": {}, "subsets": [{"name": "v1"}, {"name": "v1", "labels": {"a b": "*"}}]}),
+        ),
+        (
+            "DestinationRule",
+            json!({"host": "a", "trafficPolicy": {"tls": {"mode": "MUTUAL"}, "portLevelSettings": [{"port": {"number": 80}}]}}),
+        ),
+        ("Gateway", json!({"servers": [{"port": {"number": 443, "protocol": "HTTPS", "name": "a"}, "hosts": ["reviews"]}]})),
+        (
+            "Gateway",
+            json!({"selector": {"a": "b"}, "servers": [{"port": {"number": 80, "protocol": "SPDY", "name": "a"}, "hosts": ["x/*.a.com"], "tls": {"mode": "SIMPLE"}}]}),
+        ),
+        (
+            "ServiceEntry",
+            json!({"hosts": ["a.com"], "resolution": "STATIC", "ports": [{"number": 1, "name": "a", "protocol": "TCP"}], "endpoints": [{"address": "b.com", "ports": {"x": 1}}]}),
+        ),
+        (
+            "Sidecar",
+            json!({"egress": [{"hosts": ["*"]}, {"port": {"number": 80}, "hosts": ["./reviews"]}], "outboundTrafficPolicy": {"egressProxy": {"host": "a.b"}}}),
+        ),
+        ("PeerAuthentication", json!({"portLevelMtls": {"http": {"mode": "STRICT"}}})),
+        ("PeerAuthentication", json!({"selector": {}, "mtls": {"mode": "STRIKT"}})),
+    ];
+    for (kind, spec) in cases {
+        write!(all, "{kind} {spec}\n{}\n", told(kind, spec.clone())).unwrap();
+    }
+    insta::assert_snapshot!(all);
+}
+
+#[test]
+fn an_unknown_kind_is_named() {
+    let error = parse_object("networking.istio.io", "VirtualServise", &json!({}), &ParseContext::default()).unwrap_err();
+    assert_eq!(error.to_string(), "the mesh has no kind \"VirtualServise\" in group \"networking.istio.io\" (FM0118)");
+    assert!(parse_object("install.ferromesh.dev", "MeshInstall", &json!({}), &ParseContext::default()).is_err());
+}
+
+#[test]
+fn nulls_are_absent_fields() {
+    let spec = json!({"hosts": ["a"], "gateways": null, "http": [{"name": null, "match": null, "route": [{"destination": {"host": "a", "subset": null}}]}]});
+    parse(&object("VirtualService", spec)).unwrap();
+}
+
+/// Objects of the greatest size that the API server takes, made to cost as much as possible.
+#[test]
+fn a_hostile_object_costs_little_and_says_little() {
+    let many = |count: usize, one: &dyn Fn(usize) -> Value| Value::Array((0..count).map(one).collect());
+    let text = |length: usize| "x".repeat(length);
+    let to = json!([{"destination": {"host": "a"}}]);
+    let cases = [
+        ("overlapping hosts", "VirtualService", json!({"hosts": many(150_000, &|n| json!(format!("*.h{n}.example.com")))})),
+        ("equal hosts", "VirtualService", json!({"hosts": many(300_000, &|_| json!("a.com"))})),
+        (
+            "server names",
+            "VirtualService",
+            json!({"hosts": many(100_000, &|n| json!(format!("*.h{n}.com"))),
+            "tls": [{"route": to, "match": [{"sniHosts": many(100_000, &|n| json!(format!("a.h{n}.com")))}]}]}),
+        ),
+        (
+            "expressions",
+            "VirtualService",
+            json!({"hosts": ["a"], "http": many(20_000, &|_| {
+                json!({"route": to, "match": [{"uri": {"regex": r"(\pL\pN{500}){2}[\PL\pN]"}}]})
+            })}),
+        ),
+        (
+            "a long expression",
+            "VirtualService",
+            json!({"hosts": ["a"], "http": [{"route": to, "match": [{"uri": {"regex": text(3_000_000)}}]}]}),
+        ),
+        (
+            "prefixes",
+            "VirtualService",
+            json!({"hosts": ["a"], "http": many(10_000, &|n| {
+                json!({"route": to, "match": [{"uri": {"prefix": format!("/{n}/{}", text(200))}}]})
+            })}),
+        ),
+        ("unknown fields", "VirtualService", Value::Object((0..200_000).map(|n| (format!("hots{n}"), json!(1))).collect())),
+        ("a long unknown field", "VirtualService", json!({text(3_000_000): 1})),
+        ("a long value", "DestinationRule", json!({"host": text(1_000_000), "trafficPolicy": {"tls": {"mode": text(1_000_000)}}})),
+        (
+            "labels",
+            "DestinationRule",
+            json!({"host": "a", "subsets": many(1000, &|n| {
+                json!({"name": format!("v{n}"), "labels": (0..80).map(|m| (format!("*{m}"), json!("*"))).collect::<serde_json::Map<_, _>>()})
+            })}),
+        ),
+    ];
+    for (name, kind, spec) in cases {
+        let object = object(kind, spec);
+        let start = Instant::now();
+        let verdict = parse(&object);
+        let took = start.elapsed();
+        // Generous, because the machine may be busy; a quadratic cost would be minutes.
+        assert!(took < Duration::from_secs(5), "{name}: {took:?}");
+        let told = verdict.map_or_else(|invalid| invalid.to_string().len(), |parsed| parsed.warnings.len());
+        assert!(told < 20_000, "{name}: {told}");
+        println!("{name}: {took:?}");
+    }
+}

@@ -1,0 +1,88 @@
+//! Answers that a route gives itself: redirects and fixed responses.
+
+use ferromesh_crds::networking::virtual_service::{HttpDirectResponse, HttpRedirect};
+use k8s_openapi::ByteString;
+use serde_json::json;
+use std::sync::Arc;
+
+use crate::config::path::At;
+use crate::config::problem::{Code, quoted};
+use crate::config::reading::Reading;
+use crate::model::{self, HttpAction};
+
+/// The codes with which Envoy redirects.
+const REDIRECTS: [u32; 5] = [301, 302, 303, 307, 308];
+/// The longest body that a route may answer with. The reference has the same.
+const LONGEST_BODY: usize = 1 << 20;
+
+pub(super) fn redirect(reading: &mut Reading<'_>, at: &At<'_>, redirect: &HttpRedirect) -> HttpAction {
+    let text = |text: &Option<String>| text.as_deref().filter(|text| !text.is_empty()).map(Arc::<str>::from);
+    let (uri, authority, scheme) = (text(&redirect.uri), text(&redirect.authority), text(&redirect.scheme));
+    let prefix = text(&redirect.prefix_rewrite);
+    let moved = redirect.port.is_some() || redirect.derive_port.is_some();
+    if uri.is_none() && prefix.is_none() && authority.is_none() && scheme.is_none() && !moved {
+        reading.error(at, Code::Required, "a redirect needs a uri, an authority, a scheme or a port");
+    }
+    if uri.is_some() && prefix.is_some() {
+        reading.error(at, Code::Conflict, "uri and prefixRewrite exclude each other");
+    }
+    if redirect.port.is_some() && redirect.derive_port.is_some() {
+        reading.error(at, Code::Conflict, "port and derivePort exclude each other");
+    }
+    reading.not_honoured(at, "prefixRewrite", prefix.is_some());
+    reading.not_honoured(at, "derivePort", redirect.derive_port.is_some());
+    if let Some(scheme) = scheme.as_deref().filter(|scheme| !["http", "https"].contains(scheme)) {
+        reading.error(&at.field("scheme"), Code::NotAllowed, format!("{} is not one of http, https", quoted(scheme)));
+    }
+    let code = redirect.redirect_code.filter(|code| *code != 0).unwrap_or(REDIRECTS[0]);
+    if !REDIRECTS.contains(&code) {
+        let message = format!("{code} is no redirect that a proxy sends: use 301, 302, 303, 307 or 308");
+        reading.error(&at.field("redirectCode"), Code::NotAllowed, message);
+    }
+    let port = redirect.port.map(|port| reading.port(&at.field("port"), port));
+    HttpAction::Redirect(model::HttpRedirect { uri, authority, scheme, port, code: u16::try_from(code).unwrap_or_default() })
+}
+
+pub(super) fn direct_response(reading: &mut Reading<'_>, at: &At<'_>, response: &HttpDirectResponse) -> Option<HttpAction> {
+    let status = status(reading, &at.field("status"), response.status);
+    let here = at.field("body");
+    let body = response.body.as_ref().and_then(|body| {
+        if body.string.is_some() && body.bytes.is_some() {
+            reading.error(&here, Code::Conflict, "string and bytes exclude each other");
+        }
+        match (&body.string, &body.bytes) {
+            (Some(text), _) => Some(Arc::<str>::from(text.as_str())),
+            (None, Some(encoded)) => decoded(reading, &here.field("bytes"), encoded),
+            (None, None) => None,
+        }
+    });
+    if body.as_ref().is_some_and(|body| body.len() > LONGEST_BODY) {
+        reading.error(&here, Code::WrongSize, "a body has 1 MiB at most");
+    }
+    status.map(|status| HttpAction::Respond { status, body })
+}
+
+/// A status code that Envoy answers with.
+fn status(reading: &mut Reading<'_>, at: &At<'_>, status: Option<u32>) -> Option<u16> {
+    let Some(given) = status else {
+        reading.required(at);
+        return None;
+    };
+    let status = u16::try_from(given).ok().filter(|status| (200..=599).contains(status));
+    if status.is_none() {
+        reading.error(at, Code::OutOfRange, format!("{given} must be from 200 to 599"));
+    }
+    status
+}
+
+fn decoded(reading: &mut Reading<'_>, at: &At<'_>, encoded: &str) -> Option<Arc<str>> {
+    let Ok(ByteString(bytes)) = serde_json::from_value(json!(encoded)) else {
+        reading.error(at, Code::Unreadable, "must be base64");
+        return None;
+    };
+    let text = String::from_utf8(bytes).ok();
+    if text.is_none() {
+        reading.warn(at, Code::NotHonoured, "this mesh answers with text only: the body must be UTF-8");
+    }
+    text.map(Into::into)
+}

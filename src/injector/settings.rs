@@ -1,0 +1,106 @@
+//! The template of all injections, from the files that the operator keeps: the mesh's configuration and the injector's values.
+
+use serde::de::DeserializeOwned;
+use std::{convert::Infallible, error::Error, str::Utf8Error, sync::Arc};
+use tokio::sync::watch;
+
+use super::{InjectorConfig, Template, metrics::Metrics};
+use crate::model::{InjectionValues, MeshConfig};
+use crate::runtime::{ContentWatch, ReadyGuard, Shutdown};
+
+/// The current template; none until both files have been understood.
+pub(super) type TemplateSource = watch::Receiver<Option<Arc<Template>>>;
+
+/// Follows both files and publishes what they say together.
+pub(super) struct Settings {
+    mesh: ContentWatch,
+    values: ContentWatch,
+    publish: watch::Sender<Option<Arc<Template>>>,
+    metrics: Metrics,
+}
+
+/// Why a file's content can't be used. The content from before holds on.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SettingsError {
+    #[error("not text in UTF-8")]
+    Text(#[from] Utf8Error),
+    #[error("not understood")]
+    Content(#[from] serde_saphyr::Error),
+    #[error("{0} is empty")]
+    Empty(&'static str),
+}
+
+// === impl Settings ===
+
+impl Settings {
+    pub(super) fn new(config: &InjectorConfig, metrics: Metrics) -> (Self, TemplateSource) {
+        let (publish, template) = watch::channel(None);
+        let follow = |path| ContentWatch::new(path, config.reread);
+        (Self { mesh: follow(&config.mesh), values: follow(&config.values), publish, metrics }, template)
+    }
+
+    /// Publishes a template for each change of a file until shutdown; releases `ready` with the first one.
+    ///
+    /// # Errors
+    /// None; the type is what [`crate::runtime::Tasks::spawn`] takes.
+    pub(super) async fn run(mut self, ready: ReadyGuard, shutdown: Shutdown) -> Result<(), Infallible> {
+        let (mut mesh, mut values, mut ready) = (None, None, Some(ready));
+        loop {
+            tokio::select! {
+                () = shutdown.requested() => return Ok(()),
+                content = self.mesh.changed() => take(&mut mesh, read(&content), "mesh", &self.metrics),
+                content = self.values.changed() => take(&mut values, read_values(&content), "values", &self.metrics),
+            }
+            if let (Some(mesh), Some(values)) = (&mesh, &values) {
+                let template = Some(Arc::new(Template::new(InjectionValues::clone(values), MeshConfig::clone(mesh))));
+                if *self.publish.borrow() != template {
+                    tracing::info!("settings read");
+                    self.publish.send_replace(template);
+                }
+                drop(ready.take());
+            }
+        }
+    }
+}
+
+/// Takes what a file says now, unless it can't be understood.
+fn take<T>(slot: &mut Option<T>, read: Result<T, SettingsError>, file: &'static str, metrics: &Metrics) {
+    metrics.refused(file, read.is_err());
+    match read {
+        Ok(content) => *slot = Some(content),
+        Err(error) => {
+            let cause = error.source().map(ToString::to_string).unwrap_or_default();
+            tracing::error!(%error, cause, file, old_kept = slot.is_some(), "settings refused");
+        }
+    }
+}
+
+fn read<T: DeserializeOwned>(content: &[u8]) -> Result<T, SettingsError> {
+    Ok(serde_saphyr::from_str(std::str::from_utf8(content)?)?)
+}
+
+/// Values without an image or a citadel would break every pod from here on.
+fn read_values(content: &[u8]) -> Result<InjectionValues, SettingsError> {
+    let values: InjectionValues = read(content)?;
+    let needed = [("hub", &values.hub), ("tag", &values.tag), ("revision", &values.revision), ("caAddress", &values.ca_address)];
+    match needed.iter().find(|(_, text)| text.is_empty()) {
+        Some((name, _)) => Err(SettingsError::Empty(name)),
+        None => Ok(values),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_may_be_json_or_yaml_but_not_wrong() {
+        let yaml = "hub: r.example/mesh\ntag: '1'\nrevision: default\nistioNamespace: istio-system\ncaAddress: c:15012\n\
+                    clusterId: Kubernetes\nproxy: {resources: {requests: {cpu: 10m}}}\n";
+        let values = read_values(yaml.as_bytes()).unwrap();
+        assert_eq!(read_values(serde_json::to_string(&values).unwrap().as_bytes()).unwrap(), values);
+        assert!(matches!(read_values(yaml.replace("hub: r.example/mesh", "hub: ''").as_bytes()), Err(SettingsError::Empty("hub"))));
+        assert!(matches!(read_values(yaml.replace("hub:", "hubb:").as_bytes()), Err(SettingsError::Content(_))));
+        assert!(matches!(read::<MeshConfig>(b"\xff"), Err(SettingsError::Text(_))));
+    }
+}

@@ -1,0 +1,110 @@
+//! The answers to the API server, from memory alone.
+
+use kube::core::admission::{AdmissionResponse, Operation};
+use serde_json::Value;
+use std::time::Instant;
+
+use super::{
+    Decision, NativeSidecars, Skip, decide, inject, metrics::Metrics, patch, pod::PodView, settings::TemplateSource, unhonoured::unhonoured,
+};
+use crate::runtime::AdmissionRequest;
+
+/// Answers for pods. Clones share everything.
+#[derive(Clone)]
+pub(super) struct Webhook {
+    pub(super) template: TemplateSource,
+    pub(super) native: NativeSidecars,
+    pub(super) metrics: Metrics,
+}
+
+/// What is said of one pod, beside what the pod itself says.
+enum Verdict {
+    Injected(json_patch::Patch),
+    Left(Skip),
+    /// Not a question for an injector.
+    Unconcerned,
+    Refused(String),
+}
+
+// === impl Webhook ===
+
+impl Webhook {
+    /// The answer to one review.
+    pub(super) fn answer(&self, request: &AdmissionRequest) -> AdmissionResponse {
+        let started = Instant::now();
+        self.metrics.requests.inc();
+        let verdict = self.judge(request);
+        let response = self.worded(request, verdict);
+        self.metrics.seconds.observe(started.elapsed().as_secs_f64());
+        response
+    }
+
+    fn judge(&self, request: &AdmissionRequest) -> Verdict {
+        let namespace = request.namespace.as_deref().unwrap_or_default();
+        let pod = match &request.object {
+            Some(pod) if request.kind == "Pod" && request.operation == Operation::Create => pod,
+            _ => return Verdict::Unconcerned,
+        };
+        if !pod["metadata"].is_object() || !pod["spec"].is_object() {
+            return Verdict::Refused("metadata and spec must be objects".to_owned());
+        }
+        if let Decision::Skip(reason) = decide(&PodView::new(pod), namespace) {
+            return Verdict::Left(reason);
+        }
+        // Nobody asks before the template is there, unless he goes round readiness.
+        let Some(template) = self.template.borrow().clone() else {
+            return Verdict::Refused("the injector has no settings yet; try again".to_owned());
+        };
+        match inject(pod, namespace, &template, self.native.everywhere()) {
+            Ok(injected) => Verdict::Injected(json_patch::Patch(patch::between(pod, &injected))),
+            Err(error) => Verdict::Refused(error.to_string()),
+        }
+    }
+
+    /// Counts and logs a verdict and puts it into the API server's words.
+    fn worded(&self, request: &AdmissionRequest, verdict: Verdict) -> AdmissionResponse {
+        let pod = shown_name(request);
+        match verdict {
+            Verdict::Injected(patch) => {
+                self.metrics.success.inc();
+                tracing::debug!(%pod, operations = patch.0.len(), dry_run = request.dry_run, "injected");
+                let mut response = request.allow();
+                response.warnings = warnings(request.object.as_ref());
+                if patch.0.is_empty() {
+                    return response;
+                }
+                response.with_patch(patch).expect("a patch of JSON values is JSON")
+            }
+            Verdict::Left(reason) => {
+                self.metrics.skip.inc();
+                tracing::debug!(%pod, %reason, "left as it is");
+                let mut response = request.allow();
+                // The other reasons are the user's own wish, or Kubernetes' own pods.
+                response.warnings = (reason == Skip::HostNetwork).then(|| vec![reason.to_string()]);
+                response
+            }
+            Verdict::Unconcerned => {
+                self.metrics.skip.inc();
+                tracing::debug!(kind = request.kind, operation = ?request.operation, "only pods that are being created are injected");
+                request.allow()
+            }
+            Verdict::Refused(reason) => {
+                self.metrics.failure.inc();
+                tracing::debug!(%pod, reason, "refused");
+                request.deny(format_args!("Pod {pod} {reason}"))
+            }
+        }
+    }
+}
+
+fn warnings(pod: Option<&Value>) -> Option<Vec<String>> {
+    let warnings = unhonoured(&PodView::new(pod?));
+    (!warnings.is_empty()).then_some(warnings)
+}
+
+/// `namespace/name`, or what the name will begin with.
+fn shown_name(request: &AdmissionRequest) -> String {
+    let generated = || request.object.as_ref()?["metadata"]["generateName"].as_str().map(|prefix| format!("{prefix}*"));
+    let name = request.name.clone().or_else(generated).unwrap_or_default();
+    format!("{}/{name}", request.namespace.as_deref().unwrap_or_default())
+}
