@@ -38,7 +38,8 @@ fn problems(name: &str, object: &Value, old: Option<&Value>, images: &Images, st
     let mut problems = Vec::new();
     if let Some(old) = old.and_then(|old| spec_of(old).ok()) {
         if old.namespace() != spec.namespace() {
-            let reason = format!("can't be changed from {} to {}: delete the MeshInstall and create another", old.namespace(), spec.namespace());
+            let reason =
+                format!("can't be changed from {} to {}: delete the MeshInstall and create another", old.namespace(), spec.namespace());
             problems.push(Problem::new("spec.namespace", reason));
         }
         if old.revision() != spec.revision() {
@@ -91,7 +92,8 @@ mod tests {
             dry_run: false,
             username: "jane".to_owned(),
         };
-        let mesh = |(name, spec): &(&str, Value)| ((*name).to_owned(), MeshInstall::new(name, serde_json::from_value(spec.clone()).unwrap()));
+        let mesh =
+            |(name, spec): &(&str, Value)| ((*name).to_owned(), MeshInstall::new(name, serde_json::from_value(spec.clone()).unwrap()));
         let meshes = watch::channel(Some(Arc::new(stored.iter().map(mesh).collect::<Meshes>()))).1;
         let images = Images { hub: "h".to_owned(), tag: "t".to_owned(), pull_policy: "Always".to_owned() };
         let response = review(&request, &images, &meshes);

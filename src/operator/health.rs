@@ -60,7 +60,8 @@ fn is_rolled_out(deployment: &Deployment) -> bool {
 /// What the Deployment itself reports: its pods can't be made, or nothing has moved for too long.
 fn trouble_of(deployment: &Deployment) -> Option<Trouble> {
     let conditions = deployment.status.as_ref()?.conditions.as_deref().unwrap_or_default();
-    let failed = |type_: &str, status: &str| conditions.iter().find(move |condition| condition.type_ == type_ && condition.status == status);
+    let failed =
+        |type_: &str, status: &str| conditions.iter().find(move |condition| condition.type_ == type_ && condition.status == status);
     let condition = failed("ReplicaFailure", "True").or_else(|| failed("Progressing", "False"))?;
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
     Some(Trouble { grave: true, message: format!("{}, {}", text(&condition.reason), text(&condition.message)) })
@@ -72,7 +73,9 @@ fn grave_trouble(pod: &Pod) -> Option<Trouble> {
     let status = pod.status.as_ref()?;
     let unscheduled = status.conditions.iter().flatten().find(|condition| condition.type_ == "PodScheduled" && condition.status == "False");
     let what = unscheduled
-        .map(|condition| format!("{}, {}", condition.reason.as_deref().unwrap_or("Unschedulable"), condition.message.as_deref().unwrap_or_default()))
+        .map(|condition| {
+            format!("{}, {}", condition.reason.as_deref().unwrap_or("Unschedulable"), condition.message.as_deref().unwrap_or_default())
+        })
         .or_else(|| containers(pod).find_map(failure))?;
     Some(Trouble { grave: true, message: format!("pod {name} {what}") })
 }

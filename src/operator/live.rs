@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     object::{Key, Kind},
     plan::{APPLIED, MANAGED_BY, MANAGER},
+    refusal::causes,
 };
 
 /// One message of a watch.
@@ -73,8 +74,13 @@ impl Live {
 
     /// Objects that the operator applied for this owner: with its mark under their own name.
     pub(super) fn applied_for<'a>(&'a self, owner: &'a str) -> impl Iterator<Item = &'a Key> {
-        let owned = move |object: &Value| object["metadata"]["ownerReferences"].as_array().is_some_and(|all| all.iter().any(|one| one["uid"] == owner));
-        self.objects.iter().filter(move |(key, object)| owned(object) && mark(object).is_some_and(|(name, _)| name == key.name)).map(|(key, _)| key)
+        let owned = move |object: &Value| {
+            object["metadata"]["ownerReferences"].as_array().is_some_and(|all| all.iter().any(|one| one["uid"] == owner))
+        };
+        self.objects
+            .iter()
+            .filter(move |(key, object)| owned(object) && mark(object).is_some_and(|(name, _)| name == key.name))
+            .map(|(key, _)| key)
     }
 
     /// Webhook configurations of another Istio, which would do the same to the same pods.
@@ -107,8 +113,9 @@ impl Live {
             Ok(watcher::Event::Apply(object)) => self.keep(kind, &object),
             Ok(watcher::Event::Delete(object)) => self.objects.remove(&key_of(kind, &object)).is_some(),
             Err(error) => {
-                tracing::warn!(%error, kind = kind.name(), "watch broken");
-                self.broken.insert(kind, error.to_string()) != self.broken.get(&kind).cloned()
+                let cause = causes(&error);
+                tracing::warn!(cause, kind = kind.name(), "watch broken");
+                self.broken.insert(kind, cause.clone()) != Some(cause)
             }
         }
     }
@@ -168,7 +175,9 @@ fn key_of(kind: Kind, object: &DynamicObject) -> Key {
 }
 
 fn is_of_istio(key: &Key) -> bool {
-    ["istio-sidecar-injector", "istio-revision-tag-", "istio-validator", "istiod-", "istio-galley"].iter().any(|start| key.name.starts_with(start))
+    ["istio-sidecar-injector", "istio-revision-tag-", "istio-validator", "istiod-", "istio-galley"]
+        .iter()
+        .any(|start| key.name.starts_with(start))
 }
 
 /// Any one trace of ours is enough: somebody may have edited the others away.

@@ -28,6 +28,7 @@ mod object;
 mod plan;
 mod probe;
 mod reconcile;
+mod refusal;
 mod report;
 mod roles;
 mod serving;
@@ -43,9 +44,7 @@ pub use webhook_certs::Source as CertificateSource;
 use kube::Client;
 
 use self::{meshes::MeshWatch, metrics::Metrics, reconcile::Reconciler, serving::Serving};
-use crate::runtime::{
-    Elector, LeaseConfig, LeaseTiming, Limits, Listener, Readiness, Registry, Tasks, admission_route,
-};
+use crate::runtime::{Elector, LeaseConfig, LeaseTiming, Limits, Listener, Readiness, Registry, Tasks, admission_route};
 
 /// What the operator is told.
 #[derive(Clone, Debug)]

@@ -45,7 +45,8 @@ impl Reporter {
         let current = status(&report, &previous, &Time(this_second()));
         if current != stored && term.check().is_ok() {
             let metadata = json!({"name": mesh.name_any(), "uid": uid});
-            let body = json!({"apiVersion": "install.ferromesh.dev/v1alpha1", "kind": "MeshInstall", "metadata": metadata, "status": current});
+            let body =
+                json!({"apiVersion": "install.ferromesh.dev/v1alpha1", "kind": "MeshInstall", "metadata": metadata, "status": current});
             let params = PatchParams::apply(MANAGER).force();
             match self.meshes.patch_status(&mesh.name_any(), &params, &Patch::Apply(body)).await {
                 Ok(_) => {

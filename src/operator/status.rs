@@ -118,7 +118,8 @@ pub(super) fn status(report: &Report, previous: &MeshInstallStatus, now: &Time) 
             conditions.result("CertificatesReady", applied.certificates.as_ref(), Reason::Issued, Reason::CertificatesMissing);
             conditions.result("WebhooksReady", applied.webhooks.as_ref(), Reason::Answering, Reason::NotAnswering);
             status.version = Some(report.version.clone());
-            status.components = applied.components.iter().map(|(name, (_, health))| component(report, verdict.state, name, health)).collect();
+            status.components =
+                applied.components.iter().map(|(name, (_, health))| component(report, verdict.state, name, health)).collect();
             status.revisions = vec![RevisionStatus {
                 name: DEFAULT_REVISION.to_owned(),
                 version: Some(report.version.clone()),

@@ -58,7 +58,9 @@ fn objects(client: &Client, kind: Kind, namespace: &str, config: watcher::Config
 fn certificate(client: &Client, namespace: &str, name: &str) -> Pin<Box<dyn Stream<Item = Seen> + Send>> {
     let secrets: Api<PartialObjectMeta<Secret>> = Api::namespaced(client.clone(), namespace);
     let events = watcher(secrets, watcher::Config::default().fields(&format!("metadata.name={name}"))).default_backoff();
-    events.filter_map(|event| ready(matches!(event, Ok(Event::Apply(_) | Event::Delete(_) | Event::InitDone)).then_some(Seen::Certificate))).boxed()
+    events
+        .filter_map(|event| ready(matches!(event, Ok(Event::Apply(_) | Event::Delete(_) | Event::InitDone)).then_some(Seen::Certificate)))
+        .boxed()
 }
 
 fn end_of_namespace(client: &Client, name: &str) -> Pin<Box<dyn Stream<Item = Seen> + Send>> {

@@ -86,7 +86,10 @@ fn every_pod_meets_the_restricted_level_and_carries_its_revision() {
         assert_eq!(template["metadata"]["labels"]["istio.io/rev"], "default");
         assert_eq!(template["metadata"]["labels"]["sidecar.istio.io/inject"], "false");
         let pod = &template["spec"];
-        assert_eq!((&pod["securityContext"]["runAsNonRoot"], &pod["securityContext"]["seccompProfile"]["type"]), (&json!(true), &json!("RuntimeDefault")));
+        assert_eq!(
+            (&pod["securityContext"]["runAsNonRoot"], &pod["securityContext"]["seccompProfile"]["type"]),
+            (&json!(true), &json!("RuntimeDefault"))
+        );
         let context = &pod["containers"][0]["securityContext"];
         let restricted = json!({"allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "capabilities": {"drop": ["ALL"]}});
         assert_eq!(context, &restricted);
@@ -96,8 +99,11 @@ fn every_pod_meets_the_restricted_level_and_carries_its_revision() {
 #[test]
 fn a_selector_finds_its_pods_and_no_others() {
     let objects = planned(json!({"profile": "demo"}));
-    let pods: Vec<&Value> =
-        objects.iter().filter(|object| object.key.kind == Kind::Deployment).map(|object| &object.body["spec"]["template"]["metadata"]["labels"]).collect();
+    let pods: Vec<&Value> = objects
+        .iter()
+        .filter(|object| object.key.kind == Kind::Deployment)
+        .map(|object| &object.body["spec"]["template"]["metadata"]["labels"])
+        .collect();
     let selectors = objects.iter().filter_map(|object| match object.key.kind {
         Kind::Service => Some((&object.key, &object.body["spec"]["selector"])),
         Kind::Deployment => Some((&object.key, &object.body["spec"]["selector"]["matchLabels"])),
@@ -141,7 +147,14 @@ fn settings_that_are_read_again_leave_pods_alone_and_others_replace_them() {
 
 #[test]
 fn the_mark_follows_the_body() {
-    let mark = |spec| planned(spec).into_iter().find(|object| object.key.name == "istio-galley" && object.key.kind == Kind::Deployment).unwrap().mark().to_owned();
+    let mark = |spec| {
+        planned(spec)
+            .into_iter()
+            .find(|object| object.key.name == "istio-galley" && object.key.kind == Kind::Deployment)
+            .unwrap()
+            .mark()
+            .to_owned()
+    };
     assert_eq!(mark(json!({})), mark(json!({})));
     assert_ne!(mark(json!({})), mark(json!({"components": {"galley": {"podAnnotations": {"a": "b"}}}})));
 }

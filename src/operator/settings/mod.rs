@@ -151,10 +151,7 @@ pub(super) fn resolve(spec: &MeshInstallSpec, images: &Images) -> Result<Setting
 /// Whether a text can name a Service, and so all that is named after one.
 fn is_dns_label(text: &str) -> bool {
     let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    text.len() <= 63
-        && text.chars().all(legal)
-        && text.starts_with(|c: char| c.is_ascii_lowercase())
-        && !text.ends_with('-')
+    text.len() <= 63 && text.chars().all(legal) && text.starts_with(|c: char| c.is_ascii_lowercase()) && !text.ends_with('-')
 }
 
 fn parts(components: &Components, problems: &mut Vec<Problem>) -> BTreeMap<Role, Part> {

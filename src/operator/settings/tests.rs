@@ -135,7 +135,10 @@ fn values_that_cannot_be_are_refused() {
         (json!({"components": {"pilot": {"enabled": false}}}), "spec.components.pilot.enabled: there is no mesh without pilot"),
         (json!({"components": {"citadel": {"enabled": false}}}), "spec.components.citadel.enabled: pilot and proxies get"),
         (json!({"components": {"galley": {"replicas": 0}}}), "spec.components.galley.replicas: must be at least 1"),
-        (json!({"components": {"galley": {"replicas": 2, "autoscaling": {"maxReplicas": 3}}}}), "spec.components.galley.replicas: can't be set"),
+        (
+            json!({"components": {"galley": {"replicas": 2, "autoscaling": {"maxReplicas": 3}}}}),
+            "spec.components.galley.replicas: can't be set",
+        ),
         (json!({"components": {"pilot": {"env": [{"name": "POD_NAME"}]}}}), "spec.components.pilot.env[0].name: POD_NAME is set"),
         (json!({"gateways": {"ingress": [{"name": "istio-pilot"}]}}), "spec.gateways.ingress[istio-pilot].name: istio-pilot is the name"),
         (json!({"gateways": {"ingress": [{"name": "A"}]}}), "spec.gateways.ingress[A].name: \"A\" must be"),
@@ -147,9 +150,15 @@ fn values_that_cannot_be_are_refused() {
         (json!({"meshConfig": {"connectTimeout": "soon"}}), "spec.meshConfig.connectTimeout: \"soon\" is no duration"),
         (json!({"meshConfig": {"trustDomain": "a/ns/b"}}), "spec.meshConfig.trustDomain: \"a/ns/b\" may hold"),
         (json!({"meshConfig": {"accessLogEncoding": "XML"}}), "spec.meshConfig.accessLogEncoding: unknown variant `XML`"),
-        (json!({"meshConfig": {"defaultConfig": {"proxyMetadata": {"A": 1}}}}), "spec.meshConfig.defaultConfig.proxyMetadata.A: must be a string"),
+        (
+            json!({"meshConfig": {"defaultConfig": {"proxyMetadata": {"A": 1}}}}),
+            "spec.meshConfig.defaultConfig.proxyMetadata.A: must be a string",
+        ),
         (json!({"values": {"pilot": {"replicaCount": "two"}}}), "spec.values.pilot.replicaCount: must be of type integer, not string"),
-        (json!({"values": {"global": {"imagePullPolicy": "Sometimes"}}}), "spec.values.global.imagePullPolicy: \"Sometimes\" is not one of"),
+        (
+            json!({"values": {"global": {"imagePullPolicy": "Sometimes"}}}),
+            "spec.values.global.imagePullPolicy: \"Sometimes\" is not one of",
+        ),
         (json!({"values": {"global": {"trustDomain": ""}}}), "spec.values.global.trustDomain: \"\" may hold"),
     ] {
         let found = refused(spec.clone());

@@ -35,7 +35,8 @@ enum Target {
 }
 
 /// 1.4's names of the control plane's parts.
-const PARTS: [(&str, &str); 4] = [("pilot", "pilot"), ("security", "citadel"), ("galley", "galley"), ("sidecarInjectorWebhook", "injector")];
+const PARTS: [(&str, &str); 4] =
+    [("pilot", "pilot"), ("security", "citadel"), ("galley", "galley"), ("sidecarInjectorWebhook", "injector")];
 
 /// Translates `values`, and says what can't be.
 pub(super) fn translate(values: &Map<String, Value>, problems: &mut Vec<Problem>) -> Translated {

@@ -14,11 +14,7 @@ use std::sync::{
 };
 
 use crate::operator::{
-    CertificateSource, Images, LEASE, OperatorConfig,
-    meshes::MeshWatch,
-    metrics::Metrics,
-    plan::GALLEY_WEBHOOK,
-    reconcile::Reconciler,
+    CertificateSource, Images, LEASE, OperatorConfig, meshes::MeshWatch, metrics::Metrics, plan::GALLEY_WEBHOOK, reconcile::Reconciler,
 };
 use crate::runtime::{Elector, LeaseConfig, LeaseTiming, Readiness, Shutdown, Trigger};
 use crate::testing::{eventually, fake_api::FakeApi};

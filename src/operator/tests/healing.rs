@@ -98,7 +98,12 @@ async fn a_corrupted_bundle_is_replaced_in_every_webhook_configuration() {
     let bundles = || {
         let of_validating = |name: &str| {
             let configuration = cluster.api.get::<ValidatingWebhookConfiguration>(None, name);
-            configuration.and_then(|all| all.webhooks).unwrap_or_default().into_iter().map(|one| one.client_config.ca_bundle).collect::<Vec<_>>()
+            configuration
+                .and_then(|all| all.webhooks)
+                .unwrap_or_default()
+                .into_iter()
+                .map(|one| one.client_config.ca_bundle)
+                .collect::<Vec<_>>()
         };
         let injector = cluster.api.get::<MutatingWebhookConfiguration>(None, "istio-sidecar-injector");
         let injector = injector.and_then(|all| all.webhooks).unwrap_or_default().into_iter().map(|one| one.client_config.ca_bundle);
@@ -194,12 +199,17 @@ async fn lasting_refusals_are_told() {
     let mut cluster = Cluster::new();
     cluster.api.answer(|call| {
         let refused = call.is_write() && call.target.plural == "deployments";
-        refused.then(|| (403, json!({"kind": "Status", "status": "Failure", "message": "exceeded quota", "reason": "Forbidden", "code": 403})))
+        refused
+            .then(|| (403, json!({"kind": "Status", "status": "Failure", "message": "exceeded quota", "reason": "Forbidden", "code": 403})))
     });
     cluster.install("mesh", json!({}));
     cluster.start();
-    eventually("the refusal in the status", || cluster.condition("mesh", "Ready").is_some_and(|(_, reason, _)| reason == "ApplyFailed")).await;
+    eventually("the refusal in the status", || cluster.condition("mesh", "Ready").is_some_and(|(_, reason, _)| reason == "ApplyFailed"))
+        .await;
     let (.., message) = cluster.condition("mesh", "Ready").unwrap();
-    assert!(message.starts_with("Deployment istio-system/istio-citadel can't be written: ") && message.contains("exceeded quota"), "{message}");
+    assert!(
+        message.starts_with("Deployment istio-system/istio-citadel can't be written: ") && message.contains("exceeded quota"),
+        "{message}"
+    );
     assert_eq!(cluster.status("mesh").state, Some(State::Error));
 }

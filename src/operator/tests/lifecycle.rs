@@ -35,7 +35,9 @@ async fn everything_belongs_to_the_meshinstall() {
     let uid = cluster.api.get::<MeshInstall>(None, "mesh").unwrap().uid();
     let mesh = cluster.api.get::<MeshInstall>(None, "mesh").unwrap();
     assert!(mesh.finalizers().is_empty());
-    let owned = |owners: &[k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference]| owners.iter().any(|owner| Some(&owner.uid) == uid.as_ref());
+    let owned = |owners: &[k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference]| {
+        owners.iter().any(|owner| Some(&owner.uid) == uid.as_ref())
+    };
     for object in cluster.api.list::<Secret>().iter().filter(|secret| secret.namespace().as_deref() == Some(MESH)) {
         assert!(owned(object.owner_references()), "{}", object.name_any());
     }
@@ -115,7 +117,10 @@ async fn a_second_meshinstall_waits_for_the_first_to_go() {
     assert!(cluster.condition("other", "Stalled").unwrap().2.contains("MeshInstall mesh is"));
     assert_eq!(cluster.status("mesh").state, Some(State::Healthy));
     cluster.api.delete::<MeshInstall>(None, "mesh");
-    eventually("the second is installed", || cluster.condition("other", "Stalled").is_none() && cluster.api.list::<Deployment>().len() == 2).await;
+    eventually("the second is installed", || {
+        cluster.condition("other", "Stalled").is_none() && cluster.api.list::<Deployment>().len() == 2
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -162,7 +167,8 @@ async fn a_part_that_fails_is_named_with_its_reason() {
     let container = json!({"name": "galley", "image": "hub.example/ferromesh:1.0.2", "imageID": "", "ready": false, "restartCount": 0,
         "state": {"waiting": waiting}});
     let labels = json!({"app.kubernetes.io/name": "istio-galley", "app.kubernetes.io/managed-by": "ferromesh-operator"});
-    let pod = json!({"metadata": {"name": "istio-galley-1", "namespace": MESH, "labels": labels}, "status": {"containerStatuses": [container]}});
+    let pod =
+        json!({"metadata": {"name": "istio-galley-1", "namespace": MESH, "labels": labels}, "status": {"containerStatuses": [container]}});
     cluster.api.insert::<k8s_openapi::api::core::v1::Pod>(&serde_json::from_value(pod).unwrap());
     let wanted = "istio-galley: pod istio-galley-1 ImagePullBackOff, hub.example/ferromesh:1.0.2: 401 Unauthorized";
     eventually("the reason", || cluster.condition("mesh", "Ready").is_some_and(|(.., message)| message == wanted)).await;
