@@ -4,12 +4,16 @@
 
 mod agent;
 mod citadel;
+mod galley;
 mod injector;
 mod operator;
+mod pilot;
 mod process;
 
 pub use agent::{InitArgs, ProxyArgs, WaitArgs};
 pub use citadel::CitadelArgs;
+pub use galley::GalleyArgs;
 pub use injector::InjectorArgs;
 pub use operator::OperatorArgs;
+pub use pilot::PilotArgs;
 pub use process::{Process, ProcessArgs};

@@ -2,14 +2,14 @@
 
 use ferromesh_crds::catalog;
 use k8s_openapi::api::{
-    core::v1::{Node, Pod, Service},
+    core::v1::{Node, Service},
     discovery::v1::EndpointSlice,
 };
 use kube::core::{DynamicObject, ObjectMeta, PartialObjectMeta};
 use std::sync::Arc;
 
 use super::rejected::Rejected;
-use crate::config::kubernetes::{self, KubernetesService, PodFacts, Slice};
+use crate::config::kubernetes::{self, KubernetesService, PodFacts, PodView, Slice};
 use crate::config::{ConfigObject, ParseContext, parse_object};
 use crate::model::{MeshConfig, ObjectRef};
 
@@ -44,7 +44,7 @@ pub(super) struct Fact {
 /// What an object means.
 #[derive(Clone, Debug)]
 pub(super) enum Form {
-    Service(KubernetesService),
+    Service(Box<KubernetesService>),
     Slice(Slice),
     Pod(PodFacts),
     /// The node's locality.
@@ -70,7 +70,7 @@ impl Update {
 
 impl Form {
     pub(super) fn into_service(self) -> Option<KubernetesService> {
-        if let Self::Service(service) = self { Some(service) } else { None }
+        if let Self::Service(service) = self { Some(*service) } else { None }
     }
 
     pub(super) fn into_slice(self) -> Option<Slice> {
@@ -106,7 +106,7 @@ pub(super) fn is_config(kind: &catalog::Kind) -> bool {
 }
 
 pub(super) fn service(object: &Service, cluster_domain: &str) -> Fact {
-    Fact::new(SERVICE, &object.metadata, Some(Form::Service(kubernetes::service(object, cluster_domain))))
+    Fact::new(SERVICE, &object.metadata, Some(Form::Service(Box::new(kubernetes::service(object, cluster_domain)))))
 }
 
 pub(super) fn slice(object: &EndpointSlice) -> Fact {
@@ -117,7 +117,7 @@ pub(super) fn slice(object: &EndpointSlice) -> Fact {
     Fact::new(SLICE, &object.metadata, slice.ok().map(Form::Slice))
 }
 
-pub(super) fn pod(object: &Pod) -> Fact {
+pub(super) fn pod(object: &PodView) -> Fact {
     Fact::new(POD, &object.metadata, kubernetes::pod(object).map(Form::Pod))
 }
 

@@ -96,6 +96,7 @@ fn env(base: Base<'_>, gateway: &Gateway) -> Vec<Value> {
         field("INSTANCE_IP", "status.podIP"),
         field("HOST_IP", "status.hostIP"),
         field("SERVICE_ACCOUNT", "spec.serviceAccountName"),
+        field("NODE_NAME", "spec.nodeName"),
         value("CA_ADDR", &ca_address(settings)),
         value("TRUST_DOMAIN", &settings.mesh.trust_domain),
         value("PROXY_CONFIG", &serde_json::to_string(&settings.mesh.default_config).unwrap_or_default()),

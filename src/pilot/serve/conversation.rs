@@ -64,7 +64,7 @@ pub(in crate::pilot) struct Server {
 pub(in crate::pilot) fn routes(server: Server) -> Router {
     let delta = async |State(server): State<Server>, request: HttpRequest| server.answer(request, |body| Requests::Delta(streaming(body)));
     let whole = async |State(server): State<Server>, request: HttpRequest| {
-        server.answer(request, |body| Requests::Whole(streaming(body), Whole::default()))
+        server.answer(request, |body| Requests::Whole(streaming(body), Box::default()))
     };
     Router::new().route(DELTA_PATH, post(delta)).route(WHOLE_PATH, post(whole)).with_state(server)
 }
@@ -72,19 +72,21 @@ pub(in crate::pilot) fn routes(server: Server) -> Router {
 /// What a proxy says, in the form of the protocol that it speaks.
 enum Requests {
     Delta(Streaming<DeltaDiscoveryRequest>),
-    Whole(Streaming<DiscoveryRequest>, Whole),
+    Whole(Streaming<DiscoveryRequest>, Box<Whole>),
 }
 
 /// The state of a stream's answer.
 enum Stage {
     /// The first request has not come yet.
-    Opening {
-        server: Server,
-        peer: Peer,
-        requests: Requests,
-    },
+    Opening(Box<Opening>),
     Open(Box<Conversation>),
     Ended,
+}
+
+struct Opening {
+    server: Server,
+    peer: Peer,
+    requests: Requests,
 }
 
 struct Conversation {
@@ -110,7 +112,7 @@ impl Server {
             return Status::internal("the connection has no peer").into_http();
         };
         let requests = requests(request.into_body());
-        let frames = stream::unfold(Stage::Opening { server: self, peer, requests }, |stage| async move {
+        let frames = stream::unfold(Stage::Opening(Box::new(Opening { server: self, peer, requests })), |stage| async move {
             let (frame, stage) = stage.advance().await?;
             Some((Ok::<_, Infallible>(frame), stage))
         });
@@ -202,7 +204,7 @@ impl Stage {
         let mut conversation = match self {
             Self::Ended => return None,
             Self::Open(conversation) => conversation,
-            Self::Opening { server, peer, requests } => match server.open(&peer, requests).await {
+            Self::Opening(opening) => match opening.server.open(&opening.peer, opening.requests).await {
                 Ok(conversation) => Box::new(conversation),
                 Err(status) => return Some((trailers(&status), Self::Ended)),
             },
