@@ -1,1 +1,62 @@
-//! agent
+//! Everything inside a meshed pod: one pod's Envoy, from the redirect rules to its orderly end.
+//!
+//! Three programs in one binary. *init* ([`Capture`], [`install`]) writes the redirect rules and ends. *proxy* is process 1
+//! ([`Supervisor`]): it starts the other two, brings back the one that fell and leads the drain. The *agent proper* ([`start`]) gets the
+//! workload's certificate from citadel, serves it to Envoy, writes Envoy's bootstrap, answers the kubelet's probes in the application's
+//! place and merges metrics.
+//!
+//! It watches the mounted token and roots, Envoy's admin port and signals; it never speaks to Kubernetes or to pilot (Envoy does, with
+//! the certificate from here), and never writes a key to a disk.
+
+mod admin;
+mod bootstrap;
+mod downward;
+mod drain;
+mod envoy;
+mod http;
+mod node;
+mod redirect;
+mod sds;
+mod start;
+mod status;
+mod supervisor;
+
+pub use admin::{EnvoyAdmin, EnvoyState};
+pub use bootstrap::bootstrap;
+pub use downward::parse_downward;
+pub use drain::DrainTimes;
+pub use envoy::envoy_arguments;
+pub use http::HttpError;
+pub use node::ProxyFacts;
+pub use redirect::{Action, Capture, CaptureError, Chain, Hook, Match, RedirectError, Rule, Selection, install};
+pub use start::{AgentConfig, AgentListeners, StartError, bind, start};
+pub use status::{AppMetrics, Probe, ProbeError, parse_probes, wait_until_ready};
+pub use supervisor::{Order, Program, Supervisor, obey_through_stdout};
+
+/// The name of the workload's certificate among Envoy's secrets.
+const IDENTITY_SECRET: &str = "default";
+/// The name of the mesh's roots among Envoy's secrets.
+const ROOTS_SECRET: &str = "ROOTCA";
+/// The socket from which Envoy gets them, below its working directory.
+const SDS_SOCKET: &str = "var/run/secrets/workload-spiffe-uds/socket";
+/// Envoy's bootstrap, below its working directory. The ending tells Envoy the form.
+const BOOTSTRAP: &str = "envoy-bootstrap.pb";
+
+/// Ports of a sidecar that are not the workload's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ports {
+    /// Envoy's administration, on loopback.
+    pub admin: u16,
+    /// The agent: health, merged metrics, probes.
+    pub status: u16,
+    /// Health, through Envoy.
+    pub health: u16,
+    /// Envoy's own metrics.
+    pub metrics: u16,
+}
+
+impl Default for Ports {
+    fn default() -> Self {
+        Self { admin: 15000, status: 15020, health: 15021, metrics: 15090 }
+    }
+}

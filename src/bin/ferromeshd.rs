@@ -1,7 +1,7 @@
 //! The operator and the control plane: one binary, a subcommand a role.
 
 use clap::{Parser, Subcommand};
-use ferromesh::app::{CitadelArgs, InjectorArgs};
+use ferromesh::app::{CitadelArgs, GalleyArgs, InjectorArgs, OperatorArgs, PilotArgs};
 
 /// ferromesh's control plane.
 #[derive(Parser)]
@@ -14,13 +14,19 @@ struct Command {
 #[derive(Subcommand)]
 enum Role {
     Citadel(CitadelArgs),
+    Galley(GalleyArgs),
     Injector(InjectorArgs),
+    Operator(OperatorArgs),
+    Pilot(PilotArgs),
 }
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     match Command::parse().role {
         Role::Citadel(args) => args.run().await,
+        Role::Galley(args) => args.run().await,
         Role::Injector(args) => args.run().await,
+        Role::Operator(args) => args.run().await,
+        Role::Pilot(args) => args.run().await,
     }
 }

@@ -27,6 +27,8 @@ mod cluster;
 mod destination;
 mod endpoints;
 mod facts;
+#[cfg(test)]
+mod fixture;
 mod gateways;
 mod input;
 mod listener;
@@ -171,6 +173,11 @@ impl Compiled {
         let mut all: Vec<_> = self.of(kind).flat_map(|section| section.resources.values()).collect();
         all.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         all
+    }
+
+    /// Whether both share all their parts, so that nothing differs. Costs a few comparisons of pointers, whatever the mesh's size.
+    pub fn same_as(&self, other: &Self) -> bool {
+        self.sections.len() == other.sections.len() && self.sections.iter().zip(&other.sections).all(|(own, other)| Arc::ptr_eq(own, other))
     }
 
     /// What must be sent to turn `old` into this: sorted by name, empty if nothing differs. The cost is that of the change where

@@ -98,6 +98,15 @@ impl Section {
     }
 }
 
+#[cfg(test)]
+impl Section {
+    /// A section of these resources, made from none.
+    pub(super) fn of(id: u64, kind: ResourceType, resources: impl IntoIterator<Item = Arc<Resource>>) -> Self {
+        let resources = resources.into_iter().map(|resource| (resource.name.clone(), resource)).collect();
+        Self { id, kind, resources, previous: None }
+    }
+}
+
 /// A section with all that is needed to bring it up to date.
 #[derive(Debug)]
 pub(super) struct SectionState {

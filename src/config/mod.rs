@@ -12,6 +12,7 @@ mod connection_pool;
 mod destination_rule;
 mod gateway;
 mod hosts;
+pub mod kubernetes;
 mod labels;
 mod mesh;
 mod numbers;

@@ -1,1 +1,171 @@
-//! index
+//! What does the cluster look like now?
+//!
+//! Watches Services, EndpointSlices, Pods, the labels of Nodes, every kind of the mesh's configuration, and the file with the mesh's
+//! settings. Each watch decodes its objects in a task of its own; one writer takes them in, joins them, and publishes a
+//! [`Snapshot`](crate::model::Snapshot) with exactly the changes since the one before. Nothing is published before every watch has
+//! finished its first list, and a watch that has to list anew changes what differs and nothing else. It never writes to the cluster.
+//!
+//! ```text
+//! watch of Services ─┐                     ┌─ workloads ─┐
+//! watch of Pods     ─┤ decode ══ Update ══▶│  slices     ├─ Cluster::settle ══ Arc<Snapshot>, Changes ══▶ SnapshotSource
+//! …                 ─┤                     └ declarations┘
+//! file of settings  ─┘                       one writer
+//! ```
+//!
+//! The single entry is [`start`]; readers follow the [`SnapshotSource`] that it returns.
+
+mod cluster;
+mod declarations;
+mod declared;
+mod difference;
+mod endpoints;
+mod groups;
+mod listing;
+mod mesh_file;
+mod metrics;
+mod rejected;
+mod shared;
+mod slices;
+mod source;
+#[cfg(test)]
+mod tests;
+mod update;
+mod watch;
+mod workloads;
+mod writer;
+
+pub use listing::service_listing;
+pub use rejected::{Rejected, RejectedObjects};
+pub use source::SnapshotSource;
+
+use ferromesh_crds::catalog;
+use k8s_openapi::api::{
+    core::v1::{Node, Service},
+    discovery::v1::EndpointSlice,
+};
+use kube::{
+    Api, Client,
+    core::{ApiResource, DynamicObject, PartialObjectMeta},
+    runtime::watcher,
+};
+use std::{path::PathBuf, sync::Arc, time::Duration};
+use tokio::sync::mpsc;
+
+use self::{
+    cluster::Cluster,
+    mesh_file::MeshFile,
+    metrics::Metrics,
+    update::{MESH_CONFIG, NODE, POD, SERVICE, SLICE, Update},
+    watch::{Watch, Watched},
+    writer::Writer,
+};
+use crate::config::{ParseContext, kubernetes::PodView};
+use crate::runtime::{Readiness, Registry, Tasks};
+
+/// What the index is told.
+#[derive(Clone, Debug)]
+pub struct IndexConfig {
+    /// The file with the mesh's settings (MeshConfig in YAML); the defaults hold while it is absent.
+    pub mesh_config: PathBuf,
+    /// How often that file is looked at.
+    pub mesh_config_interval: Duration,
+    /// The cluster's DNS domain.
+    pub cluster_domain: String,
+}
+
+/// Updates that may wait for the writer. Watches are held back beyond that, so that memory stays bounded; a whole list counts as one.
+const UPDATES: usize = 256;
+
+/// Finished pods have no address any more, and may be many.
+const UNFINISHED: &str = "status.phase!=Succeeded,status.phase!=Failed";
+
+// === impl IndexConfig ===
+
+impl Default for IndexConfig {
+    fn default() -> Self {
+        Self {
+            mesh_config: PathBuf::from("/etc/istio/config/mesh"),
+            mesh_config_interval: Duration::from_secs(1),
+            cluster_domain: "cluster.local".to_owned(),
+        }
+    }
+}
+
+/// Starts the watches and the writer. They end with `tasks`; `readiness` turns good once the first snapshot is published.
+pub fn start(client: Client, config: IndexConfig, tasks: &mut Tasks, readiness: &Readiness, registry: &mut Registry) -> SnapshotSource {
+    let metrics = Metrics::registered(registry);
+    let (publisher, source) = source::channel();
+    let (updates, receiver) = mpsc::channel(UPDATES);
+    let mut starting = Starting { client, updates, metrics: metrics.clone(), tasks, readiness, writer: Writer::new(publisher, metrics) };
+
+    let domain = config.cluster_domain.clone();
+    starting.watch::<Service>(SERVICE, watcher::Config::default(), move |service| update::service(&service, &domain));
+    starting.watch::<EndpointSlice>(SLICE, watcher::Config::default(), |slice| update::slice(&slice));
+    starting.watch::<PodView>(POD, watcher::Config::default().fields(UNFINISHED), |pod| update::pod(&pod));
+    starting.watch::<PartialObjectMeta<Node>>(NODE, watcher::Config::default(), |node| update::node(&node));
+    let context = Arc::new(ParseContext { cluster_domain: config.cluster_domain.clone(), ..ParseContext::default() });
+    for kind in catalog::kinds().iter().filter(|kind| update::is_config(kind)) {
+        starting.watch_config(kind, context.clone());
+    }
+    starting.mesh_file(MeshFile::new(config.mesh_config, config.mesh_config_interval));
+
+    let Starting { writer, .. } = starting;
+    tasks.spawn("index", writer.run(Cluster::new(), receiver, tasks.shutdown()));
+    source
+}
+
+/// What the tasks of the index are started with.
+struct Starting<'a> {
+    client: Client,
+    updates: mpsc::Sender<Update>,
+    metrics: Metrics,
+    tasks: &'a mut Tasks,
+    readiness: &'a Readiness,
+    writer: Writer,
+}
+
+// === impl Starting ===
+
+impl Starting<'_> {
+    fn watch<K: Watched<DynamicType = ()>>(
+        &mut self,
+        kind: &'static str,
+        selection: watcher::Config,
+        decode: impl Fn(K) -> update::Fact + Send + Sync + 'static,
+    ) {
+        let api = Api::all(self.client.clone());
+        self.follow(kind, api, selection, decode);
+    }
+
+    fn watch_config(&mut self, kind: &'static catalog::Kind, context: Arc<ParseContext>) {
+        let Some(version) = kind.versions.first() else { return };
+        let resource = ApiResource {
+            group: kind.group.to_owned(),
+            version: (*version).to_owned(),
+            api_version: format!("{}/{version}", kind.group),
+            kind: kind.name.to_owned(),
+            plural: kind.plural.to_owned(),
+        };
+        // As plain JSON, so that one object of a wrong shape can't break the whole list.
+        let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &resource);
+        self.follow(kind.name, api, watcher::Config::default(), move |object| update::config(kind, object, &context));
+    }
+
+    fn follow<K: Watched>(
+        &mut self,
+        kind: &'static str,
+        api: Api<K>,
+        selection: watcher::Config,
+        decode: impl Fn(K) -> update::Fact + Send + Sync + 'static,
+    ) {
+        let what = format!("watch of {kind}");
+        self.writer.wait_for(kind, self.readiness.wait_for(what.clone()));
+        let watch = Watch::new(kind, api, selection, self.updates.clone(), self.metrics.clone());
+        self.tasks.spawn(what, watch.run(decode, self.tasks.shutdown()));
+    }
+
+    fn mesh_file(&mut self, file: MeshFile) {
+        self.writer.wait_for(MESH_CONFIG, self.readiness.wait_for("settings of the mesh"));
+        self.tasks.spawn("settings of the mesh", file.run(self.updates.clone(), self.tasks.shutdown()));
+    }
+}

@@ -155,10 +155,10 @@ impl Context<'_> {
             field("INSTANCE_IP", "status.podIP"),
             field("HOST_IP", "status.hostIP"),
             field("SERVICE_ACCOUNT", "spec.serviceAccountName"),
+            field("NODE_NAME", "spec.nodeName"),
             value("CA_ADDR", &template.values.ca_address),
             value("TRUST_DOMAIN", &template.mesh.trust_domain),
             value("PROXY_CONFIG", &serde_json::to_string(&self.options.proxy_config).unwrap_or_default()),
-            field("ISTIO_META_NODE_NAME", "spec.nodeName"),
             value("ISTIO_META_CLUSTER_ID", &template.values.cluster_id),
             value("ISTIO_META_WORKLOAD_NAME", &self.workload.name),
             value("ISTIO_META_OWNER", &self.workload.owner),
@@ -172,7 +172,11 @@ impl Context<'_> {
         if let Some(metrics) = &self.metrics {
             env.push(value(super::inject::METRICS_ENV, &metrics.to_string()));
         }
-        env.extend(self.options.proxy_config.proxy_metadata.iter().map(|(name, text)| value(name, text)));
+        for (name, text) in &self.options.proxy_config.proxy_metadata {
+            // The user's word counts; two variables of one name would make the pod one that can't be applied server-side.
+            env.retain(|own| own["name"] != name.as_str());
+            env.push(value(name, text));
+        }
         env
     }
 

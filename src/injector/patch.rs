@@ -134,6 +134,13 @@ mod tests {
     }
 
     #[test]
+    fn several_items_go_and_the_others_stay() {
+        let named = |names: &[&str]| json!({"l": names.iter().map(|name| json!({"name": name})).collect::<Vec<_>>()});
+        let operations = patch(named(&["a", "b", "c", "d"]), named(&["b", "x", "d"]));
+        assert_eq!(operations.as_array().map(Vec::len), Some(3), "{operations}");
+    }
+
+    #[test]
     fn keys_with_slashes_and_tildes_are_escaped() {
         let operations = patch(json!({"m": {"x.io/old": "1"}}), json!({"m": {"x.io/new~": "2"}}));
         assert_eq!(operations[0], json!({"op": "remove", "path": "/m/x.io~1old"}));

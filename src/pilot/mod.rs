@@ -1,1 +1,88 @@
-//! pilot
+//! The xDS server: who is connected, what did they acknowledge, what do they miss?
+//!
+//! It watches nothing itself: its single entry, [`start`], is given the mesh's snapshots and what changed between them. It serves delta
+//! ADS by mutual TLS, to proxies whose certificate proves what they say about themselves, and never before the mesh is known. It never
+//! decides what a proxy gets; that is the compiler's.
+//!
+//! ```text
+//! snapshots ──▶ hub (compiler) ══ watch, one a proxy ══▶ serve::session ──▶ Envoy
+//!                 ▲                                       │ ACK, NACK
+//!                 └── node: is it who it says it is?      └▶ connections ──▶ debug
+//! ```
+
+mod connections;
+mod debug;
+mod hub;
+mod metrics;
+mod node;
+mod serve;
+#[cfg(test)]
+mod tests;
+
+use std::{convert::Infallible, sync::Arc};
+
+use axum::Router;
+use futures::Stream;
+
+use self::{connections::Connections, hub::Hub, metrics::Metrics, serve::Server};
+use crate::model::{Changes, Snapshot};
+use crate::runtime::{CertificateSource, IdentityClient, IdentityConfig, Limits, Listener, Readiness, Registry, Security, Tasks};
+
+/// What pilot is told.
+#[derive(Clone, Debug)]
+pub struct PilotConfig {
+    /// How it gets its own certificate.
+    pub identity: IdentityConfig,
+}
+
+/// Starts pilot's tasks. They end with `tasks`; `readiness` turns good once pilot has a certificate and knows the mesh.
+///
+/// `snapshots` gives the latest snapshot and all that changed since the one that it gave before, everything at first; it is asked for the
+/// next one only when the last one has been worked in. Returns the debug pages, for the monitoring port.
+pub fn start<S>(
+    config: PilotConfig,
+    snapshots: S,
+    listener: Listener,
+    tasks: &mut Tasks,
+    readiness: &Readiness,
+    registry: &mut Registry,
+) -> Router
+where
+    S: Stream<Item = (Arc<Snapshot>, Changes)> + Send + 'static,
+{
+    let (client, certificate) = IdentityClient::new(config.identity, registry);
+    tasks.spawn("identity", client.run(tasks.shutdown()));
+    serve_with(certificate, snapshots, listener, tasks, readiness, registry)
+}
+
+/// The same, with a certificate from elsewhere.
+fn serve_with<S>(
+    certificate: CertificateSource,
+    snapshots: S,
+    listener: Listener,
+    tasks: &mut Tasks,
+    readiness: &Readiness,
+    registry: &mut Registry,
+) -> Router
+where
+    S: Stream<Item = (Arc<Snapshot>, Changes)> + Send + 'static,
+{
+    let (metrics, shutdown) = (Metrics::registered(registry), tasks.shutdown());
+    let (hub, task) = Hub::new(metrics.clone(), readiness.wait_for("the mesh's configuration"));
+    tasks.spawn("hub", task.run(snapshots, shutdown.clone()));
+
+    let (guard, mut issued, ended) = (readiness.wait_for("own certificate"), certificate.clone(), shutdown.clone());
+    tasks.spawn("own certificate", async move {
+        tokio::select! {
+            () = ended.requested() => return Ok::<_, Infallible>(()),
+            Ok(_) = issued.wait_for(Option::is_some) => drop(guard),
+        }
+        ended.requested().await;
+        Ok(())
+    });
+
+    let connections = Connections::new(metrics.clone());
+    let routes = serve::routes(Server { hub, connections: connections.clone(), metrics, shutdown: shutdown.clone() });
+    tasks.spawn("xds", listener.serve(routes, Security::Mutual(certificate), Limits::default(), shutdown));
+    debug::routes(connections)
+}

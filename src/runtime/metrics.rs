@@ -12,7 +12,15 @@ pub use prometheus_client::registry::Registry;
 /// A registry that holds the process's own figures. A component registers its metrics in
 /// `registry.sub_registry_with_prefix("citadel")` before the registry is shared with [`super::Admin`].
 pub fn process_registry() -> Registry {
-    let mut registry = Registry::default();
+    with_process(Registry::default())
+}
+
+/// The same with a prefix to every name, for a page that is merged with others.
+pub fn prefixed_registry(prefix: &str) -> Registry {
+    with_process(Registry::with_prefix(prefix))
+}
+
+fn with_process(mut registry: Registry) -> Registry {
     registry.register_collector(Box::new(ProcessCollector));
     registry
 }
@@ -93,5 +101,7 @@ mod tests {
         assert!(page.contains("\nprocess_resident_memory_bytes "), "{page}");
         assert!(page.contains("\nprocess_cpu_seconds_total "), "{page}");
         assert!(page.ends_with("# EOF\n"));
+        let prefixed = encode_metrics(&prefixed_registry("istio_agent"));
+        assert!(prefixed.contains("\nistio_agent_process_threads "), "{prefixed}");
     }
 }

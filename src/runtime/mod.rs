@@ -28,7 +28,7 @@ pub use files::{ContentWatch, write_atomically};
 pub use identity::{CertificateSource, IdentityClient, IdentityConfig, IdentityError, WorkloadCert};
 pub use lease::{Elector, Leadership, LeaseConfig, LeaseError, LeaseTiming, NotLeader, Term};
 pub use logs::{LogError, LogFormat, init_logs};
-pub use metrics::{Registry, encode_metrics, process_registry};
+pub use metrics::{Registry, encode_metrics, prefixed_registry, process_registry};
 pub use readiness::{Readiness, ReadyGuard};
 pub use serve::{Limits, Listener, Security, TlsSource};
 pub use shutdown::{Shutdown, Trigger, signals};

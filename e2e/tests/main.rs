@@ -1,0 +1,13 @@
+//! The mesh as its users see it, on a real cluster. `ferromesh_e2e` is what these tests stand on.
+//!
+//! Tests run in the order of their names, one at a time: the mesh is installed for the first and removed by the last.
+
+mod bookinfo;
+mod drift;
+mod install;
+mod mtls;
+mod page;
+mod refusals;
+mod shop;
+mod traffic;
+mod uninstall;

@@ -1,0 +1,46 @@
+//! The bootstrap as a whole, and what the real Envoy says of it.
+
+use envoy_api::{envoy::config::bootstrap::v3::Bootstrap, json};
+use prost::Message;
+
+use super::bootstrap;
+use crate::agent::{Ports, ProxyFacts, node::tests::facts};
+use crate::model::{ProxyConfig, ProxyRole};
+use crate::testing::envoy;
+
+#[test]
+fn a_sidecars_bootstrap() {
+    insta::assert_json_snapshot!("sidecar", json::to_value(&bootstrap(&facts(), &Ports::default())).unwrap());
+}
+
+#[test]
+fn equal_facts_give_equal_bytes() {
+    let encoded = || bootstrap(&facts(), &Ports::default()).encode_to_vec();
+    assert_eq!(encoded(), encoded());
+}
+
+#[test]
+fn certificates_come_before_the_cluster_that_needs_them() {
+    let clusters = bootstrap(&facts(), &Ports::default()).static_resources.unwrap().clusters;
+    let names: Vec<&str> = clusters.iter().map(|cluster| cluster.name.as_str()).collect();
+    assert_eq!(names, ["prometheus_stats", "agent", "sds-grpc", "xds-grpc"]);
+}
+
+#[test]
+fn envoy_accepts_every_form() {
+    let six = "fd00::7".parse().unwrap();
+    let direct = ProxyConfig { discovery_address: "127.0.0.1:15012".to_owned(), ..ProxyConfig::default() };
+    let forms = [
+        facts(),
+        ProxyFacts { role: ProxyRole::Router, addresses: vec![six, [10, 9, 0, 7].into()], ..facts() },
+        ProxyFacts { proxy_config: direct, node: None, ..facts() },
+    ];
+    let validate = |bootstrap: &Bootstrap| envoy::validate(&json::to_value(bootstrap).unwrap());
+    for facts in forms {
+        assert_eq!(validate(&bootstrap(&facts, &Ports::default())), Ok(()));
+    }
+    // The check itself: Envoy says no to what it does not understand.
+    let mut broken = bootstrap(&facts(), &Ports::default());
+    broken.static_resources.as_mut().unwrap().clusters[0].name.clear();
+    assert!(validate(&broken).unwrap_err().contains("Name: value length must be at least 1"));
+}

@@ -1,0 +1,155 @@
+//! The agent proper, put together.
+
+use envoy_api::envoy::config::bootstrap::v3::Bootstrap;
+use prost::Message;
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    net::{Ipv4Addr, SocketAddr},
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+use tokio::sync::mpsc;
+
+use super::{
+    AppMetrics, BOOTSTRAP, DrainTimes, EnvoyAdmin, Order, Ports, Probe, ProxyFacts, SDS_SOCKET,
+    bootstrap::{agent_address, bootstrap},
+    drain::drain,
+    sds,
+    status::{self, Draining, Status},
+};
+use crate::runtime::{
+    CertificateSource, IdentityClient, IdentityConfig, Limits, Listener, Registry, Security, Shutdown, Tasks, write_atomically,
+};
+
+/// Everything that the agent proper needs to know.
+#[derive(Clone, Debug)]
+pub struct AgentConfig {
+    /// Whose proxy it is.
+    pub facts: ProxyFacts,
+    /// Where its parts listen.
+    pub ports: Ports,
+    /// Where the certificate comes from.
+    pub identity: IdentityConfig,
+    /// Envoy's working directory, with its bootstrap and the socket of its secrets.
+    pub directory: PathBuf,
+    /// The application's probes by the path under which they are answered here.
+    pub probes: BTreeMap<String, Probe>,
+    /// The application's own metrics.
+    pub app_metrics: Option<AppMetrics>,
+    /// How long a drain takes.
+    pub drain_times: DrainTimes,
+}
+
+/// The agent's sockets.
+#[derive(Debug)]
+pub struct AgentListeners {
+    status: Listener,
+    secrets: Listener,
+}
+
+/// Why the agent can't do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The port is taken.
+    #[error("can't listen on the agent's port")]
+    Status(#[source] io::Error),
+    /// The socket can't be made.
+    #[error("can't listen on {path}")]
+    Secrets {
+        /// The socket.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The bootstrap can't be written.
+    #[error("can't write {path}")]
+    Bootstrap {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The supervisor does not listen.
+    #[error("the supervisor is gone")]
+    Supervisor,
+}
+
+/// Binds the agent's port and the socket of Envoy's secrets.
+///
+/// # Errors
+/// When the port is taken or the directory can't be written.
+pub async fn bind(config: &AgentConfig) -> Result<AgentListeners, StartError> {
+    let address = SocketAddr::new(agent_address(config.facts.address()), config.ports.status);
+    let status = Listener::bind(address).await.map_err(StartError::Status)?;
+    let path = config.directory.join(SDS_SOCKET);
+    let secrets = bind_private(&path).map_err(|source| StartError::Secrets { path, source })?;
+    Ok(AgentListeners { status, secrets })
+}
+
+/// A socket in a directory that no other user may enter: keys come out of it.
+fn bind_private(path: &Path) -> io::Result<Listener> {
+    if let Some(directory) = path.parent() {
+        fs::create_dir_all(directory)?;
+        fs::set_permissions(directory, fs::Permissions::from_mode(0o700))?;
+    }
+    Listener::bind_unix(path)
+}
+
+/// Starts every task of the agent proper, and gives back what its end waits for: the drain, once a signal asked for it.
+pub fn start(
+    config: AgentConfig,
+    listeners: AgentListeners,
+    orders: mpsc::Sender<Order>,
+    tasks: &mut Tasks,
+    mut registry: Registry,
+) -> impl Future<Output = ()> + Send + 'static {
+    let admin = EnvoyAdmin::new(config.ports.admin);
+    let draining = Draining::default();
+    let (client, certificate) = IdentityClient::new(config.identity, &mut registry);
+    let failures = status::register(&mut registry);
+    let status = Status {
+        admin,
+        certificate: certificate.clone(),
+        address: config.facts.address().unwrap_or(Ipv4Addr::LOCALHOST.into()),
+        probes: config.probes,
+        app_metrics: config.app_metrics,
+        registry,
+        failures,
+        orders: orders.clone(),
+        draining: draining.clone(),
+    };
+    let shutdown = tasks.shutdown();
+    // Streams of secrets never end by themselves, and nobody needs them any more when the drain is over.
+    let limits = Limits { connections: 256, drain: Duration::from_millis(200), ..Limits::default() };
+    tasks.spawn("identity", client.run(shutdown.clone()));
+    tasks.spawn("status", listeners.status.serve(status::routes(status), Security::Plain, limits, shutdown.clone()));
+    tasks.spawn("secrets", listeners.secrets.serve(sds::routes(certificate.clone()), Security::PlainHttp2, limits, shutdown.clone()));
+    let bootstrap = bootstrap(&config.facts, &config.ports);
+    tasks.spawn("envoy", start_envoy(bootstrap, config.directory.join(BOOTSTRAP), certificate, orders, shutdown));
+    async move {
+        draining.begin();
+        drain(admin, config.drain_times).await;
+    }
+}
+
+/// Lets Envoy start once there is a certificate for it: its first connection to pilot needs one.
+async fn start_envoy(
+    bootstrap: Bootstrap,
+    path: PathBuf,
+    mut certificate: CertificateSource,
+    orders: mpsc::Sender<Order>,
+    shutdown: Shutdown,
+) -> Result<(), StartError> {
+    tokio::select! {
+        () = shutdown.requested() => return Ok(()),
+        first = certificate.wait_for(Option::is_some) => if first.is_err() { return Ok(()) },
+    }
+    write_atomically(&path, &bootstrap.encode_to_vec(), 0o600).map_err(|source| StartError::Bootstrap { path, source })?;
+    orders.send(Order::StartEnvoy).await.map_err(|_| StartError::Supervisor)?;
+    shutdown.requested().await;
+    Ok(())
+}

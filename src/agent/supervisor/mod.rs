@@ -1,0 +1,175 @@
+//! Process 1 of the proxy's container: it starts the agent proper and Envoy, brings back the one that fell, and ends them in order.
+//!
+//! It does as little as possible, because nobody is left to bring it back: no network, no file, no certificate. The agent proper tells
+//! it by [`Order`]s when Envoy may start. Everything happens on one thread that lives as long as the process, because Envoy ends when
+//! the thread that spawned it does.
+
+mod child;
+mod order;
+mod phase;
+
+pub use child::Program;
+pub use order::{Order, obey_through_stdout};
+
+use futures::{Stream, StreamExt};
+use nix::sys::{
+    signal::Signal,
+    wait::{WaitPidFlag, WaitStatus, waitpid},
+};
+use std::{io, time::Duration};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::mpsc,
+    time::{Instant, sleep_until},
+};
+
+use child::{Child, Output};
+use phase::Phase;
+
+/// What is supervised, and for how long it may drain.
+#[derive(Debug)]
+pub struct Supervisor {
+    agent: Child,
+    envoy: Child,
+    drain: Duration,
+    phase: Phase,
+    orders: mpsc::Receiver<Order>,
+    inbox: mpsc::Sender<Order>,
+}
+
+/// How much longer than its drain the agent may take to say that it is over.
+const AGENT_GRACE: Duration = Duration::from_secs(2);
+/// How long Envoy may take to end after the drain.
+const END: Duration = Duration::from_secs(3);
+
+// === impl Supervisor ===
+
+impl Supervisor {
+    /// Supervises these two. `drain` is the longest time from the signal to end until Envoy is ended.
+    pub fn new(agent: Program, envoy: Program, drain: Duration) -> Self {
+        // A handful of orders in a pod's life.
+        let (inbox, orders) = mpsc::channel(4);
+        let (agent, envoy) = (Child::new("agent", agent), Child::new("envoy", envoy));
+        Self { agent, envoy, drain, phase: Phase::Running, orders, inbox }
+    }
+
+    /// Runs until a signal or an order ends it, and both children are gone. Must be awaited on a current-thread runtime whose thread
+    /// does nothing else.
+    ///
+    /// # Errors
+    /// When signals can't be handled. A child that can't be started is tried again.
+    pub async fn run(mut self, mut signals: impl Stream<Item = &'static str> + Unpin) -> io::Result<()> {
+        let mut deaths = signal(SignalKind::child())?;
+        self.agent.want();
+        loop {
+            let now = Instant::now();
+            if self.phase == Phase::Running {
+                self.start_what_is_due(now);
+            } else {
+                self.end_what_is_due(now);
+                if self.phase != Phase::Running && !self.agent.is_running() && !self.envoy.is_running() {
+                    return Ok(());
+                }
+            }
+            let wake = self.wake_at();
+            tokio::select! {
+                Some(signal) = signals.next() => self.end(signal),
+                Some(order) = self.orders.recv() => match order {
+                    Order::StartEnvoy => self.envoy.want(),
+                    Order::Quit => self.end("an order"),
+                },
+                _ = deaths.recv() => self.reap(),
+                () = sleep_until(wake.unwrap_or(now)), if wake.is_some() => {}
+            }
+        }
+    }
+
+    fn start_what_is_due(&mut self, now: Instant) {
+        if self.agent.is_due(now) {
+            // A new agent speaks through a pipe of its own.
+            if let Some(pipe) = self.agent.start(Output::Piped) {
+                tokio::spawn(order::read(pipe, self.inbox.clone()));
+            }
+        }
+        if self.envoy.is_due(now) {
+            self.envoy.start(Output::Inherited);
+        }
+    }
+
+    /// The next moment at which something is to be done without being asked.
+    fn wake_at(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::Running => [self.agent.due_at(), self.envoy.due_at()].into_iter().flatten().min(),
+            Phase::Draining { until } | Phase::Ending { until } => Some(until),
+            Phase::Killed => None,
+        }
+    }
+
+    /// Begins the end. Asked twice, it does not wait for the drain.
+    fn end(&mut self, cause: &str) {
+        let now = Instant::now();
+        if self.phase != Phase::Running {
+            tracing::info!(cause, "asked to end again: not draining any longer");
+            return self.end_envoy(now);
+        }
+        tracing::info!(cause, "asked to end");
+        if !self.envoy.is_running() {
+            return self.end_envoy(now);
+        }
+        let grace = if self.agent.is_running() { AGENT_GRACE } else { Duration::ZERO };
+        self.phase = Phase::Draining { until: now + self.drain + grace };
+        // The agent drains Envoy and ends when that is done.
+        self.agent.signal(Signal::SIGTERM);
+    }
+
+    fn end_what_is_due(&mut self, now: Instant) {
+        match self.phase {
+            Phase::Draining { until } if now >= until => self.end_envoy(now),
+            Phase::Ending { until } if now >= until => {
+                tracing::warn!("children did not end in time");
+                self.phase = Phase::Killed;
+                self.agent.signal(Signal::SIGKILL);
+                self.envoy.signal(Signal::SIGKILL);
+            }
+            _ => {}
+        }
+    }
+
+    fn end_envoy(&mut self, now: Instant) {
+        if matches!(self.phase, Phase::Ending { .. } | Phase::Killed) {
+            return;
+        }
+        self.phase = Phase::Ending { until: now + END };
+        self.agent.signal(Signal::SIGTERM);
+        self.envoy.signal(Signal::SIGTERM);
+    }
+
+    /// Takes in every process that has ended: the two children, and orphans that became process 1's.
+    fn reap(&mut self) {
+        loop {
+            let status = match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+                Ok(WaitStatus::StillAlive) | Err(_) => return,
+                Ok(status) => status,
+            };
+            let Some(process) = status.pid() else { continue };
+            let success = matches!(status, WaitStatus::Exited(_, 0));
+            if self.agent.ended(process, &status) {
+                self.after_agent(success);
+            } else if self.envoy.ended(process, &status) && matches!(self.phase, Phase::Draining { .. }) {
+                self.end_envoy(Instant::now());
+            }
+        }
+    }
+
+    /// An agent that ends while it drains has drained, if it says so; else Envoy keeps the rest of its time.
+    fn after_agent(&mut self, success: bool) {
+        if let Phase::Draining { until } = self.phase {
+            if success {
+                self.end_envoy(Instant::now());
+            } else {
+                tracing::warn!("the agent fell while draining");
+                self.phase = Phase::Draining { until: until - AGENT_GRACE };
+            }
+        }
+    }
+}

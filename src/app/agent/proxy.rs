@@ -1,0 +1,258 @@
+//! `ferromesh-agent proxy`: the supervisor, and hidden behind it the agent proper.
+
+use anyhow::Context;
+use clap::Args;
+use futures::{StreamExt, stream};
+use nix::sys::{prctl::set_pdeathsig, signal::Signal};
+use std::{env, ffi::OsString, fs, path::PathBuf, time::Duration};
+use tokio::{runtime, sync::mpsc};
+
+use super::{
+    LogArgs,
+    pod::{PodArgs, environment_metadata},
+};
+use crate::agent::{
+    AgentConfig, AppMetrics, DrainTimes, Ports, Program, Supervisor, bind, envoy_arguments, obey_through_stdout, parse_probes, start,
+};
+use crate::model::{ProxyRole, parse_duration};
+use crate::runtime::{IdentityConfig, Tasks, prefixed_registry, signals};
+
+/// Runs a pod's proxy: its certificate, its Envoy, its probes, its orderly end.
+#[derive(Clone, Debug, Args)]
+pub struct ProxyArgs {
+    /// What the proxy is: `sidecar` or `router` (a gateway).
+    role: ProxyRole,
+
+    /// Envoy's log level: trace, debug, info, warning, error, critical or off.
+    #[arg(long, value_name = "LEVEL", default_value = "warning")]
+    log_level: String,
+
+    #[command(flatten)]
+    log: LogArgs,
+
+    #[command(flatten)]
+    pod: PodArgs,
+
+    /// `host:port` of citadel.
+    #[arg(long, env = "CA_ADDR", default_value = "istio-citadel.istio-system.svc:15012")]
+    ca_address: String,
+
+    /// The lifetime to ask for in a certificate, as in `24h`.
+    #[arg(long, env = "SECRET_TTL", default_value = "24h")]
+    certificate_lifetime: String,
+
+    /// The application's own probes, as the injector writes them.
+    #[arg(long, env = "ISTIO_KUBE_APP_PROBERS", default_value = "")]
+    probes: String,
+
+    /// The application's own `prometheus.io/*` annotations, as the injector writes them.
+    #[arg(long, env = "ISTIO_PROMETHEUS_ANNOTATIONS", default_value = "")]
+    app_metrics: String,
+
+    #[command(flatten)]
+    places: Places,
+}
+
+/// Where things are in a pod. Other values are for tests.
+#[derive(Clone, Debug, Args)]
+struct Places {
+    #[arg(long, hide = true, default_value = "/usr/local/bin/envoy")]
+    envoy: PathBuf,
+
+    #[arg(long, hide = true, default_value = "/etc/istio/proxy")]
+    directory: PathBuf,
+
+    #[arg(long, hide = true, default_value = "/var/run/secrets/tokens/istio-token")]
+    token: PathBuf,
+
+    #[arg(long, hide = true, default_value = "/var/run/secrets/istio/root-cert.pem")]
+    roots: PathBuf,
+
+    #[arg(long, hide = true)]
+    ca_name: Option<String>,
+
+    #[arg(long, hide = true, default_value_t = Ports::default().admin)]
+    admin_port: u16,
+
+    #[arg(long, hide = true, default_value_t = Ports::default().health)]
+    health_port: u16,
+
+    #[arg(long, hide = true, default_value_t = Ports::default().metrics)]
+    metrics_port: u16,
+}
+
+/// What the supervisor starts this same program as, in place of `proxy`.
+const AGENT: &str = "agent";
+/// How long tasks may take to end once Envoy has been drained.
+const TASKS_END: Duration = Duration::from_secs(1);
+
+// === impl ProxyArgs ===
+
+impl ProxyArgs {
+    /// Process 1: starts the agent proper and Envoy, and keeps them until the end.
+    ///
+    /// # Errors
+    /// When an argument can't be understood: before anything has been started.
+    pub fn supervise(self) -> anyhow::Result<()> {
+        self.log.init()?;
+        let config = self.config()?;
+        let changes = &config.facts.proxy_config.drain_duration;
+        let changes = parse_duration(changes).with_context(|| format!("drainDuration {changes:?} is no duration such as 45s"))?;
+        fs::create_dir_all(&config.directory).with_context(|| format!("can't make {}", config.directory.display()))?;
+        let agent = Program {
+            path: env::current_exe().context("this program's own file is unknown")?,
+            arguments: [OsString::from(AGENT)].into_iter().chain(env::args_os().skip(2)).collect(),
+            directory: config.directory.clone(),
+        };
+        let envoy = Program {
+            path: self.places.envoy.clone(),
+            arguments: envoy_arguments(&config.facts, &self.log_level, changes).into_iter().map(OsString::from).collect(),
+            directory: config.directory.clone(),
+        };
+        let supervisor = Supervisor::new(agent, envoy, config.drain_times.longest);
+        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async { supervisor.run(signals()?).await }).context("signals can't be handled")?;
+        tracing::info!("ended");
+        Ok(())
+    }
+
+    /// The agent proper, as the supervisor starts it.
+    ///
+    /// # Errors
+    /// When a port is taken or a task died: the supervisor then starts another.
+    pub fn serve(self) -> anyhow::Result<()> {
+        self.log.init()?;
+        // Alone it would hold its ports against the next one.
+        set_pdeathsig(Signal::SIGTERM).context("the supervisor's end can't be watched")?;
+        let config = self.config()?;
+        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let listeners = bind(&config).await?;
+            let mut tasks = Tasks::new();
+            // Two kinds of orders, each given once or twice in a pod's life.
+            let (orders, received) = mpsc::channel(4);
+            tasks.spawn("orders", obey_through_stdout(received, tasks.shutdown()));
+            let drained = start(config, listeners, orders, &mut tasks, prefixed_registry("istio_agent"));
+            let mut signals = signals().context("signals can't be handled")?;
+            let end = async move {
+                let signal = signals.next().await.unwrap_or("SIGTERM");
+                tokio::select! {
+                    () = drained => {}
+                    _ = signals.next() => tracing::info!("the drain is cut short"),
+                }
+                signal
+            };
+            tasks.run(Box::pin(stream::once(end).chain(stream::pending())), TASKS_END).await?;
+            Ok(())
+        })
+    }
+
+    /// Raw arguments to meaningful ones.
+    fn config(&self) -> anyhow::Result<AgentConfig> {
+        let facts = self.pod.facts(self.role, environment_metadata())?;
+        let places = &self.places;
+        let lifetime = &self.certificate_lifetime;
+        let lifetime = parse_duration(lifetime).with_context(|| format!("SECRET_TTL {lifetime:?} is no duration such as 24h"))?;
+        let drain = &facts.proxy_config.termination_drain_duration;
+        let drain = parse_duration(drain).with_context(|| format!("terminationDrainDuration {drain:?} is no duration such as 5s"))?;
+        let probes = match self.probes.as_str() {
+            "" => Default::default(),
+            text => parse_probes(text).context("ISTIO_KUBE_APP_PROBERS")?,
+        };
+        let app_metrics: Option<AppMetrics> = match self.app_metrics.as_str() {
+            "" => None,
+            text => Some(serde_json::from_str(text).context("ISTIO_PROMETHEUS_ANNOTATIONS")?),
+        };
+        Ok(AgentConfig {
+            ports: Ports {
+                admin: places.admin_port,
+                status: facts.proxy_config.status_port,
+                health: places.health_port,
+                metrics: places.metrics_port,
+            },
+            identity: IdentityConfig {
+                address: self.ca_address.clone(),
+                server_name: places.ca_name.clone(),
+                token_file: places.token.clone(),
+                root_file: places.roots.clone(),
+                lifetime,
+            },
+            directory: places.directory.clone(),
+            probes,
+            app_metrics,
+            drain_times: DrainTimes::new(drain),
+            facts,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        proxy: ProxyArgs,
+    }
+
+    fn config(arguments: &[&str]) -> anyhow::Result<AgentConfig> {
+        let fixed = ["proxy", "sidecar", "--pod-name", "web-1", "--pod-namespace", "shop", "--instance-ip", "10.0.0.7"];
+        Command::try_parse_from(fixed.iter().chain(arguments))?.proxy.config()
+    }
+
+    #[test]
+    fn defaults_are_those_of_a_pod() {
+        let config = config(&[]).unwrap();
+        assert_eq!(config.ports, Ports::default());
+        assert_eq!((config.facts.workload.as_str(), config.facts.service_account.as_str()), ("web-1", "default"));
+        assert_eq!(config.drain_times.longest, Duration::from_secs(5));
+        assert_eq!(config.identity.lifetime, Duration::from_secs(86_400));
+    }
+
+    #[test]
+    fn the_injectors_environment_is_understood() {
+        let directory = tempfile::tempdir().unwrap();
+        let labels = directory.path().join("labels");
+        fs::write(&labels, "app=\"web\"\n").unwrap();
+        let config = config(&[
+            "--labels",
+            labels.to_str().unwrap(),
+            "--proxy-config",
+            r#"{"discoveryAddress":"istio-pilot.mesh.svc:15012","concurrency":4,"terminationDrainDuration":"1m","statusPort":15022}"#,
+            "--probes",
+            r#"{"/app-health/web/readyz":{"httpGet":{"path":"/health","port":9080}}}"#,
+            "--app-metrics",
+            r#"{"port":"9080","scrape":"true"}"#,
+        ])
+        .unwrap();
+        assert_eq!(config.facts.labels["app"], "web");
+        assert_eq!((config.ports.status, config.probes.len()), (15022, 1));
+        assert_eq!(config.drain_times.longest, Duration::from_secs(60));
+        assert_eq!(config.app_metrics.unwrap().path, "/metrics");
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (arguments, named) in [
+            (["--instance-ip", "10.0.0"], "INSTANCE_IP"),
+            (["--proxy-config", "{concurency: 2}"], "PROXY_CONFIG"),
+            (["--proxy-config", "{terminationDrainDuration: soon}"], "terminationDrainDuration \"soon\""),
+            (["--probes", "[]"], "ISTIO_KUBE_APP_PROBERS"),
+            (["--certificate-lifetime", "1d"], "SECRET_TTL"),
+        ] {
+            let error = Command::try_parse_from(
+                ["proxy", "router", "--pod-name", "a", "--pod-namespace", "b"]
+                    .into_iter()
+                    .chain(if arguments[0] == "--instance-ip" { vec![] } else { vec!["--instance-ip", "10.0.0.7"] })
+                    .chain(arguments),
+            )
+            .unwrap()
+            .proxy
+            .config()
+            .unwrap_err();
+            assert!(format!("{error:#}").contains(named), "{error:#}");
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! Inside of a pod: redirect rules, and the proxy's supervisor.
+
+use clap::{Parser, Subcommand};
+use ferromesh::app::{InitArgs, ProxyArgs, WaitArgs};
+
+/// ferromesh's agent in each meshed pod.
+#[derive(Parser)]
+#[command(version)]
+struct Command {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    Init(InitArgs),
+    Proxy(Box<ProxyArgs>),
+    /// The agent proper, which `proxy` starts.
+    #[command(hide = true)]
+    Agent(Box<ProxyArgs>),
+    Wait(WaitArgs),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Command::parse().verb {
+        Verb::Init(args) => args.run(),
+        Verb::Proxy(args) => args.supervise(),
+        Verb::Agent(args) => args.serve(),
+        Verb::Wait(args) => args.run(),
+    }
+}

@@ -1,0 +1,222 @@
+//! All that was said of the cluster, and the snapshot that follows from it. A pure value: no task, no clock, no client.
+//!
+//! Updates are taken in one by one, which is cheap and notes what they touch; [`Cluster::settle`] then derives what was touched, once
+//! however many updates touched it.
+
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    sync::Arc,
+};
+
+use foldhash::fast::RandomState;
+
+use super::{
+    declarations::{Declaration, Declarations},
+    declared::{of_entry, of_kubernetes},
+    difference::{differs, set, set_hashed},
+    endpoints::Join,
+    rejected::{self, Rejected, RejectedObjects},
+    slices::Slices,
+    update::{Fact, Form, NODE, POD, SERVICE, SLICE, Update},
+    workloads::{TouchedWorkloads, Workloads},
+};
+use crate::config::ConfigObject;
+use crate::model::{Change, Changes, MeshConfig, ObjectRef, ServiceKey, Snapshot, WorkloadKey};
+
+/// The cluster as far as it is known.
+#[derive(Debug, Default)]
+pub(super) struct Cluster {
+    /// What follows from the updates, but for what is touched.
+    snapshot: Snapshot,
+    /// What was handed out last.
+    settled: Snapshot,
+    touched: Touched,
+    /// Objects that are there, by kind.
+    known: HashMap<&'static str, HashSet<ObjectRef, RandomState>>,
+    workloads: Workloads,
+    slices: Slices,
+    declarations: Declarations,
+    rejected: RejectedObjects,
+    rejected_changed: bool,
+}
+
+/// What updates touched since the last time that the cluster was settled: what may differ, never less.
+#[derive(Debug, Default)]
+struct Touched {
+    mesh: bool,
+    /// Everybody's identity.
+    trust_domain: bool,
+    workloads: TouchedWorkloads,
+    /// Services whose slices changed.
+    sliced: BTreeSet<ObjectRef>,
+    /// Services whose declarations changed.
+    declared: BTreeSet<ServiceKey>,
+    objects: BTreeSet<ObjectRef>,
+}
+
+// === impl Cluster ===
+
+impl Cluster {
+    /// Nothing is known.
+    pub(super) fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes in an update.
+    pub(super) fn take_in(&mut self, update: Update) {
+        match update {
+            Update::One(fact) => self.note(fact),
+            Update::All(kind, facts) => {
+                let mut gone = self.known.remove(kind).unwrap_or_default();
+                for fact in facts {
+                    gone.remove(&fact.object);
+                    self.note(fact);
+                }
+                for object in gone {
+                    self.note(Fact { object, form: None });
+                }
+            }
+            Update::Mesh(mesh) => self.set_mesh(mesh),
+        }
+    }
+
+    /// Derives what was touched. Returns the new snapshot and exactly what differs from the one before.
+    pub(super) fn settle(&mut self) -> (Arc<Snapshot>, Changes) {
+        let touched = std::mem::take(&mut self.touched);
+        let endpoints = self.touched_endpoints(&touched);
+        for key in &touched.declared {
+            set(&mut self.snapshot.services, key, self.declarations.merged(key));
+        }
+        for key in &endpoints {
+            self.join(key);
+        }
+        let mut changes: Changes = touched.declared.into_iter().map(Change::Service).collect();
+        changes.extend(endpoints.into_iter().map(Change::Endpoints));
+        changes.extend(touched.workloads.into_iter().map(Change::Workload));
+        changes.extend(touched.objects.into_iter().map(Change::Config));
+        changes.extend(touched.mesh.then_some(Change::Mesh));
+        changes.retain(|change| differs(change, &self.settled, &self.snapshot));
+        if !changes.is_empty() {
+            self.snapshot.version += 1;
+        }
+        self.settled = self.snapshot.clone();
+        (Arc::new(self.snapshot.clone()), changes)
+    }
+
+    /// Objects that are not understood, if that changed since the last call.
+    pub(super) fn news_of_rejected(&mut self) -> Option<RejectedObjects> {
+        std::mem::take(&mut self.rejected_changed).then(|| self.rejected.clone())
+    }
+
+    /// Services whose endpoints have to be joined anew.
+    fn touched_endpoints(&self, touched: &Touched) -> BTreeSet<ServiceKey> {
+        let mut keys = touched.declared.clone();
+        if touched.trust_domain {
+            keys.extend(self.declarations.keys().cloned());
+            return keys;
+        }
+        let mut sliced = touched.sliced.clone();
+        for key in &touched.workloads {
+            self.touched_by_workload(key, &mut sliced, &mut keys);
+        }
+        keys.extend(sliced.iter().flat_map(|service| self.declarations.keys_of(service)).cloned());
+        keys
+    }
+
+    /// Notes the services that a workload is, or was, behind.
+    fn touched_by_workload(&self, key: &WorkloadKey, sliced: &mut BTreeSet<ObjectRef>, selecting: &mut BTreeSet<ServiceKey>) {
+        let (old, new) = (self.settled.workloads.get(key), self.snapshot.workloads.get(key));
+        sliced.extend(self.slices.services_of_pod(key).cloned());
+        for address in [old, new].into_iter().flatten().flat_map(|workload| &workload.addresses) {
+            sliced.extend(self.slices.services_at(address).cloned());
+        }
+        let labels = [old, new].map(|workload| workload.map(|workload| &workload.labels));
+        selecting.extend(self.declarations.selecting(&key.namespace, labels).cloned());
+    }
+
+    fn join(&mut self, key: &ServiceKey) {
+        let join = Join { snapshot: &self.snapshot, workloads: &self.workloads, slices: &self.slices };
+        let service = self.snapshot.services.get(key);
+        let endpoints = service.and_then(|service| join.endpoints(service, self.declarations.of(key)));
+        set_hashed(&mut self.snapshot.endpoints, key, endpoints);
+    }
+
+    fn set_mesh(&mut self, mesh: Arc<MeshConfig>) {
+        if *self.snapshot.mesh == *mesh {
+            return;
+        }
+        self.touched.mesh = true;
+        let renamed = self.snapshot.mesh.trust_domain != mesh.trust_domain;
+        self.snapshot.mesh = mesh;
+        if renamed {
+            self.touched.trust_domain = true;
+            self.workloads.rename_trust_domain(&mut self.snapshot, &mut self.touched.workloads);
+        }
+    }
+
+    /// Takes in one object, or its absence.
+    fn note(&mut self, Fact { object, form }: Fact) {
+        match &form {
+            Some(_) => _ = self.known.entry(object.kind).or_default().insert(object.clone()),
+            None => _ = self.known.get_mut(object.kind).is_some_and(|known| known.remove(&object)),
+        }
+        let (form, rejected) = match form {
+            Some(Form::Rejected(rejected)) => (None, Some(rejected)),
+            form => (form, None),
+        };
+        self.note_rejected(&object, rejected);
+        match (object.kind, form) {
+            (SERVICE, form) => {
+                let declared = form.and_then(Form::into_service).map(of_kubernetes).into_iter().collect();
+                self.declare(&object, declared);
+            }
+            (SLICE, form) => self.slices.set(&object, form.and_then(Form::into_slice), &mut self.touched.sliced),
+            (POD, form) => {
+                let key = WorkloadKey { namespace: object.namespace, name: object.name };
+                self.workloads.set_pod(&mut self.snapshot, &key, form.and_then(Form::into_pod), &mut self.touched.workloads);
+            }
+            (NODE, form) => {
+                let locality = form.and_then(Form::into_locality);
+                self.workloads.set_node(&mut self.snapshot, &object.name, locality, &mut self.touched.workloads);
+            }
+            (_, Some(Form::Config(config))) => self.set_config(&object, *config),
+            _ => self.remove_config(&object),
+        }
+    }
+
+    fn note_rejected(&mut self, object: &ObjectRef, rejected: Option<Rejected>) {
+        self.rejected_changed |= rejected::note(&mut self.rejected, object, rejected);
+    }
+
+    fn declare(&mut self, object: &ObjectRef, declarations: Vec<Declaration>) {
+        self.declarations.set(object, declarations, &mut self.touched.declared);
+    }
+
+    fn set_config(&mut self, object: &ObjectRef, config: ConfigObject) {
+        let snapshot = &mut self.snapshot;
+        match config {
+            ConfigObject::ServiceEntry(entry) => return self.declare(object, of_entry(&entry)),
+            ConfigObject::DestinationRule(it) => set(&mut snapshot.destination_rules, object, Some(Arc::new(it))),
+            ConfigObject::Gateway(it) => set(&mut snapshot.gateways, object, Some(Arc::new(it))),
+            ConfigObject::PeerAuthentication(it) => set(&mut snapshot.peer_authentications, object, Some(Arc::new(it))),
+            ConfigObject::Sidecar(it) => set(&mut snapshot.sidecars, object, Some(Arc::new(it))),
+            ConfigObject::VirtualService(it) => set(&mut snapshot.virtual_services, object, Some(Arc::new(it))),
+        }
+        self.touched.objects.insert(object.clone());
+    }
+
+    fn remove_config(&mut self, object: &ObjectRef) {
+        let snapshot = &mut self.snapshot;
+        let removed = match object.kind {
+            "DestinationRule" => snapshot.destination_rules.remove_mut(object),
+            "Gateway" => snapshot.gateways.remove_mut(object),
+            "PeerAuthentication" => snapshot.peer_authentications.remove_mut(object),
+            "Sidecar" => snapshot.sidecars.remove_mut(object),
+            "VirtualService" => snapshot.virtual_services.remove_mut(object),
+            _ => return self.declare(object, Vec::new()),
+        };
+        if removed {
+            self.touched.objects.insert(object.clone());
+        }
+    }
+}

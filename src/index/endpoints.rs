@@ -1,0 +1,164 @@
+//! Endpoints: the addresses behind a service, joined with the workloads that have them.
+
+use std::{net::IpAddr, sync::Arc};
+
+use super::{
+    declarations::{Backing, Declaration, ports_of, selects},
+    slices::Slices,
+    workloads::Workloads,
+};
+use crate::config::kubernetes::SliceEndpoint;
+use crate::model::{
+    Endpoint, Health, Labels, Resolution, Service, ServiceEntryEndpoint, ServicePort, Snapshot, SpiffeId, TargetPort, Workload, WorkloadKey,
+};
+
+/// What endpoints are made from.
+pub(super) struct Join<'a> {
+    pub(super) snapshot: &'a Snapshot,
+    pub(super) workloads: &'a Workloads,
+    pub(super) slices: &'a Slices,
+}
+
+/// The label by which the injector says that a sidecar answers mTLS.
+const TLS_MODE: &str = "security.istio.io/tlsMode";
+
+// === impl Join ===
+
+impl Join<'_> {
+    /// The endpoints of a service from all its declarations: sorted by address and port, each once; none if there are none.
+    pub(super) fn endpoints(&self, service: &Service, declarations: &[Declaration]) -> Option<Arc<[Endpoint]>> {
+        let mut endpoints = Vec::new();
+        for declaration in declarations {
+            let ports = ports_of(declaration, service);
+            match &declaration.backing {
+                Backing::Slices => self.from_slices(&declaration.service, &ports, &mut endpoints),
+                Backing::Named(named) => self.named(&declaration.service, &ports, named, &mut endpoints),
+                Backing::Selected(selector) => self.selected(&declaration.service, &ports, selector, &mut endpoints),
+            }
+        }
+        // Slices may overlap while one takes over from another; the healthier form is the newer one.
+        endpoints.sort_by(|a, b| order(a).cmp(&order(b)).then_with(|| health_order(a).cmp(&health_order(b))));
+        endpoints.dedup_by(|a, b| order(a) == order(b));
+        (!endpoints.is_empty()).then(|| endpoints.into())
+    }
+
+    fn from_slices(&self, service: &Service, ports: &[&ServicePort], endpoints: &mut Vec<Endpoint>) {
+        for slice in self.slices.of_service(&service.origin) {
+            let slice_ports: Vec<_> = slice.ports.iter().filter(|port| ports.iter().any(|known| known.name == port.name)).collect();
+            for found in &slice.endpoints {
+                // An address of a pod comes with its pod: without, nobody would know whom to expect there.
+                let Ok(workload) = self.workload_of(found, service) else { continue };
+                for port in &slice_ports {
+                    endpoints.push(self.at_workload(workload, &found.text, port.number, &port.name, found.health));
+                }
+            }
+        }
+    }
+
+    /// The workload at an address of a slice, if there is one; an error if there should be one.
+    fn workload_of(&self, endpoint: &SliceEndpoint, service: &Service) -> Result<Option<&Arc<Workload>>, UnknownPod> {
+        match &endpoint.pod {
+            Some(pod) => self.snapshot.workloads.get(pod).map(Some).ok_or(UnknownPod),
+            // A slice that people made. It does not speak for another namespace's pods.
+            None => Ok(self.snapshot.workload_at(&endpoint.address).filter(|found| found.key.namespace == service.key.namespace)),
+        }
+    }
+
+    fn at_workload(
+        &self,
+        workload: Option<&Arc<Workload>>,
+        address: &Arc<str>,
+        port: u16,
+        service_port: &Arc<str>,
+        health: Health,
+    ) -> Endpoint {
+        let labels = |key: &WorkloadKey| self.workloads.labels(key).cloned().unwrap_or_default();
+        Endpoint {
+            address: address.clone(),
+            port,
+            service_port: service_port.clone(),
+            health,
+            labels: workload.map(|workload| labels(&workload.key)).unwrap_or_default(),
+            workload: workload.map(|workload| workload.key.clone()),
+            identity: workload.map(|workload| workload.identity.clone()),
+            mtls: workload.is_some_and(|workload| workload.speaks_mtls()),
+            locality: workload.map(|workload| workload.locality.clone()).unwrap_or_default(),
+            weight: 1,
+        }
+    }
+
+    fn named(&self, service: &Service, ports: &[&ServicePort], named: &[ServiceEntryEndpoint], endpoints: &mut Vec<Endpoint>) {
+        for given in named {
+            // Envoy takes addresses alone where it is told the endpoints.
+            if service.resolution == Resolution::Eds && given.address.parse::<IpAddr>().is_err() {
+                continue;
+            }
+            let labels = Arc::new(given.labels.clone());
+            for port in ports {
+                let own = given.ports.iter().find(|(name, _)| *name == port.name).map(|(_, number)| *number);
+                endpoints.push(Endpoint {
+                    address: given.address.clone(),
+                    port: own.unwrap_or_else(|| number_of(port)),
+                    service_port: port.name.clone(),
+                    health: Health::Healthy,
+                    labels: labels.clone(),
+                    workload: None,
+                    identity: given.service_account.as_ref().map(|account| self.identity(service, account)),
+                    mtls: !service.external && given.labels.get(TLS_MODE).is_some_and(|mode| mode == "istio"),
+                    locality: given.locality.clone(),
+                    weight: given.weight,
+                });
+            }
+        }
+    }
+
+    fn identity(&self, service: &Service, account: &Arc<str>) -> SpiffeId {
+        SpiffeId {
+            trust_domain: self.snapshot.mesh.trust_domain.as_str().into(),
+            namespace: service.key.namespace.clone(),
+            service_account: account.clone(),
+        }
+    }
+
+    fn selected(&self, service: &Service, ports: &[&ServicePort], selector: &Labels, endpoints: &mut Vec<Endpoint>) {
+        let ready = self.workloads.in_namespace(&service.key.namespace).filter(|key| self.workloads.is_ready(key));
+        let workloads = ready.filter_map(|key| self.snapshot.workloads.get(key));
+        for workload in workloads.filter(|workload| selects(selector, &workload.labels)) {
+            let Some(address) = workload.addresses.first() else { continue };
+            let address: Arc<str> = address.to_string().into();
+            for port in ports {
+                let named = |name: &Arc<str>| workload.named_ports.iter().find(|(own, _)| own == name).map(|(_, number)| *number);
+                let number = match &port.target {
+                    TargetPort::Number(number) => Some(*number),
+                    TargetPort::Name(name) => named(name),
+                };
+                if let Some(number) = number {
+                    endpoints.push(self.at_workload(Some(workload), &address, number, &port.name, Health::Healthy));
+                }
+            }
+        }
+    }
+}
+
+/// A slice names a pod that has not been seen yet, or has gone.
+struct UnknownPod;
+
+fn number_of(port: &ServicePort) -> u16 {
+    match port.target {
+        TargetPort::Number(number) => number,
+        TargetPort::Name(_) => port.number,
+    }
+}
+
+/// What makes an endpoint the same as another.
+fn order(endpoint: &Endpoint) -> (&str, u16, &str) {
+    (&endpoint.address, endpoint.port, &endpoint.service_port)
+}
+
+fn health_order(endpoint: &Endpoint) -> u8 {
+    match endpoint.health {
+        Health::Healthy => 0,
+        Health::Draining => 1,
+        Health::Unhealthy => 2,
+    }
+}

@@ -1,0 +1,140 @@
+//! What watches tell the writer: objects, decoded.
+
+use ferromesh_crds::catalog;
+use k8s_openapi::api::{
+    core::v1::{Node, Service},
+    discovery::v1::EndpointSlice,
+};
+use kube::core::{DynamicObject, ObjectMeta, PartialObjectMeta};
+use std::sync::Arc;
+
+use super::rejected::Rejected;
+use crate::config::kubernetes::{self, KubernetesService, PodFacts, PodView, Slice};
+use crate::config::{ConfigObject, ParseContext, parse_object};
+use crate::model::{MeshConfig, ObjectRef};
+
+/// The kinds that are not configuration, as [`ObjectRef`]s name them.
+pub(super) const SERVICE: &str = "Service";
+pub(super) const SLICE: &str = "EndpointSlice";
+pub(super) const POD: &str = "Pod";
+pub(super) const NODE: &str = "Node";
+/// The file with the mesh's settings counts as one more.
+pub(super) const MESH_CONFIG: &str = "MeshConfig";
+
+/// One message to the writer.
+#[derive(Debug)]
+pub(super) enum Update {
+    /// One object, as it is now.
+    One(Fact),
+    /// All objects of a kind: what is not among them is gone.
+    All(&'static str, Vec<Fact>),
+    /// The mesh's settings.
+    Mesh(Arc<MeshConfig>),
+}
+
+/// One object, as it is now.
+#[derive(Clone, Debug)]
+pub(super) struct Fact {
+    /// The object.
+    pub(super) object: ObjectRef,
+    /// What it means; `None` if it is gone, or of no use to the mesh.
+    pub(super) form: Option<Form>,
+}
+
+/// What an object means.
+#[derive(Clone, Debug)]
+pub(super) enum Form {
+    Service(KubernetesService),
+    Slice(Slice),
+    Pod(PodFacts),
+    /// The node's locality.
+    Node(Arc<str>),
+    Config(Box<ConfigObject>),
+    Rejected(Rejected),
+}
+
+// === impl Update ===
+
+impl Update {
+    /// The kind of which this tells everything.
+    pub(super) fn completes(&self) -> Option<&'static str> {
+        match self {
+            Self::One(_) => None,
+            Self::All(kind, _) => Some(kind),
+            Self::Mesh(_) => Some(MESH_CONFIG),
+        }
+    }
+}
+
+// === impl Form ===
+
+impl Form {
+    pub(super) fn into_service(self) -> Option<KubernetesService> {
+        if let Self::Service(service) = self { Some(service) } else { None }
+    }
+
+    pub(super) fn into_slice(self) -> Option<Slice> {
+        if let Self::Slice(slice) = self { Some(slice) } else { None }
+    }
+
+    pub(super) fn into_pod(self) -> Option<PodFacts> {
+        if let Self::Pod(pod) = self { Some(pod) } else { None }
+    }
+
+    pub(super) fn into_locality(self) -> Option<Arc<str>> {
+        if let Self::Node(locality) = self { Some(locality) } else { None }
+    }
+}
+
+// === impl Fact ===
+
+impl Fact {
+    fn new(kind: &'static str, metadata: &ObjectMeta, form: Option<Form>) -> Self {
+        let (namespace, name) = (metadata.namespace.as_deref().unwrap_or_default(), metadata.name.as_deref().unwrap_or_default());
+        Self { object: ObjectRef::new(kind, namespace, name), form }
+    }
+
+    /// The same object, gone.
+    pub(super) fn gone(self) -> Self {
+        Self { form: None, ..self }
+    }
+}
+
+/// Whether a kind of the catalog is configuration of the mesh (and not of its installation).
+pub(super) fn is_config(kind: &catalog::Kind) -> bool {
+    matches!(kind.group, "networking.istio.io" | "security.istio.io")
+}
+
+pub(super) fn service(object: &Service, cluster_domain: &str) -> Fact {
+    Fact::new(SERVICE, &object.metadata, Some(Form::Service(kubernetes::service(object, cluster_domain))))
+}
+
+pub(super) fn slice(object: &EndpointSlice) -> Fact {
+    let slice = kubernetes::slice(object);
+    if let Err(error) = &slice {
+        tracing::debug!(ns = object.metadata.namespace, name = object.metadata.name, %error, "slice skipped");
+    }
+    Fact::new(SLICE, &object.metadata, slice.ok().map(Form::Slice))
+}
+
+pub(super) fn pod(object: &PodView) -> Fact {
+    Fact::new(POD, &object.metadata, kubernetes::pod(object).map(Form::Pod))
+}
+
+pub(super) fn node(object: &PartialObjectMeta<Node>) -> Fact {
+    let locality = object.metadata.labels.as_ref().map(kubernetes::locality).unwrap_or_default();
+    Fact::new(NODE, &object.metadata, Some(Form::Node(locality)))
+}
+
+/// An object of the mesh's configuration, read as the webhook reads it.
+pub(super) fn config(kind: &catalog::Kind, mut object: DynamicObject, context: &ParseContext) -> Fact {
+    // As large as the rest, and read by nobody.
+    object.metadata.managed_fields = None;
+    let metadata = object.metadata.clone();
+    let json = serde_json::to_value(object).unwrap_or_default();
+    let form = match parse_object(kind.group, kind.name, &json, context) {
+        Ok(parsed) => Form::Config(Box::new(parsed.value)),
+        Err(reason) => Form::Rejected(Rejected { generation: metadata.generation, reason }),
+    };
+    Fact::new(kind.name, &metadata, Some(form))
+}

@@ -1,0 +1,134 @@
+//! The webhook: is this MeshInstall one that can be installed?
+
+use ferromesh_crds::{MeshInstall, MeshInstallSpec};
+use kube::core::admission::AdmissionResponse;
+use serde_json::Value;
+
+use super::{
+    meshes::{MeshSource, Meshes},
+    probe::PROBE,
+    settings::{Images, Problem, Problems, resolve},
+};
+use crate::runtime::AdmissionRequest;
+
+/// Answers one review; `meshes` are those that are stored.
+pub(super) fn review(request: &AdmissionRequest, images: &Images, meshes: &MeshSource) -> AdmissionResponse {
+    let name = request.name.as_deref().unwrap_or_default();
+    if name == PROBE {
+        return request.deny("this is how the operator knows that it is asked");
+    }
+    let Some(object) = &request.object else { return request.allow() };
+    // On its way out; only metadata changes then, and nothing may hold it up.
+    if !object["metadata"]["deletionTimestamp"].is_null() {
+        return request.allow();
+    }
+    let stored = meshes.borrow().clone().unwrap_or_default();
+    let problems = problems(name, object, request.old_object.as_ref(), images, &stored);
+    if problems.is_empty() {
+        return request.allow();
+    }
+    request.deny(format_args!("MeshInstall {name} {}", Problems(problems)))
+}
+
+fn problems(name: &str, object: &Value, old: Option<&Value>, images: &Images, stored: &Meshes) -> Vec<Problem> {
+    let spec = match spec_of(object) {
+        Ok(spec) => spec,
+        Err(error) => return vec![Problem::new("spec", error.to_string())],
+    };
+    let mut problems = Vec::new();
+    if let Some(old) = old.and_then(|old| spec_of(old).ok()) {
+        if old.namespace() != spec.namespace() {
+            let reason =
+                format!("can't be changed from {} to {}: delete the MeshInstall and create another", old.namespace(), spec.namespace());
+            problems.push(Problem::new("spec.namespace", reason));
+        }
+        if old.revision() != spec.revision() {
+            problems.push(Problem::new("spec.revision", "can't be changed: create another MeshInstall for the new revision"));
+        }
+    }
+    if let Some(other) = stored.values().find(|other| is_rival(name, &spec, other)) {
+        let other = other.metadata.name.as_deref().unwrap_or_default();
+        let reason = format!("MeshInstall {other} already is the default revision of this cluster: change that one, or delete it first");
+        problems.push(Problem::new("spec.revision", reason));
+    }
+    if let Err(found) = resolve(&spec, images) {
+        problems.extend(found.0);
+    }
+    problems
+}
+
+/// Whether another MeshInstall has the revision that this one wants.
+fn is_rival(name: &str, spec: &MeshInstallSpec, other: &MeshInstall) -> bool {
+    other.metadata.name.as_deref() != Some(name) && other.spec.revision() == spec.revision()
+}
+
+fn spec_of(object: &Value) -> Result<MeshInstallSpec, serde_json::Error> {
+    match &object["spec"] {
+        Value::Null => Ok(MeshInstallSpec::default()),
+        spec => serde_json::from_value(spec.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kube::core::admission::Operation;
+    use serde_json::json;
+    use std::sync::Arc;
+    use tokio::sync::watch;
+
+    fn verdict(name: &str, operation: Operation, spec: &Value, old: Option<&Value>, stored: &[(&str, Value)]) -> Result<(), String> {
+        let object = |spec: &Value| json!({"metadata": {"name": name}, "spec": spec});
+        let request = AdmissionRequest {
+            uid: "u".to_owned(),
+            group: "install.ferromesh.dev".to_owned(),
+            version: "v1alpha1".to_owned(),
+            kind: "MeshInstall".to_owned(),
+            subresource: None,
+            operation,
+            namespace: None,
+            name: Some(name.to_owned()),
+            object: Some(object(spec)),
+            old_object: old.map(object),
+            dry_run: false,
+            username: "jane".to_owned(),
+        };
+        let mesh =
+            |(name, spec): &(&str, Value)| ((*name).to_owned(), MeshInstall::new(name, serde_json::from_value(spec.clone()).unwrap()));
+        let meshes = watch::channel(Some(Arc::new(stored.iter().map(mesh).collect::<Meshes>()))).1;
+        let images = Images { hub: "h".to_owned(), tag: "t".to_owned(), pull_policy: "Always".to_owned() };
+        let response = review(&request, &images, &meshes);
+        if response.allowed { Ok(()) } else { Err(response.result.message) }
+    }
+
+    #[test]
+    fn a_good_one_passes() {
+        assert_eq!(verdict("mesh", Operation::Create, &json!({"profile": "demo"}), None, &[]), Ok(()));
+    }
+
+    #[test]
+    fn a_bad_one_is_refused_with_field_and_reason() {
+        let message = verdict("mesh", Operation::Create, &json!({"mode": "Plan"}), None, &[]).unwrap_err();
+        assert_eq!(message, "MeshInstall mesh spec.mode: Plan is not available yet: use Apply");
+        let message = verdict("mesh", Operation::Create, &json!({"profile": "huge"}), None, &[]).unwrap_err();
+        assert!(message.starts_with("MeshInstall mesh spec: unknown variant `huge`"), "{message}");
+    }
+
+    #[test]
+    fn a_second_default_revision_is_refused_and_names_the_first() {
+        let message = verdict("two", Operation::Create, &json!({}), None, &[("one", json!({}))]).unwrap_err();
+        assert!(message.starts_with("MeshInstall two spec.revision: MeshInstall one already is"), "{message}");
+        assert_eq!(verdict("one", Operation::Update, &json!({}), Some(&json!({})), &[("one", json!({}))]), Ok(()));
+    }
+
+    #[test]
+    fn a_changed_namespace_is_refused() {
+        let message = verdict("mesh", Operation::Update, &json!({"namespace": "b"}), Some(&json!({})), &[]).unwrap_err();
+        assert!(message.starts_with("MeshInstall mesh spec.namespace: can't be changed from istio-system to b"), "{message}");
+    }
+
+    #[test]
+    fn the_probe_is_always_refused() {
+        assert!(verdict(PROBE, Operation::Create, &json!({}), None, &[]).is_err());
+    }
+}

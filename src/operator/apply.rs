@@ -1,0 +1,165 @@
+//! Writes what differs, and removes what is no longer planned. Nothing is written that is already so.
+
+use kube::{
+    Client,
+    api::{DeleteParams, Patch, PatchParams, Preconditions},
+};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    differs::first_difference,
+    live::{Live, mark, stripped},
+    object::Key,
+    plan::{MANAGER, Planned},
+};
+use crate::runtime::{NotLeader, Term};
+
+/// Applies plans, one after the other.
+pub(super) struct Applier {
+    client: Client,
+    /// Of each object that was applied, the mark and the resource version that it had then. What the API server stores in another form
+    /// than it was sent in would look different for ever.
+    settled: BTreeMap<Key, (String, Value)>,
+}
+
+/// What one plan changed.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Changes {
+    /// Made or brought to a new plan.
+    pub(super) applied: Vec<Key>,
+    /// Put back, because somebody had changed or deleted them; with the field, unless the whole object was gone.
+    pub(super) repaired: Vec<(Key, Option<String>)>,
+    /// Removed, because the plan no longer has them.
+    pub(super) pruned: Vec<Key>,
+}
+
+/// Why a plan couldn't be applied.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ApplyError {
+    #[error("{key} can't be written: {source}")]
+    Write { key: Key, source: Box<kube::Error> },
+    #[error("{key} can't be deleted: {source}")]
+    Delete { key: Key, source: Box<kube::Error> },
+    #[error(transparent)]
+    NotLeader(#[from] NotLeader),
+}
+
+/// How a live object stands to its plan.
+enum Verdict {
+    Right,
+    /// Never applied, or by another plan.
+    Outdated,
+    /// Applied by this plan and changed since, at this field or altogether.
+    Drifted(Option<String>),
+}
+
+// === impl Applier ===
+
+impl Applier {
+    pub(super) fn new(client: Client) -> Self {
+        Self { client, settled: BTreeMap::new() }
+    }
+
+    /// Brings the cluster to the plan of `owner` (a uid), in the plan's order. `untouched` are kept although the plan lacks them.
+    ///
+    /// # Errors
+    /// The first write that failed; what comes after it has not been tried.
+    pub(super) async fn run(
+        &mut self,
+        plan: &[Planned],
+        untouched: &[Key],
+        owner: &str,
+        live: &mut Live,
+        term: &Term,
+    ) -> (Changes, Result<(), ApplyError>) {
+        let mut changes = Changes::default();
+        let result = self.write_all(plan, untouched, owner, live, term, &mut changes).await;
+        (changes, result)
+    }
+
+    async fn write_all(
+        &mut self,
+        plan: &[Planned],
+        untouched: &[Key],
+        owner: &str,
+        live: &mut Live,
+        term: &Term,
+        changes: &mut Changes,
+    ) -> Result<(), ApplyError> {
+        for object in plan {
+            let verdict = self.judge(object, live.get(&object.key));
+            if matches!(verdict, Verdict::Right) {
+                continue;
+            }
+            term.check()?;
+            if !self.apply(object, live).await? {
+                continue;
+            }
+            match verdict {
+                Verdict::Drifted(field) => changes.repaired.push((object.key.clone(), field)),
+                _ => changes.applied.push(object.key.clone()),
+            }
+        }
+        let wanted: BTreeSet<&Key> = plan.iter().map(|object| &object.key).chain(untouched).collect();
+        let superfluous: Vec<Key> = live.applied_for(owner).filter(|key| !wanted.contains(key)).cloned().collect();
+        for key in superfluous {
+            term.check()?;
+            self.delete(&key, live).await?;
+            changes.pruned.push(key);
+        }
+        Ok(())
+    }
+
+    fn judge(&self, object: &Planned, live: Option<&Value>) -> Verdict {
+        let settled = self.settled.get(&object.key).filter(|(mark, _)| mark == object.mark());
+        let Some(live) = live else {
+            return if settled.is_some() { Verdict::Drifted(None) } else { Verdict::Outdated };
+        };
+        if settled.is_some_and(|(_, version)| *version == live["metadata"]["resourceVersion"]) {
+            return Verdict::Right;
+        }
+        let marked = mark(live).is_some_and(|(name, hash)| object.mark() == format!("{name}/{hash}"));
+        match first_difference(&object.body, live) {
+            None => Verdict::Right,
+            Some(field) if marked || settled.is_some() => Verdict::Drifted(Some(field)),
+            Some(_) => Verdict::Outdated,
+        }
+    }
+
+    /// Applies one object on its own, whatever is known of the live one.
+    ///
+    /// # Errors
+    /// When the API server refuses it or doesn't answer. Answers whether anything changed.
+    pub(super) async fn apply(&mut self, object: &Planned, live: &mut Live) -> Result<bool, ApplyError> {
+        let key = &object.key;
+        // Forced: a field of the plan is the operator's, whoever wrote it last.
+        let params = PatchParams::apply(MANAGER).force();
+        let answer = key.api(&self.client).patch(&key.name, &params, &Patch::Apply(&object.body)).await;
+        let answer = answer.map_err(|source| ApplyError::Write { key: key.clone(), source: Box::new(source) })?;
+        let answer = stripped(key.kind, serde_json::to_value(&answer).unwrap_or_default());
+        let version = answer["metadata"]["resourceVersion"].clone();
+        let changed = live.get(key).is_none_or(|before| before["metadata"]["resourceVersion"] != version);
+        self.settled.insert(key.clone(), (object.mark().to_owned(), version));
+        live.put(key.clone(), answer);
+        if changed {
+            tracing::info!(object = %key, "applied");
+        }
+        Ok(changed)
+    }
+
+    async fn delete(&mut self, key: &Key, live: &mut Live) -> Result<(), ApplyError> {
+        let uid = live.get(key).and_then(|object| object["metadata"]["uid"].as_str()).map(str::to_owned);
+        // The very object that was judged, and not one that came in its place.
+        let preconditions = Some(Preconditions { uid, resource_version: None });
+        let params = DeleteParams { preconditions, ..DeleteParams::background() };
+        match key.api(&self.client).delete(&key.name, &params).await {
+            Ok(_) => tracing::info!(object = %key, "removed, as it is no longer planned"),
+            Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => {}
+            Err(source) => return Err(ApplyError::Delete { key: key.clone(), source: Box::new(source) }),
+        }
+        self.settled.remove(key);
+        live.remove(key);
+        Ok(())
+    }
+}

@@ -1,0 +1,175 @@
+//! The webhooks' certificates, kept by the operator that leads: issued, stored, renewed, and trusted by the operator's own webhook.
+
+use k8s_openapi::ByteString;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::Client;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use time::OffsetDateTime;
+use webhook_certs::{BundleError, Ensured, LeafSpec, SecretSpec, Source, Store, StoreError, ensure_ca_bundle};
+
+use super::{
+    plan::{MANAGED_BY, MANAGER, serving_certificate},
+    settings::{Role, Settings},
+};
+
+/// The Secret with the operator's own certificate, in its namespace.
+pub(super) const OWN_SECRET: &str = "ferromesh-operator-webhook-certs";
+/// The operator's Service, and the one through which a replica that isn't ready yet can be asked.
+const SERVICES: [&str; 2] = ["ferromesh-operator", "ferromesh-operator-probe"];
+/// The chart's webhook configuration, and the webhooks in it.
+pub(super) const OWN_CONFIGURATION: &str = "ferromesh-operator";
+pub(super) const OWN_WEBHOOKS: [&str; 2] = ["meshinstalls.install.ferromesh.dev", "probe.install.ferromesh.dev"];
+
+/// Keeps the certificates.
+pub(super) struct Certificates {
+    client: Client,
+    store: Store,
+    own: LeafSpec,
+    state: Option<State>,
+}
+
+/// What is in force.
+#[derive(Clone, Debug)]
+pub(super) struct State {
+    /// Which owners and leaves it was made for.
+    wanted: Wanted,
+    /// Roots to trust, in PEM.
+    pub(super) bundle: String,
+    /// Why the mesh's certificates aren't there, although its MeshInstall asks for some.
+    pub(super) missing: Option<String>,
+    /// When to look again at the latest.
+    pub(super) next: OffsetDateTime,
+}
+
+/// For whom certificates are kept.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Wanted {
+    /// The chart's, which all of the operator's own goes with.
+    pub(super) chart: OwnerReference,
+    /// The MeshInstall, and the leaves of its webhooks.
+    pub(super) mesh: Option<(OwnerReference, Vec<LeafSpec>)>,
+}
+
+/// Why there are no certificates, or nobody trusts them.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CertificateError {
+    #[error("{}", causes(.0))]
+    Store(#[from] StoreError),
+    #[error("{}", causes(.0))]
+    Bundle(#[from] BundleError),
+}
+
+// === impl Certificates ===
+
+impl Certificates {
+    pub(super) fn new(client: Client, namespace: &str, source: Source) -> Self {
+        let store = Store::new(client.clone(), namespace).with_source(source).with_ca_labels(labels());
+        let secret = SecretSpec { namespace: namespace.to_owned(), name: OWN_SECRET.to_owned(), labels: labels(), ..SecretSpec::default() };
+        let dns_names = SERVICES.map(|service| format!("{service}.{namespace}.svc")).to_vec();
+        Self { client, store, own: LeafSpec { secret, dns_names }, state: None }
+    }
+
+    /// Has the next call look at the Secrets again.
+    pub(super) fn forget(&mut self) {
+        self.state = None;
+    }
+
+    /// When there is something to do even if nobody touches a Secret.
+    pub(super) fn next(&self) -> Option<OffsetDateTime> {
+        self.state.as_ref().map(|state| state.next)
+    }
+
+    /// Brings the Secrets to what is wanted, unless they are known to be so; and the operator's own webhook, if `live` (its configuration)
+    /// doesn't trust them.
+    ///
+    /// # Errors
+    /// When not even the operator's own certificate is there.
+    pub(super) async fn ensure(&mut self, now: OffsetDateTime, wanted: &Wanted, live: Option<&Value>) -> Result<State, CertificateError> {
+        let current = self.state.take().filter(|state| state.wanted == *wanted && now < state.next);
+        let state = match current {
+            Some(state) => state,
+            None => self.renew(now, wanted).await?,
+        };
+        if !live.is_some_and(|live| trusts(live, &state.bundle)) {
+            ensure_ca_bundle(&self.client, OWN_CONFIGURATION, &OWN_WEBHOOKS, &state.bundle).await?;
+        }
+        Ok(self.state.insert(state).clone())
+    }
+
+    async fn renew(&self, now: OffsetDateTime, wanted: &Wanted) -> Result<State, StoreError> {
+        let mut own = self.own.clone();
+        own.secret.owners = vec![wanted.chart.clone()];
+        let mut owners = vec![wanted.chart.clone()];
+        let mut leaves = vec![own];
+        if let Some((mesh, of_mesh)) = &wanted.mesh {
+            owners.push(mesh.clone());
+            leaves.extend(of_mesh.iter().cloned());
+        }
+        let mut missing = None;
+        let ensured = match self.store.ensure(now, &owners, &leaves).await {
+            Err(error) if leaves.len() > 1 && self.concerns_the_mesh_alone(&error) => {
+                missing = Some(causes(&error));
+                leaves.truncate(1);
+                self.store.ensure(now, &owners, &leaves).await?
+            }
+            other => other?,
+        };
+        let Ensured { bundle, next, .. } = ensured;
+        // What is missing is looked for again soon; nobody tells when a namespace or somebody else's Secret is ready.
+        let next = if missing.is_some() { next.min(now + time::Duration::seconds(2)) } else { next };
+        Ok(State { wanted: wanted.clone(), bundle, missing, next })
+    }
+
+    /// Whether the mesh's own Secrets can't be there: its namespace isn't ready, or an outside issuer hasn't made them. A failure of any
+    /// other kind must not have a certificate count as gone whose root is still to be trusted.
+    fn concerns_the_mesh_alone(&self, error: &StoreError) -> bool {
+        let elsewhere = |namespace: &str, name: &str| namespace != self.own.secret.namespace || name.starts_with("istio-");
+        match error {
+            StoreError::Api { namespace, name, source, .. } => {
+                let refused = matches!(&**source, kube::Error::Api(status) if status.code == 403 || status.code == 404);
+                refused && elsewhere(namespace, name)
+            }
+            StoreError::External { namespace, name, .. } => elsewhere(namespace, name),
+            _ => false,
+        }
+    }
+}
+
+/// The certificates that an installation needs.
+pub(super) fn leaves(settings: &Settings, owner: &OwnerReference) -> Vec<LeafSpec> {
+    let namespace = &settings.namespace;
+    let leaf = |role: Role| {
+        let secret = SecretSpec {
+            namespace: namespace.clone(),
+            name: serving_certificate(role)?.to_owned(),
+            labels: labels(),
+            owners: vec![owner.clone()],
+        };
+        Some(LeafSpec { secret, dns_names: vec![format!("{}.{namespace}.svc", role.object())] })
+    };
+    settings.parts.keys().filter_map(|role| leaf(*role)).collect()
+}
+
+/// Whether every webhook of the operator's configuration has this bundle.
+fn trusts(configuration: &Value, bundle: &str) -> bool {
+    let wanted = json!(ByteString(bundle.as_bytes().to_vec()));
+    let webhooks = configuration["webhooks"].as_array().map(Vec::as_slice).unwrap_or_default();
+    OWN_WEBHOOKS.iter().all(|name| webhooks.iter().any(|webhook| webhook["name"] == *name && webhook["clientConfig"]["caBundle"] == wanted))
+}
+
+fn labels() -> BTreeMap<String, String> {
+    BTreeMap::from([(MANAGED_BY.to_owned(), MANAGER.to_owned()), ("app.kubernetes.io/part-of".to_owned(), "ferromesh".to_owned())])
+}
+
+/// An error with its causes, each said once.
+pub(super) fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    for cause in std::iter::successors(error.source(), |cause| cause.source()) {
+        let cause = cause.to_string();
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}

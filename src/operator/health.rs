@@ -1,0 +1,187 @@
+//! How one part of the mesh stands: from its Deployment, and from its pods if that alone doesn't explain it.
+
+use ferromesh_crds::install::State;
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{ContainerStatus, Pod},
+};
+
+/// How a part stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Health {
+    /// `HEALTHY`, `UPDATING` or `ERROR`; `NONE` while there is no Deployment.
+    pub(super) state: State,
+    /// What is missing; empty when nothing is.
+    pub(super) message: String,
+}
+
+/// What a part waits for, and whether waiting will do.
+struct Trouble {
+    grave: bool,
+    message: String,
+}
+
+// === impl Health ===
+
+impl Health {
+    /// Judges a part by what the API server knows of it.
+    pub(super) fn of<'a>(deployment: Option<&Deployment>, pods: impl Iterator<Item = &'a Pod>) -> Self {
+        let Some(deployment) = deployment else {
+            return Self { state: State::None, message: "not created yet".to_owned() };
+        };
+        if is_rolled_out(deployment) {
+            return Self { state: State::Healthy, message: String::new() };
+        }
+        let mut pods: Vec<&Pod> = pods.collect();
+        pods.sort_by_key(|pod| &pod.metadata.name);
+        let trouble = pods.iter().find_map(|pod| grave_trouble(pod)).or_else(|| trouble_of(deployment));
+        match trouble.or_else(|| pods.iter().find_map(|pod| waiting(pod))) {
+            Some(Trouble { grave, message }) => Self { state: if grave { State::Error } else { State::Updating }, message },
+            None => Self { state: State::Updating, message: "waiting for its pods".to_owned() },
+        }
+    }
+
+    pub(super) fn is_ready(&self) -> bool {
+        self.state == State::Healthy
+    }
+}
+
+/// Whether all pods are of the newest kind and answer, and none of an older kind is left.
+fn is_rolled_out(deployment: &Deployment) -> bool {
+    let (Some(spec), Some(status)) = (&deployment.spec, &deployment.status) else { return false };
+    let wanted = spec.replicas.unwrap_or(1);
+    let count = |replicas: Option<i32>| replicas.unwrap_or(0);
+    status.observed_generation >= deployment.metadata.generation
+        && count(status.updated_replicas) >= wanted
+        && count(status.available_replicas) >= wanted
+        && count(status.replicas) <= count(status.updated_replicas)
+}
+
+/// What the Deployment itself reports: its pods can't be made, or nothing has moved for too long.
+fn trouble_of(deployment: &Deployment) -> Option<Trouble> {
+    let conditions = deployment.status.as_ref()?.conditions.as_deref().unwrap_or_default();
+    let failed =
+        |type_: &str, status: &str| conditions.iter().find(move |condition| condition.type_ == type_ && condition.status == status);
+    let condition = failed("ReplicaFailure", "True").or_else(|| failed("Progressing", "False"))?;
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    Some(Trouble { grave: true, message: format!("{}, {}", text(&condition.reason), text(&condition.message)) })
+}
+
+/// What keeps a pod from running, and doesn't pass by waiting.
+fn grave_trouble(pod: &Pod) -> Option<Trouble> {
+    let name = pod.metadata.name.as_deref().unwrap_or_default();
+    let status = pod.status.as_ref()?;
+    let unscheduled = status.conditions.iter().flatten().find(|condition| condition.type_ == "PodScheduled" && condition.status == "False");
+    let what = unscheduled
+        .map(|condition| {
+            format!("{}, {}", condition.reason.as_deref().unwrap_or("Unschedulable"), condition.message.as_deref().unwrap_or_default())
+        })
+        .or_else(|| containers(pod).find_map(failure))?;
+    Some(Trouble { grave: true, message: format!("pod {name} {what}") })
+}
+
+/// What a pod that is on its way still waits for.
+fn waiting(pod: &Pod) -> Option<Trouble> {
+    let name = pod.metadata.name.as_deref().unwrap_or_default();
+    let container = containers(pod).find(|container| !container.ready)?;
+    let reason = container.state.as_ref().and_then(|state| state.waiting.as_ref()).and_then(|waiting| waiting.reason.clone());
+    let what = reason.unwrap_or_else(|| format!("runs, but container {} is not ready", container.name));
+    Some(Trouble { grave: false, message: format!("pod {name} {what}") })
+}
+
+fn containers(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {
+    pod.status.iter().flat_map(|status| status.init_container_statuses.iter().flatten().chain(status.container_statuses.iter().flatten()))
+}
+
+/// Why a container can't run, in words that stay the same from one attempt to the next.
+fn failure(container: &ContainerStatus) -> Option<String> {
+    let waiting = container.state.as_ref()?.waiting.as_ref()?;
+    let message = waiting.message.as_deref().unwrap_or_default();
+    match waiting.reason.as_deref()? {
+        "ContainerCreating" | "PodInitializing" => None,
+        // Both alternate while the kubelet tries again; the cause is in the one, or behind its name in the other.
+        "ErrImagePull" => Some(image_failure(container, message)),
+        "ImagePullBackOff" => Some(image_failure(container, message.split_once("ErrImagePull: ").map_or("", |(_, cause)| cause))),
+        // The message counts the seconds until the next attempt.
+        "CrashLoopBackOff" => Some(format!("CrashLoopBackOff, container {} {}", container.name, last_end(container))),
+        reason => Some(format!("{reason}, {message}")),
+    }
+}
+
+fn image_failure(container: &ContainerStatus, cause: &str) -> String {
+    match cause.rsplit(": ").next().filter(|cause| !cause.is_empty()) {
+        Some(cause) => format!("ImagePullBackOff, {}: {cause}", container.image),
+        None => format!("ImagePullBackOff, {}", container.image),
+    }
+}
+
+fn last_end(container: &ContainerStatus) -> String {
+    match container.last_state.as_ref().and_then(|state| state.terminated.as_ref()) {
+        Some(end) if end.reason.as_deref() == Some("OOMKilled") => "was killed for using more memory than its limit".to_owned(),
+        Some(end) => format!("ended with exit code {}", end.exit_code),
+        None => "keeps ending".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn health(status: Value, pods: &[Value]) -> Health {
+        let deployment = json!({"metadata": {"generation": 2}, "spec": {"replicas": 1, "selector": {}, "template": {}}, "status": status});
+        let deployment: Deployment = serde_json::from_value(deployment).unwrap();
+        let pods: Vec<Pod> = pods.iter().map(|pod| serde_json::from_value(pod.clone()).unwrap()).collect();
+        Health::of(Some(&deployment), pods.iter())
+    }
+
+    fn pod(state: Value) -> Value {
+        let container = json!({"name": "galley", "image": "hub/ferromesh:1", "imageID": "", "ready": false, "restartCount": 1,
+            "state": state, "lastState": {"terminated": {"exitCode": 3}}});
+        json!({"metadata": {"name": "istio-galley-1"}, "status": {"containerStatuses": [container]}})
+    }
+
+    #[test]
+    fn a_rolled_out_deployment_is_healthy_and_an_unobserved_one_is_not() {
+        let done = |generation: i32| json!({"observedGeneration": generation, "replicas": 1, "updatedReplicas": 1, "availableReplicas": 1});
+        assert_eq!(health(done(2), &[]).state, State::Healthy);
+        assert_eq!(health(done(1), &[]).state, State::Updating);
+        assert_eq!(Health::of(None, [].into_iter()).state, State::None);
+    }
+
+    #[test]
+    fn a_pod_of_the_last_version_is_waited_for() {
+        assert!(!health(json!({"observedGeneration": 2, "replicas": 2, "updatedReplicas": 1, "availableReplicas": 2}), &[]).is_ready());
+    }
+
+    #[test]
+    fn an_image_that_cannot_be_pulled_is_named_with_the_cause_in_both_of_its_forms() {
+        let direct = pod(json!({"waiting": {"reason": "ErrImagePull", "message": "failed to resolve reference: 401 Unauthorized"}}));
+        let waiting = json!({"waiting": {"reason": "ImagePullBackOff",
+            "message": "Back-off pulling image \"hub/ferromesh:1\": ErrImagePull: failed to resolve reference: 401 Unauthorized"}});
+        let wanted = "pod istio-galley-1 ImagePullBackOff, hub/ferromesh:1: 401 Unauthorized";
+        for pod in [direct, pod(waiting)] {
+            assert_eq!(health(json!({}), &[pod]), Health { state: State::Error, message: wanted.to_owned() });
+        }
+    }
+
+    #[test]
+    fn a_crash_is_named_without_its_countdown() {
+        let found = health(json!({}), &[pod(json!({"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 40s"}}))]);
+        assert_eq!(found.message, "pod istio-galley-1 CrashLoopBackOff, container galley ended with exit code 3");
+    }
+
+    #[test]
+    fn a_starting_pod_is_no_error() {
+        let found = health(json!({}), &[pod(json!({"waiting": {"reason": "ContainerCreating"}}))]);
+        assert_eq!(found, Health { state: State::Updating, message: "pod istio-galley-1 ContainerCreating".to_owned() });
+        let found = health(json!({}), &[pod(json!({"running": {}}))]);
+        assert_eq!(found.message, "pod istio-galley-1 runs, but container galley is not ready");
+    }
+
+    #[test]
+    fn pods_that_cannot_be_made_are_explained() {
+        let condition = json!({"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": "exceeded quota"});
+        assert_eq!(health(json!({"conditions": [condition]}), &[]).message, "FailedCreate, exceeded quota");
+    }
+}

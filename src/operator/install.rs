@@ -1,0 +1,338 @@
+//! One installation in the cluster: its namespace, rights, certificates and objects, in the order in which they need each other.
+
+use ferromesh_crds::{MeshInstall, install::State};
+use k8s_openapi::{
+    api::{apps::v1::Deployment, core::v1::Namespace},
+    apimachinery::pkg::apis::meta::v1::OwnerReference,
+};
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    api::{ObjectMeta, PostParams},
+};
+use serde_json::Value;
+use std::{collections::BTreeMap, time::Duration};
+use time::OffsetDateTime;
+use webhook_certs::{CA_SECRET, Source};
+
+use super::{
+    OperatorConfig,
+    apply::{Applier, ApplyError, Changes as Written},
+    certificates::{self, CertificateError, Certificates, OWN_CONFIGURATION, OWN_SECRET, Wanted},
+    health::Health,
+    live::{Live, Seen},
+    object::{Key, Kind},
+    plan::{Circumstances, Phase, plan, preparation, serving_certificate, webhook_configuration},
+    probe,
+    roles::{Roles, RolesError},
+    settings::{Role, Settings},
+    status::Applied,
+    watch::{self, Changes},
+};
+use crate::runtime::Term;
+
+/// Everything that the leading operator holds.
+pub(super) struct Install {
+    client: Client,
+    operator_namespace: String,
+    live: Live,
+    applier: Applier,
+    certificates: Certificates,
+    roles: Roles,
+    cluster: Changes,
+    /// The mesh's namespace with what is watched there.
+    namespace: Option<(String, Changes)>,
+    chart: Option<OwnerReference>,
+    /// For whom certificates were last wanted.
+    mesh: Option<(OwnerReference, Vec<webhook_certs::LeafSpec>)>,
+    /// Whether galley has been seen at work; not known before its webhook's configuration has been looked at.
+    galley: Option<Phase>,
+}
+
+/// A pass that went through.
+pub(super) struct Installed {
+    pub(super) applied: Applied,
+    /// When to look again, if something is awaited that no watch tells of.
+    pub(super) again: Option<Duration>,
+}
+
+/// Why a pass didn't.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum InstallError {
+    #[error("namespace {0} is being deleted; the mesh comes back after that")]
+    NamespaceGoing(String),
+    #[error("namespace {name} can't be read or made: {source}")]
+    Namespace { name: String, source: Box<kube::Error> },
+    #[error("{kind} can't be watched{}", .cause.as_deref().map(|cause| format!(": {cause}")).unwrap_or_default())]
+    Unlisted { kind: &'static str, cause: Option<String> },
+    #[error(transparent)]
+    Roles(#[from] RolesError),
+    #[error(transparent)]
+    Certificates(#[from] CertificateError),
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+}
+
+/// How long until something is looked at again of which no watch tells.
+const SOON: Duration = Duration::from_secs(1);
+
+// === impl Install ===
+
+impl Install {
+    pub(super) fn new(client: &Client, config: &OperatorConfig) -> Self {
+        let secrets: &[&str] = match config.certificates {
+            Source::Own => &[OWN_SECRET, CA_SECRET],
+            Source::External => &[OWN_SECRET],
+        };
+        Self {
+            client: client.clone(),
+            operator_namespace: config.namespace.clone(),
+            live: Live::default(),
+            applier: Applier::new(client.clone()),
+            certificates: Certificates::new(client.clone(), &config.namespace, config.certificates),
+            roles: Roles::new(client.clone()),
+            cluster: watch::of_cluster(client, &config.namespace, secrets),
+            namespace: None,
+            chart: None,
+            mesh: None,
+            galley: None,
+        }
+    }
+
+    /// The watches.
+    pub(super) fn changes(&mut self) -> (&mut Changes, Option<&mut Changes>) {
+        (&mut self.cluster, self.namespace.as_mut().map(|(_, changes)| changes))
+    }
+
+    /// Takes in what a watch says; whether a pass is worth it.
+    pub(super) fn note(&mut self, seen: Seen) -> bool {
+        match &seen {
+            Seen::Certificate => self.certificates.forget(),
+            // With the namespace go the operator's rights in it, and every watch there.
+            Seen::NamespaceGone => self.forget_namespace(),
+            Seen::Object(..) | Seen::Pod(_) => {}
+        }
+        self.live.note(seen)
+    }
+
+    /// How long until certificates have to be looked at.
+    pub(super) fn certificates_due(&self, now: OffsetDateTime) -> Option<Duration> {
+        self.certificates.next().map(|next| Duration::try_from(next - now).unwrap_or_default())
+    }
+
+    pub(super) fn foreign_mesh(&self) -> Option<Key> {
+        self.live.foreign_mesh().cloned()
+    }
+
+    /// There is no mesh: the operator's own webhook still needs its certificate, and nothing else is left to do.
+    ///
+    /// # Errors
+    /// When the certificate can't be had.
+    pub(super) async fn leave(&mut self, now: OffsetDateTime) -> Result<(), InstallError> {
+        self.forget_namespace();
+        self.mesh = None;
+        self.galley = None;
+        self.keep_certificates(now).await
+    }
+
+    /// Keeps certificates for those who had some before.
+    ///
+    /// # Errors
+    /// When they can't be had.
+    pub(super) async fn keep_certificates(&mut self, now: OffsetDateTime) -> Result<(), InstallError> {
+        self.certificates(now).await.map(drop)
+    }
+
+    /// Brings the cluster to what `settings` describe; answers what was changed on the way, in any case.
+    pub(super) async fn run(
+        &mut self,
+        mesh: &MeshInstall,
+        settings: &Settings,
+        now: OffsetDateTime,
+        term: &Term,
+    ) -> (Written, Result<Installed, InstallError>) {
+        let mut written = Written::default();
+        let result = self.bring_about(mesh, settings, now, term, &mut written).await;
+        (written, result)
+    }
+
+    async fn bring_about(
+        &mut self,
+        mesh: &MeshInstall,
+        settings: &Settings,
+        now: OffsetDateTime,
+        term: &Term,
+        written: &mut Written,
+    ) -> Result<Installed, InstallError> {
+        term.check().map_err(ApplyError::from)?;
+        let plain = owner(mesh);
+        let controller = OwnerReference { controller: Some(true), block_owner_deletion: Some(true), ..plain.clone() };
+        let operator_namespace = self.operator_namespace.clone();
+        let before = Circumstances { owner: &controller, operator_namespace: &operator_namespace, bundle: None, galley: Phase::Unproven };
+        self.prepare(settings, before).await?;
+
+        self.mesh = Some((plain.clone(), certificates::leaves(settings, &plain)));
+        let state = self.certificates(now).await?;
+        if let Some((kind, cause)) = self.live.unlisted().first() {
+            return Err(InstallError::Unlisted { kind: kind.name(), cause: cause.map(str::to_owned) });
+        }
+        let bundle = state.missing.is_none().then_some(&*state.bundle);
+        let untouched: Vec<Key> = match bundle {
+            Some(_) => Vec::new(),
+            None => settings.parts.keys().filter_map(|role| webhook_configuration(*role)).collect(),
+        };
+        let uid = &plain.uid;
+        let mut circumstances = Circumstances { bundle, galley: self.galley_phase(), ..before };
+        let mut objects = plan(settings, circumstances);
+        self.write(&objects, &untouched, uid, term, written).await?;
+        if self.prove_galley(settings, bundle.is_some()).await {
+            circumstances.galley = Phase::Proven;
+            objects = plan(settings, circumstances);
+            self.write(&objects, &untouched, uid, term, written).await?;
+        }
+
+        let components = self.components(settings);
+        let webhooks = self.webhooks(settings, &components, bundle.is_some());
+        let awaited = state.missing.is_some() || self.galley == Some(Phase::Unproven) && settings.parts.contains_key(&Role::Galley);
+        let mut inventory: Vec<Key> = objects.into_iter().map(|object| object.key).collect();
+        inventory.extend(untouched.into_iter().filter(|key| self.live.get(key).is_some()));
+        inventory.sort();
+        let needs_certificates = settings.parts.keys().any(|role| serving_certificate(*role).is_some());
+        let applied = Applied {
+            components,
+            certificates: needs_certificates.then(|| state.missing.map_or(Ok(()), Err)),
+            webhooks,
+            inventory: inventory.iter().map(Key::inventory_entry).collect(),
+        };
+        Ok(Installed { applied, again: awaited.then_some(SOON) })
+    }
+
+    async fn write(
+        &mut self,
+        objects: &[super::plan::Planned],
+        untouched: &[Key],
+        owner: &str,
+        term: &Term,
+        written: &mut Written,
+    ) -> Result<(), ApplyError> {
+        let (changes, result) = self.applier.run(objects, untouched, owner, &mut self.live, term).await;
+        written.applied.extend(changes.applied);
+        written.repaired.extend(changes.repaired);
+        written.pruned.extend(changes.pruned);
+        result
+    }
+
+    /// Sees to the namespace, the operator's rights in it, and the watches, once.
+    async fn prepare(&mut self, settings: &Settings, circumstances: Circumstances<'_>) -> Result<(), InstallError> {
+        let name = &settings.namespace;
+        if self.namespace.as_ref().is_some_and(|(watched, _)| watched == name) {
+            return Ok(());
+        }
+        let failed = |source| InstallError::Namespace { name: name.clone(), source: Box::new(source) };
+        let namespaces: Api<Namespace> = Api::all(self.client.clone());
+        match namespaces.get_opt(name).await.map_err(failed)? {
+            Some(namespace) if namespace.metadata.deletion_timestamp.is_some() => {
+                return Err(InstallError::NamespaceGoing(name.clone()));
+            }
+            Some(_) => {}
+            None => {
+                let metadata = ObjectMeta { name: Some(name.clone()), ..ObjectMeta::default() };
+                let namespace = Namespace { metadata, ..Namespace::default() };
+                namespaces.create(&PostParams::default(), &namespace).await.map_err(failed)?;
+                tracing::info!(namespace = %name, "made");
+            }
+        }
+        self.applier.apply(&preparation(settings, circumstances), &mut self.live).await?;
+        let secrets: Vec<&str> = Role::ALL.into_iter().filter_map(serving_certificate).collect();
+        self.live.forget_namespace();
+        self.namespace = Some((name.clone(), watch::of_namespace(&self.client, name, &secrets)));
+        Ok(())
+    }
+
+    async fn certificates(&mut self, now: OffsetDateTime) -> Result<certificates::State, InstallError> {
+        let chart = match &self.chart {
+            Some(chart) => chart.clone(),
+            None => self.chart.insert(self.roles.chart().await?).clone(),
+        };
+        let wanted = Wanted { chart: chart.clone(), mesh: self.mesh.clone() };
+        let own = self.live.get(&Key::new(Kind::ValidatingWebhookConfiguration, "", OWN_CONFIGURATION));
+        let state = self.certificates.ensure(now, &wanted, own).await?;
+        let owners: Vec<OwnerReference> = [chart].into_iter().chain(self.mesh.clone().map(|(mesh, _)| mesh)).collect();
+        self.roles.enter(&owners, &self.operator_namespace).await?;
+        Ok(state)
+    }
+
+    /// Whether galley was seen at work: by this process, or by one before it that has left its mark.
+    fn galley_phase(&mut self) -> Phase {
+        let live = webhook_configuration(Role::Galley).and_then(|key| self.live.get(&key));
+        let firm = |live: &Value| {
+            live["webhooks"].as_array().is_some_and(|all| !all.is_empty() && all.iter().all(|one| one["failurePolicy"] == "Fail"))
+        };
+        *self.galley.get_or_insert(if live.is_some_and(firm) { Phase::Proven } else { Phase::Unproven })
+    }
+
+    /// Tries galley, once it could answer; whether it has been proven just now.
+    async fn prove_galley(&mut self, settings: &Settings, has_webhook: bool) -> bool {
+        let ready = settings.parts.contains_key(&Role::Galley) && self.health(Role::Galley.object()).is_ready();
+        if !ready || !has_webhook || self.galley == Some(Phase::Proven) {
+            return false;
+        }
+        let proven = probe::galley(&self.client, &settings.namespace).await;
+        if proven {
+            tracing::info!("galley refuses what is wrong; from now on its absence does too");
+            self.galley = Some(Phase::Proven);
+        }
+        proven
+    }
+
+    fn components(&self, settings: &Settings) -> BTreeMap<String, (String, Health)> {
+        let roles = settings.parts.keys().map(|role| (role.name(), role.object()));
+        let gateways = settings.gateways.iter().map(|gateway| (&*gateway.name, &*gateway.name));
+        roles.chain(gateways).map(|(name, object)| (name.to_owned(), (object.to_owned(), self.health(object)))).collect()
+    }
+
+    fn health(&self, deployment: &str) -> Health {
+        let namespace = self.namespace.as_ref().map_or("", |(name, _)| name);
+        let live = self.live.get(&Key::new(Kind::Deployment, namespace, deployment));
+        let typed: Option<Deployment> = live.and_then(|live| serde_json::from_value(live.clone()).ok());
+        Health::of(typed.as_ref(), self.live.pods_of(deployment))
+    }
+
+    fn webhooks(
+        &self,
+        settings: &Settings,
+        components: &BTreeMap<String, (String, Health)>,
+        have_bundle: bool,
+    ) -> Option<Result<(), String>> {
+        let asked: Vec<Role> = settings.parts.keys().copied().filter(|role| webhook_configuration(*role).is_some()).collect();
+        if asked.is_empty() {
+            return None;
+        }
+        if !have_bundle {
+            return Some(Err("the webhooks wait for their certificates".to_owned()));
+        }
+        let unready = |role: &&Role| components.get(role.name()).is_some_and(|(_, health)| health.state != State::Healthy);
+        if let Some(role) = asked.iter().find(unready) {
+            return Some(Err(format!("{} is not ready", role.object())));
+        }
+        if asked.contains(&Role::Galley) && self.galley != Some(Phase::Proven) {
+            return Some(Err(format!("{} has not yet refused a wrong object through the API server", Role::Galley.object())));
+        }
+        Some(Ok(()))
+    }
+
+    fn forget_namespace(&mut self) {
+        self.namespace = None;
+        self.live.forget_namespace();
+    }
+}
+
+/// The MeshInstall as an owner.
+fn owner(mesh: &MeshInstall) -> OwnerReference {
+    OwnerReference {
+        api_version: MeshInstall::api_version(&()).into_owned(),
+        kind: MeshInstall::kind(&()).into_owned(),
+        name: mesh.name_any(),
+        uid: mesh.uid().unwrap_or_default(),
+        ..OwnerReference::default()
+    }
+}

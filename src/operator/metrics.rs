@@ -1,0 +1,41 @@
+//! What the operator counts, as `operator_…`.
+
+use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
+
+use crate::runtime::Registry;
+
+/// The operator's metrics. Clones share the figures.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Metrics {
+    /// Passes over all objects.
+    pub(super) passes: Counter,
+    /// Passes that ended in an error.
+    pub(super) failures: Counter,
+    /// Objects written because of a new plan.
+    pub(super) applied: Counter,
+    /// Objects restored.
+    pub(super) repaired: Counter,
+    /// Objects removed.
+    pub(super) pruned: Counter,
+    /// 1 while the mesh is healthy.
+    pub(super) healthy: Gauge,
+    /// MeshInstalls refused at admission.
+    pub(super) refused: Counter,
+}
+
+// === impl Metrics ===
+
+impl Metrics {
+    pub(super) fn registered(registry: &mut Registry) -> Self {
+        let metrics = Self::default();
+        let registry = registry.sub_registry_with_prefix("operator");
+        registry.register("passes", "Passes over all objects of the mesh", metrics.passes.clone());
+        registry.register("failures", "Passes that ended in an error", metrics.failures.clone());
+        registry.register("applied", "Objects written because of a new plan", metrics.applied.clone());
+        registry.register("repaired", "Objects restored after somebody changed or deleted them", metrics.repaired.clone());
+        registry.register("pruned", "Objects removed because no plan has them any more", metrics.pruned.clone());
+        registry.register("healthy", "1 while the mesh is healthy", metrics.healthy.clone());
+        registry.register("refused", "MeshInstalls refused at admission", metrics.refused.clone());
+        metrics
+    }
+}

@@ -1,0 +1,140 @@
+//! Which objects the operator makes: their kinds, and how one of them is named.
+
+use ferromesh_crds::install::InventoryEntry;
+use kube::{
+    Api, Client,
+    core::{ApiResource, DynamicObject},
+};
+use std::fmt;
+
+/// The kinds of what makes up a mesh.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Kind {
+    ServiceAccount,
+    ClusterRoleBinding,
+    RoleBinding,
+    ConfigMap,
+    Lease,
+    Service,
+    Deployment,
+    PodDisruptionBudget,
+    HorizontalPodAutoscaler,
+    MutatingWebhookConfiguration,
+    ValidatingWebhookConfiguration,
+}
+
+/// Names one object.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Key {
+    pub(super) kind: Kind,
+    /// None for objects of the whole cluster.
+    pub(super) namespace: Option<String>,
+    pub(super) name: String,
+}
+
+// === impl Kind ===
+
+impl Kind {
+    /// Those in the mesh's namespace.
+    pub(super) const NAMESPACED: [Self; 8] = [
+        Self::ServiceAccount,
+        Self::RoleBinding,
+        Self::ConfigMap,
+        Self::Lease,
+        Self::Service,
+        Self::Deployment,
+        Self::PodDisruptionBudget,
+        Self::HorizontalPodAutoscaler,
+    ];
+
+    /// Those of the whole cluster.
+    pub(super) const OF_CLUSTER: [Self; 3] =
+        [Self::ClusterRoleBinding, Self::MutatingWebhookConfiguration, Self::ValidatingWebhookConfiguration];
+
+    pub(super) fn is_namespaced(self) -> bool {
+        Self::NAMESPACED.contains(&self)
+    }
+
+    pub(super) fn name(self) -> &'static str {
+        self.coordinates().2
+    }
+
+    /// Group, version, kind, and the plural that stands in URLs.
+    fn coordinates(self) -> (&'static str, &'static str, &'static str, &'static str) {
+        match self {
+            Self::ServiceAccount => ("", "v1", "ServiceAccount", "serviceaccounts"),
+            Self::ConfigMap => ("", "v1", "ConfigMap", "configmaps"),
+            Self::Service => ("", "v1", "Service", "services"),
+            Self::Deployment => ("apps", "v1", "Deployment", "deployments"),
+            Self::Lease => ("coordination.k8s.io", "v1", "Lease", "leases"),
+            Self::PodDisruptionBudget => ("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets"),
+            Self::HorizontalPodAutoscaler => ("autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers"),
+            Self::RoleBinding => ("rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings"),
+            Self::ClusterRoleBinding => ("rbac.authorization.k8s.io", "v1", "ClusterRoleBinding", "clusterrolebindings"),
+            Self::MutatingWebhookConfiguration => {
+                ("admissionregistration.k8s.io", "v1", "MutatingWebhookConfiguration", "mutatingwebhookconfigurations")
+            }
+            Self::ValidatingWebhookConfiguration => {
+                ("admissionregistration.k8s.io", "v1", "ValidatingWebhookConfiguration", "validatingwebhookconfigurations")
+            }
+        }
+    }
+
+    pub(super) fn api_version(self) -> String {
+        match self.coordinates() {
+            ("", version, ..) => version.to_owned(),
+            (group, version, ..) => format!("{group}/{version}"),
+        }
+    }
+
+    pub(super) fn resource(self) -> ApiResource {
+        let (group, version, kind, plural) = self.coordinates();
+        ApiResource {
+            group: group.to_owned(),
+            version: version.to_owned(),
+            api_version: self.api_version(),
+            kind: kind.to_owned(),
+            plural: plural.to_owned(),
+        }
+    }
+
+    /// The API for this kind; `namespace` is ignored for kinds of the whole cluster.
+    pub(super) fn api(self, client: &Client, namespace: &str) -> Api<DynamicObject> {
+        match self.is_namespaced() {
+            true => Api::namespaced_with(client.clone(), namespace, &self.resource()),
+            false => Api::all_with(client.clone(), &self.resource()),
+        }
+    }
+}
+
+// === impl Key ===
+
+impl Key {
+    /// The key of an object of a mesh in `namespace`.
+    pub(super) fn new(kind: Kind, namespace: &str, name: &str) -> Self {
+        Self { kind, namespace: kind.is_namespaced().then(|| namespace.to_owned()), name: name.to_owned() }
+    }
+
+    pub(super) fn api(&self, client: &Client) -> Api<DynamicObject> {
+        self.kind.api(client, self.namespace.as_deref().unwrap_or_default())
+    }
+
+    pub(super) fn inventory_entry(&self) -> InventoryEntry {
+        InventoryEntry {
+            api_version: self.kind.api_version(),
+            kind: self.kind.name().to_owned(),
+            namespace: self.namespace.clone(),
+            name: self.name.clone(),
+        }
+    }
+}
+
+/// `Deployment istio-system/istio-galley`, as every message names it.
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.namespace {
+            Some(namespace) => write!(f, "{} {namespace}/{}", self.kind.name(), self.name),
+            None => write!(f, "{} {}", self.kind.name(), self.name),
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! Who may do what: bindings of the chart's ClusterRoles. The operator holds none of these rights, it may only bind them.
+
+use serde_json::{Value, json};
+
+use super::object::{Base, MANAGER, Planned};
+use crate::operator::{object::Kind, settings::Role};
+
+/// The role by which the operator may work in the mesh's namespace.
+pub(in crate::operator) const OWN_ROLE: &str = "ferromesh-operator-namespaced";
+
+/// The operator's own rights in the mesh's namespace; comes before everything else there.
+pub(super) fn own(base: Base<'_>, operator_namespace: &str) -> Planned {
+    let fields = json!({"roleRef": role(OWN_ROLE), "subjects": [subject(MANAGER, operator_namespace)]});
+    base.object(Kind::RoleBinding, OWN_ROLE, "operator", fields)
+}
+
+/// The rights of one part of the control plane. A binding has the name of its role.
+pub(super) fn bindings(base: Base<'_>, part: Role) -> Vec<Planned> {
+    let bind = |kind, name: &str| {
+        let fields = json!({"roleRef": role(name), "subjects": [subject(part.object(), base.namespace())]});
+        base.object(kind, name, part.name(), fields)
+    };
+    let cluster = format!("ferromesh-{}", part.name());
+    let mut bindings = vec![bind(Kind::ClusterRoleBinding, &cluster)];
+    if let Role::Citadel | Role::Pilot = part {
+        bindings.push(bind(Kind::RoleBinding, &format!("{cluster}-namespaced")));
+    }
+    bindings
+}
+
+/// The lease by which a part's replicas agree on one that writes. They make it themselves; here it gets its owner, so that it goes with
+/// the mesh.
+pub(super) fn lease(base: Base<'_>, part: Role) -> Option<Planned> {
+    let elects = matches!(part, Role::Citadel | Role::Pilot);
+    elects.then(|| base.object(Kind::Lease, part.object(), part.name(), json!({})))
+}
+
+fn role(name: &str) -> Value {
+    json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name})
+}
+
+fn subject(account: &str, namespace: &str) -> Value {
+    json!({"kind": "ServiceAccount", "name": account, "namespace": namespace})
+}

@@ -1,0 +1,28 @@
+//! Citadel: signs the workloads' certificates.
+
+use serde_json::json;
+
+use super::{
+    control_plane::{Mount, Parts},
+    object::{Base, Planned},
+};
+use crate::operator::settings::{Part, Role};
+
+/// The trust domain is part of every identity, the process's own too, so it holds from its start to its end.
+pub(super) const TRUST_DOMAIN: &str = "install.ferromesh.dev/trust-domain";
+
+pub(super) fn plan(base: Base<'_>, part: &Part) -> Vec<Planned> {
+    // Without `controller` and `blockOwnerDeletion`: what citadel makes in other namespaces must never hold up the MeshInstall's end.
+    let owner = base.owner;
+    let owner = json!({"apiVersion": owner.api_version, "kind": owner.kind, "name": owner.name, "uid": owner.uid});
+    let parts = Parts {
+        role: Role::Citadel,
+        container: "citadel",
+        labels: ("security", "citadel"),
+        port: ("grpc-citadel", 15012, 15012),
+        env: vec![json!({"name": "MESH_OWNER", "value": owner.to_string()})],
+        mounts: vec![Mount::mesh_config()],
+        read_at_start: vec![(TRUST_DOMAIN, &base.settings.mesh.trust_domain)],
+    };
+    parts.plan(base, part)
+}

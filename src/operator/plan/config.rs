@@ -1,0 +1,48 @@
+//! The ConfigMaps from which the mesh's processes read their settings, while they run.
+
+use serde_json::json;
+
+use super::object::{Base, DEFAULT_REVISION, Planned};
+use crate::model::InjectionValues;
+use crate::operator::{
+    object::Kind,
+    settings::{Role, Settings},
+};
+
+/// The mesh's configuration, key `mesh`.
+pub(super) const MESH: &str = "istio";
+/// The injector's own values, key `values`.
+pub(super) const INJECTION: &str = "istio-sidecar-injector";
+
+/// The mesh's configuration.
+pub(super) fn mesh(base: Base<'_>) -> Planned {
+    let mesh = &base.settings.mesh;
+    // JSON is YAML, only less pleasant to read.
+    let text = serde_saphyr::to_string(mesh).unwrap_or_else(|_| json!(mesh).to_string());
+    base.object(Kind::ConfigMap, MESH, "mesh-config", json!({"data": {"mesh": text}}))
+}
+
+/// What the injector is told.
+pub(super) fn injection(base: Base<'_>) -> Planned {
+    let text = serde_json::to_string_pretty(&injection_values(base.settings)).unwrap_or_default();
+    base.object(Kind::ConfigMap, INJECTION, Role::Injector.name(), json!({"data": {"values": text}}))
+}
+
+fn injection_values(settings: &Settings) -> InjectionValues {
+    InjectionValues {
+        hub: settings.images.hub.clone(),
+        tag: settings.images.tag.clone(),
+        image_pull_policy: settings.images.pull_policy.clone(),
+        image_pull_secrets: settings.pull_secrets.clone(),
+        revision: DEFAULT_REVISION.to_owned(),
+        istio_namespace: settings.namespace.clone(),
+        ca_address: ca_address(settings),
+        cluster_id: settings.cluster.clone(),
+        proxy: settings.sidecar.clone(),
+    }
+}
+
+/// Where proxies get their certificates.
+pub(super) fn ca_address(settings: &Settings) -> String {
+    format!("{}.{}.svc:15012", Role::Citadel.object(), settings.namespace)
+}

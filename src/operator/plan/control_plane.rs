@@ -1,0 +1,147 @@
+//! The frame of the control plane's parts: pods that run `ferromeshd ROLE`, their Service, their mounted configuration.
+
+use serde_json::{Map, Value, json};
+
+use super::{
+    object::{Base, Planned},
+    workload::Workload,
+};
+use crate::operator::{
+    object::Kind,
+    settings::{Part, Role},
+};
+
+/// Where every role answers probes and is scraped.
+const MONITORING: u16 = 15014;
+
+/// What sets one role apart from the others.
+pub(super) struct Parts<'a> {
+    pub(super) role: Role,
+    /// The container's name, which people's tools know.
+    pub(super) container: &'static str,
+    /// The values of the labels `app` and `istio`.
+    pub(super) labels: (&'static str, &'static str),
+    /// The port that it serves: name, number in the pod, number of the Service.
+    pub(super) port: (&'static str, u16, u16),
+    pub(super) env: Vec<Value>,
+    pub(super) mounts: Vec<Mount<'a>>,
+    /// Settings that the process reads only when it starts, by the annotation that replaces its pods when they change.
+    pub(super) read_at_start: Vec<(&'static str, &'a str)>,
+}
+
+/// Something that is mounted, always read-only.
+pub(super) struct Mount<'a> {
+    pub(super) name: &'static str,
+    pub(super) path: &'static str,
+    pub(super) source: Source<'a>,
+}
+
+/// Where it comes from.
+pub(super) enum Source<'a> {
+    ConfigMap(&'a str),
+    Secret(&'a str),
+    /// A token of the pod's ServiceAccount for citadel.
+    CitadelToken,
+}
+
+// === impl Parts ===
+
+impl Parts<'_> {
+    /// All objects of the role: Service first, so that its name resolves when the pods start.
+    pub(super) fn plan(&self, base: Base<'_>, part: &Part) -> Vec<Planned> {
+        let name = self.role.object();
+        let mut objects = vec![self.service(base, name)];
+        let mut annotations = scraped(MONITORING, "/metrics");
+        annotations.extend(self.read_at_start.iter().map(|(key, value)| ((*key).to_owned(), json!(value))));
+        let (app, istio) = self.labels;
+        let workload = Workload {
+            base,
+            name,
+            component: self.role.name(),
+            part,
+            labels: Map::from_iter([("app".to_owned(), json!(app)), ("istio".to_owned(), json!(istio))]),
+            annotations,
+            container: self.container(base),
+            volumes: self.mounts.iter().map(Mount::volume).collect(),
+            uses_api: true,
+            sysctls: Vec::new(),
+        };
+        objects.extend(workload.plan());
+        objects
+    }
+
+    /// A Service with the role's ports; pilot has one under a second name.
+    pub(super) fn service(&self, base: Base<'_>, name: &str) -> Planned {
+        let (port_name, pod_port, service_port) = self.port;
+        let spec = json!({
+            "selector": Base::selector(self.role.object()),
+            "ports": [
+                {"name": port_name, "port": service_port, "targetPort": pod_port, "protocol": "TCP"},
+                {"name": "http-monitoring", "port": MONITORING, "targetPort": MONITORING, "protocol": "TCP"},
+            ],
+        });
+        base.object(Kind::Service, name, self.role.name(), json!({"spec": spec}))
+    }
+
+    fn container(&self, base: Base<'_>) -> Value {
+        let (port_name, pod_port, _) = self.port;
+        let images = &base.settings.images;
+        let mut env = vec![field("POD_NAME", "metadata.name"), field("POD_NAMESPACE", "metadata.namespace")];
+        env.extend(self.env.iter().cloned());
+        let probe = |path: &str| json!({"path": path, "port": MONITORING});
+        json!({
+            "name": self.container,
+            "image": format!("{}/ferromesh:{}", images.hub, images.tag),
+            "command": ["/usr/local/bin/ferromeshd"],
+            "args": [self.role.name()],
+            "env": env,
+            "ports": [
+                {"name": port_name, "containerPort": pod_port, "protocol": "TCP"},
+                {"name": "http-monitoring", "containerPort": MONITORING, "protocol": "TCP"},
+            ],
+            "readinessProbe": {"httpGet": probe("/ready"), "periodSeconds": 1, "timeoutSeconds": 3, "failureThreshold": 5},
+            "livenessProbe": {"httpGet": probe("/healthz"), "periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 6},
+            "volumeMounts": self.mounts.iter().map(Mount::mount).collect::<Vec<_>>(),
+        })
+    }
+}
+
+// === impl Mount ===
+
+impl Mount<'_> {
+    /// The mesh's configuration.
+    pub(super) fn mesh_config() -> Self {
+        Mount { name: "mesh-config", path: "/etc/istio/config", source: Source::ConfigMap(super::config::MESH) }
+    }
+
+    /// A webhook's serving certificate.
+    pub(super) fn serving_certificate(secret: &'static str) -> Self {
+        Mount { name: "webhook-certs", path: "/etc/ferromesh/webhook-certs", source: Source::Secret(secret) }
+    }
+
+    fn mount(&self) -> Value {
+        json!({"name": self.name, "mountPath": self.path, "readOnly": true})
+    }
+
+    pub(super) fn volume(&self) -> Value {
+        match self.source {
+            Source::ConfigMap(name) => json!({"name": self.name, "configMap": {"name": name}}),
+            Source::Secret(name) => json!({"name": self.name, "secret": {"secretName": name}}),
+            Source::CitadelToken => {
+                let token = json!({"serviceAccountToken": {"audience": "istio-ca", "expirationSeconds": 43200, "path": "istio-token"}});
+                json!({"name": self.name, "projected": {"sources": [token]}})
+            }
+        }
+    }
+}
+
+/// An environment variable that holds a field of the pod.
+pub(super) fn field(name: &str, path: &str) -> Value {
+    json!({"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}})
+}
+
+/// The annotations by which Prometheus finds a pod.
+pub(super) fn scraped(port: u16, path: &str) -> Map<String, Value> {
+    let entries = [("scrape", "true".to_owned()), ("port", port.to_string()), ("path", path.to_owned())];
+    entries.into_iter().map(|(key, value)| (format!("prometheus.io/{key}"), json!(value))).collect()
+}

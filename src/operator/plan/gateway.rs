@@ -1,0 +1,125 @@
+//! A gateway: a proxy of its own, and the Service that leads to it.
+
+use ferromesh_crds::install::GatewayServicePort;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use serde_json::{Map, Value, json};
+
+use super::{
+    config::ca_address,
+    control_plane::{Mount, Source, field, scraped},
+    object::{Base, Planned},
+    workload::Workload,
+};
+use crate::operator::{object::Kind, settings::Gateway};
+
+/// The port on which a proxy says whether it is ready.
+const HEALTH: u16 = 15021;
+
+pub(super) fn plan(base: Base<'_>, gateway: &Gateway) -> Vec<Planned> {
+    let name = &gateway.name;
+    let mut labels = Map::from_iter([
+        ("app".to_owned(), json!(name)),
+        ("service.istio.io/canonical-name".to_owned(), json!(name)),
+        ("service.istio.io/canonical-revision".to_owned(), json!("latest")),
+    ]);
+    labels.extend(gateway.labels.iter().map(|(key, value)| (key.clone(), json!(value))));
+    let workload = Workload {
+        base,
+        name,
+        component: "gateway",
+        part: &gateway.part,
+        labels,
+        annotations: scraped(15020, "/stats/prometheus"),
+        container: container(base, gateway),
+        volumes: volumes(),
+        uses_api: false,
+        // A Gateway's port is the Service's port is Envoy's port: 80 is no privilege in a network namespace of one's own.
+        sysctls: vec![json!({"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"})],
+    };
+    let mut objects = vec![service(base, gateway)];
+    objects.extend(workload.plan());
+    objects
+}
+
+fn service(base: Base<'_>, gateway: &Gateway) -> Planned {
+    let spec = json!({
+        "type": gateway.service,
+        "selector": Base::selector(&gateway.name),
+        "ports": gateway.ports.iter().map(port).collect::<Vec<_>>(),
+    });
+    base.object(Kind::Service, &gateway.name, "gateway", json!({"spec": spec}))
+}
+
+fn port(port: &GatewayServicePort) -> Value {
+    let number = port.port.unwrap_or_default();
+    let target = port.target_port.clone().unwrap_or(IntOrString::Int(number));
+    let protocol = port.protocol.as_deref().unwrap_or("TCP");
+    let mut fields = json!({"name": port.name, "port": number, "targetPort": target, "protocol": protocol});
+    if let Some(node_port) = port.node_port {
+        fields["nodePort"] = json!(node_port);
+    }
+    fields
+}
+
+fn container(base: Base<'_>, gateway: &Gateway) -> Value {
+    let images = &base.settings.images;
+    let health = json!({"path": "/healthz/ready", "port": HEALTH});
+    json!({
+        "name": "istio-proxy",
+        "image": format!("{}/ferromesh-proxy:{}", images.hub, images.tag),
+        "args": ["proxy", "router"],
+        "ports": [
+            {"name": "http-envoy-prom", "containerPort": 15090, "protocol": "TCP"},
+            {"name": "status-port", "containerPort": HEALTH, "protocol": "TCP"},
+        ],
+        "env": env(base, gateway),
+        "readinessProbe": {"httpGet": health, "periodSeconds": 2, "timeoutSeconds": 3, "failureThreshold": 15},
+        // Ready within a second of being so; the readiness probe then only watches.
+        "startupProbe": {"httpGet": health, "periodSeconds": 1, "timeoutSeconds": 3, "failureThreshold": 600},
+        "volumeMounts": [
+            {"name": "istio-envoy", "mountPath": "/etc/istio/proxy"},
+            {"name": "istio-token", "mountPath": "/var/run/secrets/tokens", "readOnly": true},
+            {"name": "istiod-ca-cert", "mountPath": "/var/run/secrets/istio", "readOnly": true},
+            {"name": "istio-podinfo", "mountPath": "/etc/istio/pod", "readOnly": true},
+        ],
+    })
+}
+
+/// The agent's contract, as the injector keeps it for sidecars.
+fn env(base: Base<'_>, gateway: &Gateway) -> Vec<Value> {
+    let settings = base.settings;
+    let value = |name: &str, value: &str| json!({"name": name, "value": value});
+    let owner = format!("kubernetes://apis/apps/v1/namespaces/{}/deployments/{}", settings.namespace, gateway.name);
+    let mut env = vec![
+        field("POD_NAME", "metadata.name"),
+        field("POD_NAMESPACE", "metadata.namespace"),
+        field("INSTANCE_IP", "status.podIP"),
+        field("HOST_IP", "status.hostIP"),
+        field("SERVICE_ACCOUNT", "spec.serviceAccountName"),
+        value("CA_ADDR", &ca_address(settings)),
+        value("TRUST_DOMAIN", &settings.mesh.trust_domain),
+        value("PROXY_CONFIG", &serde_json::to_string(&settings.mesh.default_config).unwrap_or_default()),
+        value("ISTIO_META_CLUSTER_ID", &settings.cluster),
+        value("ISTIO_META_WORKLOAD_NAME", &gateway.name),
+        value("ISTIO_META_OWNER", &owner),
+        value("ISTIO_META_INTERCEPTION_MODE", "NONE"),
+    ];
+    for (name, text) in &settings.mesh.default_config.proxy_metadata {
+        // The user's word counts, and a list with one name twice can't be applied.
+        env.retain(|own| own["name"] != name.as_str());
+        env.push(value(name, text));
+    }
+    env
+}
+
+fn volumes() -> Vec<Value> {
+    let mount = |name, source| Mount { name, path: "", source }.volume();
+    let labels = json!({"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}});
+    let annotations = json!({"path": "annotations", "fieldRef": {"fieldPath": "metadata.annotations"}});
+    vec![
+        json!({"name": "istio-envoy", "emptyDir": {"medium": "Memory"}}),
+        mount("istio-token", Source::CitadelToken),
+        mount("istiod-ca-cert", Source::ConfigMap("istio-ca-root-cert")),
+        json!({"name": "istio-podinfo", "downwardAPI": {"items": [labels, annotations]}}),
+    ]
+}

@@ -1,0 +1,212 @@
+//! The plans of the profiles as goldens, and what must hold for every plan.
+
+use ferromesh_crds::MeshInstallSpec;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+
+use super::*;
+use crate::model::{InjectionValues, MeshConfig};
+use crate::operator::settings::{Images, resolve};
+
+fn owner() -> OwnerReference {
+    OwnerReference {
+        api_version: "install.ferromesh.dev/v1alpha1".to_owned(),
+        kind: "MeshInstall".to_owned(),
+        name: "mesh".to_owned(),
+        uid: "uid-of-mesh".to_owned(),
+        controller: Some(true),
+        block_owner_deletion: Some(true),
+    }
+}
+
+fn planned_in(spec: Value, bundle: Option<&str>, galley: Phase) -> Vec<Planned> {
+    let spec: MeshInstallSpec = serde_json::from_value(spec).unwrap();
+    let images = Images { hub: "hub.example/ferromesh".to_owned(), tag: "1.0.2".to_owned(), pull_policy: "IfNotPresent".to_owned() };
+    let settings = resolve(&spec, &images).unwrap_or_else(|problems| panic!("{problems}"));
+    plan(&settings, Circumstances { owner: &owner(), operator_namespace: "ferromesh-system", bundle, galley })
+}
+
+fn planned(spec: Value) -> Vec<Planned> {
+    planned_in(spec, Some("PEM"), Phase::Proven)
+}
+
+fn names(objects: &[Planned]) -> BTreeSet<String> {
+    objects.iter().map(|object| object.key.to_string()).collect()
+}
+
+fn find<'a>(objects: &'a [Planned], key: &str) -> &'a Value {
+    &objects.iter().find(|object| object.key.to_string() == key).unwrap_or_else(|| panic!("no {key} in {:#?}", names(objects))).body
+}
+
+fn deployment<'a>(objects: &'a [Planned], name: &str) -> &'a Value {
+    find(objects, &format!("Deployment istio-system/{name}"))
+}
+
+/// The plan as people would write it.
+fn documents(objects: &[Planned]) -> String {
+    objects.iter().map(|object| format!("---\n{}", serde_saphyr::to_string(&object.body).unwrap())).collect()
+}
+
+#[test]
+fn the_default_profile() {
+    insta::assert_snapshot!(documents(&planned(json!({}))));
+}
+
+#[test]
+fn the_minimal_profile_lists() {
+    insta::assert_snapshot!(names(&planned(json!({"profile": "minimal"}))).into_iter().collect::<Vec<_>>().join("\n"));
+}
+
+#[test]
+fn the_demo_profile_adds() {
+    let default = names(&planned(json!({})));
+    let demo = planned(json!({"profile": "demo"}));
+    let added: Vec<Planned> = demo.into_iter().filter(|object| !default.contains(&object.key.to_string())).collect();
+    insta::assert_snapshot!(documents(&added));
+}
+
+#[test]
+fn every_object_is_owned_marked_and_unlike_the_others() {
+    let objects = planned(json!({"profile": "demo", "components": {"galley": {"replicas": 2}}}));
+    assert_eq!(names(&objects).len(), objects.len());
+    for object in &objects {
+        let metadata = &object.body["metadata"];
+        assert_eq!(metadata["ownerReferences"], json!([owner()]), "{}", object.key);
+        assert_eq!(metadata["labels"][MANAGED_BY], MANAGER);
+        assert!(metadata.get("finalizers").is_none());
+        assert!(object.mark().starts_with(&format!("{}/", object.key.name)), "{}", object.mark());
+        assert_eq!(object.key.namespace.is_some(), metadata.get("namespace").is_some());
+    }
+}
+
+#[test]
+fn every_pod_meets_the_restricted_level_and_carries_its_revision() {
+    for object in planned(json!({"profile": "demo"})).iter().filter(|object| object.key.kind == Kind::Deployment) {
+        let template = &object.body["spec"]["template"];
+        assert_eq!(template["metadata"]["labels"]["istio.io/rev"], "default");
+        assert_eq!(template["metadata"]["labels"]["sidecar.istio.io/inject"], "false");
+        let pod = &template["spec"];
+        assert_eq!(
+            (&pod["securityContext"]["runAsNonRoot"], &pod["securityContext"]["seccompProfile"]["type"]),
+            (&json!(true), &json!("RuntimeDefault"))
+        );
+        let context = &pod["containers"][0]["securityContext"];
+        let restricted = json!({"allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "capabilities": {"drop": ["ALL"]}});
+        assert_eq!(context, &restricted);
+    }
+}
+
+#[test]
+fn a_selector_finds_its_pods_and_no_others() {
+    let objects = planned(json!({"profile": "demo"}));
+    let pods: Vec<&Value> = objects
+        .iter()
+        .filter(|object| object.key.kind == Kind::Deployment)
+        .map(|object| &object.body["spec"]["template"]["metadata"]["labels"])
+        .collect();
+    let selectors = objects.iter().filter_map(|object| match object.key.kind {
+        Kind::Service => Some((&object.key, &object.body["spec"]["selector"])),
+        Kind::Deployment => Some((&object.key, &object.body["spec"]["selector"]["matchLabels"])),
+        _ => None,
+    });
+    for (key, selector) in selectors {
+        let matches = |labels: &&&Value| selector.as_object().is_some_and(|all| all.iter().all(|(name, value)| labels[name] == *value));
+        assert_eq!(pods.iter().filter(matches).count(), 1, "{key}");
+    }
+}
+
+#[test]
+fn only_more_than_one_replica_has_a_disruption_budget() {
+    let budgets = |spec| names(&planned(spec)).into_iter().filter(|name| name.starts_with("PodDisruptionBudget")).collect::<Vec<_>>();
+    assert_eq!(budgets(json!({})), Vec::<String>::new());
+    assert_eq!(budgets(json!({"components": {"galley": {"replicas": 2}}})), ["PodDisruptionBudget istio-system/istio-galley"]);
+    let auto = json!({"components": {"pilot": {"autoscaling": {"minReplicas": 2, "maxReplicas": 5}}}});
+    assert_eq!(budgets(auto), ["PodDisruptionBudget istio-system/istio-pilot"]);
+}
+
+#[test]
+fn an_autoscaler_decides_about_replicas_alone() {
+    let objects = planned(json!({"components": {"pilot": {"autoscaling": {"maxReplicas": 5}}}}));
+    assert!(deployment(&objects, "istio-pilot")["spec"].get("replicas").is_none());
+    let spec = &find(&objects, "HorizontalPodAutoscaler istio-system/istio-pilot")["spec"];
+    assert_eq!((&spec["minReplicas"], &spec["maxReplicas"]), (&json!(1), &json!(5)));
+}
+
+#[test]
+fn settings_that_are_read_again_leave_pods_alone_and_others_replace_them() {
+    let template = |spec, name: &str| deployment(&planned(spec), name)["spec"]["template"].clone();
+    let (base, logs) = (json!({}), json!({"meshConfig": {"accessLogFile": "/dev/stdout"}}));
+    let domain = json!({"meshConfig": {"trustDomain": "shop.example"}});
+    for role in Role::ALL {
+        assert_eq!(template(base.clone(), role.object()), template(logs.clone(), role.object()), "{}", role.name());
+    }
+    for role in [Role::Citadel, Role::Pilot] {
+        assert_ne!(template(base.clone(), role.object()), template(domain.clone(), role.object()), "{}", role.name());
+    }
+}
+
+#[test]
+fn the_mark_follows_the_body() {
+    let mark = |spec| {
+        planned(spec)
+            .into_iter()
+            .find(|object| object.key.name == "istio-galley" && object.key.kind == Kind::Deployment)
+            .unwrap()
+            .mark()
+            .to_owned()
+    };
+    assert_eq!(mark(json!({})), mark(json!({})));
+    assert_ne!(mark(json!({})), mark(json!({"components": {"galley": {"podAnnotations": {"a": "b"}}}})));
+}
+
+#[test]
+fn configuration_is_what_its_readers_understand() {
+    let objects = planned(json!({"namespace": "mesh", "imagePullSecrets": [{"name": "s"}], "meshConfig": {"accessLogEncoding": "JSON"}}));
+    let text = |key: &str, field: &str| find(&objects, key)["data"][field].as_str().unwrap().to_owned();
+    let mesh: MeshConfig = serde_saphyr::from_str(&text("ConfigMap mesh/istio", "mesh")).unwrap();
+    assert_eq!((mesh.root_namespace.as_str(), mesh.default_config.discovery_address.as_str()), ("mesh", "istio-pilot.mesh.svc:15012"));
+    let values: InjectionValues = serde_json::from_str(&text("ConfigMap mesh/istio-sidecar-injector", "values")).unwrap();
+    assert_eq!((values.ca_address.as_str(), values.image_pull_secrets), ("istio-citadel.mesh.svc:15012", vec!["s".to_owned()]));
+}
+
+#[test]
+fn no_webhook_can_stop_a_namespace_that_did_not_ask_for_the_mesh() {
+    let objects = planned(json!({}));
+    for webhook in find(&objects, "MutatingWebhookConfiguration istio-sidecar-injector")["webhooks"].as_array().unwrap() {
+        let selectors = ["namespaceSelector", "objectSelector"].map(|selector| webhook[selector]["matchExpressions"].as_array().unwrap());
+        let asks = |expression: &&Value| expression["operator"] == "In";
+        assert!(selectors.iter().any(|expressions| expressions.iter().any(|one| asks(&one))), "{}", webhook["name"]);
+        let excluded = selectors[0].iter().find(|one| one["key"] == "kubernetes.io/metadata.name").unwrap();
+        assert_eq!(excluded["values"], json!(["kube-system", "kube-public", "kube-node-lease", "istio-system"]));
+    }
+    for webhook in find(&objects, "ValidatingWebhookConfiguration istio-galley")["webhooks"].as_array().unwrap() {
+        for rule in webhook["rules"].as_array().unwrap() {
+            assert!(rule["apiGroups"][0].as_str().unwrap().ends_with(".istio.io"));
+            assert_eq!(rule["operations"], json!(["CREATE", "UPDATE"]));
+        }
+    }
+}
+
+#[test]
+fn galley_counts_only_once_it_has_been_proven() {
+    let policy = |phase| {
+        let objects = planned_in(json!({}), Some("PEM"), phase);
+        find(&objects, "ValidatingWebhookConfiguration istio-galley")["webhooks"][0]["failurePolicy"].clone()
+    };
+    assert_eq!((policy(Phase::Unproven), policy(Phase::Proven)), (json!("Ignore"), json!("Fail")));
+}
+
+#[test]
+fn webhooks_wait_for_their_certificates() {
+    let objects = planned_in(json!({}), None, Phase::Unproven);
+    assert!(!names(&objects).iter().any(|name| name.contains("WebhookConfiguration")));
+}
+
+#[test]
+fn a_users_variable_takes_the_place_of_ours() {
+    let spec = json!({"meshConfig": {"defaultConfig": {"proxyMetadata": {"CA_ADDR": "x:1"}}}});
+    let objects = planned(spec);
+    let env = deployment(&objects, "istio-ingressgateway")["spec"]["template"]["spec"]["containers"][0]["env"].as_array().unwrap().clone();
+    let values: Vec<&Value> = env.iter().filter(|variable| variable["name"] == "CA_ADDR").map(|variable| &variable["value"]).collect();
+    assert_eq!(values, ["x:1"]);
+}

@@ -1,0 +1,157 @@
+//! A Deployment and what goes with it: ServiceAccount, PodDisruptionBudget, HorizontalPodAutoscaler.
+
+use serde_json::{Map, Value, json};
+
+use super::object::{Base, Planned};
+use crate::operator::{
+    object::Kind,
+    settings::{Part, Replicas},
+};
+
+/// The user of every container, the one whose traffic is never captured.
+const UID: u32 = 1337;
+
+/// One Deployment in the making.
+pub(super) struct Workload<'a> {
+    pub(super) base: Base<'a>,
+    /// Of the Deployment, and of all that goes with it.
+    pub(super) name: &'a str,
+    pub(super) component: &'a str,
+    pub(super) part: &'a Part,
+    /// Labels of the pods beside the usual ones.
+    pub(super) labels: Map<String, Value>,
+    /// Annotations of the pods. What changes here replaces the pods.
+    pub(super) annotations: Map<String, Value>,
+    /// The one container, but for what [`Workload::container`] adds.
+    pub(super) container: Value,
+    pub(super) volumes: Vec<Value>,
+    /// Whether the container talks to the API server.
+    pub(super) uses_api: bool,
+    /// Settings of the kernel in the pod's network namespace.
+    pub(super) sysctls: Vec<Value>,
+}
+
+// === impl Workload ===
+
+impl Workload<'_> {
+    /// All objects of the workload, in the order in which they are applied.
+    pub(super) fn plan(&self) -> Vec<Planned> {
+        let mut objects = vec![self.service_account(), self.deployment()];
+        objects.extend(self.disruption_budget());
+        objects.extend(self.autoscaler());
+        objects
+    }
+
+    fn object(&self, kind: Kind, fields: Value) -> Planned {
+        self.base.object(kind, self.name, self.component, fields)
+    }
+
+    fn service_account(&self) -> Planned {
+        let mut fields = json!({"automountServiceAccountToken": self.uses_api});
+        if let Some(secrets) = self.pull_secrets() {
+            fields["imagePullSecrets"] = secrets;
+        }
+        self.object(Kind::ServiceAccount, fields)
+    }
+
+    fn deployment(&self) -> Planned {
+        let mut labels = self.base.labels(self.name, self.component);
+        labels.insert("sidecar.istio.io/inject".to_owned(), json!("false"));
+        labels.extend(self.labels.clone());
+        let mut annotations = self.annotations.clone();
+        annotations.extend(self.part.pod_annotations.iter().map(|(key, value)| (key.clone(), json!(value))));
+        let mut spec = json!({
+            "revisionHistoryLimit": 3,
+            "selector": {"matchLabels": Base::selector(self.name)},
+            // Whoever asks for the part gets an answer throughout an update.
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
+            "template": {"metadata": {"labels": labels, "annotations": annotations}, "spec": self.pod()},
+        });
+        if let Replicas::Fixed(replicas) = self.part.replicas {
+            spec["replicas"] = json!(replicas);
+        }
+        self.object(Kind::Deployment, json!({"spec": spec}))
+    }
+
+    fn pod(&self) -> Value {
+        let mut pod = json!({
+            "serviceAccountName": self.name,
+            "automountServiceAccountToken": self.uses_api,
+            "securityContext": {
+                "runAsNonRoot": true,
+                "runAsUser": UID,
+                "runAsGroup": UID,
+                "fsGroup": UID,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "containers": [self.container()],
+            "volumes": self.volumes,
+        });
+        if let Some(secrets) = self.pull_secrets() {
+            pod["imagePullSecrets"] = secrets;
+        }
+        if !self.sysctls.is_empty() {
+            pod["securityContext"]["sysctls"] = json!(self.sysctls);
+        }
+        if !self.part.node_selector.is_empty() {
+            pod["nodeSelector"] = json!(self.part.node_selector);
+        }
+        if !self.part.tolerations.is_empty() {
+            pod["tolerations"] = json!(self.part.tolerations);
+        }
+        if let Some(affinity) = &self.part.affinity {
+            pod["affinity"] = json!(affinity);
+        }
+        if self.part.replicas.least() > 1 {
+            pod["topologySpreadConstraints"] = json!([{
+                "maxSkew": 1,
+                "topologyKey": "kubernetes.io/hostname",
+                "whenUnsatisfiable": "ScheduleAnyway",
+                "labelSelector": {"matchLabels": Base::selector(self.name)},
+            }]);
+        }
+        pod
+    }
+
+    fn container(&self) -> Value {
+        let mut container = self.container.clone();
+        container["imagePullPolicy"] = json!(self.base.settings.images.pull_policy);
+        container["resources"] = json!(self.part.resources);
+        container["securityContext"] = json!({
+            "allowPrivilegeEscalation": false,
+            "readOnlyRootFilesystem": true,
+            "capabilities": {"drop": ["ALL"]},
+        });
+        if let Some(env) = container["env"].as_array_mut() {
+            for variable in &self.part.env {
+                // Two of one name would be one too many for server-side apply.
+                env.retain(|own| own["name"] != variable.name.as_str());
+                env.push(json!(variable));
+            }
+        }
+        container
+    }
+
+    fn pull_secrets(&self) -> Option<Value> {
+        let names = &self.base.settings.pull_secrets;
+        (!names.is_empty()).then(|| names.iter().map(|name| json!({"name": name})).collect())
+    }
+
+    /// Only where another pod stays: with a single one it would block the node's drain for ever.
+    fn disruption_budget(&self) -> Option<Planned> {
+        let spec = json!({"maxUnavailable": 1, "selector": {"matchLabels": Base::selector(self.name)}});
+        (self.part.replicas.least() > 1).then(|| self.object(Kind::PodDisruptionBudget, json!({"spec": spec})))
+    }
+
+    fn autoscaler(&self) -> Option<Planned> {
+        let Replicas::Auto { least, most, cpu } = self.part.replicas else { return None };
+        let target = json!({"type": "Utilization", "averageUtilization": cpu});
+        let spec = json!({
+            "minReplicas": least,
+            "maxReplicas": most,
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": self.name},
+            "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": target}}],
+        });
+        Some(self.object(Kind::HorizontalPodAutoscaler, json!({"spec": spec})))
+    }
+}

@@ -1,0 +1,228 @@
+//! The leading operator's loop: a watch tells of a change, a pass compares everything with the plan and writes what differs.
+
+use futures::{FutureExt, StreamExt};
+use k8s_openapi::jiff::Timestamp;
+use kube::Client;
+use std::{convert::Infallible, time::Duration};
+use time::OffsetDateTime;
+use tokio::time::{Instant, sleep_until};
+
+use super::{
+    OperatorConfig,
+    events::Events,
+    install::{Install, InstallError, Installed},
+    live::Seen,
+    meshes::{MeshSource, Meshes, installed},
+    metrics::Metrics,
+    report::Reporter,
+    settings::resolve,
+    status::{Outcome, Reason},
+    watch::Changes,
+};
+use crate::runtime::{Backoff, Leadership, Shutdown, Term};
+
+/// Keeps the mesh as its MeshInstall describes it, while this operator leads.
+pub(super) struct Reconciler {
+    client: Client,
+    config: OperatorConfig,
+    meshes: MeshSource,
+    metrics: Metrics,
+}
+
+/// One term of leading.
+struct Work<'a> {
+    config: &'a OperatorConfig,
+    install: Install,
+    reporter: Reporter,
+    metrics: &'a Metrics,
+    backoff: Backoff,
+    /// Passes in a row that failed.
+    failures: u32,
+    /// When to look again although nothing has happened.
+    due: Instant,
+}
+
+/// The longest time between two passes. Watches tell of every change; this is for what no watch tells.
+const INTERVAL: Duration = Duration::from_secs(30);
+/// After so many failures in a row the status tells of them; what passes by itself isn't worth a word.
+const LASTING: u32 = 4;
+
+// === impl Reconciler ===
+
+impl Reconciler {
+    pub(super) fn new(client: Client, config: OperatorConfig, meshes: MeshSource, metrics: Metrics) -> Self {
+        Self { client, config, meshes, metrics }
+    }
+
+    /// Works whenever this operator leads, until shutdown.
+    ///
+    /// # Errors
+    /// None; the type is what [`crate::runtime::Tasks::spawn`] takes.
+    pub(super) async fn run(mut self, mut leadership: Leadership, shutdown: Shutdown) -> Result<(), Infallible> {
+        loop {
+            let term = tokio::select! {
+                () = shutdown.requested() => return Ok(()),
+                term = leadership.acquired() => term,
+            };
+            tokio::select! {
+                () = shutdown.requested() => return Ok(()),
+                () = term.lost() => {}
+                () = self.lead(&term) => {}
+            }
+        }
+    }
+
+    async fn lead(&mut self, term: &Term) {
+        let mut work = Work::new(&self.client, &self.config, &self.metrics);
+        loop {
+            let Work { install, due, .. } = &mut work;
+            let (cluster, namespace) = install.changes();
+            let worth_a_pass = tokio::select! {
+                Some(seen) = cluster.next() => work.note(seen),
+                Some(seen) = next(namespace) => work.note(seen),
+                Ok(()) = self.meshes.changed() => true,
+                () = sleep_until(*due) => true,
+            };
+            // What is at hand already is taken in before anything is written.
+            let worth_a_pass = work.drain() || worth_a_pass;
+            if !worth_a_pass {
+                continue;
+            }
+            let meshes = self.meshes.borrow_and_update().clone();
+            if let Some(meshes) = meshes {
+                work.pass(&meshes, term).await;
+            }
+        }
+    }
+}
+
+async fn next(changes: Option<&mut Changes>) -> Option<Seen> {
+    match changes {
+        Some(changes) => changes.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+// === impl Work ===
+
+impl<'a> Work<'a> {
+    fn new(client: &Client, config: &'a OperatorConfig, metrics: &'a Metrics) -> Self {
+        Self {
+            config,
+            install: Install::new(client, config),
+            reporter: Reporter::new(client.clone(), Events::new(client.clone(), &config.pod)),
+            metrics,
+            backoff: Backoff::new(Duration::from_millis(200), Duration::from_secs(4)),
+            failures: 0,
+            due: Instant::now(),
+        }
+    }
+
+    fn note(&mut self, seen: Seen) -> bool {
+        self.install.note(seen)
+    }
+
+    fn drain(&mut self) -> bool {
+        let mut worth_a_pass = false;
+        loop {
+            let (cluster, namespace) = self.install.changes();
+            let seen = cluster.next().now_or_never().flatten();
+            let Some(seen) = seen.or_else(|| namespace.and_then(|changes| changes.next().now_or_never().flatten())) else {
+                return worth_a_pass;
+            };
+            worth_a_pass |= self.note(seen);
+        }
+    }
+
+    /// Looks at everything once.
+    async fn pass(&mut self, meshes: &Meshes, term: &Term) {
+        self.metrics.passes.inc();
+        let now = OffsetDateTime::now_utc();
+        let mesh = installed(meshes);
+        for other in meshes.values().filter(|other| Some(*other) != mesh) {
+            let first = mesh.and_then(|mesh| mesh.metadata.name.as_deref()).unwrap_or_default();
+            let message = format!("MeshInstall {first} is the default revision of this cluster: delete one of the two");
+            self.reporter.report(other, Outcome::Stalled(Reason::AnotherInstalled, message), self.tag(), term).await;
+        }
+        // One that is being deleted is left to the garbage collector.
+        let Some(mesh) = mesh.filter(|mesh| mesh.metadata.deletion_timestamp.is_none()) else {
+            self.metrics.healthy.set(0);
+            let result = self.install.leave(now).await;
+            return self.settle(result.err());
+        };
+        let settings = match resolve(&mesh.spec, &self.config.images) {
+            Ok(settings) => settings,
+            Err(problems) => {
+                self.reporter.report(mesh, Outcome::Stalled(Reason::InvalidSpec, problems.to_string()), self.tag(), term).await;
+                let result = self.install.keep_certificates(now).await;
+                return self.settle(result.err());
+            }
+        };
+        if let Some(foreign) = self.install.foreign_mesh() {
+            let message = format!("{foreign} belongs to another Istio: remove that first; nothing of it has been touched");
+            self.reporter.report(mesh, Outcome::Stalled(Reason::ForeignMesh, message), self.tag(), term).await;
+            let result = self.install.keep_certificates(now).await;
+            return self.settle(result.err());
+        }
+        let version = settings.images.tag.clone();
+        let (changes, result) = self.install.run(mesh, &settings, now, term).await;
+        self.count(&changes);
+        self.reporter.tell(mesh, &changes).await;
+        let failure = match result {
+            Ok(Installed { applied, again }) => {
+                let state = self.reporter.report(mesh, Outcome::Applied(applied), &version, term).await;
+                self.metrics.healthy.set(i64::from(state == Some(ferromesh_crds::install::State::Healthy)));
+                self.settle(None);
+                if let Some(again) = again {
+                    self.due = self.due.min(Instant::now() + again);
+                }
+                return;
+            }
+            Err(failure) => failure,
+        };
+        let lasting = self.failures + 1 >= LASTING;
+        let told = lasting.then(|| failure.to_string());
+        if lasting || mesh.status.as_ref().and_then(|status| status.observed_generation) != mesh.metadata.generation {
+            self.reporter.report(mesh, Outcome::Waiting(told), &version, term).await;
+        }
+        self.settle(Some(failure));
+    }
+
+    /// Decides when to look again.
+    fn settle(&mut self, failure: Option<InstallError>) {
+        let wait = match failure {
+            Some(failure) => {
+                self.failures += 1;
+                self.metrics.failures.inc();
+                if self.failures >= LASTING {
+                    tracing::warn!(%failure, "the mesh can't be brought to its plan; it is tried again");
+                } else {
+                    tracing::debug!(%failure, "not yet");
+                }
+                self.backoff.next_delay()
+            }
+            None => {
+                self.failures = 0;
+                self.backoff.reset();
+                self.install.certificates_due(OffsetDateTime::now_utc()).map_or(INTERVAL, |due| due.min(INTERVAL))
+            }
+        };
+        self.due = Instant::now() + wait;
+    }
+
+    fn count(&self, changes: &super::apply::Changes) {
+        let count = |list: usize| u64::try_from(list).unwrap_or(u64::MAX);
+        self.metrics.applied.inc_by(count(changes.applied.len()));
+        self.metrics.repaired.inc_by(count(changes.repaired.len()));
+        self.metrics.pruned.inc_by(count(changes.pruned.len()));
+    }
+
+    fn tag(&self) -> &'a str {
+        &self.config.images.tag
+    }
+}
+
+/// The present second, as the API server writes it.
+pub(super) fn this_second() -> Timestamp {
+    Timestamp::from_second(Timestamp::now().as_second()).unwrap_or(Timestamp::UNIX_EPOCH)
+}

@@ -1,0 +1,74 @@
+//! Writes statuses, where they differ, and tells of transitions.
+
+use ferromesh_crds::{
+    MeshInstall,
+    install::{MeshInstallStatus, State},
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::{
+    Api, Client, ResourceExt,
+    api::{Patch, PatchParams},
+};
+use serde_json::json;
+use std::collections::BTreeMap;
+
+use super::{
+    apply::Changes,
+    events::{Events, changes, transition},
+    plan::MANAGER,
+    reconcile::this_second,
+    status::{Outcome, Report, status},
+};
+use crate::runtime::Term;
+
+/// Reports to the MeshInstalls.
+pub(super) struct Reporter {
+    meshes: Api<MeshInstall>,
+    events: Events,
+    /// What was last written, by uid: the watch shows it only later.
+    written: BTreeMap<String, MeshInstallStatus>,
+}
+
+// === impl Reporter ===
+
+impl Reporter {
+    pub(super) fn new(client: Client, events: Events) -> Self {
+        Self { meshes: Api::all(client), events, written: BTreeMap::new() }
+    }
+
+    /// Writes what a pass found; answers the state that it comes to. A failure is logged: the next pass finds the difference again.
+    pub(super) async fn report(&mut self, mesh: &MeshInstall, outcome: Outcome, version: &str, term: &Term) -> Option<State> {
+        let uid = mesh.uid().unwrap_or_default();
+        let stored = mesh.status.clone().unwrap_or_default();
+        let previous = self.written.get(&uid).unwrap_or(&stored).clone();
+        let report = Report { generation: mesh.metadata.generation, version: version.to_owned(), outcome };
+        let current = status(&report, &previous, &Time(this_second()));
+        if current != stored && term.check().is_ok() {
+            let metadata = json!({"name": mesh.name_any(), "uid": uid});
+            let body =
+                json!({"apiVersion": "install.ferromesh.dev/v1alpha1", "kind": "MeshInstall", "metadata": metadata, "status": current});
+            let params = PatchParams::apply(MANAGER).force();
+            match self.meshes.patch_status(&mesh.name_any(), &params, &Patch::Apply(body)).await {
+                Ok(_) => {
+                    if current.state != previous.state {
+                        let state = current.state.map(|state| format!("{state:?}"));
+                        tracing::info!(mesh = %mesh.name_any(), state, "state");
+                    }
+                    self.events.publish(mesh, transition(&previous, &current).into_iter().collect()).await;
+                }
+                Err(error) => {
+                    tracing::warn!(%error, mesh = %mesh.name_any(), "status not written");
+                    return current.state;
+                }
+            }
+        }
+        let state = current.state;
+        self.written.insert(uid, current);
+        state
+    }
+
+    /// Tells of what was put right or taken away.
+    pub(super) async fn tell(&mut self, mesh: &MeshInstall, made: &Changes) {
+        self.events.publish(mesh, changes(made)).await;
+    }
+}

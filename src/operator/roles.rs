@@ -1,0 +1,148 @@
+//! The chart's ClusterRoles: whether they are there, and that they go with the last of their owners.
+//!
+//! Helm leaves them when the release is removed, because the mesh that runs needs them. So the operator enters their owners, the chart's
+//! own ClusterRole and each MeshInstall, and garbage collection does the rest.
+
+use k8s_openapi::{
+    api::{coordination::v1::Lease, rbac::v1::ClusterRole},
+    apimachinery::pkg::apis::meta::v1::OwnerReference,
+};
+use kube::{
+    Api, Client, ResourceExt,
+    api::{Patch, PatchParams},
+};
+use serde_json::json;
+use std::{convert::Infallible, time::Duration};
+use tokio::time::sleep;
+
+use super::{LEASE, plan::MANAGER};
+use crate::runtime::{Readiness, ReadyGuard, Shutdown};
+
+/// The roles of the control plane's parts.
+const ROLES: [&str; 6] = [
+    "ferromesh-citadel",
+    "ferromesh-citadel-namespaced",
+    "ferromesh-galley",
+    "ferromesh-injector",
+    "ferromesh-pilot",
+    "ferromesh-pilot-namespaced",
+];
+/// The owner of the owners' field.
+const OWNERS: &str = "ferromesh-operator-owners";
+/// Between two looks for missing roles.
+const INTERVAL: Duration = Duration::from_secs(10);
+
+/// Enters owners into the roles.
+pub(super) struct Roles {
+    client: Client,
+    /// For whom it has been done.
+    entered: Option<Vec<OwnerReference>>,
+}
+
+/// Why owners couldn't be entered.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RolesError {
+    #[error("the chart's ClusterRole {0} is missing: run helm upgrade")]
+    Missing(String),
+    #[error("{name} can't be read or written: {source}")]
+    Api { name: String, source: Box<kube::Error> },
+}
+
+// === impl Roles ===
+
+impl Roles {
+    pub(super) fn new(client: Client) -> Self {
+        Self { client, entered: None }
+    }
+
+    /// The chart, as an owner: the ClusterRole that comes and goes with its release.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub(super) async fn chart(&self) -> Result<OwnerReference, RolesError> {
+        let role = self.get(MANAGER).await?;
+        Ok(OwnerReference {
+            api_version: "rbac.authorization.k8s.io/v1".to_owned(),
+            kind: "ClusterRole".to_owned(),
+            name: MANAGER.to_owned(),
+            uid: role.uid().unwrap_or_default(),
+            ..OwnerReference::default()
+        })
+    }
+
+    /// Makes `owners` the owners of the roles, and the chart that of the operator's lease; once for the same owners.
+    ///
+    /// # Errors
+    /// When a role is missing, or the API server says no.
+    pub(super) async fn enter(&mut self, owners: &[OwnerReference], namespace: &str) -> Result<(), RolesError> {
+        if self.entered.as_deref() == Some(owners) {
+            return Ok(());
+        }
+        for name in ROLES {
+            let role = self.get(name).await?;
+            if role.owner_references() != owners {
+                // With its uid the patch can't mean another role that came in its place.
+                let metadata = json!({"name": name, "uid": role.uid(), "ownerReferences": owners});
+                let patch = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": metadata});
+                self.api().patch(name, &apply(), &Patch::Apply(patch)).await.map_err(|source| failed(name, source))?;
+            }
+        }
+        if let Some(chart) = owners.first() {
+            let leases: Api<Lease> = Api::namespaced(self.client.clone(), namespace);
+            let metadata = json!({"name": LEASE, "ownerReferences": [chart]});
+            let patch = json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata});
+            leases.patch(LEASE, &apply(), &Patch::Apply(patch)).await.map_err(|source| failed(LEASE, source))?;
+        }
+        self.entered = Some(owners.to_vec());
+        Ok(())
+    }
+
+    async fn get(&self, name: &str) -> Result<ClusterRole, RolesError> {
+        let role = self.api().get_opt(name).await.map_err(|source| failed(name, source))?;
+        role.ok_or_else(|| RolesError::Missing(name.to_owned()))
+    }
+
+    fn api(&self) -> Api<ClusterRole> {
+        Api::all(self.client.clone())
+    }
+}
+
+/// Holds readiness back while a role is missing, in every replica, until shutdown.
+///
+/// # Errors
+/// None; the type is what [`crate::runtime::Tasks::spawn`] takes.
+pub(super) async fn watch(client: Client, first: ReadyGuard, readiness: Readiness, shutdown: Shutdown) -> Result<(), Infallible> {
+    let roles = Roles::new(client);
+    let mut guard = Some(first);
+    loop {
+        match all_there(&roles).await {
+            Ok(()) => drop(guard.take()),
+            Err(error) => {
+                tracing::warn!(%error, "roles");
+                // A failed look says nothing about a role that was there before.
+                if matches!(error, RolesError::Missing(_)) && guard.is_none() {
+                    guard = Some(readiness.wait_for("the chart's ClusterRoles"));
+                }
+            }
+        }
+        tokio::select! {
+            () = shutdown.requested() => return Ok(()),
+            () = sleep(if guard.is_some() { Duration::from_secs(1) } else { INTERVAL }) => {}
+        }
+    }
+}
+
+async fn all_there(roles: &Roles) -> Result<(), RolesError> {
+    for name in ROLES {
+        roles.get(name).await?;
+    }
+    Ok(())
+}
+
+fn apply() -> PatchParams {
+    PatchParams::apply(OWNERS).force()
+}
+
+fn failed(name: &str, source: kube::Error) -> RolesError {
+    RolesError::Api { name: name.to_owned(), source: Box::new(source) }
+}

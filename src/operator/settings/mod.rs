@@ -1,0 +1,212 @@
+//! A MeshInstall's spec as settings that hold, or everything that is wrong with it.
+//!
+//! Profile, then `values`, then the spec's own fields: the later wins. The webhook and the reconciler read a spec by this one function,
+//! so that what is admitted is also what is installed.
+
+mod gateways;
+mod layers;
+mod mesh_config;
+mod part;
+mod pending;
+mod problem;
+mod profile;
+#[cfg(test)]
+mod tests;
+mod values;
+
+pub(super) use gateways::Gateway;
+pub(super) use part::{Part, Replicas};
+pub(super) use problem::{Problem, Problems};
+
+use ferromesh_crds::install::{Component, Components, Gateways, ImagePullPolicy, MeshInstallSpec};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+
+use self::{gateways::Direction, layers::overlay};
+use crate::model::{MeshConfig, SidecarDefaults};
+
+/// The control plane's parts that an installation can have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Role {
+    Citadel,
+    Pilot,
+    Galley,
+    Injector,
+}
+
+/// What the operator itself was told, for what the spec leaves open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Images {
+    /// Registry and path, under which `ferromesh` and `ferromesh-proxy` are.
+    pub hub: String,
+    /// Tag of the images.
+    pub tag: String,
+    /// `Always`, `IfNotPresent` or `Never`.
+    pub pull_policy: String,
+}
+
+/// An installation, with nothing left open.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Settings {
+    pub(super) namespace: String,
+    pub(super) images: Images,
+    pub(super) pull_secrets: Vec<String>,
+    /// The name of this cluster.
+    pub(super) cluster: String,
+    pub(super) mesh: MeshConfig,
+    pub(super) parts: BTreeMap<Role, Part>,
+    pub(super) gateways: Vec<Gateway>,
+    /// What sidecars get whose pods say nothing.
+    pub(super) sidecar: SidecarDefaults,
+}
+
+/// The cluster's name where nobody gave it one, as everywhere in Istio.
+const CLUSTER: &str = "Kubernetes";
+
+// === impl Role ===
+
+impl Role {
+    pub(super) const ALL: [Self; 4] = [Self::Citadel, Self::Pilot, Self::Galley, Self::Injector];
+
+    /// Its name in spec and status.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Citadel => "citadel",
+            Self::Pilot => "pilot",
+            Self::Galley => "galley",
+            Self::Injector => "injector",
+        }
+    }
+
+    /// The name of its Deployment, Service and ServiceAccount.
+    pub(super) fn object(self) -> &'static str {
+        match self {
+            Self::Citadel => "istio-citadel",
+            Self::Pilot => "istio-pilot",
+            Self::Galley => "istio-galley",
+            Self::Injector => "istio-sidecar-injector",
+        }
+    }
+
+    fn of(self, components: &Components) -> Component {
+        let component = match self {
+            Self::Citadel => &components.citadel,
+            Self::Pilot => &components.pilot,
+            Self::Galley => &components.galley,
+            Self::Injector => &components.injector,
+        };
+        component.clone().unwrap_or_default()
+    }
+}
+
+/// Reads a spec.
+///
+/// # Errors
+/// All that is wrong with it.
+pub(super) fn resolve(spec: &MeshInstallSpec, images: &Images) -> Result<Settings, Problems> {
+    let mut problems = pending::problems(spec);
+    let namespace = spec.namespace().to_owned();
+    if !is_dns_label(&namespace) || namespace.starts_with("kube-") || namespace == "default" {
+        problems.push(Problem::new("spec.namespace", format!("{namespace:?} can't be the mesh's: choose one of its own, as istio-system")));
+    }
+    let own_config = Value::Object(spec.mesh_config.0.clone());
+    problems.extend(mesh_config::problems(&own_config, "spec.meshConfig"));
+
+    let base = profile::profile(spec.profile());
+    let values = overlay(&base["values"], &Value::Object(spec.values.0.clone()));
+    let translated = values::translate(values.as_object().unwrap_or(&serde_json::Map::new()), &mut problems);
+    let own = serde_json::to_value(spec).unwrap_or_default();
+    let merged = overlay(&overlay(&base, &translated.spec), &own);
+    let read = serde_json::from_value::<MeshInstallSpec>(merged).map_err(|error| Problem::new("spec", error.to_string()));
+    let merged = match read {
+        Ok(merged) => merged,
+        Err(problem) => {
+            problems.push(problem);
+            return Err(Problems(problems));
+        }
+    };
+
+    let parts = parts(merged.components.as_ref().unwrap_or(&Components::default()), &mut problems);
+    let gateways = gateways(merged.gateways.as_ref().unwrap_or(&Gateways::default()), &mut problems);
+    let mesh = mesh_config(&merged, &namespace);
+    if !problems.is_empty() {
+        return Err(Problems(problems));
+    }
+    Ok(Settings {
+        images: Images {
+            hub: merged.hub.clone().unwrap_or_else(|| images.hub.clone()),
+            tag: merged.tag.clone().unwrap_or_else(|| images.tag.clone()),
+            pull_policy: merged.image_pull_policy.map_or_else(|| images.pull_policy.clone(), |policy| pull_policy(policy).to_owned()),
+        },
+        pull_secrets: merged.image_pull_secrets.iter().map(|secret| secret.name.clone()).collect(),
+        cluster: translated.cluster.unwrap_or_else(|| CLUSTER.to_owned()),
+        sidecar: sidecar(translated.proxy_resources),
+        namespace,
+        mesh,
+        parts,
+        gateways,
+    })
+}
+
+/// Whether a text can name a Service, and so all that is named after one.
+fn is_dns_label(text: &str) -> bool {
+    let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    text.len() <= 63 && text.chars().all(legal) && text.starts_with(|c: char| c.is_ascii_lowercase()) && !text.ends_with('-')
+}
+
+fn parts(components: &Components, problems: &mut Vec<Problem>) -> BTreeMap<Role, Part> {
+    let mut parts = BTreeMap::new();
+    for role in Role::ALL {
+        let component = role.of(components);
+        let path = format!("spec.components.{}", role.name());
+        if component.enabled.unwrap_or(true) {
+            parts.insert(role, Part::read(&component, &path, 1, problems));
+        } else if role == Role::Pilot {
+            problems.push(Problem::new(format!("{path}.enabled"), "there is no mesh without pilot: delete the MeshInstall instead"));
+        } else if role == Role::Citadel {
+            problems.push(Problem::new(format!("{path}.enabled"), "pilot and proxies get their certificates from citadel: leave it on"));
+        }
+    }
+    parts
+}
+
+fn gateways(gateways: &Gateways, problems: &mut Vec<Problem>) -> Vec<Gateway> {
+    let mut read = Vec::new();
+    for (direction, list) in [(Direction::Ingress, &gateways.ingress), (Direction::Egress, &gateways.egress)] {
+        read.extend(list.iter().filter_map(|gateway| Gateway::read(direction, gateway, problems)));
+    }
+    let mut seen = BTreeSet::new();
+    for gateway in &read {
+        if !seen.insert(&gateway.name) {
+            problems.push(Problem::new("spec.gateways", format!("{} is there twice: each gateway needs a name of its own", gateway.name)));
+        }
+    }
+    read
+}
+
+/// The mesh's configuration, with the addresses that depend on where the mesh is.
+fn mesh_config(spec: &MeshInstallSpec, namespace: &str) -> MeshConfig {
+    let given = &spec.mesh_config.0;
+    // Its problems have been reported by field.
+    let mut mesh: MeshConfig = serde_json::from_value(Value::Object(given.clone())).unwrap_or_default();
+    if !given.contains_key("rootNamespace") {
+        namespace.clone_into(&mut mesh.root_namespace);
+    }
+    if mesh.default_config.discovery_address.is_empty() {
+        mesh.default_config.discovery_address = format!("{}.{namespace}.svc:15012", Role::Pilot.object());
+    }
+    mesh
+}
+
+fn sidecar(resources: Option<Value>) -> SidecarDefaults {
+    let resources = resources.and_then(|resources| serde_json::from_value(resources).ok());
+    SidecarDefaults { resources: resources.unwrap_or_default() }
+}
+
+fn pull_policy(policy: ImagePullPolicy) -> &'static str {
+    match policy {
+        ImagePullPolicy::Always => "Always",
+        ImagePullPolicy::IfNotPresent => "IfNotPresent",
+        ImagePullPolicy::Never => "Never",
+    }
+}

@@ -1,0 +1,50 @@
+//! Fields that nothing stands behind yet. Each is refused by name: what is accepted is also done.
+
+use ferromesh_crds::install::{Addon, Component, MeshInstallSpec, Mode, Profile, UpdateType, WorkloadUpdate};
+
+use super::Problem;
+
+/// A problem for each field that asks for what can't be done yet.
+pub(super) fn problems(spec: &MeshInstallSpec) -> Vec<Problem> {
+    let mut found = Vec::new();
+    let mut refuse = |path: &str, reason: &str| found.push(Problem::new(format!("spec.{path}"), reason));
+    if let profile @ (Profile::Sds | Profile::Remote) = spec.profile() {
+        refuse("profile", &format!("{} is not available yet: use default, demo or minimal", profile.name()));
+    }
+    if !spec.revision().is_empty() {
+        refuse("revision", "a second control plane is not available yet: leave it empty");
+    }
+    if spec.version.as_ref().is_some_and(|version| !version.is_empty()) {
+        refuse("version", "a version can't be pinned yet: leave it empty for the operator's own");
+    }
+    if spec.mode() == Mode::Plan {
+        refuse("mode", "Plan is not available yet: use Apply");
+    }
+    if let Some(strategy) = &spec.update_strategy {
+        if strategy.type_ == Some(UpdateType::Revision) {
+            refuse("updateStrategy.type", "Revision is not available yet: use InPlace");
+        }
+        if strategy.workloads == Some(WorkloadUpdate::Rolling) {
+            refuse("updateStrategy.workloads", "Rolling is not available yet: use Manual, and restart workloads yourself");
+        }
+    }
+    let components = spec.components.clone().unwrap_or_default();
+    for (name, component) in [("policy", components.policy), ("cni", components.cni)] {
+        if component.is_some_and(|component| component != off()) {
+            refuse(&format!("components.{name}"), "is not available yet: remove it");
+        }
+    }
+    let addons = spec.addons.clone().unwrap_or_default();
+    let all = [("prometheus", addons.prometheus), ("grafana", addons.grafana), ("kiali", addons.kiali), ("tracing", addons.tracing)];
+    for (name, addon) in all {
+        if addon.is_some_and(|addon| addon != Addon { enabled: Some(false), ..Addon::default() } && addon != Addon::default()) {
+            refuse(&format!("addons.{name}"), "is not available yet: remove it, and install the add-on yourself");
+        }
+    }
+    found
+}
+
+/// Switching off what isn't there is true, and stays true.
+fn off() -> Component {
+    Component { enabled: Some(false), ..Component::default() }
+}

@@ -1,0 +1,82 @@
+//! The profiles: each a MeshInstall's spec in JSON, which the user's own is laid over.
+
+use ferromesh_crds::install::Profile;
+use serde_json::{Value, json};
+
+use super::layers::overlay;
+
+/// What a profile sets.
+///
+/// As in Istio 1.4, `minimal` is pilot alone; but pilot serves only with a certificate of the mesh, so citadel is part of it.
+pub(super) fn profile(profile: Profile) -> Value {
+    match profile {
+        Profile::Demo => overlay(&default(), &demo()),
+        Profile::Minimal => overlay(&default(), &minimal()),
+        Profile::Default | Profile::Sds | Profile::Remote => default(),
+    }
+}
+
+fn default() -> Value {
+    let small = json!({"requests": {"cpu": "10m", "memory": "32Mi"}});
+    json!({
+        "components": {
+            "pilot": {"enabled": true, "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}}},
+            "citadel": {"enabled": true, "resources": small},
+            "galley": {"enabled": true, "resources": small},
+            "injector": {"enabled": true, "resources": small},
+        },
+        "gateways": {
+            "ingress": [{
+                "name": "istio-ingressgateway",
+                "enabled": true,
+                "service": {"type": "LoadBalancer", "ports": [
+                    {"name": "status-port", "port": 15021},
+                    {"name": "http2", "port": 80},
+                    {"name": "https", "port": 443},
+                ]},
+                "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}},
+            }],
+            "egress": [{
+                "name": "istio-egressgateway",
+                "enabled": false,
+                "service": {"type": "ClusterIP", "ports": [{"name": "http2", "port": 80}, {"name": "https", "port": 443}]},
+                "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}},
+            }],
+        },
+        "values": {"global": {"proxy": {"resources": {
+            "requests": {"cpu": "100m", "memory": "128Mi"},
+            "limits": {"cpu": "2000m", "memory": "1024Mi"},
+        }}}},
+    })
+}
+
+/// Everything, small. Its add-ons come once the mesh can install them.
+fn demo() -> Value {
+    let small = json!({"requests": {"cpu": "10m", "memory": "40Mi"}});
+    json!({
+        "components": {"pilot": {"resources": {"requests": {"cpu": "10m", "memory": "64Mi"}}}},
+        "gateways": {
+            "ingress": [{
+                "name": "istio-ingressgateway",
+                "service": {"ports": [
+                    {"name": "status-port", "port": 15021},
+                    {"name": "http2", "port": 80},
+                    {"name": "https", "port": 443},
+                    {"name": "tcp", "port": 31400},
+                    {"name": "tls", "port": 15443},
+                ]},
+                "resources": small,
+            }],
+            "egress": [{"name": "istio-egressgateway", "enabled": true, "resources": small}],
+        },
+        "meshConfig": {"accessLogFile": "/dev/stdout"},
+        "values": {"global": {"proxy": {"resources": small}}},
+    })
+}
+
+fn minimal() -> Value {
+    json!({
+        "components": {"galley": {"enabled": false}, "injector": {"enabled": false}},
+        "gateways": {"ingress": [{"name": "istio-ingressgateway", "enabled": false}]},
+    })
+}

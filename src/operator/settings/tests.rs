@@ -1,0 +1,172 @@
+//! What a spec comes to, and what is said against a bad one.
+
+use ferromesh_crds::{MeshInstallSpec, install::ServiceType};
+use serde_json::{Value, json};
+
+use super::*;
+
+fn images() -> Images {
+    Images { hub: "hub.example/ferromesh".to_owned(), tag: "1.0.2".to_owned(), pull_policy: "IfNotPresent".to_owned() }
+}
+
+fn resolved(spec: Value) -> Settings {
+    let spec: MeshInstallSpec = serde_json::from_value(spec).unwrap();
+    resolve(&spec, &images()).unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+fn refused(spec: Value) -> String {
+    let spec: MeshInstallSpec = serde_json::from_value(spec).unwrap();
+    resolve(&spec, &images()).expect_err("a problem").to_string()
+}
+
+fn names(settings: &Settings) -> (Vec<Role>, Vec<&str>) {
+    (settings.parts.keys().copied().collect(), settings.gateways.iter().map(|gateway| gateway.name.as_str()).collect())
+}
+
+#[test]
+fn an_empty_spec_is_the_default_profile() {
+    let settings = resolved(json!({}));
+    assert_eq!(names(&settings), (Role::ALL.to_vec(), vec!["istio-ingressgateway"]));
+    assert_eq!(settings.namespace, "istio-system");
+    assert_eq!(settings.images, images());
+    assert_eq!(settings.mesh.default_config.discovery_address, "istio-pilot.istio-system.svc:15012");
+    assert!(settings.parts.values().all(|part| part.replicas == Replicas::Fixed(1)));
+}
+
+#[test]
+fn minimal_is_pilot_and_the_authority_that_it_needs() {
+    assert_eq!(names(&resolved(json!({"profile": "minimal"}))), (vec![Role::Citadel, Role::Pilot], vec![]));
+}
+
+#[test]
+fn demo_has_an_egress_gateway_and_access_logs() {
+    let settings = resolved(json!({"profile": "demo"}));
+    assert_eq!(names(&settings).1, ["istio-ingressgateway", "istio-egressgateway"]);
+    assert_eq!(settings.mesh.access_log_file, "/dev/stdout");
+    assert_eq!(settings.sidecar.resources["requests"]["cpu"], "10m");
+}
+
+#[test]
+fn later_layers_win() {
+    let settings = resolved(json!({
+        "profile": "demo",
+        "tag": "2",
+        "values": {"global": {"tag": "1", "hub": "r.example/x", "proxy": {"accessLogFile": "/dev/stderr"}}, "pilot": {"replicaCount": 2}},
+        "meshConfig": {"accessLogFile": ""},
+        "components": {"galley": {"replicas": 3}},
+    }));
+    assert_eq!((settings.images.hub.as_str(), settings.images.tag.as_str()), ("r.example/x", "2"));
+    assert_eq!(settings.mesh.access_log_file, "");
+    assert_eq!(settings.parts[&Role::Pilot].replicas, Replicas::Fixed(2));
+    assert_eq!(settings.parts[&Role::Galley].replicas, Replicas::Fixed(3));
+}
+
+#[test]
+fn a_gateway_is_changed_by_its_name_and_another_is_added() {
+    let settings = resolved(json!({"gateways": {"ingress": [
+        {"name": "istio-ingressgateway", "service": {"type": "NodePort", "ports": [{"name": "http2", "port": 80, "nodePort": 31380}]}},
+        {"name": "internal", "labels": {"istio": "internal"}, "service": {"type": "ClusterIP"}},
+    ]}}));
+    let [first, second] = &settings.gateways[..] else { panic!("{:?}", settings.gateways) };
+    assert_eq!((first.service, first.ports.len(), first.ports[0].node_port), (ServiceType::NodePort, 1, Some(31380)));
+    assert_eq!(first.labels["istio"], "ingressgateway");
+    assert_eq!((second.labels["istio"].as_str(), second.ports.len()), ("internal", 2));
+}
+
+#[test]
+fn gateways_can_be_added_to_minimal() {
+    let settings = resolved(json!({"profile": "minimal", "gateways": {"ingress": [{"name": "istio-ingressgateway", "enabled": true}]}}));
+    assert_eq!(names(&settings).1, ["istio-ingressgateway"]);
+}
+
+#[test]
+fn old_values_are_heard() {
+    let settings = resolved(json!({"values": {
+        "global": {"imagePullSecrets": ["a"], "multiCluster": {"clusterName": "west"}, "outboundTrafficPolicy": {"mode": "REGISTRY_ONLY"},
+            "proxy": {"resources": {"requests": {"cpu": "5m"}}}},
+        "pilot": {"env": {"X": 1}},
+        "gateways": {"istio-ingressgateway": {"type": "ClusterIP"}, "istio-egressgateway": {"enabled": true}},
+        "sidecarInjectorWebhook": {"enabled": false},
+    }}));
+    assert_eq!((settings.pull_secrets, settings.cluster.as_str()), (vec!["a".to_owned()], "west"));
+    assert_eq!(settings.parts[&Role::Pilot].env[0].value.as_deref(), Some("1"));
+    assert_eq!(settings.sidecar.resources["requests"]["cpu"], "5m");
+    assert_eq!(settings.gateways.iter().map(|gateway| gateway.service).collect::<Vec<_>>(), [ServiceType::ClusterIp; 2]);
+    assert!(!settings.parts.contains_key(&Role::Injector));
+    assert_eq!(settings.mesh.outbound_traffic_policy.mode, crate::model::OutboundTrafficMode::RegistryOnly);
+}
+
+#[test]
+fn what_does_nothing_is_refused_by_name() {
+    for (spec, path) in [
+        (json!({"profile": "sds"}), "spec.profile: sds"),
+        (json!({"profile": "remote"}), "spec.profile: remote"),
+        (json!({"revision": "canary"}), "spec.revision: "),
+        (json!({"version": "1.0.0"}), "spec.version: "),
+        (json!({"mode": "Plan"}), "spec.mode: "),
+        (json!({"updateStrategy": {"type": "Revision"}}), "spec.updateStrategy.type: "),
+        (json!({"updateStrategy": {"workloads": "Rolling"}}), "spec.updateStrategy.workloads: "),
+        (json!({"components": {"policy": {"enabled": true}}}), "spec.components.policy: "),
+        (json!({"components": {"cni": {"replicas": 1}}}), "spec.components.cni: "),
+        (json!({"addons": {"kiali": {"enabled": true}}}), "spec.addons.kiali: "),
+        (json!({"values": {"mixer": {"policy": {"enabled": true}}}}), "spec.values.mixer.policy.enabled: "),
+        (json!({"values": {"global": {"useMCP": false}}}), "spec.values.global.useMCP: "),
+        (json!({"meshConfig": {"ingressClass": "istio"}}), "spec.meshConfig.ingressClass: "),
+        (json!({"meshConfig": {"defaultConfig": {"tracing": {}}}}), "spec.meshConfig.defaultConfig.tracing: "),
+    ] {
+        let message = refused(spec.clone());
+        assert!(message.starts_with(path), "{spec}: {message}");
+        assert!(!message.contains("; "), "one problem, not more: {message}");
+    }
+}
+
+#[test]
+fn what_only_says_so_is_accepted() {
+    resolved(json!({
+        "components": {"cni": {"enabled": false}}, "addons": {"kiali": {"enabled": false}}, "mode": "Apply", "revision": "", "version": "",
+        "updateStrategy": {"type": "InPlace", "workloads": "Manual"},
+    }));
+}
+
+#[test]
+fn values_that_cannot_be_are_refused() {
+    for (spec, message) in [
+        (json!({"namespace": "kube-system"}), "spec.namespace: \"kube-system\" can't be"),
+        (json!({"components": {"pilot": {"enabled": false}}}), "spec.components.pilot.enabled: there is no mesh without pilot"),
+        (json!({"components": {"citadel": {"enabled": false}}}), "spec.components.citadel.enabled: pilot and proxies get"),
+        (json!({"components": {"galley": {"replicas": 0}}}), "spec.components.galley.replicas: must be at least 1"),
+        (
+            json!({"components": {"galley": {"replicas": 2, "autoscaling": {"maxReplicas": 3}}}}),
+            "spec.components.galley.replicas: can't be set",
+        ),
+        (json!({"components": {"pilot": {"env": [{"name": "POD_NAME"}]}}}), "spec.components.pilot.env[0].name: POD_NAME is set"),
+        (json!({"gateways": {"ingress": [{"name": "istio-pilot"}]}}), "spec.gateways.ingress[istio-pilot].name: istio-pilot is the name"),
+        (json!({"gateways": {"ingress": [{"name": "A"}]}}), "spec.gateways.ingress[A].name: \"A\" must be"),
+        (json!({"gateways": {"egress": [{"name": "istio-ingressgateway"}]}}), "spec.gateways: istio-ingressgateway is there twice"),
+        (
+            json!({"gateways": {"egress": [{"name": "e", "service": {"ports": [{"name": "tcp", "port": 1, "nodePort": 30001}]}}]}}),
+            "spec.gateways.egress[e].service.ports[tcp].nodePort: needs",
+        ),
+        (json!({"meshConfig": {"connectTimeout": "soon"}}), "spec.meshConfig.connectTimeout: \"soon\" is no duration"),
+        (json!({"meshConfig": {"trustDomain": "a/ns/b"}}), "spec.meshConfig.trustDomain: \"a/ns/b\" may hold"),
+        (json!({"meshConfig": {"accessLogEncoding": "XML"}}), "spec.meshConfig.accessLogEncoding: unknown variant `XML`"),
+        (
+            json!({"meshConfig": {"defaultConfig": {"proxyMetadata": {"A": 1}}}}),
+            "spec.meshConfig.defaultConfig.proxyMetadata.A: must be a string",
+        ),
+        (json!({"values": {"pilot": {"replicaCount": "two"}}}), "spec.values.pilot.replicaCount: must be of type integer, not string"),
+        (
+            json!({"values": {"global": {"imagePullPolicy": "Sometimes"}}}),
+            "spec.values.global.imagePullPolicy: \"Sometimes\" is not one of",
+        ),
+        (json!({"values": {"global": {"trustDomain": ""}}}), "spec.values.global.trustDomain: \"\" may hold"),
+    ] {
+        let found = refused(spec.clone());
+        assert!(found.starts_with(message), "{spec}: {found}");
+    }
+}
+
+#[test]
+fn every_problem_is_reported_at_once() {
+    assert_eq!(refused(json!({"mode": "Plan", "meshConfig": {"x": 1}, "values": {"y": 1}})).matches("; ").count(), 2);
+}

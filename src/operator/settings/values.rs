@@ -1,0 +1,176 @@
+//! The paths of Istio 1.4's `--set` that mean something here, each with the field that says the same.
+//!
+//! A path that is unknown or has no effect is a problem: a script that sets it would otherwise believe that it was heard.
+
+use ferromesh_crds::{catalog, check};
+use serde_json::{Map, Value, json};
+
+use super::{
+    Problem,
+    layers::{nest, overlay},
+    mesh_config,
+};
+
+/// What values come to.
+#[derive(Debug, Default)]
+pub(super) struct Translated {
+    /// The same as a spec.
+    pub(super) spec: Value,
+    /// `resources` of the sidecar.
+    pub(super) proxy_resources: Option<Value>,
+    /// The cluster's name.
+    pub(super) cluster: Option<String>,
+}
+
+/// Where a path of the values leads.
+enum Target {
+    /// To a field of the spec.
+    Field(String),
+    /// To one whose value has another form there.
+    Converted(String, fn(&Value) -> Value),
+    /// To the sidecar's resources.
+    ProxyResources,
+    /// To the cluster's name.
+    Cluster,
+}
+
+/// 1.4's names of the control plane's parts.
+const PARTS: [(&str, &str); 4] =
+    [("pilot", "pilot"), ("security", "citadel"), ("galley", "galley"), ("sidecarInjectorWebhook", "injector")];
+
+/// Translates `values`, and says what can't be.
+pub(super) fn translate(values: &Map<String, Value>, problems: &mut Vec<Problem>) -> Translated {
+    let mut translated = Translated { spec: Value::Object(Map::new()), ..Translated::default() };
+    for (name, value) in values {
+        translated.walk(name, value, problems);
+    }
+    translated
+}
+
+// === impl Translated ===
+
+impl Translated {
+    fn walk(&mut self, path: &str, value: &Value, problems: &mut Vec<Problem>) {
+        match (target(path), value) {
+            (_, Value::Null) => {}
+            (Some(target), value) => self.place(path, &target, value, problems),
+            (None, Value::Object(fields)) => {
+                for (name, value) in fields {
+                    self.walk(&format!("{path}.{name}"), value, problems);
+                }
+            }
+            (None, _) => problems.push(Problem::new(format!("spec.values.{path}"), "has no effect in this mesh: remove it")),
+        }
+    }
+
+    fn place(&mut self, path: &str, target: &Target, value: &Value, problems: &mut Vec<Problem>) {
+        let wrong = |reason: String| Problem::new(format!("spec.values.{path}"), reason);
+        match target {
+            Target::Field(field) => match field.strip_prefix("meshConfig.") {
+                Some(field) => {
+                    let config = nest(field, value.clone());
+                    problems.extend(mesh_config::problems(&config, "").into_iter().map(|problem| wrong(problem.reason)));
+                    self.add(nest("meshConfig", config));
+                }
+                None => self.add_checked(nest(field, value.clone()), problems, wrong),
+            },
+            Target::Converted(field, convert) => self.add_checked(nest(field, convert(value)), problems, wrong),
+            Target::ProxyResources => {
+                let same = nest("components.pilot.resources", value.clone());
+                match kinds_of_problem(&same).into_iter().next() {
+                    Some(reason) => problems.push(wrong(reason)),
+                    None => self.proxy_resources = Some(value.clone()),
+                }
+            }
+            Target::Cluster => match value.as_str().filter(|name| !name.is_empty()) {
+                Some(name) => self.cluster = Some(name.to_owned()),
+                None => problems.push(wrong("must be a name".to_owned())),
+            },
+        }
+    }
+
+    fn add_checked(&mut self, spec: Value, problems: &mut Vec<Problem>, wrong: impl Fn(String) -> Problem) {
+        let found = kinds_of_problem(&spec);
+        if found.is_empty() {
+            self.add(spec);
+        }
+        problems.extend(found.into_iter().map(wrong));
+    }
+
+    fn add(&mut self, spec: Value) {
+        self.spec = overlay(&self.spec, &spec);
+    }
+}
+
+/// What the MeshInstall's schema says against a spec.
+fn kinds_of_problem(spec: &Value) -> Vec<String> {
+    let kind = catalog::find("install.ferromesh.dev", "MeshInstall").expect("the catalog has it");
+    check::problems(kind.schema(), &json!({"spec": spec})).into_iter().map(|problem| problem.kind.to_string()).collect()
+}
+
+fn target(path: &str) -> Option<Target> {
+    let field = |path: &str| Some(Target::Field(path.to_owned()));
+    match path {
+        "global.hub" => field("hub"),
+        "global.tag" => field("tag"),
+        "global.imagePullPolicy" => field("imagePullPolicy"),
+        "global.imagePullSecrets" => Some(Target::Converted("imagePullSecrets".to_owned(), named)),
+        "global.proxy.accessLogFile" => field("meshConfig.accessLogFile"),
+        "global.proxy.accessLogFormat" => field("meshConfig.accessLogFormat"),
+        "global.proxy.accessLogEncoding" => field("meshConfig.accessLogEncoding"),
+        "global.proxy.concurrency" => field("meshConfig.defaultConfig.concurrency"),
+        "global.trustDomain" => field("meshConfig.trustDomain"),
+        "global.outboundTrafficPolicy.mode" => field("meshConfig.outboundTrafficPolicy.mode"),
+        "global.mtls.auto" => field("meshConfig.enableAutoMtls"),
+        "global.proxy.resources" => Some(Target::ProxyResources),
+        "global.multiCluster.clusterName" => Some(Target::Cluster),
+        _ => part(path),
+    }
+}
+
+/// Paths below a part of the control plane or below a gateway.
+fn part(path: &str) -> Option<Target> {
+    if let Some((gateway, setting)) = path.strip_prefix("gateways.").and_then(|rest| rest.split_once('.')) {
+        let list = match gateway {
+            "istio-ingressgateway" => "ingress",
+            "istio-egressgateway" => "egress",
+            _ => return None,
+        };
+        let field = format!("gateways.{list}[{gateway}]");
+        return match setting {
+            "type" => Some(Target::Field(format!("{field}.service.type"))),
+            "ports" => Some(Target::Field(format!("{field}.service.ports"))),
+            _ => component(&field, setting),
+        };
+    }
+    let (part, setting) = path.split_once('.')?;
+    let (_, name) = PARTS.iter().find(|(old, _)| *old == part)?;
+    component(&format!("components.{name}"), setting)
+}
+
+fn component(field: &str, setting: &str) -> Option<Target> {
+    let same = |name: &str| Some(Target::Field(format!("{field}.{name}")));
+    match setting {
+        "replicaCount" => same("replicas"),
+        "enabled" | "resources" | "nodeSelector" | "tolerations" | "podAnnotations" => same(setting),
+        "env" => Some(Target::Converted(format!("{field}.env"), variables)),
+        _ => None,
+    }
+}
+
+/// `[a]` → `[{name: a}]`.
+fn named(names: &Value) -> Value {
+    match names.as_array() {
+        Some(names) => names.iter().map(|name| if name.is_string() { json!({"name": name}) } else { name.clone() }).collect(),
+        None => names.clone(),
+    }
+}
+
+/// `{A: 1}` → `[{name: A, value: "1"}]`.
+fn variables(variables: &Value) -> Value {
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    match variables.as_object() {
+        Some(variables) => variables.iter().map(|(name, value)| json!({"name": name, "value": text(value)})).collect(),
+        None => variables.clone(),
+    }
+}

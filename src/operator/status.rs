@@ -1,0 +1,289 @@
+//! What a MeshInstall's status says, as a function of what was found. Only what is known is said.
+
+use ferromesh_crds::install::{ComponentStatus, InventoryEntry, MeshInstallStatus, RevisionStatus, State};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use std::collections::BTreeMap;
+
+use super::{health::Health, plan::DEFAULT_REVISION};
+
+/// Why a condition is as it is. The names are API: scripts compare them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reason {
+    /// Everything is there and answers.
+    Healthy,
+    /// Objects are being written, or pods are starting.
+    Progressing,
+    /// A part doesn't answer, and waiting won't help.
+    ComponentFailed,
+    /// The spec can't be installed.
+    InvalidSpec,
+    /// Another MeshInstall is older.
+    AnotherInstalled,
+    /// An Istio that isn't ours is in the cluster.
+    ForeignMesh,
+    /// The API server refuses a write or doesn't answer.
+    ApplyFailed,
+    /// The webhooks' certificates are there.
+    Issued,
+    /// They aren't.
+    CertificatesMissing,
+    /// The webhooks answer the API server.
+    Answering,
+    /// They don't yet.
+    NotAnswering,
+}
+
+/// What a pass found.
+#[derive(Clone, Debug)]
+pub(super) struct Report {
+    pub(super) generation: Option<i64>,
+    pub(super) version: String,
+    pub(super) outcome: Outcome,
+}
+
+/// How a pass ended.
+#[derive(Clone, Debug)]
+pub(super) enum Outcome {
+    /// Nothing was done, and nothing will be before somebody changes something.
+    Stalled(Reason, String),
+    /// Nothing could be done; it is tried again. The second is what went wrong, once that has lasted.
+    Waiting(Option<String>),
+    /// The objects are as planned.
+    Applied(Applied),
+}
+
+/// What is known once the objects are as planned.
+#[derive(Clone, Debug)]
+pub(super) struct Applied {
+    /// Each part by its name in the status, with that of its Deployment.
+    pub(super) components: BTreeMap<String, (String, Health)>,
+    /// Whether the webhooks' certificates are there, or why not; none if nothing needs any.
+    pub(super) certificates: Option<Result<(), String>>,
+    /// Whether the API server is answered, or what is missing; none if there is no webhook.
+    pub(super) webhooks: Option<Result<(), String>>,
+    pub(super) inventory: Vec<InventoryEntry>,
+}
+
+/// `Ready`'s share in a status.
+struct Verdict {
+    state: State,
+    reason: Reason,
+    message: String,
+}
+
+/// The longest message.
+const LENGTH: usize = 300;
+
+// === impl Reason ===
+
+impl Reason {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Healthy => "Healthy",
+            Self::Progressing => "Progressing",
+            Self::ComponentFailed => "ComponentFailed",
+            Self::InvalidSpec => "InvalidSpec",
+            Self::AnotherInstalled => "AnotherInstalled",
+            Self::ForeignMesh => "ForeignMesh",
+            Self::ApplyFailed => "ApplyFailed",
+            Self::Issued => "Issued",
+            Self::CertificatesMissing => "CertificatesMissing",
+            Self::Answering => "Answering",
+            Self::NotAnswering => "NotAnswering",
+        }
+    }
+}
+
+/// The status after a pass. `previous` is the one before it, whose times hold where nothing has changed.
+pub(super) fn status(report: &Report, previous: &MeshInstallStatus, now: &Time) -> MeshInstallStatus {
+    let verdict = verdict(report, previous);
+    let mut conditions = Conditions { previous, generation: report.generation, now, list: Vec::new() };
+    conditions.add("Ready", verdict.state == State::Healthy, verdict.reason, &verdict.message);
+    match &report.outcome {
+        Outcome::Stalled(reason, message) => conditions.add("Stalled", true, *reason, message),
+        _ if verdict.state == State::Healthy => {}
+        _ => conditions.add("Reconciling", true, verdict.reason, &verdict.message),
+    }
+    let mut status = MeshInstallStatus {
+        observed_generation: report.generation,
+        state: Some(verdict.state),
+        version: previous.version.clone(),
+        components: previous.components.clone(),
+        revisions: previous.revisions.clone(),
+        inventory: previous.inventory.clone(),
+        ..MeshInstallStatus::default()
+    };
+    match &report.outcome {
+        Outcome::Applied(applied) => {
+            conditions.result("CertificatesReady", applied.certificates.as_ref(), Reason::Issued, Reason::CertificatesMissing);
+            conditions.result("WebhooksReady", applied.webhooks.as_ref(), Reason::Answering, Reason::NotAnswering);
+            status.version = Some(report.version.clone());
+            status.components =
+                applied.components.iter().map(|(name, (_, health))| component(report, verdict.state, name, health)).collect();
+            status.revisions = vec![RevisionStatus {
+                name: DEFAULT_REVISION.to_owned(),
+                version: Some(report.version.clone()),
+                state: Some(verdict.state),
+                ..RevisionStatus::default()
+            }];
+            status.inventory.clone_from(&applied.inventory);
+        }
+        Outcome::Stalled(..) | Outcome::Waiting(_) => {
+            let kept = |condition: &&Condition| matches!(condition.type_.as_str(), "CertificatesReady" | "WebhooksReady");
+            conditions.list.extend(previous.conditions.iter().filter(kept).cloned());
+        }
+    }
+    status.conditions = conditions.list;
+    status
+}
+
+fn verdict(report: &Report, previous: &MeshInstallStatus) -> Verdict {
+    // A mesh that was well and whose description hasn't changed is put right again; anything else is on its way to being well.
+    let was_well = matches!(previous.state, Some(State::Healthy | State::Reconciling));
+    let same = previous.observed_generation == report.generation && previous.version.as_ref() == Some(&report.version);
+    let underway = if was_well && same { State::Reconciling } else { State::Updating };
+    let verdict = |state, reason, message: &str| Verdict { state, reason, message: message.to_owned() };
+    let applied = match &report.outcome {
+        Outcome::Stalled(reason, message) => return verdict(State::Error, *reason, message),
+        Outcome::Waiting(Some(message)) => return verdict(State::Error, Reason::ApplyFailed, message),
+        Outcome::Waiting(None) => return verdict(underway, Reason::Progressing, "objects are being written"),
+        Outcome::Applied(applied) => applied,
+    };
+    let unready = || applied.components.values().filter(|(_, health)| !health.is_ready());
+    let told = |(name, health): &(String, Health)| format!("{name}: {}", health.message);
+    if let Some(failed) = unready().find(|(_, health)| health.state == State::Error) {
+        return verdict(State::Error, Reason::ComponentFailed, &told(failed));
+    }
+    if let Some(Err(message)) = &applied.certificates {
+        return verdict(underway, Reason::CertificatesMissing, message);
+    }
+    if let Some(waiting) = unready().next() {
+        return verdict(underway, Reason::Progressing, &told(waiting));
+    }
+    match &applied.webhooks {
+        Some(Err(message)) => verdict(underway, Reason::NotAnswering, message),
+        _ => verdict(State::Healthy, Reason::Healthy, "all components are ready"),
+    }
+}
+
+fn component(report: &Report, mesh: State, name: &str, health: &Health) -> (String, ComponentStatus) {
+    let state = if health.state == State::Updating && mesh == State::Reconciling { State::Reconciling } else { health.state };
+    let message = Some(cut(&health.message)).filter(|message| !message.is_empty());
+    (name.to_owned(), ComponentStatus { status: Some(state), version: Some(report.version.clone()), message })
+}
+
+/// Conditions in the making.
+struct Conditions<'a> {
+    previous: &'a MeshInstallStatus,
+    generation: Option<i64>,
+    now: &'a Time,
+    list: Vec<Condition>,
+}
+
+// === impl Conditions ===
+
+impl Conditions<'_> {
+    fn add(&mut self, type_: &str, holds: bool, reason: Reason, message: &str) {
+        let status = if holds { "True" } else { "False" };
+        let before = self.previous.conditions.iter().find(|condition| condition.type_ == type_ && condition.status == status);
+        self.list.push(Condition {
+            type_: type_.to_owned(),
+            status: status.to_owned(),
+            reason: reason.name().to_owned(),
+            message: cut(message),
+            last_transition_time: before.map_or_else(|| self.now.clone(), |before| before.last_transition_time.clone()),
+            observed_generation: self.generation,
+        });
+    }
+
+    fn result(&mut self, type_: &str, result: Option<&Result<(), String>>, good: Reason, bad: Reason) {
+        match result {
+            Some(Ok(())) => self.add(type_, true, good, ""),
+            Some(Err(message)) => self.add(type_, false, bad, message),
+            None => {}
+        }
+    }
+}
+
+/// At most [`LENGTH`] characters.
+fn cut(message: &str) -> String {
+    match message.char_indices().nth(LENGTH - 1) {
+        Some((at, _)) if message[at..].chars().nth(1).is_some() => format!("{}…", &message[..at]),
+        _ => message.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use k8s_openapi::jiff::Timestamp;
+
+    fn at(second: i64) -> Time {
+        Time(Timestamp::from_second(second).unwrap())
+    }
+
+    fn applied(galley: Health) -> Outcome {
+        let components = BTreeMap::from([("galley".to_owned(), ("istio-galley".to_owned(), galley))]);
+        Outcome::Applied(Applied { components, certificates: Some(Ok(())), webhooks: Some(Ok(())), inventory: Vec::new() })
+    }
+
+    fn healthy() -> Outcome {
+        applied(Health { state: State::Healthy, message: String::new() })
+    }
+
+    fn starting() -> Outcome {
+        applied(Health { state: State::Updating, message: "waiting for its pods".to_owned() })
+    }
+
+    fn after(outcome: Outcome, previous: &MeshInstallStatus, generation: i64, now: i64) -> MeshInstallStatus {
+        status(&Report { generation: Some(generation), version: "1.0.2".to_owned(), outcome }, previous, &at(now))
+    }
+
+    fn conditions(status: &MeshInstallStatus) -> Vec<(&str, &str, &str)> {
+        status.conditions.iter().map(|c| (c.type_.as_str(), c.status.as_str(), c.reason.as_str())).collect()
+    }
+
+    #[test]
+    fn a_new_mesh_is_updating_until_it_is_healthy() {
+        let first = after(Outcome::Waiting(None), &MeshInstallStatus::default(), 1, 10);
+        assert_eq!(first.state, Some(State::Updating));
+        let second = after(starting(), &first, 1, 11);
+        assert_eq!(second.state, Some(State::Updating));
+        assert_eq!(second.conditions[0].message, "istio-galley: waiting for its pods");
+        let third = after(healthy(), &second, 1, 12);
+        assert_eq!(third.state, Some(State::Healthy));
+        assert_eq!(
+            conditions(&third),
+            [("Ready", "True", "Healthy"), ("CertificatesReady", "True", "Issued"), ("WebhooksReady", "True", "Answering")]
+        );
+        assert_eq!(third.conditions[1].last_transition_time, at(11), "true since then");
+    }
+
+    #[test]
+    fn the_same_finding_is_the_same_status() {
+        let first = after(healthy(), &MeshInstallStatus::default(), 1, 10);
+        assert_eq!(after(healthy(), &first, 1, 99), first);
+    }
+
+    #[test]
+    fn what_was_well_is_reconciled_and_what_changed_is_updated() {
+        let well = after(healthy(), &MeshInstallStatus::default(), 1, 10);
+        let again = after(starting(), &well, 1, 11);
+        assert_eq!((again.state, again.components["galley"].status), (Some(State::Reconciling), Some(State::Reconciling)));
+        assert_eq!(after(starting(), &well, 2, 11).state, Some(State::Updating));
+    }
+
+    #[test]
+    fn a_stalled_mesh_keeps_what_is_known_of_its_parts() {
+        let well = after(healthy(), &MeshInstallStatus::default(), 1, 10);
+        let stalled = after(Outcome::Stalled(Reason::InvalidSpec, "spec.mode: no".to_owned()), &well, 2, 11);
+        assert_eq!((stalled.state, &stalled.components), (Some(State::Error), &well.components));
+        assert_eq!(conditions(&stalled)[..2], [("Ready", "False", "InvalidSpec"), ("Stalled", "True", "InvalidSpec")]);
+    }
+
+    #[test]
+    fn long_messages_are_cut_between_characters() {
+        assert_eq!(cut("ü".repeat(400).as_str()).chars().count(), LENGTH);
+        assert_eq!(cut("ü".repeat(LENGTH).as_str()), "ü".repeat(LENGTH));
+    }
+}

@@ -1,0 +1,148 @@
+//! A cluster with the chart's objects and a running reconciler.
+
+use ferromesh_crds::{
+    MeshInstall,
+    install::{MeshInstallStatus, State},
+};
+use k8s_openapi::api::{
+    admissionregistration::v1::ValidatingWebhookConfiguration, apps::v1::Deployment, coordination::v1::Lease, rbac::v1::ClusterRole,
+};
+use serde_json::{Value, json};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use crate::operator::{
+    CertificateSource, Images, LEASE, OperatorConfig, meshes::MeshWatch, metrics::Metrics, plan::GALLEY_WEBHOOK, reconcile::Reconciler,
+};
+use crate::runtime::{Elector, LeaseConfig, LeaseTiming, Readiness, Shutdown, Trigger};
+use crate::testing::{eventually, fake_api::FakeApi};
+
+pub(super) const OPERATOR: &str = "ferromesh-system";
+pub(super) const MESH: &str = "istio-system";
+
+/// The cluster; the operator in it ends with it.
+pub(super) struct Cluster {
+    pub(super) api: FakeApi,
+    /// Whether galley refuses what is wrong.
+    pub(super) galley: Arc<AtomicBool>,
+    operator: Option<Trigger>,
+}
+
+// === impl Cluster ===
+
+impl Cluster {
+    /// A cluster in which the chart has been installed; no operator runs yet.
+    pub(super) fn new() -> Self {
+        let api = FakeApi::new();
+        for name in ["ferromesh-operator", "ferromesh-operator-namespaced"] {
+            api.insert::<ClusterRole>(&serde_json::from_value(json!({"metadata": {"name": name}})).unwrap());
+        }
+        for part in ["citadel", "citadel-namespaced", "galley", "injector", "pilot", "pilot-namespaced"] {
+            api.insert::<ClusterRole>(&serde_json::from_value(json!({"metadata": {"name": format!("ferromesh-{part}")}})).unwrap());
+        }
+        let webhook = |name: &str| json!({"name": name, "clientConfig": {}, "sideEffects": "None", "admissionReviewVersions": ["v1"]});
+        let webhooks = [webhook("meshinstalls.install.ferromesh.dev"), webhook("probe.install.ferromesh.dev")];
+        let configuration = json!({"metadata": {"name": "ferromesh-operator"}, "webhooks": webhooks});
+        api.insert::<ValidatingWebhookConfiguration>(&serde_json::from_value(configuration).unwrap());
+        let galley = Arc::new(AtomicBool::new(true));
+        let refuses = galley.clone();
+        api.answer(move |call| {
+            let probes = call.target.plural == "gateways" && call.query.contains_key("dryRun") && refuses.load(Ordering::SeqCst);
+            let message = format!("admission webhook \"{GALLEY_WEBHOOK}\" denied the request: no such protocol");
+            probes.then(|| (403, json!({"kind": "Status", "status": "Failure", "message": message, "reason": "Forbidden", "code": 403})))
+        });
+        Self { api, galley, operator: None }
+    }
+
+    /// The same with an operator, and a MeshInstall whose every Deployment is ready.
+    pub(super) async fn healthy(spec: Value) -> Self {
+        let mut cluster = Self::new();
+        cluster.install("mesh", spec);
+        cluster.start();
+        cluster.until_healthy().await;
+        cluster
+    }
+
+    pub(super) fn install(&self, name: &str, spec: Value) {
+        let mut mesh = MeshInstall::new(name, serde_json::from_value(spec).unwrap());
+        let known = self.api.get::<MeshInstall>(None, name);
+        mesh.status = known.as_ref().and_then(|mesh| mesh.status.clone());
+        mesh.metadata.creation_timestamp = known.and_then(|mesh| mesh.metadata.creation_timestamp);
+        self.api.insert(&mesh);
+    }
+
+    /// Starts an operator, in place of one that runs.
+    pub(super) fn start(&mut self) {
+        let client = self.api.client();
+        let (trigger, shutdown) = Shutdown::channel();
+        let config = OperatorConfig {
+            namespace: OPERATOR.to_owned(),
+            pod: "ferromesh-operator-1".to_owned(),
+            images: Images { hub: "hub.example".to_owned(), tag: "1.0.2".to_owned(), pull_policy: "Always".to_owned() },
+            certificates: CertificateSource::Own,
+        };
+        let lease = LeaseConfig {
+            namespace: OPERATOR.to_owned(),
+            name: LEASE.to_owned(),
+            identity: config.pod.clone(),
+            timing: LeaseTiming::default(),
+        };
+        let (watch, meshes) = MeshWatch::new(client.clone());
+        tokio::spawn(watch.run(Readiness::new().wait_for("list"), shutdown.clone()));
+        let (elector, leadership) = Elector::new(client.clone(), lease);
+        tokio::spawn(elector.run(shutdown.clone()));
+        tokio::spawn(Reconciler::new(client, config, meshes, Metrics::default()).run(leadership, shutdown));
+        self.operator = Some(trigger);
+    }
+
+    pub(super) fn stop(&mut self) {
+        self.operator = None;
+    }
+
+    pub(super) async fn until_healthy(&self) {
+        eventually("a healthy mesh", || {
+            self.bring_up_pods();
+            let status = self.status("mesh");
+            let mesh = self.api.get::<MeshInstall>(None, "mesh");
+            status.state == Some(State::Healthy) && status.observed_generation == mesh.and_then(|mesh| mesh.metadata.generation)
+        })
+        .await;
+    }
+
+    /// Does what the controllers of Deployments and the kubelets do.
+    pub(super) fn bring_up_pods(&self) {
+        for deployment in self.api.list::<Deployment>() {
+            let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+            let generation = deployment.metadata.generation;
+            let status = json!({"observedGeneration": generation, "replicas": wanted, "updatedReplicas": wanted,
+                "readyReplicas": wanted, "availableReplicas": wanted});
+            let deployment = Deployment { status: serde_json::from_value(status).unwrap(), ..deployment };
+            self.api.insert(&deployment);
+        }
+    }
+
+    pub(super) fn status(&self, name: &str) -> MeshInstallStatus {
+        self.api.get::<MeshInstall>(None, name).and_then(|mesh| mesh.status).unwrap_or_default()
+    }
+
+    pub(super) fn condition(&self, name: &str, type_: &str) -> Option<(String, String, String)> {
+        let conditions = self.status(name).conditions;
+        let found = conditions.into_iter().find(|condition| condition.type_ == type_)?;
+        Some((found.status, found.reason, found.message))
+    }
+
+    /// Writes so far, but for the leases, which are renewed for ever.
+    pub(super) fn writes(&self) -> Vec<String> {
+        let calls = self.api.calls();
+        let counted = calls.iter().filter(|call| call.is_write() && call.target.plural != "leases");
+        counted.map(|call| format!("{} {}/{}", call.method, call.target.plural, call.target.name.as_deref().unwrap_or("-"))).collect()
+    }
+
+    /// Owners of the operator's lease, by kind.
+    pub(super) fn lease_owners(&self) -> Vec<String> {
+        let lease = self.api.get::<Lease>(Some(OPERATOR), LEASE);
+        lease.and_then(|lease| lease.metadata.owner_references).unwrap_or_default().into_iter().map(|owner| owner.kind).collect()
+    }
+}

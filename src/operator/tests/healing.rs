@@ -1,0 +1,215 @@
+//! What others change comes back; what is right is left alone; a stop at any point is no harm.
+
+use ferromesh_crds::{MeshInstall, install::State};
+use k8s_openapi::{
+    ByteString,
+    api::{
+        admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration},
+        apps::v1::Deployment,
+        coordination::v1::Lease,
+        core::v1::{ConfigMap, Namespace, Secret, Service},
+        events::v1::Event,
+        rbac::v1::ClusterRoleBinding,
+    },
+};
+use kube::{
+    Api, ResourceExt,
+    api::{Patch, PatchParams},
+};
+use serde_json::{Value, json};
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use super::cluster::{Cluster, MESH, OPERATOR};
+use crate::testing::eventually;
+
+#[tokio::test]
+async fn at_rest_nothing_is_written() {
+    let mut cluster = Cluster::healthy(json!({})).await;
+    let quiet = |cluster: &Cluster| cluster.writes().len();
+    let passes = || cluster.api.get::<MeshInstall>(None, "mesh").unwrap().resource_version();
+    let (writes, version) = (quiet(&cluster), passes());
+    // Every watch lists anew, and an event of no importance follows.
+    cluster.api.break_watches();
+    cluster.api.compact();
+    let marker = json!({"metadata": {"name": "unrelated"}, "webhooks": []});
+    cluster.api.insert::<MutatingWebhookConfiguration>(&serde_json::from_value(marker).unwrap());
+    cluster.api.delete::<Service>(Some(MESH), "istio-galley");
+    eventually("the one repair", || cluster.api.get::<Service>(Some(MESH), "istio-galley").is_some()).await;
+    let repairs: Vec<String> = cluster.writes().split_off(writes).into_iter().filter(|write| !write.contains("events")).collect();
+    assert_eq!(repairs, ["PATCH services/istio-galley"]);
+    assert_eq!(cluster.api.get::<MeshInstall>(None, "mesh").unwrap().resource_version(), version);
+    // Nor does an operator that starts anew.
+    cluster.stop();
+    let writes = quiet(&cluster);
+    cluster.start();
+    cluster.api.delete::<Service>(Some(MESH), "istiod");
+    eventually("the new operator's repair", || cluster.api.get::<Service>(Some(MESH), "istiod").is_some()).await;
+    let repairs: Vec<String> = cluster.writes().split_off(writes).into_iter().filter(|write| !write.contains("events")).collect();
+    assert_eq!(repairs, ["PATCH services/istiod"]);
+}
+
+#[tokio::test]
+async fn edits_are_undone_and_told() {
+    let cluster = Cluster::healthy(json!({})).await;
+    let deployments: Api<Deployment> = Api::namespaced(cluster.api.client(), MESH);
+    let edit = json!({"metadata": {"labels": {"theirs": "stays"}}, "spec": {"replicas": 0}});
+    deployments.patch("istio-galley", &PatchParams::default(), &Patch::Merge(edit)).await.unwrap();
+    eventually("one replica", || {
+        cluster.api.get::<Deployment>(Some(MESH), "istio-galley").and_then(|galley| galley.spec?.replicas) == Some(1)
+    })
+    .await;
+    assert_eq!(cluster.api.get::<Deployment>(Some(MESH), "istio-galley").unwrap().labels()["theirs"], "stays");
+    let wanted = "Deployment istio-system/istio-galley was changed at spec.replicas and has been restored";
+    eventually("an event", || cluster.api.list::<Event>().iter().any(|event| event.note.as_deref() == Some(wanted))).await;
+}
+
+#[tokio::test]
+async fn every_kind_comes_back() {
+    let cluster = Cluster::healthy(json!({})).await;
+    let api = &cluster.api;
+    api.delete::<Deployment>(Some(MESH), "istio-pilot");
+    api.delete::<ConfigMap>(Some(MESH), "istio");
+    api.delete::<Lease>(Some(MESH), "istio-citadel");
+    api.delete::<ClusterRoleBinding>(None, "ferromesh-citadel");
+    api.delete::<MutatingWebhookConfiguration>(None, "istio-sidecar-injector");
+    api.delete::<ValidatingWebhookConfiguration>(None, "istio-galley");
+    api.delete::<Secret>(Some(MESH), "istio-galley-webhook-certs");
+    api.delete::<Secret>(Some(OPERATOR), "ferromesh-operator-webhook-certs");
+    eventually("all of them", || {
+        api.get::<Deployment>(Some(MESH), "istio-pilot").is_some()
+            && api.get::<ConfigMap>(Some(MESH), "istio").is_some()
+            && api.get::<Lease>(Some(MESH), "istio-citadel").is_some()
+            && api.get::<ClusterRoleBinding>(None, "ferromesh-citadel").is_some()
+            && api.get::<MutatingWebhookConfiguration>(None, "istio-sidecar-injector").is_some()
+            && api.get::<ValidatingWebhookConfiguration>(None, "istio-galley").is_some()
+            && api.get::<Secret>(Some(MESH), "istio-galley-webhook-certs").is_some()
+            && api.get::<Secret>(Some(OPERATOR), "ferromesh-operator-webhook-certs").is_some()
+    })
+    .await;
+    cluster.until_healthy().await;
+}
+
+#[tokio::test]
+async fn a_corrupted_bundle_is_replaced_in_every_webhook_configuration() {
+    let cluster = Cluster::healthy(json!({})).await;
+    let bundles = || {
+        let of_validating = |name: &str| {
+            let configuration = cluster.api.get::<ValidatingWebhookConfiguration>(None, name);
+            configuration
+                .and_then(|all| all.webhooks)
+                .unwrap_or_default()
+                .into_iter()
+                .map(|one| one.client_config.ca_bundle)
+                .collect::<Vec<_>>()
+        };
+        let injector = cluster.api.get::<MutatingWebhookConfiguration>(None, "istio-sidecar-injector");
+        let injector = injector.and_then(|all| all.webhooks).unwrap_or_default().into_iter().map(|one| one.client_config.ca_bundle);
+        [of_validating("ferromesh-operator"), of_validating("istio-galley"), injector.collect()].concat()
+    };
+    let right = bundles();
+    assert!(right.windows(2).all(|pair| pair[0] == pair[1] && pair[0].is_some()), "one authority for all");
+    for name in ["ferromesh-operator", "istio-galley"] {
+        let mut configuration = cluster.api.get::<ValidatingWebhookConfiguration>(None, name).unwrap();
+        configuration.webhooks.as_mut().unwrap()[0].client_config.ca_bundle = Some(ByteString(b"corrupted".to_vec()));
+        cluster.api.insert(&configuration);
+    }
+    let mut injector = cluster.api.get::<MutatingWebhookConfiguration>(None, "istio-sidecar-injector").unwrap();
+    injector.webhooks.as_mut().unwrap()[1].client_config.ca_bundle = None;
+    cluster.api.insert(&injector);
+    assert_ne!(bundles(), right);
+    eventually("the right bundles", || bundles() == right).await;
+}
+
+#[tokio::test]
+async fn an_intruder_in_a_binding_is_thrown_out() {
+    let cluster = Cluster::healthy(json!({})).await;
+    let mut binding = cluster.api.get::<ClusterRoleBinding>(None, "ferromesh-citadel").unwrap();
+    let intruder = json!({"kind": "ServiceAccount", "name": "intruder", "namespace": "default"});
+    binding.subjects.as_mut().unwrap().push(serde_json::from_value(intruder).unwrap());
+    cluster.api.insert(&binding);
+    eventually("one subject", || {
+        cluster.api.get::<ClusterRoleBinding>(None, "ferromesh-citadel").and_then(|binding| binding.subjects).unwrap_or_default().len() == 1
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_deleted_namespace_is_made_again() {
+    let cluster = Cluster::healthy(json!({})).await;
+    let api = &cluster.api;
+    for deployment in api.list::<Deployment>() {
+        api.delete::<Deployment>(Some(MESH), &deployment.name_any());
+    }
+    api.delete::<Namespace>(None, MESH);
+    eventually("namespace and mesh are back", || {
+        cluster.bring_up_pods();
+        api.get::<Namespace>(None, MESH).is_some() && api.list::<Deployment>().len() == 5
+    })
+    .await;
+    cluster.until_healthy().await;
+}
+
+#[tokio::test]
+async fn a_stop_between_any_two_writes_converges_to_the_same_objects() {
+    let view = |cluster: &Cluster| -> Vec<Value> {
+        let stable = |mut object: Value| {
+            for field in ["uid", "resourceVersion", "ownerReferences", "generation", "creationTimestamp"] {
+                object["metadata"].as_object_mut().unwrap().remove(field);
+            }
+            object
+        };
+        let deployments = cluster.api.list::<Deployment>().into_iter().map(|object| serde_json::to_value(object).unwrap());
+        let services = cluster.api.list::<Service>().into_iter().map(|object| serde_json::to_value(object).unwrap());
+        let mut all: Vec<Value> = deployments.chain(services).map(stable).collect();
+        all.iter_mut().for_each(|object| {
+            // The owner's uid is in citadel's environment.
+            if let Some(env) = object.pointer_mut("/spec/template/spec/containers/0/env").and_then(Value::as_array_mut) {
+                env.retain(|variable| variable["name"] != "MESH_OWNER");
+            }
+            object["metadata"]["annotations"] = Value::Null;
+        });
+        all
+    };
+    let undisturbed = view(&Cluster::healthy(json!({})).await);
+    for allowed in [1, 5, 12, 20, 27] {
+        let mut cluster = Cluster::new();
+        let left = Arc::new(AtomicUsize::new(allowed));
+        let budget = left.clone();
+        cluster.api.answer(move |call| {
+            let counts = call.is_write() && call.query.get("fieldManager").is_some_and(|manager| manager == "ferromesh-operator");
+            let spent = counts && budget.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_err();
+            spent.then(|| (500, json!({"kind": "Status", "status": "Failure", "message": "gone", "reason": "InternalError", "code": 500})))
+        });
+        cluster.install("mesh", json!({}));
+        cluster.start();
+        eventually("the write that fails", || left.load(Ordering::SeqCst) == 0).await;
+        cluster.stop();
+        left.store(usize::MAX, Ordering::SeqCst);
+        cluster.start();
+        cluster.until_healthy().await;
+        assert_eq!(view(&cluster), undisturbed, "after {allowed} writes");
+    }
+}
+
+#[tokio::test]
+async fn lasting_refusals_are_told() {
+    let mut cluster = Cluster::new();
+    cluster.api.answer(|call| {
+        let refused = call.is_write() && call.target.plural == "deployments";
+        refused
+            .then(|| (403, json!({"kind": "Status", "status": "Failure", "message": "exceeded quota", "reason": "Forbidden", "code": 403})))
+    });
+    cluster.install("mesh", json!({}));
+    cluster.start();
+    eventually("the refusal in the status", || cluster.condition("mesh", "Ready").is_some_and(|(_, reason, _)| reason == "ApplyFailed"))
+        .await;
+    let (.., message) = cluster.condition("mesh", "Ready").unwrap();
+    assert!(
+        message.starts_with("Deployment istio-system/istio-citadel can't be written: ") && message.contains("exceeded quota"),
+        "{message}"
+    );
+    assert_eq!(cluster.status("mesh").state, Some(State::Error));
+}

@@ -1,0 +1,176 @@
+//! A mesh comes, changes and goes.
+
+use ferromesh_crds::{MeshInstall, install::State};
+use k8s_openapi::api::{
+    admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration},
+    apps::v1::Deployment,
+    core::v1::{ConfigMap, Namespace, Secret, Service, ServiceAccount},
+    events::v1::Event,
+    rbac::v1::{ClusterRole, ClusterRoleBinding, RoleBinding},
+};
+use kube::ResourceExt;
+use serde_json::json;
+use std::sync::atomic::Ordering;
+
+use super::cluster::{Cluster, MESH, OPERATOR};
+use crate::testing::eventually;
+
+#[tokio::test]
+async fn a_mesh_comes_up_and_says_so() {
+    let cluster = Cluster::healthy(json!({})).await;
+    let status = cluster.status("mesh");
+    assert_eq!(status.components.keys().collect::<Vec<_>>(), ["citadel", "galley", "injector", "istio-ingressgateway", "pilot"]);
+    assert_eq!(status.version.as_deref(), Some("1.0.2"));
+    assert_eq!(status.inventory.len(), cluster.api.list::<Deployment>().len() * 2 + cluster.api.list::<Service>().len() + 13);
+    assert_eq!(cluster.condition("mesh", "Ready").unwrap().0, "True");
+    assert_eq!(cluster.condition("mesh", "Reconciling"), None);
+    assert_eq!(cluster.condition("mesh", "WebhooksReady").unwrap().0, "True");
+    assert!(cluster.api.get::<Namespace>(None, MESH).unwrap().metadata.owner_references.is_none());
+    eventually("an event", || cluster.api.list::<Event>().iter().any(|event| event.reason.as_deref() == Some("Healthy"))).await;
+}
+
+#[tokio::test]
+async fn everything_belongs_to_the_meshinstall() {
+    let cluster = Cluster::healthy(json!({"profile": "demo"})).await;
+    let uid = cluster.api.get::<MeshInstall>(None, "mesh").unwrap().uid();
+    let mesh = cluster.api.get::<MeshInstall>(None, "mesh").unwrap();
+    assert!(mesh.finalizers().is_empty());
+    let owned = |owners: &[k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference]| {
+        owners.iter().any(|owner| Some(&owner.uid) == uid.as_ref())
+    };
+    for object in cluster.api.list::<Secret>().iter().filter(|secret| secret.namespace().as_deref() == Some(MESH)) {
+        assert!(owned(object.owner_references()), "{}", object.name_any());
+    }
+    for role in cluster.api.list::<ClusterRole>().iter().filter(|role| !role.name_any().starts_with("ferromesh-operator")) {
+        assert_eq!(role.owner_references().iter().map(|owner| owner.kind.as_str()).collect::<Vec<_>>(), ["ClusterRole", "MeshInstall"]);
+    }
+    assert_eq!(cluster.lease_owners(), ["ClusterRole"]);
+}
+
+#[tokio::test]
+async fn deleting_the_meshinstall_takes_everything_with_it() {
+    let cluster = Cluster::healthy(json!({})).await;
+    cluster.api.delete::<MeshInstall>(None, "mesh");
+    let left = || {
+        let api = &cluster.api;
+        api.list::<Deployment>().len()
+            + api.list::<Service>().len()
+            + api.list::<ConfigMap>().len()
+            + api.list::<ServiceAccount>().len()
+            + api.list::<RoleBinding>().len()
+            + api.list::<ClusterRoleBinding>().len()
+            + api.list::<MutatingWebhookConfiguration>().len()
+            + api.list::<k8s_openapi::api::coordination::v1::Lease>().len()
+            + api.list::<Secret>().iter().filter(|secret| secret.namespace().as_deref() != Some(OPERATOR)).count()
+    };
+    // The operator's own lease.
+    eventually("nothing is left", || left() == 1).await;
+    assert_eq!(cluster.api.list::<ValidatingWebhookConfiguration>().len(), 1, "the chart's own");
+    eventually("roles belong to the chart alone", || {
+        cluster.api.get::<ClusterRole>(None, "ferromesh-pilot").is_some_and(|role| role.owner_references().len() == 1)
+    })
+    .await;
+    assert_eq!(left(), 1, "and nothing comes back");
+}
+
+#[tokio::test]
+async fn another_profile_removes_what_it_lacks() {
+    let cluster = Cluster::healthy(json!({})).await;
+    cluster.install("mesh", json!({"profile": "minimal"}));
+    cluster.until_healthy().await;
+    let names: Vec<String> = cluster.api.list::<Deployment>().iter().map(ResourceExt::name_any).collect();
+    assert_eq!(names, ["istio-citadel", "istio-pilot"]);
+    assert!(cluster.api.list::<MutatingWebhookConfiguration>().is_empty());
+    assert!(cluster.api.get::<Service>(Some(MESH), "istio-ingressgateway").is_none());
+    assert!(cluster.api.get::<ServiceAccount>(Some(MESH), "istio-ingressgateway").is_none());
+    assert_eq!(cluster.condition("mesh", "WebhooksReady"), None, "nothing is known of what isn't there");
+}
+
+#[tokio::test]
+async fn what_was_taken_from_the_spec_goes_from_the_object() {
+    let cluster = Cluster::healthy(json!({"components": {"galley": {"podAnnotations": {"a": "b"}}}})).await;
+    cluster.install("mesh", json!({}));
+    cluster.until_healthy().await;
+    let galley = cluster.api.get::<Deployment>(Some(MESH), "istio-galley").unwrap();
+    let annotations = galley.spec.unwrap().template.metadata.unwrap().annotations.unwrap();
+    assert!(!annotations.contains_key("a"), "{annotations:?}");
+}
+
+#[tokio::test]
+async fn a_bad_spec_stalls_and_changes_nothing() {
+    let cluster = Cluster::healthy(json!({})).await;
+    let before = cluster.api.list::<Deployment>();
+    cluster.install("mesh", json!({"mode": "Plan"}));
+    eventually("stalled", || cluster.condition("mesh", "Stalled").is_some()).await;
+    let (status, reason, message) = cluster.condition("mesh", "Ready").unwrap();
+    assert_eq!((status.as_str(), reason.as_str()), ("False", "InvalidSpec"));
+    assert!(message.starts_with("spec.mode: "), "{message}");
+    assert_eq!(cluster.status("mesh").state, Some(State::Error));
+    assert_eq!(cluster.api.list::<Deployment>(), before);
+}
+
+#[tokio::test]
+async fn a_second_meshinstall_waits_for_the_first_to_go() {
+    let cluster = Cluster::healthy(json!({})).await;
+    cluster.install("other", json!({"profile": "minimal"}));
+    eventually("the second is refused", || cluster.condition("other", "Stalled").is_some()).await;
+    assert!(cluster.condition("other", "Stalled").unwrap().2.contains("MeshInstall mesh is"));
+    assert_eq!(cluster.status("mesh").state, Some(State::Healthy));
+    cluster.api.delete::<MeshInstall>(None, "mesh");
+    eventually("the second is installed", || {
+        cluster.condition("other", "Stalled").is_none() && cluster.api.list::<Deployment>().len() == 2
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn galley_counts_once_it_has_refused_something() {
+    let mut cluster = Cluster::new();
+    cluster.galley.store(false, Ordering::SeqCst);
+    cluster.install("mesh", json!({}));
+    cluster.start();
+    let policy = || {
+        let configuration = cluster.api.get::<ValidatingWebhookConfiguration>(None, "istio-galley");
+        configuration.and_then(|all| all.webhooks?.first()?.failure_policy.clone()).unwrap_or_default()
+    };
+    eventually("pods are up", || {
+        cluster.bring_up_pods();
+        cluster.condition("mesh", "WebhooksReady").is_some_and(|(.., message)| message.contains("has not yet refused"))
+    })
+    .await;
+    assert_eq!((policy().as_str(), cluster.status("mesh").state), ("Ignore", Some(State::Updating)));
+    cluster.galley.store(true, Ordering::SeqCst);
+    cluster.until_healthy().await;
+    assert_eq!(policy(), "Fail");
+}
+
+#[tokio::test]
+async fn another_istio_is_left_alone() {
+    let mut cluster = Cluster::new();
+    let foreign = json!({"metadata": {"name": "istio-sidecar-injector", "labels": {"app": "sidecar-injector"}}, "webhooks": []});
+    cluster.api.insert::<MutatingWebhookConfiguration>(&serde_json::from_value(foreign).unwrap());
+    let before = cluster.api.get::<MutatingWebhookConfiguration>(None, "istio-sidecar-injector");
+    cluster.install("mesh", json!({}));
+    cluster.start();
+    eventually("stalled", || cluster.condition("mesh", "Stalled").is_some_and(|(_, reason, _)| reason == "ForeignMesh")).await;
+    assert_eq!(cluster.api.get::<MutatingWebhookConfiguration>(None, "istio-sidecar-injector"), before);
+    assert!(cluster.api.list::<Deployment>().is_empty());
+}
+
+#[tokio::test]
+async fn a_part_that_fails_is_named_with_its_reason() {
+    let mut cluster = Cluster::new();
+    cluster.install("mesh", json!({}));
+    cluster.start();
+    eventually("a Deployment", || cluster.api.get::<Deployment>(Some(MESH), "istio-galley").is_some()).await;
+    let waiting = json!({"reason": "ErrImagePull", "message": "failed to pull: 401 Unauthorized"});
+    let container = json!({"name": "galley", "image": "hub.example/ferromesh:1.0.2", "imageID": "", "ready": false, "restartCount": 0,
+        "state": {"waiting": waiting}});
+    let labels = json!({"app.kubernetes.io/name": "istio-galley", "app.kubernetes.io/managed-by": "ferromesh-operator"});
+    let pod =
+        json!({"metadata": {"name": "istio-galley-1", "namespace": MESH, "labels": labels}, "status": {"containerStatuses": [container]}});
+    cluster.api.insert::<k8s_openapi::api::core::v1::Pod>(&serde_json::from_value(pod).unwrap());
+    let wanted = "istio-galley: pod istio-galley-1 ImagePullBackOff, hub.example/ferromesh:1.0.2: 401 Unauthorized";
+    eventually("the reason", || cluster.condition("mesh", "Ready").is_some_and(|(.., message)| message == wanted)).await;
+    assert_eq!(cluster.status("mesh").state, Some(State::Error));
+}

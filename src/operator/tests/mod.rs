@@ -1,0 +1,5 @@
+//! The reconciler against an API server in memory.
+
+mod cluster;
+mod healing;
+mod lifecycle;

@@ -1,0 +1,345 @@
+//! One stream: a session between a proxy's requests, the hub's updates and the bytes that leave.
+//!
+//! There is no task and no queue for a stream. HTTP asks for the next bytes when the connection has room for them, and that is when the
+//! session looks for what the proxy misses. A proxy that does not read is not asked for, and misses more.
+
+use std::{convert::Infallible, time::Duration};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{Request as HttpRequest, State},
+    response::Response as HttpResponse,
+    routing::post,
+};
+use bytes::Bytes;
+use envoy_api::envoy::{
+    config::core::v3::Node,
+    service::discovery::v3::{DeltaDiscoveryRequest, DiscoveryRequest},
+};
+use futures::stream;
+use http::{HeaderMap, HeaderValue, header::CONTENT_TYPE};
+use http_body_util::StreamBody;
+use hyper::body::Frame;
+use tokio::time::{Instant, timeout};
+use tonic::{Code, Status, Streaming, codec::Codec};
+use tonic_prost::ProstCodec;
+
+use super::{
+    session::{Request, Response, Session, Verdict},
+    whole::Whole,
+    wire::{Form, Outgoing},
+};
+use crate::compile::ResourceType;
+use crate::pilot::{
+    connections::{Connections, Registered},
+    hub::{Hub, JoinError, Updates},
+    metrics::{Metrics, short_name},
+    node::{Claims, NodeError},
+};
+use crate::runtime::{Peer, Shutdown};
+
+const DELTA_PATH: &str = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
+const WHOLE_PATH: &str = "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources";
+
+/// Largest request. A proxy that reconnects names every resource that it holds with its version: 5,000 of them make half a megabyte.
+const MAX_REQUEST: usize = 4 * 1024 * 1024;
+
+/// For the first request of a stream.
+const FIRST_REQUEST: Duration = Duration::from_secs(10);
+
+/// A proxy's complaint may quote its whole configuration.
+const MAX_MESSAGE: usize = 2000;
+
+/// What every stream needs. Clones share everything.
+#[derive(Clone, Debug)]
+pub(in crate::pilot) struct Server {
+    pub(in crate::pilot) hub: Hub,
+    pub(in crate::pilot) connections: Connections,
+    pub(in crate::pilot) metrics: Metrics,
+    pub(in crate::pilot) shutdown: Shutdown,
+}
+
+/// The service's methods as routes of a router.
+pub(in crate::pilot) fn routes(server: Server) -> Router {
+    let delta = async |State(server): State<Server>, request: HttpRequest| server.answer(request, |body| Requests::Delta(streaming(body)));
+    let whole = async |State(server): State<Server>, request: HttpRequest| {
+        server.answer(request, |body| Requests::Whole(streaming(body), Box::default()))
+    };
+    Router::new().route(DELTA_PATH, post(delta)).route(WHOLE_PATH, post(whole)).with_state(server)
+}
+
+/// What a proxy says, in the form of the protocol that it speaks.
+enum Requests {
+    Delta(Streaming<DeltaDiscoveryRequest>),
+    Whole(Streaming<DiscoveryRequest>, Box<Whole>),
+}
+
+/// The state of a stream's answer.
+enum Stage {
+    /// The first request has not come yet.
+    Opening(Box<Opening>),
+    Open(Box<Conversation>),
+    Ended,
+}
+
+struct Opening {
+    server: Server,
+    peer: Peer,
+    requests: Requests,
+}
+
+struct Conversation {
+    proxy: String,
+    requests: Requests,
+    updates: Updates,
+    session: Session,
+    /// The version of the snapshot that the session has.
+    version: u64,
+    outgoing: Option<Outgoing>,
+    /// Since when the proxy misses something.
+    behind_since: Option<Instant>,
+    registered: Registered,
+    metrics: Metrics,
+    shutdown: Shutdown,
+}
+
+// === impl Server ===
+
+impl Server {
+    fn answer(self, request: HttpRequest, requests: impl FnOnce(Body) -> Requests) -> HttpResponse {
+        let Some(peer) = request.extensions().get::<Peer>().cloned() else {
+            return Status::internal("the connection has no peer").into_http();
+        };
+        let requests = requests(request.into_body());
+        let frames = stream::unfold(Stage::Opening(Box::new(Opening { server: self, peer, requests })), |stage| async move {
+            let (frame, stage) = stage.advance().await?;
+            Some((Ok::<_, Infallible>(frame), stage))
+        });
+        let mut response = HttpResponse::new(Body::new(StreamBody::new(frames)));
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        response
+    }
+
+    /// Takes in a proxy that has said who it is.
+    async fn open(&self, peer: &Peer, mut requests: Requests) -> Result<Conversation, Status> {
+        let first = timeout(FIRST_REQUEST, requests.next()).await.map_err(|_| Status::deadline_exceeded("no request came"))??;
+        let (node, first) = first.ok_or_else(|| Status::invalid_argument("the stream ended before its first request"))?;
+        let identity = peer.identity.as_ref().ok_or_else(|| Status::unauthenticated("the client certificate states no identity"))?;
+        let node = node.ok_or_else(|| refused(&NodeError::Missing, self, peer))?;
+        let claims = Claims::of(&node, identity).map_err(|error| refused(&error, self, peer))?;
+        let updates = match self.hub.join(claims.clone()).await {
+            Ok(updates) => updates,
+            Err(JoinError::Node(error)) => return Err(refused(&error, self, peer)),
+            Err(error @ JoinError::Ended) => return Err(Status::unavailable(error.to_string())),
+        };
+        let proxy = claims.name();
+        tracing::info!(proxy, identity = %claims.identity, version = claims.version, "proxy connected");
+        let registered = self.connections.register(claims, peer.address, updates.clone());
+        let mut conversation = Conversation {
+            proxy,
+            requests,
+            updates,
+            session: Session::new(),
+            version: 0,
+            outgoing: None,
+            behind_since: None,
+            registered,
+            metrics: self.metrics.clone(),
+            shutdown: self.shutdown.clone(),
+        };
+        conversation.take_update();
+        conversation.heard(first)?;
+        Ok(conversation)
+    }
+}
+
+/// The status for a node that is not served.
+fn refused(error: &NodeError, server: &Server, peer: &Peer) -> Status {
+    server.metrics.refused_node();
+    tracing::warn!(%error, address = ?peer.address, "proxy refused");
+    let code = if error.is_foreign() { Code::PermissionDenied } else { Code::InvalidArgument };
+    Status::new(code, error.to_string())
+}
+
+/// Reads requests from a body.
+fn streaming<M: prost::Message + Default + 'static>(body: Body) -> Streaming<M> {
+    Streaming::new_request(ProstCodec::<M, M>::default().decoder(), body, None, Some(MAX_REQUEST))
+}
+
+// === impl Requests ===
+
+impl Requests {
+    /// The next request, with the node that it comes from if it says so; none at the end.
+    async fn next(&mut self) -> Result<Option<(Option<Node>, Request)>, Status> {
+        Ok(match self {
+            Self::Delta(requests) => requests.message().await?.map(|mut request| (request.node.take(), request.into())),
+            Self::Whole(requests, whole) => requests.message().await?.map(|mut request| (request.node.take(), whole.request(request))),
+        })
+    }
+
+    /// The session's verdict on the last request.
+    fn judged(&mut self, verdict: &Verdict) {
+        match (self, verdict) {
+            (Self::Whole(_, whole), Verdict::Accepted(kind)) => whole.accepted(*kind),
+            (Self::Whole(_, whole), Verdict::Refused { kind, .. }) => whole.refused(*kind),
+            _ => {}
+        }
+    }
+
+    /// A response as the proxy wants to have it.
+    fn translate(&mut self, response: Response, version: u64) -> Outgoing {
+        match self {
+            Self::Delta(_) => Outgoing::new(response, Form::Delta, version),
+            Self::Whole(_, whole) => Outgoing::new(whole.response(response), Form::Whole, version),
+        }
+    }
+}
+
+// === impl Stage ===
+
+impl Stage {
+    /// The next frame of the answer; none after the last.
+    async fn advance(self) -> Option<(Frame<Bytes>, Self)> {
+        let mut conversation = match self {
+            Self::Ended => return None,
+            Self::Open(conversation) => conversation,
+            Self::Opening(opening) => match opening.server.open(&opening.peer, opening.requests).await {
+                Ok(conversation) => Box::new(conversation),
+                Err(status) => return Some((trailers(&status), Self::Ended)),
+            },
+        };
+        Some(match conversation.next_chunk().await {
+            Ok(chunk) => (Frame::data(chunk), Self::Open(conversation)),
+            Err(status) => {
+                tracing::info!(proxy = conversation.proxy, code = ?status.code(), reason = status.message(), "proxy disconnected");
+                (trailers(&status), Self::Ended)
+            }
+        })
+    }
+}
+
+fn trailers(status: &Status) -> Frame<Bytes> {
+    let mut headers = HeaderMap::new();
+    // Can't fail but for a message that no header can hold, and then the code has been written already.
+    let _ = status.add_header(&mut headers);
+    Frame::trailers(headers)
+}
+
+// === impl Conversation ===
+
+impl Conversation {
+    /// The next bytes to send; a status when the stream is over.
+    async fn next_chunk(&mut self) -> Result<Bytes, Status> {
+        loop {
+            if let Some(chunk) = self.outgoing.as_mut().and_then(Outgoing::next_chunk) {
+                return Ok(chunk);
+            }
+            self.outgoing = self.next_response();
+            if self.outgoing.is_some() {
+                continue;
+            }
+            tokio::select! {
+                request = self.requests.next() => {
+                    let (_, request) = request?.ok_or_else(|| Status::ok("the proxy ended the stream"))?;
+                    self.heard(request)?;
+                }
+                changed = self.updates.changed() => {
+                    changed.map_err(|_| Status::unavailable("the proxy has to introduce itself again"))?;
+                    self.behind_since = self.behind_since.or(self.updates.borrow().as_ref().map(|update| update.taken));
+                    self.take_update();
+                }
+                () = self.shutdown.requested() => return Err(Status::unavailable("pilot is ending")),
+            }
+        }
+    }
+
+    fn next_response(&mut self) -> Option<Outgoing> {
+        let Some(response) = self.session.next() else {
+            if self.session.is_settled()
+                && let Some(since) = self.behind_since.take()
+            {
+                self.metrics.converged(since.elapsed());
+            }
+            return None;
+        };
+        let kind = ResourceType::of_type_url(&response.type_url);
+        tracing::debug!(
+            proxy = self.proxy,
+            kind = kind.map(short_name),
+            resources = response.resources.len(),
+            removed = response.removed.len(),
+            "push"
+        );
+        let outgoing = self.requests.translate(response, self.version);
+        if let Some(kind) = kind {
+            self.metrics.pushed(kind, outgoing.size());
+        }
+        self.note(false);
+        Some(outgoing)
+    }
+
+    fn take_update(&mut self) {
+        let update = self.updates.borrow_and_update().clone();
+        if let Some(update) = update {
+            self.version = update.version;
+            self.session.update(update.compiled);
+        }
+    }
+
+    fn heard(&mut self, request: Request) -> Result<(), Status> {
+        let verdict = self.session.request(request).map_err(|error| Status::resource_exhausted(error.to_string()))?;
+        self.requests.judged(&verdict);
+        match &verdict {
+            Verdict::None => {}
+            Verdict::Accepted(_) => self.note(true),
+            Verdict::Refused { kind, message, blamed } => {
+                self.metrics.refused();
+                let (proxy, kind) = (&self.proxy, short_name(*kind));
+                let message = shortened(message);
+                if blamed.is_empty() {
+                    tracing::warn!(proxy, kind, error = message, "proxy refused a response; looking for the resource at fault");
+                }
+                for rejection in blamed {
+                    let resource = &rejection.resource;
+                    let objects: Vec<String> = resource.sources.iter().map(ToString::to_string).collect();
+                    let (name, objects) = (&*resource.name, objects.join(", "));
+                    tracing::warn!(
+                        proxy,
+                        kind,
+                        resource = name,
+                        objects,
+                        error = message,
+                        "proxy refused a resource; it keeps the one before"
+                    );
+                }
+                self.note(true);
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells the debug pages how far the proxy got.
+    fn note(&self, answered: bool) {
+        let rejections = answered.then(|| self.session.rejections().cloned().collect());
+        self.registered.note(ResourceType::ALL.map(|kind| self.session.progress(kind)), rejections);
+    }
+}
+
+/// A proxy's message, at a length that fits a line of a log.
+fn shortened(message: &str) -> &str {
+    &message[..message.floor_char_boundary(MAX_MESSAGE)]
+}
+
+impl From<DeltaDiscoveryRequest> for Request {
+    fn from(request: DeltaDiscoveryRequest) -> Self {
+        Self {
+            type_url: request.type_url,
+            subscribe: request.resource_names_subscribe,
+            unsubscribe: request.resource_names_unsubscribe,
+            held: request.initial_resource_versions,
+            nonce: request.response_nonce,
+            error: request.error_detail.map(|status| status.message),
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! The xDS server: `envoy.service.discovery.v3.AggregatedDiscoveryService` over mutual TLS.
+
+mod conversation;
+mod session;
+mod whole;
+mod wire;
+
+pub(super) use conversation::{Server, routes};
+pub(super) use session::{Progress, Rejection, nonce_text};
+pub(super) use wire::version_text;

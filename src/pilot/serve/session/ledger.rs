@@ -1,0 +1,395 @@
+//! The account of one kind of resource with one proxy: what it wants, what it has, what it is owed.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+};
+
+use super::{blame, subscription::Subscription};
+use crate::compile::{Compiled, Resource, ResourceType};
+
+/// The form of a resource that the proxy holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Held {
+    /// None, and it does not wait for one.
+    Nothing,
+    /// The one of that hash.
+    Form(u64),
+    /// Not known, or it waits for an answer: whatever is current must be sent, its absence too.
+    Unknown,
+}
+
+/// A name whose form may differ from the one that the proxy holds.
+#[derive(Debug)]
+struct Owed {
+    held: Held,
+    /// The form that it shall hold; none if the resource is gone.
+    due: Option<Arc<Resource>>,
+}
+
+/// A resource that the proxy has refused, in the form that it refused.
+#[derive(Clone, Debug)]
+pub(in crate::pilot) struct Rejection {
+    /// The refused form; what shaped it is in its `sources`.
+    pub(in crate::pilot) resource: Arc<Resource>,
+    /// The proxy's words.
+    pub(in crate::pilot) message: Arc<str>,
+}
+
+#[derive(Debug)]
+struct Rejected {
+    rejection: Rejection,
+    /// What the proxy goes on with.
+    held: Held,
+}
+
+/// What a response was about, until the proxy has answered it.
+#[derive(Debug)]
+struct Pending {
+    nonce: u64,
+    items: Vec<Item>,
+}
+
+#[derive(Debug)]
+struct Item {
+    name: Arc<str>,
+    before: Held,
+    /// None for a removal.
+    sent: Option<Arc<Resource>>,
+}
+
+/// What is to be sent of a kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Due {
+    /// Something new, something changed, or an answer that is waited for.
+    pub(super) additions: bool,
+    /// Something that the proxy still holds and shall lose.
+    pub(super) removals: bool,
+}
+
+/// Which part of what is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    Additions,
+    Removals,
+    Both,
+}
+
+/// What leaves in one response.
+#[derive(Debug, Default)]
+pub(super) struct Parcel {
+    pub(super) resources: Vec<Arc<Resource>>,
+    pub(super) removed: Vec<Arc<str>>,
+    /// Names of resources among them that the proxy held in another form before, or may have held.
+    pub(super) replaced: Vec<Arc<str>>,
+}
+
+/// What the ledger makes of a proxy's refusal.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    /// Forms that were not refused before. Empty while it is still being searched which ones are meant.
+    pub(super) blamed: Vec<Rejection>,
+}
+
+#[derive(Debug)]
+pub(super) struct Ledger {
+    kind: ResourceType,
+    /// None until the proxy's first request for the kind.
+    subscription: Option<Subscription>,
+    /// The versions that a proxy brought along, until there is a configuration to compare them with. Only for a subscription to everything.
+    brought: Option<BTreeMap<Arc<str>, Held>>,
+    /// What is not in here, the proxy holds as the configuration has it.
+    owed: BTreeMap<Arc<str>, Owed>,
+    /// Groups of owed names that are to be sent apart, after a refusal that named none of them.
+    groups: VecDeque<BTreeSet<Arc<str>>>,
+    pending: Option<Pending>,
+    rejected: BTreeMap<Arc<str>, Rejected>,
+    /// Whether a new proxy waits for a first answer, even if there is nothing to tell.
+    greeting: bool,
+    /// Nonces of the last response and of the last one that was accepted.
+    pub(super) sent: Option<u64>,
+    pub(super) accepted: Option<u64>,
+}
+
+// === impl Ledger ===
+
+impl Ledger {
+    pub(super) fn new(kind: ResourceType) -> Self {
+        Self {
+            kind,
+            subscription: None,
+            brought: None,
+            owed: BTreeMap::new(),
+            groups: VecDeque::new(),
+            pending: None,
+            rejected: BTreeMap::new(),
+            greeting: false,
+            sent: None,
+            accepted: None,
+        }
+    }
+
+    /// The proxy wants to hear of these. `held` are the versions that it brought along. Returns how many names it is subscribed to.
+    pub(super) fn subscribe(&mut self, names: Vec<String>, mut held: BTreeMap<String, String>, current: Option<&Compiled>) -> usize {
+        let first = self.subscription.is_none();
+        let subscription = self.subscription.get_or_insert_default();
+        let had_everything = subscription.is_everything();
+        // Older than the name `*`: a first request for clusters or listeners without any name is for all of them.
+        if first && names.is_empty() && matches!(self.kind, ResourceType::Cluster | ResourceType::Listener) {
+            subscription.add_everything();
+        }
+        let fresh = held.is_empty();
+        for name in names {
+            let due = current.and_then(|current| current.get(self.kind, &name)).cloned();
+            let Some(name) = subscription.add(name, due.as_ref().map(|resource| &resource.name)) else { continue };
+            // Perhaps asked for again: whoever asks waits for an answer, even if it was given before.
+            let held = held.remove(&*name).map_or(Held::Unknown, |version| Held::of_version(&version));
+            self.owed.insert(name, Owed { held, due });
+        }
+        if subscription.is_everything() && !had_everything {
+            self.greeting = fresh;
+            self.brought = Some(held.into_iter().map(|(name, version)| (name.into(), Held::of_version(&version))).collect());
+            if let Some(current) = current {
+                self.begin(current);
+            }
+        }
+        self.subscription.as_ref().map_or(0, Subscription::len)
+    }
+
+    /// The proxy does not want to hear of these any more.
+    pub(super) fn unsubscribe(&mut self, names: &[String]) {
+        let Some(subscription) = &mut self.subscription else { return };
+        subscription.remove(names);
+        self.owed.retain(|name, _| subscription.covers(name));
+        self.rejected.retain(|name, _| subscription.covers(name));
+    }
+
+    /// Begins a subscription to everything: all is owed but what the proxy brought along.
+    fn begin(&mut self, current: &Compiled) {
+        for (name, held) in self.brought.take().into_iter().flatten() {
+            self.owed.insert(name, Owed { held, due: None });
+        }
+        for resource in current.resources(self.kind) {
+            let owed = self.owed.entry(resource.name.clone()).or_insert(Owed { held: Held::Nothing, due: None });
+            owed.due = Some(resource.clone());
+        }
+    }
+
+    /// The configuration changes from `old` to `new`.
+    pub(super) fn update(&mut self, old: Option<&Compiled>, new: &Compiled) {
+        let Some(subscription) = &self.subscription else { return };
+        let Some(old) = old else {
+            // The first one: whatever was asked for by name is owed already.
+            for (name, owed) in &mut self.owed {
+                owed.due = new.get(self.kind, name).cloned();
+            }
+            return self.begin(new);
+        };
+        for difference in new.differences(Some(old), self.kind) {
+            if !subscription.covers(&difference.name) {
+                continue;
+            }
+            let rejected = self.rejected.get(&difference.name);
+            let held = match (rejected, old.get(self.kind, &difference.name)) {
+                (Some(rejected), _) => rejected.held,
+                (None, Some(resource)) => Held::Form(resource.hash),
+                (None, None) => Held::Nothing,
+            };
+            let due = difference.resource;
+            match self.owed.get_mut(&difference.name) {
+                Some(owed) => owed.due = due,
+                None => _ = self.owed.insert(difference.name, Owed { held, due }),
+            }
+        }
+    }
+
+    /// Owes a resource again, if the proxy subscribed to it.
+    pub(super) fn repeat(&mut self, resource: &Arc<Resource>) {
+        if self.subscription.as_ref().is_some_and(|subscription| subscription.covers(&resource.name)) {
+            self.owed.insert(resource.name.clone(), Owed { held: Held::Unknown, due: Some(resource.clone()) });
+        }
+    }
+
+    /// Whether a response waits for the proxy's answer.
+    pub(super) fn is_pending(&self) -> bool {
+        self.pending.is_some()
+    }
+
+    /// The nonce of the response that waits for the proxy's answer.
+    pub(super) fn pending_nonce(&self) -> Option<u64> {
+        self.pending.as_ref().map(|pending| pending.nonce)
+    }
+
+    /// Whether everything was sent and answered.
+    pub(super) fn is_settled(&self) -> bool {
+        self.pending.is_none() && self.owed.is_empty() && !self.greeting
+    }
+
+    /// What is to be sent. Forgets what turned out to be no difference.
+    pub(super) fn due(&mut self, current: &Compiled) -> Due {
+        let mut due = Due { additions: self.greeting, removals: false };
+        let (kind, rejected) = (self.kind, &self.rejected);
+        self.owed.retain(|name, owed| {
+            match Move::of(owed, rejected.get(name)) {
+                Move::None => return false,
+                Move::Send(_) | Move::Answer => due.additions = true,
+                Move::Remove => due.removals = true,
+            }
+            true
+        });
+        // A rejection is history once the configuration has moved on from the rejected form and nothing is left to say about it.
+        let owed = &self.owed;
+        let is_current = |name: &str, rejected: &Rejected| current.get(kind, name).is_some_and(|resource| rejected.is_of(resource));
+        self.rejected.retain(|name, rejected| owed.contains_key(name) || is_current(name, rejected));
+        due
+    }
+
+    /// Takes what is due for a response of that nonce.
+    pub(super) fn take(&mut self, part: Part, nonce: u64) -> Parcel {
+        let (parcel, items) = loop {
+            let group = self.next_group();
+            let (parcel, items) = self.collect(part, group.as_ref());
+            if group.is_none() || !items.is_empty() {
+                break (parcel, items);
+            }
+        };
+        self.greeting = false;
+        self.sent = Some(nonce);
+        self.pending = Some(Pending { nonce, items });
+        parcel
+    }
+
+    /// Takes what is due out of what is owed, of one group if one is given.
+    fn collect(&mut self, part: Part, group: Option<&BTreeSet<Arc<str>>>) -> (Parcel, Vec<Item>) {
+        let (mut parcel, mut items) = (Parcel::default(), Vec::new());
+        let rejected = &self.rejected;
+        self.owed.retain(|name, owed| {
+            if group.is_some_and(|group| !group.contains(name)) {
+                return true;
+            }
+            let sent = match Move::of(owed, rejected.get(name)) {
+                Move::None => return false,
+                Move::Send(resource) if part != Part::Removals => Some(resource.clone()),
+                Move::Answer if part != Part::Removals => None,
+                Move::Remove if part != Part::Additions => None,
+                _ => return true,
+            };
+            match &sent {
+                Some(resource) => parcel.resources.push(resource.clone()),
+                None => parcel.removed.push(name.clone()),
+            }
+            if sent.is_some() && owed.held != Held::Nothing {
+                parcel.replaced.push(name.clone());
+            }
+            items.push(Item { name: name.clone(), before: owed.held, sent });
+            false
+        });
+        (parcel, items)
+    }
+
+    /// The next group that still has names to send.
+    fn next_group(&mut self) -> Option<BTreeSet<Arc<str>>> {
+        while let Some(group) = self.groups.pop_front() {
+            if group.iter().any(|name| self.owed.contains_key(name)) {
+                return Some(group);
+            }
+        }
+        None
+    }
+
+    /// The proxy accepted the response that it was sent.
+    pub(super) fn accept(&mut self) {
+        let Some(pending) = self.pending.take() else { return };
+        self.accepted = Some(pending.nonce);
+        for item in pending.items {
+            self.rejected.remove(&item.name);
+        }
+    }
+
+    /// The proxy refused the response that it was sent.
+    ///
+    /// A proxy refuses a response as a whole, although one resource of it may be at fault, and may have taken the others. So the ones that
+    /// its message names are blamed, and the others sent again. If it names none, they are sent again in halves, until a response of a
+    /// single resource is refused. Each refusal leads to smaller responses, so this ends.
+    pub(super) fn refuse(&mut self, message: &str, current: Option<&Compiled>) -> Refusal {
+        let Some(pending) = self.pending.take() else { return Refusal { blamed: Vec::new() } };
+        let sent = pending.items.iter().filter(|item| item.sent.is_some()).count();
+        let is_blamed = |item: &Item| item.sent.is_some() && (sent == 1 || blame::names(message, &item.name));
+        let (blamed, innocent): (Vec<_>, Vec<_>) = pending.items.into_iter().partition(is_blamed);
+
+        if blamed.is_empty() && innocent.len() > 1 {
+            let (left, right) = innocent.split_at(innocent.len() / 2);
+            for half in [right, left] {
+                self.groups.push_front(half.iter().map(|item| item.name.clone()).collect());
+            }
+        }
+        // A removal alone can't be refused for a reason that sending it again would mend.
+        let resend = !blamed.is_empty() || innocent.len() > 1;
+        for item in innocent.into_iter().filter(|_| resend) {
+            let due = current.and_then(|current| current.get(self.kind, &item.name)).cloned();
+            self.owed.insert(item.name, Owed { held: Held::Unknown, due });
+        }
+        let message: Arc<str> = message.into();
+        let mut fresh = Vec::new();
+        for item in blamed {
+            if let Some(owed) = self.owed.get_mut(&item.name) {
+                // A newer form waits already; what the proxy holds meanwhile is the one before the refused one.
+                owed.held = item.before;
+            }
+            if let Some(resource) = item.sent {
+                let rejection = Rejection { resource, message: message.clone() };
+                self.rejected.insert(item.name, Rejected { rejection: rejection.clone(), held: item.before });
+                fresh.push(rejection);
+            }
+        }
+        Refusal { blamed: fresh }
+    }
+
+    /// What the proxy refuses at present.
+    pub(super) fn rejections(&self) -> impl Iterator<Item = &Rejection> {
+        self.rejected.values().map(|rejected| &rejected.rejection)
+    }
+}
+
+// === impl Rejected ===
+
+impl Rejected {
+    /// Whether that is the rejected form.
+    fn is_of(&self, resource: &Resource) -> bool {
+        resource.hash == self.rejection.resource.hash
+    }
+}
+
+// === impl Held ===
+
+impl Held {
+    /// What a version text tells that a proxy brought along. One of another control plane stands for a form that we never made.
+    fn of_version(version: &str) -> Self {
+        Self::Form(u64::from_str_radix(version, 16).unwrap_or(u64::MAX))
+    }
+}
+
+/// What has to be done about one owed name.
+enum Move<'a> {
+    None,
+    Send(&'a Arc<Resource>),
+    /// Say that it is not there.
+    Answer,
+    Remove,
+}
+
+// === impl Move ===
+
+impl<'a> Move<'a> {
+    fn of(owed: &'a Owed, rejected: Option<&Rejected>) -> Self {
+        match (&owed.due, owed.held) {
+            (Some(resource), Held::Form(hash)) if resource.hash == hash => Self::None,
+            // Never the same refused form again, unless the proxy itself asks for it.
+            (Some(resource), Held::Form(_) | Held::Nothing) if rejected.is_some_and(|rejected| rejected.is_of(resource)) => Self::None,
+            (Some(resource), _) => Self::Send(resource),
+            (None, Held::Nothing) => Self::None,
+            (None, Held::Form(_)) => Self::Remove,
+            (None, Held::Unknown) => Self::Answer,
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! One proxy's side of the protocol as a pure state machine: requests and configurations go in, responses come out.
+//!
+//! The session knows what the proxy holds and sends what differs from that, each kind of resource on its own account (`Ledger`), at
+//! most one response a kind at a time. Between the kinds it keeps the order in which nothing is missed: clusters, their endpoints,
+//! listeners and routes; what is no longer needed goes last. A proxy acknowledges clusters only once they can be used, so listeners and
+//! routes wait for that acknowledgement.
+//!
+//! It never sends a rejected form again and goes on with everything else. A configuration that comes while a response is out replaces
+//! the one before it, so a slow proxy costs no more than a fast one.
+
+mod blame;
+mod ledger;
+mod subscription;
+#[cfg(test)]
+mod tests;
+
+pub(in crate::pilot) use ledger::Rejection;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+};
+
+use crate::compile::{Compiled, Resource, ResourceType};
+use ledger::{Due, Ledger, Part};
+use subscription::MAX_NAMES;
+
+/// How many answers to unknown kinds may wait. A proxy that asks for more without reading is told nothing about them.
+const MAX_UNKNOWN: usize = 16;
+
+/// What a proxy says.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(in crate::pilot) struct Request {
+    pub(in crate::pilot) type_url: String,
+    pub(in crate::pilot) subscribe: Vec<String>,
+    pub(in crate::pilot) unsubscribe: Vec<String>,
+    /// Versions that it holds from an earlier stream, by name.
+    pub(in crate::pilot) held: BTreeMap<String, String>,
+    /// The response that it answers; empty if it answers none.
+    pub(in crate::pilot) nonce: String,
+    /// Why it refuses that response.
+    pub(in crate::pilot) error: Option<String>,
+}
+
+/// What a proxy is told.
+#[derive(Clone, Debug, PartialEq)]
+pub(in crate::pilot) struct Response {
+    pub(in crate::pilot) type_url: Arc<str>,
+    pub(in crate::pilot) nonce: u64,
+    pub(in crate::pilot) resources: Vec<Arc<Resource>>,
+    pub(in crate::pilot) removed: Vec<Arc<str>>,
+}
+
+/// What a request was, beside subscribing.
+#[derive(Debug)]
+pub(in crate::pilot) enum Verdict {
+    /// No answer to a response that waits for one.
+    None,
+    /// The proxy took the response.
+    Accepted(ResourceType),
+    /// It did not. No rejection in here means that it is not known yet which resource is at fault.
+    Refused { kind: ResourceType, message: String, blamed: Vec<Rejection> },
+}
+
+/// Why a stream has to end.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub(in crate::pilot) enum ProtocolError {
+    #[error("a subscription to {0} names is too large: at most {MAX_NAMES} are served")]
+    TooManyNames(usize),
+}
+
+/// How far a kind got: the nonces of the last response and of the last one that was accepted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::pilot) struct Progress {
+    pub(in crate::pilot) sent: Option<u64>,
+    pub(in crate::pilot) accepted: Option<u64>,
+}
+
+/// The state of one stream.
+#[derive(Debug)]
+pub(in crate::pilot) struct Session {
+    /// In the order of [`ResourceType::ALL`].
+    ledgers: [Ledger; 4],
+    current: Option<Compiled>,
+    last_nonce: u64,
+    /// Answers about kinds that are not served.
+    unknown: VecDeque<Response>,
+    greeted: BTreeSet<String>,
+}
+
+// === impl Session ===
+
+impl Session {
+    pub(in crate::pilot) fn new() -> Self {
+        let ledgers = ResourceType::ALL.map(Ledger::new);
+        Self { ledgers, current: None, last_nonce: 0, unknown: VecDeque::new(), greeted: BTreeSet::new() }
+    }
+
+    /// The proxy's configuration is this from now on.
+    pub(in crate::pilot) fn update(&mut self, new: Compiled) {
+        let old = self.current.replace(new);
+        let Some(new) = &self.current else { return };
+        for ledger in &mut self.ledgers {
+            ledger.update(old.as_ref(), new);
+        }
+    }
+
+    /// The proxy says something.
+    ///
+    /// # Errors
+    /// When it asks for more than can be served.
+    pub(in crate::pilot) fn request(&mut self, request: Request) -> Result<Verdict, ProtocolError> {
+        let Some(kind) = ResourceType::of_type_url(&request.type_url) else {
+            self.unknown_kind(request);
+            return Ok(Verdict::None);
+        };
+        let current = self.current.as_ref();
+        let ledger = &mut self.ledgers[kind as usize];
+        let answered = ledger.pending_nonce().is_some_and(|nonce| nonce_text(nonce) == request.nonce);
+        let verdict = match (answered, request.error) {
+            (false, _) => Verdict::None,
+            (true, None) => {
+                ledger.accept();
+                Verdict::Accepted(kind)
+            }
+            (true, Some(message)) => {
+                let blamed = ledger.refuse(&message, current).blamed;
+                Verdict::Refused { kind, message, blamed }
+            }
+        };
+        // Removed before added: a name in both lists is one that the proxy wants.
+        ledger.unsubscribe(&request.unsubscribe);
+        // An answer to a response subscribes to nothing, unless it says so.
+        if request.nonce.is_empty() || !request.subscribe.is_empty() {
+            let names = ledger.subscribe(request.subscribe, request.held, current);
+            if names > MAX_NAMES {
+                return Err(ProtocolError::TooManyNames(names));
+            }
+        }
+        Ok(verdict)
+    }
+
+    /// The next response that the proxy should get now, if there is any.
+    pub(in crate::pilot) fn next(&mut self) -> Option<Response> {
+        if let Some(answer) = self.unknown.pop_front() {
+            return Some(answer);
+        }
+        let current = self.current.clone()?;
+        let (kind, part) = self.next_part(&current)?;
+        self.last_nonce += 1;
+        let parcel = self.ledgers[kind as usize].take(part, self.last_nonce);
+        if kind == ResourceType::Cluster {
+            // A cluster in a new form starts without endpoints, and a proxy does not ask again for those that it already subscribes to.
+            let endpoints = &mut self.ledgers[ResourceType::Endpoints as usize];
+            for resource in parcel.replaced.iter().filter_map(|name| current.get(ResourceType::Endpoints, name)) {
+                endpoints.repeat(resource);
+            }
+        }
+        Some(Response { type_url: kind.type_url().into(), nonce: self.last_nonce, resources: parcel.resources, removed: parcel.removed })
+    }
+
+    /// Which part of which kind is next.
+    fn next_part(&mut self, current: &Compiled) -> Option<(ResourceType, Part)> {
+        use ResourceType::{Cluster, Endpoints, Listener, Route};
+        let mut due = [Due::default(); 4];
+        let mut free = [false; 4];
+        for (at, ledger) in self.ledgers.iter_mut().enumerate() {
+            due[at] = ledger.due(current);
+            free[at] = !ledger.is_pending();
+        }
+        let (adds, removes) = (|kind| due[kind as usize].additions, |kind| due[kind as usize].removals);
+        let free = |kind| free[kind as usize];
+        let quiet = |kind| free(kind) && !adds(kind);
+
+        for kind in [Cluster, Endpoints] {
+            if free(kind) && adds(kind) {
+                return Some((kind, Part::Additions));
+            }
+        }
+        // A proxy takes a listener away before it adds others of the same response, so a removed one does not block a new one's address.
+        for kind in [Listener, Route] {
+            if quiet(Cluster) && free(kind) && (adds(kind) || removes(kind)) {
+                return Some((kind, Part::Both));
+            }
+        }
+        let unused = |kind| quiet(kind) && !removes(kind);
+        if quiet(Cluster) && unused(Listener) && unused(Route) && removes(Cluster) {
+            return Some((Cluster, Part::Removals));
+        }
+        (unused(Cluster) && quiet(Endpoints) && removes(Endpoints)).then_some((Endpoints, Part::Removals))
+    }
+
+    /// Answers that there is nothing of a kind that is not served: once in general, and to each name that is asked for.
+    fn unknown_kind(&mut self, request: Request) {
+        let first = self.greeted.len() < MAX_UNKNOWN && self.greeted.insert(request.type_url.clone());
+        let names: Vec<Arc<str>> = request.subscribe.iter().filter(|name| *name != "*").map(|name| name.as_str().into()).collect();
+        if (first || !names.is_empty()) && self.unknown.len() < MAX_UNKNOWN {
+            tracing::debug!(type_url = request.type_url, "kind of resource that is not served");
+            self.last_nonce += 1;
+            let answer = Response { type_url: request.type_url.into(), nonce: self.last_nonce, resources: Vec::new(), removed: names };
+            self.unknown.push_back(answer);
+        }
+    }
+
+    /// Whether the proxy has everything and has said so.
+    pub(in crate::pilot) fn is_settled(&self) -> bool {
+        self.ledgers.iter().all(Ledger::is_settled)
+    }
+
+    /// How far a kind got.
+    pub(in crate::pilot) fn progress(&self, kind: ResourceType) -> Progress {
+        let ledger = &self.ledgers[kind as usize];
+        Progress { sent: ledger.sent, accepted: ledger.accepted }
+    }
+
+    /// What the proxy refuses at present.
+    pub(in crate::pilot) fn rejections(&self) -> impl Iterator<Item = &Rejection> {
+        self.ledgers.iter().flat_map(Ledger::rejections)
+    }
+}
+
+/// A nonce as it stands in messages.
+pub(in crate::pilot) fn nonce_text(nonce: u64) -> String {
+    format!("{nonce:x}")
+}

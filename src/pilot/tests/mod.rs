@@ -1,0 +1,7 @@
+//! The whole server, asked over real mutual TLS.
+
+mod client;
+mod envoy;
+mod proxy;
+mod server;
+mod streams;

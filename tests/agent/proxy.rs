@@ -1,0 +1,166 @@
+//! A proxy from its first certificate to its end.
+
+use nix::unistd::Pid;
+use serde_json::Value;
+use std::{collections::BTreeSet, fs, path::Path, process::Command, time::Duration};
+
+use crate::{
+    authority::{Authority, WEB},
+    page::{ask, eventually, get, within},
+    pilot::Pilot,
+    pod::{Pod, Shape, envoy_for, gone, kill_hard},
+};
+
+const PILOT: &str = "spiffe://cluster.local/ns/istio-system/sa/istio-pilot";
+
+/// A mesh of one: what a pod's proxy speaks to.
+struct Mesh {
+    authority: Authority,
+    pilot: Pilot,
+    runtime: tokio::runtime::Runtime,
+}
+
+// === impl Mesh ===
+
+impl Mesh {
+    fn start(pilot_identity: &str) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let (authority, pilot) = runtime.block_on(async {
+            let authority = Authority::start().await;
+            let pilot = Pilot::start(&authority, pilot_identity).await;
+            (authority, pilot)
+        });
+        Self { authority, pilot, runtime }
+    }
+
+    fn pod(&self, envoy: &Path, lifetime: &str, drain: &str) -> Pod {
+        Pod::start(&Shape { authority: &self.authority, pilot: self.pilot.address, envoy, lifetime, drain })
+    }
+
+    fn stop(self) {
+        self.runtime.shutdown_background();
+    }
+}
+
+fn ready(pod: &Pod) -> Option<()> {
+    get(pod.status, "/healthz/ready").filter(|(status, _)| *status == 200).map(drop)
+}
+
+/// The serial numbers of the certificates that Envoy has in use, as its admin port prints them: the current one, and those of
+/// connections that began earlier.
+fn serials(pod: &Pod) -> BTreeSet<String> {
+    let Some((_, page)) = get(pod.admin, "/certs") else { return BTreeSet::new() };
+    let page: Value = serde_json::from_str(&page).unwrap();
+    let entries = page["certificates"].as_array().into_iter().flatten();
+    let chains = entries.flat_map(|entry| entry["cert_chain"].as_array().into_iter().flatten());
+    chains
+        .map(|certificate| {
+            assert_eq!(certificate["subject_alt_names"][0]["uri"], WEB, "{page}");
+            certificate["serial_number"].as_str().unwrap().to_owned()
+        })
+        .collect()
+}
+
+/// Waits until Envoy has a certificate that it did not have before.
+fn renewed(pod: &Pod) {
+    let known = serials(pod);
+    eventually("envoy has a new certificate", || (!serials(pod).is_subset(&known)).then_some(()));
+}
+
+fn running_envoy(pod: &Pod) -> Pid {
+    pod.envoy().expect("envoy runs")
+}
+
+#[test]
+fn a_proxy_becomes_ready_renews_and_ends_in_order() {
+    let Some(envoy) = envoy_for("a_proxy_becomes_ready_renews_and_ends_in_order") else { return };
+    let mesh = Mesh::start(PILOT);
+    let mut pod = mesh.pod(&envoy, "4s", "1s");
+    eventually("the proxy is ready", || ready(&pod));
+    assert_eq!(mesh.pilot.streams.lock().unwrap().as_slice(), ["sidecar~127.0.0.1~web-1.shop~shop.svc.cluster.local"]);
+    assert_eq!(get(pod.health, "/healthz/ready").unwrap().0, 200, "health goes through envoy");
+    let waited = Command::new(env!("CARGO_BIN_EXE_ferromesh-agent"))
+        .args(["wait", "--proxy-config", &format!("{{statusPort: {}}}", pod.status)])
+        .output()
+        .unwrap();
+    assert!(waited.status.success(), "{waited:?}");
+    let page = get(pod.status, "/stats/prometheus").unwrap().1;
+    assert!(page.contains("envoy_server_live") && page.contains("istio_agent_identity_requests_total"), "{page}");
+
+    // Renewals reach Envoy while it runs, and its stream to pilot stays.
+    let process = running_envoy(&pod);
+    assert!(!serials(&pod).is_empty(), "envoy shows its certificate");
+    renewed(&pod);
+    renewed(&pod);
+    assert_eq!(running_envoy(&pod), process);
+    assert_eq!(mesh.pilot.streams.lock().unwrap().len(), 1, "no connection was reset");
+    assert!(!anything_secret(pod.folder.path()), "the key is on the disk");
+
+    let agent = pod.agent().unwrap();
+    pod.terminate();
+    eventually("a proxy that drains is not ready", || (ready(&pod).is_none()).then_some(()));
+    assert!(pod.ended(Duration::from_secs(10)).success());
+    assert!(gone(process) && gone(agent));
+    mesh.stop();
+}
+
+#[test]
+fn envoy_and_agent_outlive_each_other() {
+    let Some(envoy) = envoy_for("envoy_and_agent_outlive_each_other") else { return };
+    let mesh = Mesh::start(PILOT);
+    let pod = mesh.pod(&envoy, "4s", "1s");
+    eventually("the proxy is ready", || ready(&pod));
+
+    let process = running_envoy(&pod);
+    kill_hard(process);
+    let next = within(Duration::from_secs(1), "envoy is back", || pod.envoy().filter(|envoy| *envoy != process));
+    eventually("the proxy is ready again", || ready(&pod));
+
+    let agent = pod.agent().unwrap();
+    kill_hard(agent);
+    eventually("the agent is back", || pod.agent().filter(|another| *another != agent));
+    eventually("the agent answers again", || ready(&pod));
+    // Twice: the first may have been under way when the old agent fell.
+    renewed(&pod);
+    renewed(&pod);
+    assert_eq!(running_envoy(&pod), next, "envoy did not notice");
+    mesh.stop();
+}
+
+#[test]
+fn a_pilot_of_another_identity_is_not_believed() {
+    let Some(envoy) = envoy_for("a_pilot_of_another_identity_is_not_believed") else { return };
+    let mesh = Mesh::start("spiffe://cluster.local/ns/shop/sa/istio-pilot");
+    let pod = mesh.pod(&envoy, "1h", "1s");
+    let refused = || {
+        get(pod.admin, "/stats?filter=xds-grpc.ssl.fail_verify_san")
+            .filter(|(_, page)| page.contains("fail_verify_san: ") && !page.contains(": 0"))
+    };
+    eventually("envoy refuses the certificate", refused);
+    assert_eq!(get(pod.status, "/healthz/ready").unwrap(), (503, "not ready: no clusters from pilot\n".to_owned()));
+    assert!(mesh.pilot.streams.lock().unwrap().is_empty());
+    mesh.stop();
+}
+
+#[test]
+fn a_pod_can_end_its_own_proxy() {
+    let Some(envoy) = envoy_for("a_pod_can_end_its_own_proxy") else { return };
+    let mesh = Mesh::start(PILOT);
+    let mut pod = mesh.pod(&envoy, "1h", "0s");
+    eventually("the proxy is ready", || ready(&pod));
+    assert_eq!(ask("POST", pod.status, "/quitquitquit").unwrap().0, 200);
+    assert!(pod.ended(Duration::from_secs(10)).success());
+    mesh.stop();
+}
+
+/// Whether a private key is in any file below a folder.
+fn anything_secret(folder: &Path) -> bool {
+    fs::read_dir(folder).unwrap().any(|entry| {
+        let entry = entry.unwrap();
+        let kind = entry.file_type().unwrap();
+        if kind.is_dir() {
+            return anything_secret(&entry.path());
+        }
+        kind.is_file() && String::from_utf8_lossy(&fs::read(entry.path()).unwrap()).contains("PRIVATE KEY")
+    })
+}
