@@ -75,6 +75,11 @@ impl Certificates {
         self.state = None;
     }
 
+    /// Whether the Secrets have been looked at since they last changed.
+    pub(super) fn are_known(&self) -> bool {
+        self.state.is_some()
+    }
+
     /// When there is something to do even if nobody touches a Secret.
     pub(super) fn next(&self) -> Option<OffsetDateTime> {
         self.state.as_ref().map(|state| state.next)

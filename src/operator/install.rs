@@ -58,6 +58,10 @@ pub(super) struct Installed {
 /// Why a pass didn't.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum InstallError {
+    #[error("MeshInstall {0} is being deleted")]
+    MeshGoing(String),
+    #[error("MeshInstall {name} can't be read: {source}")]
+    Mesh { name: String, source: Box<kube::Error> },
     #[error("namespace {0} is being deleted; the mesh comes back after that")]
     NamespaceGoing(String),
     #[error("namespace {name} can't be read or made: {source}")]
@@ -164,6 +168,9 @@ impl Install {
         written: &mut Written,
     ) -> Result<Installed, InstallError> {
         term.check().map_err(ApplyError::from)?;
+        if self.namespace.is_none() || !self.certificates.are_known() {
+            confirm(&self.client, mesh).await?;
+        }
         let plain = owner(mesh);
         let controller = OwnerReference { controller: Some(true), block_owner_deletion: Some(true), ..plain.clone() };
         let operator_namespace = self.operator_namespace.clone();
@@ -183,6 +190,9 @@ impl Install {
         let uid = &plain.uid;
         let mut circumstances = Circumstances { bundle, galley: self.galley_phase(), ..before };
         let mut objects = plan(settings, circumstances);
+        if self.applier.misses_any(&objects, &self.live) {
+            confirm(&self.client, mesh).await?;
+        }
         self.write(&objects, &untouched, uid, term, written).await?;
         if self.prove_galley(settings, bundle.is_some()).await {
             circumstances.galley = Phase::Proven;
@@ -241,7 +251,7 @@ impl Install {
                 tracing::info!(namespace = %name, "made");
             }
         }
-        self.applier.apply(&preparation(settings, circumstances), &mut self.live).await?;
+        self.applier.ensure(&preparation(settings, circumstances), &mut self.live).await?;
         let secrets: Vec<&str> = Role::ALL.into_iter().filter_map(serving_certificate).collect();
         self.live.forget_namespace();
         self.namespace = Some((name.clone(), watch::of_namespace(&self.client, name, &secrets)));
@@ -323,6 +333,18 @@ impl Install {
     fn forget_namespace(&mut self) {
         self.namespace = None;
         self.live.forget_namespace();
+    }
+}
+
+/// Asks whether the MeshInstall is still there, before what is missing is made again: garbage collection may have taken it, and be
+/// quicker than the watch.
+async fn confirm(client: &Client, mesh: &MeshInstall) -> Result<(), InstallError> {
+    let name = mesh.name_any();
+    let meshes: Api<MeshInstall> = Api::all(client.clone());
+    match meshes.get_opt(&name).await {
+        Ok(Some(found)) if found.uid() == mesh.uid() && found.metadata.deletion_timestamp.is_none() => Ok(()),
+        Ok(_) => Err(InstallError::MeshGoing(name)),
+        Err(source) => Err(InstallError::Mesh { name, source: Box::new(source) }),
     }
 }
 
