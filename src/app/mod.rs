@@ -4,6 +4,7 @@
 
 mod agent;
 mod citadel;
+mod galley;
 mod injector;
 mod operator;
 mod pilot;
@@ -11,6 +12,7 @@ mod process;
 
 pub use agent::{InitArgs, ProxyArgs, WaitArgs};
 pub use citadel::CitadelArgs;
+pub use galley::GalleyArgs;
 pub use injector::InjectorArgs;
 pub use operator::OperatorArgs;
 pub use pilot::PilotArgs;

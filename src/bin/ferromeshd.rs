@@ -1,7 +1,7 @@
 //! The operator and the control plane: one binary, a subcommand a role.
 
 use clap::{Parser, Subcommand};
-use ferromesh::app::{CitadelArgs, InjectorArgs, OperatorArgs, PilotArgs};
+use ferromesh::app::{CitadelArgs, GalleyArgs, InjectorArgs, OperatorArgs, PilotArgs};
 
 /// ferromesh's control plane.
 #[derive(Parser)]
@@ -14,6 +14,7 @@ struct Command {
 #[derive(Subcommand)]
 enum Role {
     Citadel(CitadelArgs),
+    Galley(GalleyArgs),
     Injector(InjectorArgs),
     Operator(OperatorArgs),
     Pilot(PilotArgs),
@@ -23,6 +24,7 @@ enum Role {
 async fn main() -> anyhow::Result<()> {
     match Command::parse().role {
         Role::Citadel(args) => args.run().await,
+        Role::Galley(args) => args.run().await,
         Role::Injector(args) => args.run().await,
         Role::Operator(args) => args.run().await,
         Role::Pilot(args) => args.run().await,

@@ -18,6 +18,8 @@ pub(super) enum Fact {
     InNamespace(Arc<str>),
     /// The value of one of its labels.
     Label(Arc<str>),
+    /// Whether one of its labels has that value.
+    HasLabel(Arc<str>, Arc<str>),
     /// The port number of one of its named ports.
     NamedPort(Arc<str>),
     /// Whether that address is its own.
@@ -45,6 +47,7 @@ impl Fact {
             Self::Namespace => FactValue::Text(Some(proxy.key.namespace.clone())),
             Self::InNamespace(namespace) => FactValue::Bool(*namespace == proxy.key.namespace),
             Self::Label(name) => FactValue::Text(proxy.labels.get(&**name).map(|value| value.as_str().into())),
+            Self::HasLabel(name, value) => FactValue::Bool(proxy.labels.get(&**name).is_some_and(|found| **found == **value)),
             Self::NamedPort(name) => FactValue::Port(proxy.named_ports.iter().find(|(port, _)| port == name).map(|(_, number)| *number)),
             Self::HasAddress(address) => FactValue::Bool(proxy.addresses.contains(address)),
         }

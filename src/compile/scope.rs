@@ -99,6 +99,12 @@ impl Scope<'_> {
     /// Whether a selector picks the proxy's workload. An empty one picks everything.
     pub(super) fn selected_by(&self, selector: &Labels) -> bool {
         // Each label is asked, so that all proxies note the same facts.
+        let has = |name: &String, value: &String| self.ask(Fact::HasLabel(name.as_str().into(), value.as_str().into()));
+        selector.iter().filter(|(name, value)| has(name, value) != FactValue::Bool(true)).count() == 0
+    }
+
+    /// The same where there are many selectors: what is noted is the labels' values, one fact for each name.
+    fn selected_among_many(&self, selector: &Labels) -> bool {
         let differing = selector.iter().filter(|(name, value)| {
             let found = self.ask(Fact::Label(name.as_str().into()));
             !matches!(found, FactValue::Text(Some(text)) if *text == ***value)
@@ -174,7 +180,8 @@ impl<'a> Scope<'a> {
         let namespace = self.namespace();
         self.reads(Input::Selectors(namespace.clone()));
         let candidates = self.mesh.selectors.get(namespace).into_iter().flatten();
-        candidates.filter_map(|key| self.mesh.snapshot.services.get(key)).filter(|s| self.selected_by(&s.selector)).collect()
+        let services = candidates.filter_map(|key| self.mesh.snapshot.services.get(key));
+        services.filter(|service| self.selected_among_many(&service.selector)).collect()
     }
 
     /// The endpoints of a service.

@@ -47,3 +47,36 @@ pub fn mesh_config(text: &str) -> Result<MeshConfig, Invalid> {
 fn one_line(message: &str) -> String {
     message.lines().next().unwrap_or_default().to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(text: &str) -> String {
+        mesh_config(text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn absent_fields_have_their_defaults() {
+        assert_eq!(mesh_config("").unwrap(), MeshConfig::default());
+        assert_eq!(mesh_config("accessLogFile: /dev/stdout\n").unwrap().trust_domain, "cluster.local");
+    }
+
+    #[test]
+    fn an_unknown_field_is_named() {
+        let error = error("defaultConfig:\n  concurency: 2\n");
+        assert!(error.contains("concurency") && error.ends_with("(FM0101)") && !error.contains('\n'), "{error}");
+    }
+
+    #[test]
+    fn values_without_sense_are_named_all_at_once() {
+        let text = "trustDomain: a/b\nrootNamespace: a_b\nconnectTimeout: 0s\ndefaultConfig:\n  drainDuration: soon\n  statusPort: 0\n";
+        insta::assert_snapshot!(error(text).replace("; ", "\n"), @r#"
+        trustDomain: "a/b" may hold lower-case letters, digits, '.', '-' and '_' only (FM0111)
+        rootNamespace: "a_b" is no name of a namespace (FM0111)
+        connectTimeout: "0s" is no duration of at least 1ms such as 500ms, 2.5s or 1h30m (FM0113)
+        defaultConfig.drainDuration: "soon" is no duration such as 500ms, 2.5s or 1h30m (FM0113)
+        defaultConfig.statusPort: 0 is no port (FM0106)
+        "#);
+    }
+}

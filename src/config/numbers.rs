@@ -71,11 +71,12 @@ impl Reading<'_> {
 
     /// A duration of at least a millisecond, in whole ones, because Envoy counts those.
     pub(super) fn duration(&mut self, at: &At<'_>, text: Option<&str>) -> Option<Duration> {
-        let duration = self.any_duration(at, text?)?;
-        if duration < Duration::from_millis(1) {
-            self.error(at, Code::BadDuration, format!("{} must be at least 1ms", quoted(text?)));
+        let text = text?;
+        if parse_duration(text).is_some_and(|duration| duration < Duration::from_millis(1)) {
+            self.error(at, Code::BadDuration, format!("{} must be at least 1ms", quoted(text)));
+            return None;
         }
-        Some(duration)
+        self.any_duration(at, text)
     }
 
     /// A duration in whole milliseconds; 0 is one.

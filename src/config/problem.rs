@@ -100,11 +100,15 @@ codes! {
 
 // === impl Problem ===
 
-/// One line: `spec.http[0].route: weights add up to 90, not 100 (FM0112)`.
+/// One line: `spec.http[0].route: weights add up to 90, not 100 (FM0112)`. What is said of reach has the place as its subject:
+/// `spec.http[1] never matches: spec.http[0] takes every path (IST0130)`.
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if !self.path.is_empty() {
-            write!(f, "{}: ", self.path)?;
+        let about_reach = matches!(self.code, Code::UnreachableRule | Code::IneffectiveMatch);
+        match (self.path.as_str(), about_reach) {
+            ("", _) => {}
+            (path, true) => write!(f, "{path} ")?,
+            (path, false) => write!(f, "{path}: ")?,
         }
         write!(f, "{} ({})", self.message, self.code)
     }

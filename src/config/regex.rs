@@ -96,6 +96,11 @@ fn escape(text: &str) -> (String, usize) {
             (regex_syntax::escape(literal), used)
         }
         Some('C') => (".".to_owned(), 2),
+        // What is in braces here belongs to the escape: a class's name, a code point.
+        Some('p' | 'P' | 'x') if text[2..].starts_with('{') => {
+            let used = text.find('}').map_or(text.len(), |end| end + 1);
+            (text[..used].to_owned(), used)
+        }
         Some(plain @ ('<' | '>')) => (plain.to_string(), 2),
         Some(other) => (format!("\\{other}"), 1 + other.len_utf8()),
         None => ("\\".to_owned(), 1),

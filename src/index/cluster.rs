@@ -44,6 +44,8 @@ pub(super) struct Cluster {
 #[derive(Debug, Default)]
 struct Touched {
     mesh: bool,
+    /// Everybody's identity.
+    trust_domain: bool,
     workloads: TouchedWorkloads,
     /// Services whose slices changed.
     sliced: BTreeSet<ObjectRef>,
@@ -109,7 +111,7 @@ impl Cluster {
     /// Services whose endpoints have to be joined anew.
     fn touched_endpoints(&self, touched: &Touched) -> BTreeSet<ServiceKey> {
         let mut keys = touched.declared.clone();
-        if self.trust_domain_changed() {
+        if touched.trust_domain {
             keys.extend(self.declarations.keys().cloned());
             return keys;
         }
@@ -144,14 +146,12 @@ impl Cluster {
             return;
         }
         self.touched.mesh = true;
+        let renamed = self.snapshot.mesh.trust_domain != mesh.trust_domain;
         self.snapshot.mesh = mesh;
-        if self.trust_domain_changed() {
+        if renamed {
+            self.touched.trust_domain = true;
             self.workloads.rename_trust_domain(&mut self.snapshot, &mut self.touched.workloads);
         }
-    }
-
-    fn trust_domain_changed(&self) -> bool {
-        self.settled.mesh.trust_domain != self.snapshot.mesh.trust_domain
     }
 
     /// Takes in one object, or its absence.

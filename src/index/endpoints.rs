@@ -48,9 +48,8 @@ impl Join<'_> {
             for found in &slice.endpoints {
                 // An address of a pod comes with its pod: without, nobody would know whom to expect there.
                 let Ok(workload) = self.workload_of(found, service) else { continue };
-                let address: Arc<str> = found.address.to_string().into();
                 for port in &slice_ports {
-                    endpoints.push(self.at_workload(workload, &address, port.number, &port.name, found.health));
+                    endpoints.push(self.at_workload(workload, &found.text, port.number, &port.name, found.health));
                 }
             }
         }

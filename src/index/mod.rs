@@ -24,6 +24,7 @@ mod listing;
 mod mesh_file;
 mod metrics;
 mod rejected;
+mod shared;
 mod slices;
 mod source;
 #[cfg(test)]
@@ -39,7 +40,7 @@ pub use source::SnapshotSource;
 
 use ferromesh_crds::catalog;
 use k8s_openapi::api::{
-    core::v1::{Node, Pod, Service},
+    core::v1::{Node, Service},
     discovery::v1::EndpointSlice,
 };
 use kube::{
@@ -58,7 +59,7 @@ use self::{
     watch::{Watch, Watched},
     writer::Writer,
 };
-use crate::config::ParseContext;
+use crate::config::{ParseContext, kubernetes::PodView};
 use crate::runtime::{Readiness, Registry, Tasks};
 
 /// What the index is told.
@@ -100,7 +101,7 @@ pub fn start(client: Client, config: IndexConfig, tasks: &mut Tasks, readiness: 
     let domain = config.cluster_domain.clone();
     starting.watch::<Service>(SERVICE, watcher::Config::default(), move |service| update::service(&service, &domain));
     starting.watch::<EndpointSlice>(SLICE, watcher::Config::default(), |slice| update::slice(&slice));
-    starting.watch::<Pod>(POD, watcher::Config::default().fields(UNFINISHED), |pod| update::pod(&pod));
+    starting.watch::<PodView>(POD, watcher::Config::default().fields(UNFINISHED), |pod| update::pod(&pod));
     starting.watch::<PartialObjectMeta<Node>>(NODE, watcher::Config::default(), |node| update::node(&node));
     let context = Arc::new(ParseContext { cluster_domain: config.cluster_domain.clone(), ..ParseContext::default() });
     for kind in catalog::kinds().iter().filter(|kind| update::is_config(kind)) {

@@ -2,14 +2,14 @@
 
 use ferromesh_crds::catalog;
 use k8s_openapi::api::{
-    core::v1::{Node, Pod, Service},
+    core::v1::{Node, Service},
     discovery::v1::EndpointSlice,
 };
 use kube::core::{DynamicObject, ObjectMeta, PartialObjectMeta};
 use std::sync::Arc;
 
 use super::rejected::Rejected;
-use crate::config::kubernetes::{self, KubernetesService, PodFacts, Slice};
+use crate::config::kubernetes::{self, KubernetesService, PodFacts, PodView, Slice};
 use crate::config::{ConfigObject, ParseContext, parse_object};
 use crate::model::{MeshConfig, ObjectRef};
 
@@ -117,7 +117,7 @@ pub(super) fn slice(object: &EndpointSlice) -> Fact {
     Fact::new(SLICE, &object.metadata, slice.ok().map(Form::Slice))
 }
 
-pub(super) fn pod(object: &Pod) -> Fact {
+pub(super) fn pod(object: &PodView) -> Fact {
     Fact::new(POD, &object.metadata, kubernetes::pod(object).map(Form::Pod))
 }
 

@@ -7,7 +7,7 @@ use std::{
 
 use foldhash::fast::RandomState;
 
-use super::{difference::set_hashed, groups::Groups};
+use super::{difference::set_hashed, groups::Groups, shared::Shared};
 use crate::config::kubernetes::{PodFacts, workload_locality};
 use crate::model::{Labels, Snapshot, SpiffeId, Workload, WorkloadKey};
 
@@ -18,12 +18,15 @@ pub(super) struct Workloads {
     by_node: Groups<Arc<str>, WorkloadKey>,
     by_namespace: Groups<Arc<str>, WorkloadKey>,
     localities: HashMap<Arc<str>, Arc<str>, RandomState>,
+    /// Names of nodes and service accounts, and the trust domain.
+    names: Shared<str>,
+    labels: Shared<Labels>,
 }
 
 /// One pod.
 #[derive(Debug)]
 struct Pod {
-    /// Its labels, which its endpoints share.
+    /// Its labels, which its endpoints share, and pods of the same template too.
     labels: Arc<Labels>,
     ready: bool,
 }
@@ -37,11 +40,7 @@ impl Workloads {
     /// Takes a pod's new form, or its absence.
     pub(super) fn set_pod(&mut self, snapshot: &mut Snapshot, key: &WorkloadKey, new: Option<PodFacts>, touched: &mut TouchedWorkloads) {
         let ready = new.as_ref().is_some_and(|new| new.ready);
-        let trust_domain: Arc<str> = trust_domain(snapshot);
-        let new = new.map(|facts| {
-            let locality = self.localities.get(&facts.node).cloned().unwrap_or_default();
-            Arc::new(facts.into_workload(&trust_domain, &locality))
-        });
+        let new = new.map(|facts| Arc::new(self.workload(snapshot, key, facts)));
         let old = snapshot.workloads.get(key).cloned();
         if self.pods.get(key).is_some_and(|pod| pod.ready) == ready && old == new {
             return;
@@ -51,18 +50,27 @@ impl Workloads {
             self.forget(snapshot, old);
         }
         match &new {
-            Some(new) => self.learn(snapshot, new, old.as_deref(), ready),
+            Some(new) => self.learn(snapshot, new, ready),
             None => _ = self.pods.remove(key),
         }
         set_hashed(&mut snapshot.workloads, key, new);
     }
 
-    fn learn(&mut self, snapshot: &mut Snapshot, workload: &Workload, old: Option<&Workload>, ready: bool) {
+    /// A pod as a workload, with what many pods have in common kept once.
+    fn workload(&mut self, snapshot: &Snapshot, key: &WorkloadKey, facts: PodFacts) -> Workload {
+        let trust_domain = self.names.one(&snapshot.mesh.trust_domain, || trust_domain(snapshot));
+        let locality = self.localities.get(&facts.node).cloned().unwrap_or_default();
+        let node = self.names.one(&facts.node, || facts.node.clone());
+        let service_account = self.names.one(&facts.service_account, || facts.service_account.clone());
+        let facts = PodFacts { key: key.clone(), node, service_account, ..facts };
+        facts.into_workload(&trust_domain, &locality)
+    }
+
+    fn learn(&mut self, snapshot: &mut Snapshot, workload: &Workload, ready: bool) {
         let key = &workload.key;
         self.by_node.insert(&workload.node, key);
         self.by_namespace.insert(&key.namespace, key);
-        let known = self.pods.remove(key).filter(|_| old.is_some_and(|old| old.labels == workload.labels));
-        let labels = known.map_or_else(|| Arc::new(workload.labels.clone()), |pod| pod.labels);
+        let labels = self.labels.one(&workload.labels, || Arc::new(workload.labels.clone()));
         self.pods.insert(key.clone(), Pod { labels, ready });
         // A node's address is nobody's own.
         if !workload.host_network {

@@ -99,7 +99,7 @@ pub enum HttpAction {
 pub struct WeightedDestination {
     /// Where to.
     pub destination: Destination,
-    /// Share of the sum of all weights; a sole destination gets everything.
+    /// Share in percent: those of several add up to 100; a sole destination gets everything, whatever stands here.
     pub weight: u32,
     /// Changes to headers.
     pub headers: HeaderOperations,

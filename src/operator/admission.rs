@@ -84,6 +84,7 @@ mod tests {
             group: "install.ferromesh.dev".to_owned(),
             version: "v1alpha1".to_owned(),
             kind: "MeshInstall".to_owned(),
+            subresource: None,
             operation,
             namespace: None,
             name: Some(name.to_owned()),

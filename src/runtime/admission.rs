@@ -6,6 +6,7 @@
 use axum::{
     Json, Router,
     body::Bytes,
+    error_handling::HandleErrorLayer,
     extract::DefaultBodyLimit,
     http::StatusCode,
     response::{IntoResponse, Response},
@@ -18,9 +19,15 @@ use kube::core::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::time::Duration;
+use tower::{BoxError, ServiceBuilder, limit::GlobalConcurrencyLimitLayer};
 
 /// The API server takes objects of up to 3 MiB, and an update carries the old one too.
 const MAX_BODY: usize = 8 * 1024 * 1024;
+/// Reviews that are read or answered at a time, so that bodies can't fill the memory. Others wait; an answer takes microseconds.
+const IN_HAND: usize = 32;
+/// How long one review may take, its body's arrival included: as long as an API server waits by default.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a webhook is asked.
 #[derive(Clone, Debug)]
@@ -33,6 +40,8 @@ pub struct AdmissionRequest {
     pub version: String,
     /// The object's kind.
     pub kind: String,
+    /// The part of the object that the request is about, for example `status`; none for the object itself.
+    pub subresource: Option<String>,
     /// What is being done.
     pub operation: Operation,
     /// Where; none for objects of the whole cluster.
@@ -59,6 +68,8 @@ struct Review {
 struct Envelope {
     uid: String,
     kind: Kind,
+    #[serde(default)]
+    sub_resource: Option<String>,
     operation: Operation,
     #[serde(default)]
     namespace: Option<String>,
@@ -113,13 +124,23 @@ struct Answer {
 
 /// The route of one webhook. `answer` must answer from memory: the API server waits for it.
 ///
-/// A body that is no AdmissionReview gets *bad request*, one of more than 8 MiB *payload too large*; neither reaches `answer`.
+/// A body that is no AdmissionReview gets *bad request*, one of more than 8 MiB *payload too large*, one that does not arrive *request
+/// timeout*; none of them reaches `answer`.
 pub fn admission_route<H>(path: &str, answer: H) -> Router
 where
     H: Fn(AdmissionRequest) -> AdmissionResponse + Clone + Send + Sync + 'static,
 {
+    patient_route(path, answer, PATIENCE)
+}
+
+fn patient_route<H>(path: &str, answer: H, patience: Duration) -> Router
+where
+    H: Fn(AdmissionRequest) -> AdmissionResponse + Clone + Send + Sync + 'static,
+{
     let handle = async move |body: Bytes| review(&body, answer);
-    Router::new().route(path, post(handle)).layer(DefaultBodyLimit::max(MAX_BODY))
+    let late = HandleErrorLayer::new(async |_: BoxError| StatusCode::REQUEST_TIMEOUT);
+    let bounds = ServiceBuilder::new().layer(late).timeout(patience).layer(GlobalConcurrencyLimitLayer::new(IN_HAND));
+    Router::new().route(path, post(handle)).layer(DefaultBodyLimit::max(MAX_BODY)).layer(bounds)
 }
 
 fn review(body: &[u8], answer: impl Fn(AdmissionRequest) -> AdmissionResponse) -> Response {
@@ -172,6 +193,7 @@ impl From<Envelope> for AdmissionRequest {
             group: envelope.kind.group,
             version: envelope.kind.version,
             kind: envelope.kind.kind,
+            subresource: named(envelope.sub_resource),
             operation: envelope.operation,
             namespace: named(envelope.namespace),
             name: named(envelope.name),
@@ -249,5 +271,15 @@ mod tests {
         let nested = review_of(&json!("DEEP")).to_string().replace("\"DEEP\"", &deep);
         assert_eq!(ask(nested).await.0, StatusCode::BAD_REQUEST);
         assert_eq!(ask(vec![b' '; MAX_BODY + 1]).await.0, StatusCode::PAYLOAD_TOO_LARGE);
+    }
+
+    #[tokio::test]
+    async fn bodies_that_never_end_hold_nobody_up_for_ever() {
+        let route = patient_route("/check", |request| request.allow(), Duration::from_millis(50));
+        let post = |body: Body| route.clone().oneshot(http::Request::post("/check").body(body).unwrap());
+        let endless = || Body::from_stream(futures::stream::pending::<Result<Bytes, std::convert::Infallible>>());
+        let held = futures::future::join_all((0..=IN_HAND).map(|_| post(endless()))).await;
+        assert!(held.iter().all(|response| response.as_ref().unwrap().status() == StatusCode::REQUEST_TIMEOUT));
+        assert_eq!(post(review_of(&json!({})).to_string().into()).await.unwrap().status(), StatusCode::OK);
     }
 }

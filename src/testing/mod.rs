@@ -7,7 +7,9 @@ pub(crate) mod http;
 pub(crate) mod mesh;
 mod pki;
 mod skip;
+mod webhook;
 
 pub(crate) use eventually::eventually;
 pub(crate) use pki::TestCa;
 pub(crate) use skip::skip;
+pub(crate) use webhook::ask_webhook;

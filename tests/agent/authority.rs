@@ -12,20 +12,20 @@ use time::{Duration, OffsetDateTime};
 use tonic::Response;
 
 /// Whose certificates it signs.
-pub const WEB: &str = "spiffe://cluster.local/ns/shop/sa/web";
+pub(crate) const WEB: &str = "spiffe://cluster.local/ns/shop/sa/web";
 /// The name that it has itself.
-pub const NAME: &str = "istio-citadel.istio-system.svc";
+pub(crate) const NAME: &str = "istio-citadel.istio-system.svc";
 
-pub struct Authority {
+pub(crate) struct Authority {
     issuer: Arc<CertifiedIssuer<'static, KeyPair>>,
-    pub address: SocketAddr,
+    pub(crate) address: SocketAddr,
     _server: Trigger,
 }
 
 // === impl Authority ===
 
 impl Authority {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, "mesh");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -51,12 +51,12 @@ impl Authority {
     }
 
     /// The root in PEM.
-    pub fn root(&self) -> String {
+    pub(crate) fn root(&self) -> String {
         self.issuer.pem()
     }
 
     /// A certificate chain and its key, both in PEM, with this identity.
-    pub fn identity(&self, uri: &str) -> (String, KeyPair) {
+    pub(crate) fn identity(&self, uri: &str) -> (String, KeyPair) {
         let key = KeyPair::generate().unwrap();
         let certificate = leaf(&[SanType::URI(uri.try_into().unwrap())], 3600).signed_by(&key, &self.issuer).unwrap();
         (certificate.pem(), key)

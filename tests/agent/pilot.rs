@@ -15,10 +15,10 @@ use tonic::{Request, Response, Status, Streaming, service::Routes};
 
 use crate::authority::Authority;
 
-pub struct Pilot {
-    pub address: SocketAddr,
+pub(crate) struct Pilot {
+    pub(crate) address: SocketAddr,
     /// The node id of each stream that was opened.
-    pub streams: Arc<Mutex<Vec<String>>>,
+    pub(crate) streams: Arc<Mutex<Vec<String>>>,
     _server: Trigger,
 }
 
@@ -26,7 +26,7 @@ pub struct Pilot {
 
 impl Pilot {
     /// A pilot whose certificate states this identity.
-    pub async fn start(authority: &Authority, identity: &str) -> Self {
+    pub(crate) async fn start(authority: &Authority, identity: &str) -> Self {
         let (chain, key) = authority.identity(identity);
         let roots = certificates_from_pem(authority.root().as_bytes()).unwrap();
         let key = rustls_pki_types::PrivatePkcs8KeyDer::from(key.serialize_der()).into();

@@ -18,25 +18,25 @@ use crate::{
     page::{eventually, within},
 };
 
-pub struct Pod {
-    pub folder: TempDir,
-    pub admin: u16,
-    pub status: u16,
-    pub health: u16,
+pub(crate) struct Pod {
+    pub(crate) folder: TempDir,
+    pub(crate) admin: u16,
+    pub(crate) status: u16,
+    pub(crate) health: u16,
     supervisor: Child,
 }
 
 /// What differs between pods.
-pub struct Shape<'a> {
-    pub authority: &'a Authority,
-    pub pilot: SocketAddr,
-    pub envoy: &'a Path,
-    pub lifetime: &'a str,
-    pub drain: &'a str,
+pub(crate) struct Shape<'a> {
+    pub(crate) authority: &'a Authority,
+    pub(crate) pilot: SocketAddr,
+    pub(crate) envoy: &'a Path,
+    pub(crate) lifetime: &'a str,
+    pub(crate) drain: &'a str,
 }
 
 /// The pinned Envoy. Where it can't be had, `test` is noted as skipped, but not in CI.
-pub fn envoy_for(test: &str) -> Option<PathBuf> {
+pub(crate) fn envoy_for(test: &str) -> Option<PathBuf> {
     let output = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("images/envoy.sh")).output().unwrap();
     if output.status.success() {
         return Some(PathBuf::from(String::from_utf8(output.stdout).unwrap().trim_end()));
@@ -59,7 +59,7 @@ fn free_port() -> u16 {
 // === impl Pod ===
 
 impl Pod {
-    pub fn start(shape: &Shape<'_>) -> Self {
+    pub(crate) fn start(shape: &Shape<'_>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = |name: &str, content: &str| {
             let path = folder.path().join(name);
@@ -106,20 +106,20 @@ impl Pod {
         children.split_whitespace().filter_map(command).collect()
     }
 
-    pub fn agent(&self) -> Option<Pid> {
+    pub(crate) fn agent(&self) -> Option<Pid> {
         self.children().into_iter().find(|(_, command)| command.contains("\0agent\0")).map(|(process, _)| process)
     }
 
-    pub fn envoy(&self) -> Option<Pid> {
+    pub(crate) fn envoy(&self) -> Option<Pid> {
         self.children().into_iter().find(|(_, command)| command.contains("--config-path\0")).map(|(process, _)| process)
     }
 
-    pub fn terminate(&self) {
+    pub(crate) fn terminate(&self) {
         kill(Pid::from_raw(self.supervisor.id().cast_signed()), Signal::SIGTERM).unwrap();
     }
 
     /// Waits for the end of process 1.
-    pub fn ended(&mut self, limit: Duration) -> ExitStatus {
+    pub(crate) fn ended(&mut self, limit: Duration) -> ExitStatus {
         within(limit, "the container ends", || self.supervisor.try_wait().unwrap())
     }
 }
@@ -148,12 +148,12 @@ impl Drop for Pod {
 }
 
 /// Whether a process is gone.
-pub fn gone(process: Pid) -> bool {
+pub(crate) fn gone(process: Pid) -> bool {
     !Path::new(&format!("/proc/{process}")).exists()
 }
 
 /// Kills a process without warning.
-pub fn kill_hard(process: Pid) {
+pub(crate) fn kill_hard(process: Pid) {
     kill(process, Signal::SIGKILL).unwrap();
     eventually("the killed process is gone", || gone(process).then_some(()));
 }

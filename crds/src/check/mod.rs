@@ -11,10 +11,13 @@ pub use suggest::nearest;
 
 use serde_json::{Map, Value};
 
+/// How many problems are looked for: more than anyone reads, and few enough that a hostile object costs little.
+const MOST: usize = 1000;
+
 /// Fields of every object that no schema lists.
 const COMMON_FIELDS: [&str; 3] = ["apiVersion", "kind", "metadata"];
 
-/// Everything that is wrong with an object, in the order of its fields; empty when nothing is. `schema` is
+/// What is wrong with an object, in the order of its fields; empty when nothing is. It ends after a thousand problems. `schema` is
 /// that of whole objects: [`crate::catalog::Kind::schema`].
 #[must_use]
 pub fn problems(schema: &Value, object: &Value) -> Vec<Problem> {
@@ -50,7 +53,7 @@ enum Segment<'a> {
 
 impl Walk {
     fn value(&mut self, schema: &Value, value: &Value) {
-        if !self.has_type(schema, value) {
+        if self.found.len() >= MOST || !self.has_type(schema, value) {
             return;
         }
         match value {
@@ -107,6 +110,8 @@ impl Walk {
                 self.within(Segment::Field(name), |walk| walk.value(property, value));
             } else if let Some(every) = every {
                 self.within(Segment::Key(name), |walk| walk.value(every, value));
+            } else if self.found.len() >= MOST {
+                return;
             } else if !(opaque || at_root && COMMON_FIELDS.contains(&name.as_str())) {
                 let known = properties.into_iter().flat_map(Map::keys).map(String::as_str);
                 let suggestion = suggest::nearest(name, known);

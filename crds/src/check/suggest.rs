@@ -3,6 +3,11 @@
 /// The name nearest to `wrong` by edits, unless even that one differs in more than a third of its letters.
 #[must_use]
 pub fn nearest<'a>(wrong: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
+    /// Longer than any name that we know; it bounds what a hostile one costs.
+    const LONGEST: usize = 64;
+    if wrong.len() > LONGEST {
+        return None;
+    }
     let folded = fold(wrong);
     known
         .map(|name| (distance(&folded, &fold(name)), name))

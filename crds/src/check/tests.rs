@@ -94,3 +94,9 @@ fn contents_that_the_schema_leaves_open_are_not_looked_at() {
     let object = json!({"spec": {"values": {"global": {"any": [1]}}, "meshConfig": {"x": {"y": 1}}}});
     assert_eq!(unknown_fields(kind.schema(), &object), Vec::<String>::new());
 }
+
+#[test]
+fn hostile_object_gets_no_endless_answer() {
+    let fields = (0..100_000).map(|number| (format!("hots{number}"), json!(1))).chain([("x".repeat(1_000_000), json!(1))]);
+    assert_eq!(check("VirtualService", Value::Object(fields.collect())).len(), super::MOST);
+}

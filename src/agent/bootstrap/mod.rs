@@ -65,13 +65,15 @@ pub fn bootstrap(facts: &ProxyFacts, ports: &Ports) -> Bootstrap {
     }
 }
 
-/// The tag `cluster_name` of clusters whose names hold dots: their statistics' names end the cluster's by a `;`.
+/// Names of the mesh's clusters hold dots, at the first of which Envoy's own rule would cut them; a `;` ends them in statistics.
+/// `cluster_name` is the reference's label, the other one Envoy's.
 fn stats_config() -> StatsConfig {
+    let tag = |name: &str| TagSpecifier {
+        tag_name: name.to_owned(),
+        tag_value: Some(TagValue::Regex(r"^cluster\.(([^.;|]+|[^;]+);?\.)".to_owned())),
+    };
     StatsConfig {
-        stats_tags: vec![TagSpecifier {
-            tag_name: "cluster_name".to_owned(),
-            tag_value: Some(TagValue::Regex(r"^cluster\.((.+?);\.)".to_owned())),
-        }],
+        stats_tags: vec![tag("cluster_name"), tag("envoy.cluster_name")],
         allow_default_tag_overrides: Some(true),
         ..StatsConfig::default()
     }

@@ -3,7 +3,7 @@
 use envoy_api::envoy::{
     config::listener::v3::Filter,
     extensions::filters::{
-        http::router::v3::Router,
+        http::{fault::v3::HttpFault, router::v3::Router},
         network::http_connection_manager::v3::{
             HttpConnectionManager, HttpFilter, Rds,
             http_connection_manager::{
@@ -14,12 +14,16 @@ use envoy_api::envoy::{
     },
 };
 
+use prost::{Message, Name};
+
 use super::access_log::access_logs;
 use crate::compile::{
     message::{ads, network_filter, zero},
     scope::Scope,
 };
 
+/// The filter that injects the faults of routes.
+pub(in crate::compile) const FAULT_FILTER: &str = "envoy.filters.http.fault";
 /// What gateways call themselves in the header `server`.
 const SERVER_NAME: &str = "istio-envoy";
 
@@ -45,7 +49,7 @@ pub(super) fn rds(name: String) -> RouteSpecifier {
 pub(super) fn manager(scope: &Scope<'_>, sender: Sender, place: &str, routes: RouteSpecifier) -> Filter {
     let mut manager = HttpConnectionManager {
         stat_prefix: format!("{place};"),
-        http_filters: vec![router()],
+        http_filters: filters(sender),
         // Streams may be silent as long as they like: what is too long is the route's to say.
         stream_idle_timeout: Some(zero()),
         access_log: access_logs(scope),
@@ -74,7 +78,13 @@ pub(super) fn manager(scope: &Scope<'_>, sender: Sender, place: &str, routes: Ro
     network_filter("envoy.filters.network.http_connection_manager", &manager)
 }
 
-fn router() -> HttpFilter {
-    let config_type = Some(http_filter::ConfigType::TypedConfig(envoy_api::any(&Router::default())));
-    HttpFilter { name: "envoy.filters.http.router".to_owned(), config_type, ..HttpFilter::default() }
+/// The filters, in the order in which requests pass them. Only routes of who sends requests out know faults.
+fn filters(sender: Sender) -> Vec<HttpFilter> {
+    let fault = matches!(sender, Sender::Application | Sender::Outside).then(|| filter(FAULT_FILTER, &HttpFault::default()));
+    fault.into_iter().chain([filter("envoy.filters.http.router", &Router::default())]).collect()
+}
+
+fn filter<M: Message + Name>(name: &str, config: &M) -> HttpFilter {
+    let config_type = Some(http_filter::ConfigType::TypedConfig(envoy_api::any(config)));
+    HttpFilter { name: name.to_owned(), config_type, ..HttpFilter::default() }
 }

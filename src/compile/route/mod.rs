@@ -3,6 +3,7 @@
 mod action;
 mod condition;
 mod domains;
+mod fault;
 mod gateway;
 mod headers;
 mod outbound;
@@ -85,6 +86,7 @@ fn route_of(scope: &Scope<'_>, routed: &VirtualService, http: &HttpRoute, condit
         ..Route::default()
     };
     headers::add_to_route(&mut route, &http.headers);
+    fault::add_to_route(&mut route, &http.fault);
     let authority = action::act(scope, &mut route, http, caller);
     let authority = authority.unwrap_or_else(|| format!("{}:{}", routed.origin.name, caller.port));
     route.decorator = decorator(&authority, &condition::shown(condition));

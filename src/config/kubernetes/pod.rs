@@ -2,9 +2,11 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, PodStatus};
-
-use super::{full_name, workload_locality};
+use super::{
+    full_name,
+    pod_view::{ContainerView, PodSpecView, PodStatusView, PodView},
+    workload_locality,
+};
 use crate::model::{Labels, SpiffeId, Workload, WorkloadKey};
 
 /// What a pod tells about a workload; its node and the mesh tell the rest.
@@ -29,7 +31,7 @@ pub struct PodFacts {
 }
 
 /// What a pod tells; `None` while it has no address, and once it has finished.
-pub fn pod(object: &Pod) -> Option<PodFacts> {
+pub fn pod(object: &PodView) -> Option<PodFacts> {
     let (spec, status) = (object.spec.as_ref()?, object.status.as_ref()?);
     if matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")) {
         return None;
@@ -52,10 +54,10 @@ pub fn pod(object: &Pod) -> Option<PodFacts> {
     })
 }
 
-fn addresses(status: &PodStatus) -> Vec<IpAddr> {
+fn addresses(status: &PodStatusView) -> Vec<IpAddr> {
     let mut addresses: Vec<IpAddr> = Vec::new();
     // `podIP` repeats the first of `podIPs`, which older clusters leave out.
-    let all = status.pod_ip.iter().chain(status.pod_ips.iter().flatten().map(|address| &address.ip));
+    let all = status.pod_ip.iter().chain(status.pod_ips.iter().flatten().filter_map(|address| address.ip.as_ref()));
     for address in all.filter_map(|address| address.parse().ok()) {
         if !addresses.contains(&address) {
             addresses.push(address);
@@ -65,9 +67,9 @@ fn addresses(status: &PodStatus) -> Vec<IpAddr> {
 }
 
 /// Named TCP ports of the containers that run as long as the pod does: init containers that restart are such.
-fn named_ports(spec: &PodSpec) -> Vec<(Arc<str>, u16)> {
-    let lasting = |container: &&Container| container.restart_policy.as_deref() == Some("Always");
-    let containers = spec.containers.iter().chain(spec.init_containers.iter().flatten().filter(lasting));
+fn named_ports(spec: &PodSpecView) -> Vec<(Arc<str>, u16)> {
+    let lasting = |container: &&ContainerView| container.restart_policy.as_deref() == Some("Always");
+    let containers = spec.containers.iter().flatten().chain(spec.init_containers.iter().flatten().filter(lasting));
     let ports = containers.flat_map(|container| container.ports.iter().flatten());
     ports
         .filter(|port| port.protocol.as_deref().is_none_or(|protocol| protocol == "TCP"))
@@ -75,8 +77,8 @@ fn named_ports(spec: &PodSpec) -> Vec<(Arc<str>, u16)> {
         .collect()
 }
 
-fn is_ready(status: &PodStatus) -> bool {
-    status.conditions.iter().flatten().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+fn is_ready(status: &PodStatusView) -> bool {
+    status.conditions.iter().flatten().any(|condition| condition.kind == "Ready" && condition.status == "True")
 }
 
 // === impl PodFacts ===

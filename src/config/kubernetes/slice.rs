@@ -32,6 +32,8 @@ pub struct SlicePort {
 pub struct SliceEndpoint {
     /// The address.
     pub address: IpAddr,
+    /// The same as text, which endpoints share.
+    pub text: Arc<str>,
     /// Whether it may get traffic.
     pub health: Health,
     /// The pod that has this address, where the slice tells.
@@ -74,13 +76,14 @@ fn port(port: &EndpointPort) -> Option<SlicePort> {
     Some(SlicePort { name: port.name.as_deref().unwrap_or_default().into(), number: u16::try_from(port.port?).ok()? })
 }
 
-fn addresses(endpoint: &Endpoint, namespace: &str) -> impl Iterator<Item = SliceEndpoint> {
+fn addresses(endpoint: &Endpoint, namespace: &Arc<str>) -> impl Iterator<Item = SliceEndpoint> {
     let health = health(endpoint.conditions.as_ref());
     let target = endpoint.target_ref.as_ref().filter(|target| target.kind.as_deref() == Some("Pod"));
     // A slice speaks for its own namespace alone, whatever a hand-made one says.
-    let pod = target.and_then(|target| target.name.as_deref()).map(|name| WorkloadKey::new(namespace, name));
-    let addresses = endpoint.addresses.iter().filter_map(|address| address.parse().ok());
-    addresses.map(move |address| SliceEndpoint { address, health, pod: pod.clone() })
+    let pod = target.and_then(|target| target.name.as_deref());
+    let pod = pod.map(|name| WorkloadKey { namespace: namespace.clone(), name: name.into() });
+    let addresses = endpoint.addresses.iter().filter_map(|address| address.parse::<IpAddr>().ok());
+    addresses.map(move |address| SliceEndpoint { address, text: address.to_string().into(), health, pod: pod.clone() })
 }
 
 /// Conditions that are absent mean ready, serving and not terminating.
@@ -117,7 +120,8 @@ mod tests {
         assert_eq!(slice.service.to_string(), "Service shop/web");
         assert_eq!(slice.ports, [SlicePort { name: "http".into(), number: 8080 }]);
         let pod = Some(WorkloadKey::new("shop", "web-1"));
-        assert_eq!(slice.endpoints, [SliceEndpoint { address: "10.1.0.1".parse().unwrap(), health: Health::Healthy, pod }]);
+        let address = "10.1.0.1".parse().unwrap();
+        assert_eq!(slice.endpoints, [SliceEndpoint { address, text: "10.1.0.1".into(), health: Health::Healthy, pod }]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use ferromesh_crds::catalog;
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::objects::{node, object, pod, service, slice};
+use super::objects::{node, object, pod, service, slice, view};
 use crate::config::ParseContext;
 use crate::index::{
     cluster::Cluster,
@@ -61,7 +61,7 @@ fn fact(chance: &mut Chance) -> Fact {
             if chance.below(4) == 0 {
                 pod.status.as_mut().unwrap().conditions = None;
             }
-            update::pod(&pod)
+            update::pod(&view(&pod))
         }
         3 => {
             let node = node(chance.of(&["n1", "n2"]), chance.of(&["z1", "z2"]));

@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-use super::objects::{external, key, node, object, pod, service, slice};
+use super::objects::{external, key, node, object, pod, service, slice, view};
 use crate::config::ParseContext;
 use crate::index::{
     cluster::Cluster,
@@ -43,7 +43,7 @@ impl Object for EndpointSlice {
 
 impl Object for Pod {
     fn fact(&self) -> Fact {
-        update::pod(self)
+        update::pod(&view(self))
     }
 }
 

@@ -7,6 +7,7 @@ use k8s_openapi::api::{
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use crate::config::kubernetes::PodView;
 use crate::model::{HostPattern, ServiceKey};
 
 /// An object of that name, with the fields of `rest`.
@@ -53,6 +54,11 @@ pub(super) fn pod(namespace: &str, name: &str, address: &str, app: &str) -> Pod 
             "status": {"phase": "Running", "podIP": address, "conditions": [{"type": "Ready", "status": "True"}]},
         }),
     )
+}
+
+/// A pod as it is watched.
+pub(super) fn view(pod: &Pod) -> PodView {
+    serde_json::from_value(serde_json::to_value(pod).unwrap()).unwrap()
 }
 
 /// A node in a zone.

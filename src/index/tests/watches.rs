@@ -197,7 +197,7 @@ async fn each_object_of_configuration_changes_itself_and_nothing_else() {
     running.lives(gateway("a.example.com"), alter, &[config("Gateway", "web")]).await;
 
     let sidecar = |host: &str| object("shop", "web", json!({"spec": {"egress": [{"hosts": [host]}]}}));
-    let alter = |it: &mut Sidecar| *it = sidecar("shop/*");
+    let alter = |it: &mut Sidecar| *it = sidecar("other/*");
     running.lives(sidecar("./*"), alter, &[config("Sidecar", "web")]).await;
 
     let policy = |mode: &str| object("shop", "web", json!({"spec": {"mtls": {"mode": mode}}}));

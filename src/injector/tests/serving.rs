@@ -2,21 +2,17 @@
 
 use axum::body::Body;
 use http::StatusCode;
-use http_body_util::BodyExt;
-use hyper_util::rt::{TokioExecutor, TokioIo};
 use k8s_openapi::{ByteString, api::core::v1::Node};
 use rcgen::KeyPair;
-use rustls_pki_types::ServerName;
 use serde_json::{Value, json};
-use std::{fs, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{fs, net::SocketAddr, path::Path, time::Duration};
 use tempfile::TempDir;
-use tokio::{net::TcpStream, task::JoinHandle};
-use tokio_rustls::TlsConnector;
+use tokio::task::JoinHandle;
 
 use super::template;
 use crate::injector::{InjectorConfig, inject, start};
-use crate::runtime::{Listener, Readiness, Registry, Shutdown, TaskError, Tasks, Trigger, client_config, encode_metrics};
-use crate::testing::{TestCa, eventually, fake_api::FakeApi};
+use crate::runtime::{Listener, Readiness, Registry, Shutdown, TaskError, Tasks, Trigger, encode_metrics};
+use crate::testing::{TestCa, ask_webhook, eventually, fake_api::FakeApi};
 
 const SERVICE: &str = "istio-sidecar-injector.istio-system.svc";
 
@@ -81,17 +77,7 @@ impl Injector {
 
     /// A POST to `/inject` by HTTP/2 over TLS.
     async fn post(&self, body: impl Into<Body>) -> (StatusCode, Value) {
-        let tcp = TcpStream::connect(self.address).await.unwrap();
-        let connector = TlsConnector::from(Arc::new(client_config(&[self.ca.root()], None).unwrap()));
-        let tls = connector.connect(ServerName::try_from(SERVICE).unwrap(), tcp).await.unwrap();
-        let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(tls)).await.unwrap();
-        let driver = tokio::spawn(connection);
-        let request = http::Request::post(format!("https://{SERVICE}/inject")).body(body.into()).unwrap();
-        let answer = sender.send_request(request).await.unwrap();
-        let status = answer.status();
-        let body = answer.into_body().collect().await.unwrap().to_bytes();
-        driver.abort();
-        (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
+        ask_webhook(&self.ca, SERVICE, self.address, "/inject", body).await
     }
 
     /// The `response` to the creation of a pod in namespace shop.

@@ -70,7 +70,7 @@ api_objects! {
     pub struct HttpRouteDestination {
         /// Where the requests go.
         pub destination: Option<Destination>,
-        /// This destination's part of the sum of all weights. A single destination needs none.
+        /// This destination's share in percent; those of several add up to 100. A single destination needs none.
         #[schemars(range(min = 0, max = 2147483647))]
         pub weight: Option<i32>,
         /// Headers to change for this destination alone.

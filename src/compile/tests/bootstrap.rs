@@ -1,0 +1,125 @@
+//! Compiled resources as a static configuration of Envoy, which needs no control plane.
+
+use std::sync::Arc;
+
+use rcgen::KeyPair;
+use serde_json::{Value, json};
+
+use super::{json as as_json, names};
+use crate::compile::{Compiled, ResourceType};
+use crate::model::SpiffeId;
+use crate::testing::TestCa;
+
+/// Resources that refer to each other within one file.
+pub(super) struct Static {
+    pub(super) clusters: Vec<Value>,
+    pub(super) listeners: Vec<Value>,
+    secrets: Vec<Value>,
+}
+
+impl Static {
+    /// All that a proxy gets: endpoints stand in their clusters, routes in their listeners, secrets under their names.
+    pub(super) fn of(compiled: &Compiled) -> Self {
+        let all = |kind| names(compiled, kind).into_iter().map(move |name| as_json(compiled, kind, &name));
+        let mut clusters: Vec<Value> = all(ResourceType::Cluster).collect();
+        let mut listeners: Vec<Value> = all(ResourceType::Listener).collect();
+        for cluster in &mut clusters {
+            if cluster["type"] == "EDS" {
+                let name = cluster["name"].as_str().unwrap().to_owned();
+                cluster["type"] = json!("STATIC");
+                cluster["load_assignment"] = as_json(compiled, ResourceType::Endpoints, &name);
+                cluster.as_object_mut().unwrap().remove("eds_cluster_config");
+            }
+            rewrite(cluster, compiled);
+        }
+        listeners.iter_mut().for_each(|listener| rewrite(listener, compiled));
+        let (ca, nobody) = (TestCa::new("root"), SpiffeId::new("cluster.local", "nowhere", "nobody"));
+        Self { clusters, listeners, secrets: secrets(&ca, &nobody) }
+    }
+
+    /// Gives the proxy a certificate.
+    pub(super) fn identified(mut self, ca: &TestCa, identity: &SpiffeId) -> Self {
+        self.secrets = secrets(ca, identity);
+        self
+    }
+
+    /// Leaves one listener, bound to loopback.
+    pub(super) fn listening(mut self, name: &str, port: u16) -> Self {
+        self.listeners.retain(|it| it["name"] == name);
+        let listener = self.listeners.first_mut().unwrap_or_else(|| panic!("no listener {name}"));
+        listener["address"] = json!({"socket_address": {"address": "127.0.0.1", "port_value": port}});
+        listener["bind_to_port"] = json!(true);
+        self
+    }
+
+    /// Lets a cluster lead to a port of loopback.
+    pub(super) fn leading(mut self, cluster: &str, port: u16) -> Self {
+        let cluster = self.clusters.iter_mut().find(|it| it["name"] == cluster).unwrap_or_else(|| panic!("no cluster {cluster}"));
+        let address = json!({"socket_address": {"address": "127.0.0.1", "port_value": port}});
+        cluster["type"] = json!("STATIC");
+        cluster["lb_policy"] = json!("ROUND_ROBIN");
+        cluster["load_assignment"] =
+            json!({"cluster_name": cluster["name"], "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}}]}]});
+        self
+    }
+
+    /// The bootstrap.
+    pub(super) fn bootstrap(self) -> Value {
+        json!({
+            "node": {"id": "test", "cluster": "test"},
+            "static_resources": {"clusters": self.clusters, "listeners": self.listeners, "secrets": self.secrets},
+        })
+    }
+}
+
+/// All that a proxy gets as it is sent, beside the clusters that it takes for granted.
+pub(super) fn as_sent(compiled: &Compiled) -> Value {
+    let all = |kind| names(compiled, kind).into_iter().map(move |name| as_json(compiled, kind, &name));
+    let granted = |name: &str| {
+        let http2 = json!({
+            "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+            "explicit_http_config": {"http2_protocol_options": {}},
+        });
+        json!({
+            "name": name,
+            "typed_extension_protocol_options": {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": http2},
+            "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [{"endpoint": {"address": {"pipe": {"path": "./socket"}}}}]}]},
+        })
+    };
+    let clusters: Vec<Value> = [granted("sds-grpc"), granted("xds-grpc")].into_iter().chain(all(ResourceType::Cluster)).collect();
+    let listeners: Vec<Value> = all(ResourceType::Listener).collect();
+    json!({
+        "node": {"id": "test", "cluster": "test"},
+        "static_resources": {"clusters": clusters, "listeners": listeners},
+        "dynamic_resources": {"ads_config": {
+            "api_type": "DELTA_GRPC", "transport_api_version": "V3", "grpc_services": [{"envoy_grpc": {"cluster_name": "xds-grpc"}}],
+        }},
+    })
+}
+
+/// Puts route tables in the place of their names, and takes out where secrets come from.
+fn rewrite(value: &mut Value, compiled: &Compiled) {
+    match value {
+        Value::Object(fields) => {
+            fields.remove("sds_config");
+            if let Some(rds) = fields.remove("rds") {
+                let name = rds["route_config_name"].as_str().unwrap();
+                fields.insert("route_config".to_owned(), as_json(compiled, ResourceType::Route, name));
+            }
+            fields.values_mut().for_each(|it| rewrite(it, compiled));
+        }
+        Value::Array(values) => values.iter_mut().for_each(|it| rewrite(it, compiled)),
+        _ => {}
+    }
+}
+
+fn secrets(ca: &TestCa, identity: &SpiffeId) -> Vec<Value> {
+    let key = Arc::new(KeyPair::generate().unwrap());
+    let leaf = ca.sign(&*key, &[&identity.to_string()], &[]);
+    vec![
+        json!({"name": "default", "tls_certificate": {
+            "certificate_chain": {"inline_string": leaf.pem()}, "private_key": {"inline_string": key.serialize_pem()},
+        }}),
+        json!({"name": "ROOTCA", "validation_context": {"trusted_ca": {"inline_string": ca.pem()}}}),
+    ]
+}

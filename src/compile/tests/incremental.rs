@@ -1,0 +1,213 @@
+//! Advancing from snapshot to snapshot gives what compiling the last one from nothing gives.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    hash::Hash,
+    sync::Arc,
+};
+
+use proptest::prelude::*;
+use rpds::{HashTrieMapSync, RedBlackTreeMapSync};
+
+use super::{Proxy, ResourceType, proxy};
+use crate::compile::{Compiled, Compiler, Resource, compile};
+use crate::model::{
+    Change, Changes, EgressListener, ExportTo, HostPattern, HostSelector, HttpMatch, LoadBalancer, MtlsMode, ObjectRef,
+    OutboundTrafficMode, Sidecar, Snapshot, Visibility,
+};
+use crate::testing::mesh::{
+    TestMesh, bookinfo, forward, fqdn, http_gateway, labels, peer_authentication, port, to, versions, virtual_service,
+};
+
+/// Services that changes are about.
+const NAMES: [&str; 4] = ["reviews", "details", "ratings", "legacy"];
+/// Proxies for which everything is compiled.
+const PROXIES: [(&str, &str); 5] =
+    [("shop", "productpage-v1"), ("shop", "reviews-v2"), ("data", "db-0"), ("data", "queue-0"), ("istio-system", "gateway-0")];
+
+/// One step of a user, by numbers so that a failing history can be made smaller.
+#[derive(Clone, Copy, Debug)]
+struct Step {
+    what: u8,
+    which: usize,
+    how: u8,
+    /// Who asks for configuration afterwards; the others skip this snapshot.
+    asking: u8,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = (0..11_u8, 0..NAMES.len(), any::<u8>(), any::<u8>());
+    prop::collection::vec(step.prop_map(|(what, which, how, asking)| Step { what, which, how, asking }), 1..20)
+}
+
+/// Adds the object, or removes it if one of its name is there.
+fn toggle<T>(objects: &mut Vec<T>, object: T, origin: impl Fn(&T) -> &ObjectRef) {
+    let before = objects.len();
+    objects.retain(|it| origin(it) != origin(&object));
+    if objects.len() == before {
+        objects.push(object);
+    }
+}
+
+fn apply(mesh: &mut TestMesh, step: Step) {
+    let name = NAMES[step.which];
+    let host = fqdn("shop", name);
+    let other = fqdn("shop", NAMES[(step.which + 1) % NAMES.len()]);
+    match step.what {
+        0 => match mesh.services.iter().find(|(key, _)| key.host == host).map(|(key, _)| key.clone()) {
+            Some(key) => _ = mesh.services.remove(&key),
+            None => _ = mesh.service("shop", name, Some("10.96.0.50"), &["http:9080"]),
+        },
+        1 => mesh.services.values_mut().filter(|it| it.key.host == host).for_each(|it| {
+            let ports = ["http:9080", "tcp:9080", "main:9080", "grpc:9090", "tls:443"];
+            it.ports = vec![port(ports[usize::from(step.how) % ports.len()])];
+        }),
+        2 => {
+            let pod = format!("{name}-extra");
+            let key = crate::model::WorkloadKey::new("shop", &pod);
+            if mesh.workloads.remove(&key).is_none() {
+                let workload = mesh.workload("shop", &pod, &format!("10.244.20.{}", step.which), &[("app", name), ("version", "v2")]);
+                if step.how.is_multiple_of(2) {
+                    workload.labels.remove("security.istio.io/tlsMode");
+                }
+                if step.how.is_multiple_of(3) {
+                    workload.identity.service_account = "another".into();
+                }
+            }
+        }
+        3 => {
+            let condition = HttpMatch { source_labels: labels(&[("app", "productpage")]), ..HttpMatch::default() };
+            let conditions = if step.how.is_multiple_of(2) { vec![condition] } else { Vec::new() };
+            let rule = forward(conditions, vec![to(&host, Some("v1"), 1), to(&other, None, u32::from(step.how))]);
+            let mut object = virtual_service("shop", &format!("vs-{name}"), &[host, HostPattern::new("*.extra.example.com")], vec![rule]);
+            object.created = i64::from(step.how);
+            if step.how.is_multiple_of(5) {
+                object.gateways = vec!["shop/bookinfo-gateway".into(), "mesh".into()];
+            }
+            toggle(&mut mesh.virtual_services, object, |it| &it.origin);
+        }
+        4 => {
+            let mut rule = versions(if step.how.is_multiple_of(2) { "shop" } else { "data" }, &host, &["v1", "v2"]);
+            rule.policy.load_balancer = step.how.is_multiple_of(3).then_some(LoadBalancer::Passthrough);
+            rule.created = i64::from(step.how);
+            toggle(&mut mesh.destination_rules, rule, |it| &it.origin);
+        }
+        5 => {
+            let namespace = ["shop", "data", "istio-system"][step.which % 3];
+            let mode = [MtlsMode::Strict, MtlsMode::Disable][usize::from(step.how) % 2];
+            let selector: &[_] = if step.how.is_multiple_of(3) { &[("app", "reviews")] } else { &[] };
+            toggle(&mut mesh.peer_authentications, peer_authentication(namespace, selector, mode), |it| &it.origin);
+        }
+        6 => {
+            let gateway = http_gateway("shop", name, &[("istio", "ingressgateway")], 80 + u16::from(step.how % 2) * 9000);
+            toggle(&mut mesh.gateways, gateway, |it| &it.origin);
+        }
+        7 => {
+            let seen = HostSelector { namespace: Some("shop".into()), host: HostPattern::new("*") };
+            let sidecar = Sidecar {
+                origin: ObjectRef::new("Sidecar", ["shop", "data"][step.which % 2], name),
+                selector: if step.how.is_multiple_of(2) { labels(&[("app", "reviews")]) } else { labels(&[]) },
+                egress: Some(vec![EgressListener { port: None, hosts: vec![seen] }]),
+                outbound_traffic: step.how.is_multiple_of(3).then_some(OutboundTrafficMode::RegistryOnly),
+                created: i64::from(step.how),
+            };
+            toggle(&mut mesh.sidecars, sidecar, |it| &it.origin);
+        }
+        8 => mesh.config.enable_auto_mtls = step.how.is_multiple_of(2),
+        9 => mesh.services.values_mut().filter(|it| it.key.host == host).for_each(|it| {
+            it.export_to = ExportTo(if step.how.is_multiple_of(2) { vec![Visibility::Private] } else { Vec::new() });
+        }),
+        _ => mesh.services.values_mut().filter(|it| it.key.host == host).for_each(|it| {
+            it.addresses = if step.how.is_multiple_of(2) { Vec::new() } else { vec!["10.96.0.77".parse().unwrap()] };
+        }),
+    }
+}
+
+/// What differs between two snapshots, exactly.
+fn changes(old: &Snapshot, new: &Snapshot) -> Changes {
+    let mut changes: Changes = BTreeSet::new();
+    changes.extend(ordered(&old.services, &new.services).into_iter().map(Change::Service));
+    changes.extend(hashed(&old.endpoints, &new.endpoints).into_iter().map(Change::Endpoints));
+    changes.extend(hashed(&old.workloads, &new.workloads).into_iter().map(Change::Workload));
+    let objects = (ordered(&old.virtual_services, &new.virtual_services).into_iter())
+        .chain(ordered(&old.destination_rules, &new.destination_rules))
+        .chain(ordered(&old.gateways, &new.gateways))
+        .chain(ordered(&old.sidecars, &new.sidecars))
+        .chain(ordered(&old.peer_authentications, &new.peer_authentications));
+    changes.extend(objects.map(Change::Config));
+    changes.extend((old.mesh != new.mesh).then_some(Change::Mesh));
+    changes
+}
+
+fn ordered<K: Ord + Clone, V: PartialEq>(old: &RedBlackTreeMapSync<K, V>, new: &RedBlackTreeMapSync<K, V>) -> BTreeSet<K> {
+    old.keys().chain(new.keys()).filter(|key| old.get(*key) != new.get(*key)).cloned().collect()
+}
+
+fn hashed<K: Ord + Hash + Clone, V: PartialEq>(old: &HashTrieMapSync<K, V>, new: &HashTrieMapSync<K, V>) -> BTreeSet<K> {
+    old.keys().chain(new.keys()).filter(|key| old.get(*key) != new.get(*key)).cloned().collect()
+}
+
+/// One proxy's session: what it was told so far, and what it was told last.
+struct Session {
+    proxy: Proxy,
+    known: BTreeMap<(ResourceType, Arc<str>), Arc<Resource>>,
+    last: Option<Compiled>,
+}
+
+impl Session {
+    fn ask(&mut self, compiler: &mut Compiler) {
+        let new = compiler.compile(&self.proxy);
+        for kind in ResourceType::ALL {
+            for difference in new.differences(self.last.as_ref(), kind) {
+                match difference.resource {
+                    Some(resource) => _ = self.known.insert((kind, difference.name), resource),
+                    None => assert!(self.known.remove(&(kind, difference.name)).is_some(), "told of the end of what it never knew"),
+                }
+            }
+        }
+        self.last = Some(new);
+    }
+
+    /// Checks that what it was told adds up to what compiling from nothing gives.
+    fn check(&self, snapshot: &Arc<Snapshot>) {
+        let fresh = compile(snapshot.clone(), &self.proxy);
+        let expected: BTreeMap<_, _> = ResourceType::ALL
+            .into_iter()
+            .flat_map(|kind| fresh.resources(kind).into_iter().map(move |it| ((kind, it.name.clone()), it.clone())))
+            .collect();
+        for (key, resource) in &expected {
+            assert_eq!(self.known.get(key), Some(resource), "{key:?} for {:?}", self.proxy.key);
+        }
+        let surplus: Vec<_> = self.known.keys().filter(|key| !expected.contains_key(*key)).collect();
+        assert_eq!(surplus, Vec::<&(ResourceType, Arc<str>)>::new(), "for {:?}", self.proxy.key);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_history_of_changes_leads_where_its_end_alone_leads(steps in steps()) {
+        let mut mesh = bookinfo();
+        let mut snapshot = mesh.snapshot();
+        let mut compiler = Compiler::new(snapshot.clone());
+        let mut sessions = PROXIES.map(|(namespace, name)| Session { proxy: proxy(&mesh, namespace, name), known: BTreeMap::new(), last: None });
+        sessions.iter_mut().for_each(|it| it.ask(&mut compiler));
+        for step in steps {
+            apply(&mut mesh, step);
+            let next = mesh.snapshot();
+            compiler.advance(next.clone(), &changes(&snapshot, &next));
+            snapshot = next;
+            for (place, session) in sessions.iter_mut().enumerate() {
+                if step.asking >> place & 1 == 1 {
+                    session.ask(&mut compiler);
+                    session.check(&snapshot);
+                }
+            }
+        }
+        for session in &mut sessions {
+            session.ask(&mut compiler);
+            session.check(&snapshot);
+        }
+    }
+}

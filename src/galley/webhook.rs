@@ -1,0 +1,112 @@
+//! The answers to the API server, from the question alone.
+
+use kube::core::admission::{AdmissionResponse, Operation};
+use serde_json::Value;
+use std::time::Instant;
+
+use super::metrics::{KnownKind, Metrics};
+use crate::config::{Code, Invalid, ParseContext, Problem, parse_object};
+use crate::runtime::AdmissionRequest;
+
+/// Objects with this annotation are refused: a probe of whether the webhook is in force. The name is the reference's.
+const ALWAYS_REJECT: &str = "internal.istio.io/webhook-always-reject";
+/// How many warnings an answer carries; the API server passes on 4096 characters of them.
+const WARNINGS: usize = 20;
+
+/// Answers for configuration. Clones share the figures.
+#[derive(Clone, Debug)]
+pub(super) struct Webhook {
+    pub(super) context: ParseContext,
+    pub(super) metrics: Metrics,
+}
+
+/// What is said of one object.
+enum Verdict {
+    Good(Vec<Problem>),
+    Bad(Invalid),
+    /// Refused whatever it says.
+    Probe,
+    /// Nothing is stored that pilot would read: a deletion, a status, an object on its way out.
+    Unconcerned,
+}
+
+// === impl Webhook ===
+
+impl Webhook {
+    /// The answer to one review.
+    pub(super) fn answer(&self, request: &AdmissionRequest) -> AdmissionResponse {
+        let started = Instant::now();
+        let verdict = self.judge(request);
+        let response = self.worded(request, verdict);
+        self.metrics.seconds.observe(started.elapsed().as_secs_f64());
+        response
+    }
+
+    fn judge(&self, request: &AdmissionRequest) -> Verdict {
+        let stored = matches!(request.operation, Operation::Create | Operation::Update) && request.subresource.is_none();
+        let object = match &request.object {
+            Some(object) if stored => object,
+            _ => return Verdict::Unconcerned,
+        };
+        let metadata = &object["metadata"];
+        // An object that was stored before there was a webhook must be able to lose its finalizers.
+        if request.operation == Operation::Update && !metadata["deletionTimestamp"].is_null() {
+            return Verdict::Unconcerned;
+        }
+        if metadata["annotations"].get(ALWAYS_REJECT).is_some() {
+            return Verdict::Probe;
+        }
+        let mut context = self.context.clone();
+        if let Some(namespace) = &request.namespace {
+            context.default_namespace.clone_from(namespace);
+        }
+        match parse_object(&request.group, &request.kind, object, &context) {
+            Ok(parsed) => Verdict::Good(parsed.warnings),
+            Err(invalid) => Verdict::Bad(invalid),
+        }
+    }
+
+    /// Counts and logs a verdict and puts it into the API server's words.
+    fn worded(&self, request: &AdmissionRequest, verdict: Verdict) -> AdmissionResponse {
+        let kind = KnownKind::of(&request.group, &request.kind);
+        let object = shown(request);
+        match verdict {
+            Verdict::Good(warnings) => {
+                self.metrics.pass(kind);
+                tracing::debug!(object, warnings = warnings.len(), dry_run = request.dry_run, "may be stored");
+                let mut response = request.allow();
+                response.warnings = worded_warnings(&warnings);
+                response
+            }
+            Verdict::Bad(invalid) => {
+                let unknown = invalid.errors.iter().any(|problem| problem.code == Code::UnknownKind);
+                self.metrics.fail(kind, if unknown { "unknown_kind" } else { "invalid" });
+                tracing::info!(object, %invalid, user = request.username, dry_run = request.dry_run, "refused");
+                request.deny(format_args!("{object} {invalid}"))
+            }
+            Verdict::Probe => {
+                self.metrics.fail(kind, "probe");
+                request.deny(format_args!("{object} has the annotation {ALWAYS_REJECT}, so it is refused whatever it says"))
+            }
+            Verdict::Unconcerned => request.allow(),
+        }
+    }
+}
+
+fn worded_warnings(warnings: &[Problem]) -> Option<Vec<String>> {
+    let mut worded: Vec<String> = warnings.iter().take(WARNINGS).map(ToString::to_string).collect();
+    if warnings.len() > WARNINGS {
+        worded.push(format!("and {} more warnings", warnings.len() - WARNINGS));
+    }
+    (!worded.is_empty()).then_some(worded)
+}
+
+/// `VirtualService shop/reviews`, or what the name will begin with.
+fn shown(request: &AdmissionRequest) -> String {
+    let generated = |object: &Value| object["metadata"]["generateName"].as_str().map(|prefix| format!("{prefix}*"));
+    let name = request.name.clone().or_else(|| request.object.as_ref().and_then(generated)).unwrap_or_default();
+    match &request.namespace {
+        Some(namespace) => format!("{} {namespace}/{name}", request.kind),
+        None => format!("{} {name}", request.kind),
+    }
+}
