@@ -12,4 +12,4 @@ mod webhook;
 pub(crate) use eventually::eventually;
 pub(crate) use pki::TestCa;
 pub(crate) use skip::skip;
-pub(crate) use webhook::ask_webhook;
+pub(crate) use webhook::{ask_trusting, ask_webhook};
