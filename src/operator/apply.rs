@@ -12,6 +12,7 @@ use super::{
     live::{Live, mark, stripped},
     object::Key,
     plan::{MANAGER, Planned},
+    refusal::reason,
 };
 use crate::runtime::{NotLeader, Term};
 
@@ -37,11 +38,11 @@ pub(super) struct Changes {
 /// Why a plan couldn't be applied.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ApplyError {
-    #[error("{key} can't be read: {source}")]
+    #[error("{key} can't be read: {}", reason(source))]
     Read { key: Key, source: Box<kube::Error> },
-    #[error("{key} can't be written: {source}")]
+    #[error("{key} can't be written: {}", reason(source))]
     Write { key: Key, source: Box<kube::Error> },
-    #[error("{key} can't be deleted: {source}")]
+    #[error("{key} can't be deleted: {}", reason(source))]
     Delete { key: Key, source: Box<kube::Error> },
     #[error(transparent)]
     NotLeader(#[from] NotLeader),

@@ -23,6 +23,7 @@ use super::{
     object::{Key, Kind},
     plan::{Circumstances, Phase, plan, preparation, serving_certificate, webhook_configuration},
     probe,
+    refusal::reason,
     roles::{Roles, RolesError},
     settings::{Role, Settings},
     status::Applied,
@@ -60,13 +61,13 @@ pub(super) struct Installed {
 pub(super) enum InstallError {
     #[error("MeshInstall {0} is being deleted")]
     MeshGoing(String),
-    #[error("MeshInstall {name} can't be read: {source}")]
+    #[error("MeshInstall {name} can't be read: {}", reason(source))]
     Mesh { name: String, source: Box<kube::Error> },
     #[error("namespace {0} is being deleted; the mesh comes back after that")]
     NamespaceGoing(String),
-    #[error("namespace {name} can't be read or made: {source}")]
+    #[error("namespace {name} can't be read or made: {}", reason(source))]
     Namespace { name: String, source: Box<kube::Error> },
-    #[error("{kind} can't be watched{}", .cause.as_deref().map(|cause| format!(": {cause}")).unwrap_or_default())]
+    #[error("the list of objects of kind {kind} isn't there{}", .cause.as_deref().map(|cause| format!(": {cause}")).unwrap_or_default())]
     Unlisted { kind: &'static str, cause: Option<String> },
     #[error(transparent)]
     Roles(#[from] RolesError),
@@ -143,7 +144,8 @@ impl Install {
     /// # Errors
     /// When they can't be had.
     pub(super) async fn keep_certificates(&mut self, now: OffsetDateTime) -> Result<(), InstallError> {
-        self.certificates(now).await.map(drop)
+        self.certificates(now).await?;
+        Ok(self.enter_owners().await?)
     }
 
     /// Brings the cluster to what `settings` describe; answers what was changed on the way, in any case.
@@ -200,6 +202,9 @@ impl Install {
             self.write(&objects, &untouched, uid, term, written).await?;
         }
 
+        // Last: a role that is missing must not keep the others from their work.
+        self.enter_owners().await?;
+
         let components = self.components(settings);
         let webhooks = self.webhooks(settings, &components, bundle.is_some());
         let awaited = state.missing.is_some() || self.galley == Some(Phase::Unproven) && settings.parts.contains_key(&Role::Galley);
@@ -210,7 +215,7 @@ impl Install {
         let applied = Applied {
             components,
             certificates: needs_certificates.then(|| state.missing.map_or(Ok(()), Err)),
-            webhooks,
+            webhooks: state.untrusted.map(Err).or(webhooks),
             inventory: inventory.iter().map(Key::inventory_entry).collect(),
         };
         Ok(Installed { applied, again: awaited.then_some(SOON) })
@@ -263,12 +268,16 @@ impl Install {
             Some(chart) => chart.clone(),
             None => self.chart.insert(self.roles.chart().await?).clone(),
         };
-        let wanted = Wanted { chart: chart.clone(), mesh: self.mesh.clone() };
+        let wanted = Wanted { chart, mesh: self.mesh.clone() };
         let own = self.live.get(&Key::new(Kind::ValidatingWebhookConfiguration, "", OWN_CONFIGURATION));
         let state = self.certificates.ensure(now, &wanted, own).await?;
-        let owners: Vec<OwnerReference> = [chart].into_iter().chain(self.mesh.clone().map(|(mesh, _)| mesh)).collect();
-        self.roles.enter(&owners, &self.operator_namespace).await?;
         Ok(state)
+    }
+
+    /// Has the roles go with the chart and the MeshInstall.
+    async fn enter_owners(&mut self) -> Result<(), RolesError> {
+        let owners: Vec<OwnerReference> = self.chart.iter().chain(self.mesh.as_ref().map(|(mesh, _)| mesh)).cloned().collect();
+        self.roles.enter(&owners, &self.operator_namespace).await
     }
 
     /// Whether galley was seen at work: by this process, or by one before it that has left its mark.

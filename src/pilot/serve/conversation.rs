@@ -256,6 +256,7 @@ impl Conversation {
 
     fn next_response(&mut self) -> Option<Outgoing> {
         let Some(response) = self.session.next() else {
+            self.note(false);
             if self.session.is_settled()
                 && let Some(since) = self.behind_since.take()
             {

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{blame, subscription::Subscription};
+use super::{Progress, blame, subscription::Subscription};
 use crate::compile::{Compiled, Resource, ResourceType};
 
 /// The form of a resource that the proxy holds.
@@ -107,8 +107,8 @@ pub(super) struct Ledger {
     /// Whether a new proxy waits for a first answer, even if there is nothing to tell.
     greeting: bool,
     /// Nonces of the last response and of the last one that was accepted.
-    pub(super) sent: Option<u64>,
-    pub(super) accepted: Option<u64>,
+    sent: Option<u64>,
+    accepted: Option<u64>,
 }
 
 // === impl Ledger ===
@@ -222,7 +222,15 @@ impl Ledger {
 
     /// Whether everything was sent and answered.
     pub(super) fn is_settled(&self) -> bool {
-        self.pending.is_none() && self.owed.is_empty() && !self.greeting
+        self.pending.is_none() && self.owed.is_empty() && self.brought.is_none() && !self.greeting
+    }
+
+    /// How far it got. A proxy that came back and misses nothing has accepted response 0, which nobody had to send.
+    pub(super) fn progress(&self) -> Progress {
+        match self.sent {
+            None if self.subscription.is_some() && self.is_settled() => Progress { sent: Some(0), accepted: Some(0) },
+            sent => Progress { sent, accepted: self.accepted },
+        }
     }
 
     /// What is to be sent. Forgets what turned out to be no difference.

@@ -207,10 +207,9 @@ impl Session {
         self.ledgers.iter().all(Ledger::is_settled)
     }
 
-    /// How far a kind got.
+    /// How far a kind got, as of the last call of [`Self::next`].
     pub(in crate::pilot) fn progress(&self, kind: ResourceType) -> Progress {
-        let ledger = &self.ledgers[kind as usize];
-        Progress { sent: ledger.sent, accepted: ledger.accepted }
+        self.ledgers[kind as usize].progress()
     }
 
     /// What the proxy refuses at present.
