@@ -53,6 +53,7 @@ operator_may() {
     allowed yes watch meshinstalls
     allowed yes patch meshinstalls --subresource=status
     allowed yes create namespaces
+    allowed yes create meshinstalls
     allowed yes create events -n default
     allowed yes update leases.coordination.k8s.io/ferromesh-operator -n "$namespace"
     allowed yes update secrets/ferromesh-webhook-ca -n "$namespace"
@@ -89,6 +90,9 @@ binds_only_ours() {
         --serviceaccount "$namespace:ferromesh-operator"
     allowed yes create deployments.apps -n istio-system
     allowed yes update secrets/istio-galley-webhook-certs -n istio-system
+    allowed yes patch leases.coordination.k8s.io/istio-citadel -n istio-system
+    allowed yes create gateways.networking.istio.io -n istio-system
+    allowed no create gateways.networking.istio.io -n default
     allowed no get secrets/istio-ca-secret -n istio-system
     allowed no create deployments.apps -n default
     refused as_operator create clusterrolebinding ferromesh-pilot-2 --clusterrole cluster-admin --serviceaccount a:b
@@ -139,7 +143,8 @@ bundle() {
 write_bundle() {
     as_operator apply --server-side --force-conflicts --field-manager ferromesh-webhook-certs -f - <<END
 {"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration", "metadata": {"name": "ferromesh-operator"},
- "webhooks": [{"name": "meshinstalls.install.ferromesh.dev", "clientConfig": {"caBundle": "$1"}}]}
+ "webhooks": [{"name": "meshinstalls.install.ferromesh.dev", "clientConfig": {"caBundle": "$1"}},
+   {"name": "probe.install.ferromesh.dev", "clientConfig": {"caBundle": "$1"}}]}
 END
 }
 
@@ -156,7 +161,7 @@ bundle_survives_upgrade() {
     equal "$(kubectl get validatingwebhookconfiguration ferromesh-operator -o 'jsonpath={.webhooks[0].clientConfig.service.path}')" \
         /validate-meshinstall
     equal "$(kubectl get validatingwebhookconfiguration ferromesh-operator -o json --show-managed-fields | jq -c '.metadata.managedFields[]
-        | select(.manager == "ferromesh-webhook-certs").fieldsV1["f:webhooks"] | map(.["f:clientConfig"])')" '[{"f:caBundle":{}}]'
+        | select(.manager == "ferromesh-webhook-certs").fieldsV1["f:webhooks"] | map(.["f:clientConfig"])')" '[{"f:caBundle":{}},{"f:caBundle":{}}]'
 }
 
 bundle_is_repaired() {

@@ -94,7 +94,7 @@ external_certificates() {
     output="$(render --set webhook.certificates=external)"
     has "$output" "value: external"
     [[ "$output" != *ferromesh-webhook-ca* ]]
-    equal "$(render -s templates/roles/operator.yaml --set webhook.certificates=external | grep -A1 'verbs:' | grep -c create)" 4
+    equal "$(render -s templates/roles/operator.yaml --set webhook.certificates=external | grep -A1 'verbs:' | grep -c create)" 6
 }
 
 notes_are_short() {

@@ -148,8 +148,37 @@ async fn start_envoy(
         () = shutdown.requested() => return Ok(()),
         first = certificate.wait_for(Option::is_some) => if first.is_err() { return Ok(()) },
     }
-    write_atomically(&path, &bootstrap.encode_to_vec(), 0o600).map_err(|source| StartError::Bootstrap { path, source })?;
+    write_once(&path, &bootstrap.encode_to_vec()).map_err(|source| StartError::Bootstrap { path, source })?;
     orders.send(Order::StartEnvoy).await.map_err(|_| StartError::Supervisor)?;
     shutdown.requested().await;
     Ok(())
+}
+
+/// Writes a file that is not there in this form yet. An agent that was brought back finds the one that its Envoy was started with, and
+/// must not fail over a disk that is full by now: Envoy needs its secrets.
+fn write_once(path: &Path, content: &[u8]) -> io::Result<()> {
+    if fs::read(path).is_ok_and(|present| present == content) {
+        return Ok(());
+    }
+    write_atomically(path, content, 0o600)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::MetadataExt;
+
+    #[test]
+    fn a_bootstrap_is_written_when_it_differs_and_only_then() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(BOOTSTRAP);
+        let written = |content: &[u8]| {
+            write_once(&path, content).unwrap();
+            assert_eq!(fs::read(&path).unwrap(), content);
+            fs::metadata(&path).unwrap().ino()
+        };
+        let first = written(b"one");
+        assert_eq!(written(b"one"), first);
+        assert_ne!(written(b"other"), first);
+    }
 }

@@ -25,8 +25,13 @@ impl Reading<'_> {
         parsed
     }
 
+    /// A limit; 0 means the proxy's default, as in protobuf.
+    fn limit(&mut self, at: &At<'_>, limit: Option<i32>) -> Option<u32> {
+        self.count(at, limit).filter(|limit| *limit > 0)
+    }
+
     fn tcp_settings(&mut self, at: &At<'_>, tcp: &TcpSettings, parsed: &mut model::ConnectionPool) {
-        parsed.max_connections = self.count(&at.field("maxConnections"), tcp.max_connections);
+        parsed.max_connections = self.limit(&at.field("maxConnections"), tcp.max_connections);
         parsed.connect_timeout = self.duration(&at.field("connectTimeout"), tcp.connect_timeout.as_deref());
         self.duration(&at.field("maxConnectionDuration"), tcp.max_connection_duration.as_deref());
         if let Some(timeout) = &tcp.idle_timeout {
@@ -43,12 +48,10 @@ impl Reading<'_> {
     }
 
     fn http_settings(&mut self, at: &At<'_>, http: &HttpSettings, parsed: &mut model::ConnectionPool) {
-        parsed.http1_max_pending_requests = self.count(&at.field("http1MaxPendingRequests"), http.http1_max_pending_requests);
-        parsed.http2_max_requests = self.count(&at.field("http2MaxRequests"), http.http2_max_requests);
-        // 0 means without limit here, and Envoy's own default is that.
-        let per_connection = self.count(&at.field("maxRequestsPerConnection"), http.max_requests_per_connection);
-        parsed.max_requests_per_connection = per_connection.filter(|most| *most > 0);
-        parsed.max_retries = self.count(&at.field("maxRetries"), http.max_retries);
+        parsed.http1_max_pending_requests = self.limit(&at.field("http1MaxPendingRequests"), http.http1_max_pending_requests);
+        parsed.http2_max_requests = self.limit(&at.field("http2MaxRequests"), http.http2_max_requests);
+        parsed.max_requests_per_connection = self.limit(&at.field("maxRequestsPerConnection"), http.max_requests_per_connection);
+        parsed.max_retries = self.limit(&at.field("maxRetries"), http.max_retries);
         parsed.idle_timeout = self.duration(&at.field("idleTimeout"), http.idle_timeout.as_deref());
         self.count(&at.field("maxConcurrentStreams"), http.max_concurrent_streams);
         if http.h2_upgrade_policy == Some(H2UpgradePolicy::Upgrade) && http.use_client_protocol == Some(true) {

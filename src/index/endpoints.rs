@@ -31,7 +31,7 @@ impl Join<'_> {
         for declaration in declarations {
             let ports = ports_of(declaration, service);
             match &declaration.backing {
-                Backing::Slices => self.from_slices(&declaration.service, &ports, &mut endpoints),
+                Backing::Slices => self.sliced(&declaration.service, &ports, &mut endpoints),
                 Backing::Named(named) => self.named(&declaration.service, &ports, named, &mut endpoints),
                 Backing::Selected(selector) => self.selected(&declaration.service, &ports, selector, &mut endpoints),
             }
@@ -42,7 +42,7 @@ impl Join<'_> {
         (!endpoints.is_empty()).then(|| endpoints.into())
     }
 
-    fn from_slices(&self, service: &Service, ports: &[&ServicePort], endpoints: &mut Vec<Endpoint>) {
+    fn sliced(&self, service: &Service, ports: &[&ServicePort], endpoints: &mut Vec<Endpoint>) {
         for slice in self.slices.of_service(&service.origin) {
             let slice_ports: Vec<_> = slice.ports.iter().filter(|port| ports.iter().any(|known| known.name == port.name)).collect();
             for found in &slice.endpoints {

@@ -2,6 +2,7 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
+use futures::{Stream, stream};
 use tokio::sync::watch;
 
 use super::{
@@ -108,6 +109,11 @@ impl SnapshotSource {
         Some((snapshot, changes))
     }
 
+    /// What [`Self::changed`] returns, again and again until the writer ends.
+    pub fn into_stream(self) -> impl Stream<Item = (Arc<Snapshot>, Changes)> + Send + 'static {
+        stream::unfold(self, async |mut source| source.changed().await.map(|news| (news, source)))
+    }
+
     /// The latest snapshot; `None` before the first one. It does not count as seen by [`Self::changed`].
     pub fn latest(&self) -> Option<Arc<Snapshot>> {
         self.published.borrow().as_ref().map(|published| published.snapshot.clone())
@@ -121,6 +127,8 @@ impl SnapshotSource {
 
 #[cfg(test)]
 mod tests {
+    use futures::StreamExt;
+
     use super::*;
     use crate::model::{Change, WorkloadKey};
 
@@ -154,11 +162,11 @@ mod tests {
 
     #[tokio::test]
     async fn the_end_of_the_writer_is_told_after_its_last_snapshot() {
-        let (publisher, mut source) = channel();
+        let (publisher, source) = channel();
         publisher.publish(step(1, []).0, Changes::new());
         drop(publisher);
-        assert!(source.changed().await.is_some());
-        assert!(source.changed().await.is_none());
+        let versions: Vec<_> = source.into_stream().map(|(snapshot, _)| snapshot.version).collect().await;
+        assert_eq!(versions, [1]);
     }
 
     #[tokio::test]

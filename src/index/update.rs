@@ -44,7 +44,7 @@ pub(super) struct Fact {
 /// What an object means.
 #[derive(Clone, Debug)]
 pub(super) enum Form {
-    Service(KubernetesService),
+    Service(Box<KubernetesService>),
     Slice(Slice),
     Pod(PodFacts),
     /// The node's locality.
@@ -70,7 +70,7 @@ impl Update {
 
 impl Form {
     pub(super) fn into_service(self) -> Option<KubernetesService> {
-        if let Self::Service(service) = self { Some(service) } else { None }
+        if let Self::Service(service) = self { Some(*service) } else { None }
     }
 
     pub(super) fn into_slice(self) -> Option<Slice> {
@@ -106,7 +106,7 @@ pub(super) fn is_config(kind: &catalog::Kind) -> bool {
 }
 
 pub(super) fn service(object: &Service, cluster_domain: &str) -> Fact {
-    Fact::new(SERVICE, &object.metadata, Some(Form::Service(kubernetes::service(object, cluster_domain))))
+    Fact::new(SERVICE, &object.metadata, Some(Form::Service(Box::new(kubernetes::service(object, cluster_domain)))))
 }
 
 pub(super) fn slice(object: &EndpointSlice) -> Fact {

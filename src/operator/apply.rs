@@ -12,6 +12,7 @@ use super::{
     live::{Live, mark, stripped},
     object::Key,
     plan::{MANAGER, Planned},
+    refusal::reason,
 };
 use crate::runtime::{NotLeader, Term};
 
@@ -37,9 +38,11 @@ pub(super) struct Changes {
 /// Why a plan couldn't be applied.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ApplyError {
-    #[error("{key} can't be written: {source}")]
+    #[error("{key} can't be read: {}", reason(source))]
+    Read { key: Key, source: Box<kube::Error> },
+    #[error("{key} can't be written: {}", reason(source))]
     Write { key: Key, source: Box<kube::Error> },
-    #[error("{key} can't be deleted: {source}")]
+    #[error("{key} can't be deleted: {}", reason(source))]
     Delete { key: Key, source: Box<kube::Error> },
     #[error(transparent)]
     NotLeader(#[from] NotLeader),
@@ -127,11 +130,34 @@ impl Applier {
         }
     }
 
-    /// Applies one object on its own, whatever is known of the live one.
+    /// Whether somebody deleted an object of the plan since it was applied.
+    pub(super) fn misses_any(&self, plan: &[Planned], live: &Live) -> bool {
+        plan.iter().any(|object| live.get(&object.key).is_none() && self.settled.contains_key(&object.key))
+    }
+
+    /// Brings about one object that no watch has shown yet.
+    ///
+    /// # Errors
+    /// When it can't be read or written.
+    pub(super) async fn ensure(&mut self, object: &Planned, live: &mut Live) -> Result<(), ApplyError> {
+        let key = &object.key;
+        let found = key.api(&self.client).get_opt(&key.name).await;
+        let found = found.map_err(|source| ApplyError::Read { key: key.clone(), source: Box::new(source) })?;
+        match found {
+            Some(found) => live.put(key.clone(), stripped(key.kind, serde_json::to_value(&found).unwrap_or_default())),
+            None => live.remove(key),
+        }
+        if !matches!(self.judge(object, live.get(key)), Verdict::Right) {
+            self.apply(object, live).await?;
+        }
+        Ok(())
+    }
+
+    /// Applies one object, whatever is known of the live one.
     ///
     /// # Errors
     /// When the API server refuses it or doesn't answer. Answers whether anything changed.
-    pub(super) async fn apply(&mut self, object: &Planned, live: &mut Live) -> Result<bool, ApplyError> {
+    async fn apply(&mut self, object: &Planned, live: &mut Live) -> Result<bool, ApplyError> {
         let key = &object.key;
         // Forced: a field of the plan is the operator's, whoever wrote it last.
         let params = PatchParams::apply(MANAGER).force();

@@ -6,10 +6,11 @@ use kube::Client;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use time::OffsetDateTime;
-use webhook_certs::{BundleError, Ensured, LeafSpec, SecretSpec, Source, Store, StoreError, ensure_ca_bundle};
+use webhook_certs::{Ensured, LeafSpec, SecretSpec, Source, Store, StoreError, ensure_ca_bundle};
 
 use super::{
     plan::{MANAGED_BY, MANAGER, serving_certificate},
+    refusal::causes,
     settings::{Role, Settings},
 };
 
@@ -38,6 +39,8 @@ pub(super) struct State {
     pub(super) bundle: String,
     /// Why the mesh's certificates aren't there, although its MeshInstall asks for some.
     pub(super) missing: Option<String>,
+    /// Why the API server doesn't trust the operator's own webhook.
+    pub(super) untrusted: Option<String>,
     /// When to look again at the latest.
     pub(super) next: OffsetDateTime,
 }
@@ -51,14 +54,13 @@ pub(super) struct Wanted {
     pub(super) mesh: Option<(OwnerReference, Vec<LeafSpec>)>,
 }
 
-/// Why there are no certificates, or nobody trusts them.
+/// Why there is no certificate, not even the operator's own.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum CertificateError {
-    #[error("{}", causes(.0))]
-    Store(#[from] StoreError),
-    #[error("{}", causes(.0))]
-    Bundle(#[from] BundleError),
-}
+#[error("{}", causes(.0))]
+pub(super) struct CertificateError(#[from] StoreError);
+
+/// How long until what is missing is looked for again: nobody tells when a namespace or somebody else's Secret is ready.
+const SOON: time::Duration = time::Duration::seconds(2);
 
 // === impl Certificates ===
 
@@ -75,6 +77,11 @@ impl Certificates {
         self.state = None;
     }
 
+    /// Whether the Secrets have been looked at since they last changed.
+    pub(super) fn are_known(&self) -> bool {
+        self.state.is_some()
+    }
+
     /// When there is something to do even if nobody touches a Secret.
     pub(super) fn next(&self) -> Option<OffsetDateTime> {
         self.state.as_ref().map(|state| state.next)
@@ -87,12 +94,19 @@ impl Certificates {
     /// When not even the operator's own certificate is there.
     pub(super) async fn ensure(&mut self, now: OffsetDateTime, wanted: &Wanted, live: Option<&Value>) -> Result<State, CertificateError> {
         let current = self.state.take().filter(|state| state.wanted == *wanted && now < state.next);
-        let state = match current {
+        let mut state = match current {
             Some(state) => state,
             None => self.renew(now, wanted).await?,
         };
-        if !live.is_some_and(|live| trusts(live, &state.bundle)) {
-            ensure_ca_bundle(&self.client, OWN_CONFIGURATION, &OWN_WEBHOOKS, &state.bundle).await?;
+        if live.is_some_and(|live| trusts(live, &state.bundle)) {
+            state.untrusted = None;
+        } else {
+            let written = ensure_ca_bundle(&self.client, OWN_CONFIGURATION, &OWN_WEBHOOKS, &state.bundle).await;
+            let untrusted = written.err().map(|error| causes(&error));
+            if let Some(cause) = untrusted.as_ref().filter(|_| untrusted != state.untrusted) {
+                tracing::warn!(cause, "the API server doesn't trust the operator's webhook");
+            }
+            state.untrusted = untrusted;
         }
         Ok(self.state.insert(state).clone())
     }
@@ -116,9 +130,8 @@ impl Certificates {
             other => other?,
         };
         let Ensured { bundle, next, .. } = ensured;
-        // What is missing is looked for again soon; nobody tells when a namespace or somebody else's Secret is ready.
-        let next = if missing.is_some() { next.min(now + time::Duration::seconds(2)) } else { next };
-        Ok(State { wanted: wanted.clone(), bundle, missing, next })
+        let next = if missing.is_some() { next.min(now + SOON) } else { next };
+        Ok(State { wanted: wanted.clone(), bundle, missing, untrusted: None, next })
     }
 
     /// Whether the mesh's own Secrets can't be there: its namespace isn't ready, or an outside issuer hasn't made them. A failure of any
@@ -160,16 +173,4 @@ fn trusts(configuration: &Value, bundle: &str) -> bool {
 
 fn labels() -> BTreeMap<String, String> {
     BTreeMap::from([(MANAGED_BY.to_owned(), MANAGER.to_owned()), ("app.kubernetes.io/part-of".to_owned(), "ferromesh".to_owned())])
-}
-
-/// An error with its causes, each said once.
-pub(super) fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    for cause in std::iter::successors(error.source(), |cause| cause.source()) {
-        let cause = cause.to_string();
-        if !text.contains(&cause) {
-            text = format!("{text}: {cause}");
-        }
-    }
-    text
 }

@@ -18,7 +18,8 @@ const SILENCE: Duration = Duration::from_secs(600);
 
 /// Publishes events.
 pub(super) struct Events {
-    recorder: Recorder,
+    client: Client,
+    reporter: Reporter,
     said: BTreeMap<(String, String), Instant>,
 }
 
@@ -35,7 +36,7 @@ pub(super) struct News {
 impl Events {
     pub(super) fn new(client: Client, pod: &str) -> Self {
         let reporter = Reporter { controller: MANAGER.to_owned(), instance: Some(pod.to_owned()) };
-        Self { recorder: Recorder::new(client, reporter), said: BTreeMap::new() }
+        Self { client, reporter, said: BTreeMap::new() }
     }
 
     /// Publishes what hasn't just been said. A failure is only logged: an event is a courtesy.
@@ -48,7 +49,9 @@ impl Events {
             }
             let type_ = if warning { EventType::Warning } else { EventType::Normal };
             let event = Event { type_, reason, note: Some(note), action: "Reconcile".to_owned(), secondary: None };
-            if let Err(error) = self.recorder.publish(&event, &mesh.object_ref(&())).await {
+            // A recorder of its own for each: one would count what has the same reason, and keep the first one's words.
+            let recorder = Recorder::new(self.client.clone(), self.reporter.clone());
+            if let Err(error) = recorder.publish(&event, &mesh.object_ref(&())).await {
                 tracing::warn!(%error, "event not published");
             }
         }

@@ -23,6 +23,7 @@ use super::{
     object::{Key, Kind},
     plan::{Circumstances, Phase, plan, preparation, serving_certificate, webhook_configuration},
     probe,
+    refusal::reason,
     roles::{Roles, RolesError},
     settings::{Role, Settings},
     status::Applied,
@@ -58,11 +59,15 @@ pub(super) struct Installed {
 /// Why a pass didn't.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum InstallError {
+    #[error("MeshInstall {0} is being deleted")]
+    MeshGoing(String),
+    #[error("MeshInstall {name} can't be read: {}", reason(source))]
+    Mesh { name: String, source: Box<kube::Error> },
     #[error("namespace {0} is being deleted; the mesh comes back after that")]
     NamespaceGoing(String),
-    #[error("namespace {name} can't be read or made: {source}")]
+    #[error("namespace {name} can't be read or made: {}", reason(source))]
     Namespace { name: String, source: Box<kube::Error> },
-    #[error("{kind} can't be watched{}", .cause.as_deref().map(|cause| format!(": {cause}")).unwrap_or_default())]
+    #[error("the list of objects of kind {kind} isn't there{}", .cause.as_deref().map(|cause| format!(": {cause}")).unwrap_or_default())]
     Unlisted { kind: &'static str, cause: Option<String> },
     #[error(transparent)]
     Roles(#[from] RolesError),
@@ -139,7 +144,8 @@ impl Install {
     /// # Errors
     /// When they can't be had.
     pub(super) async fn keep_certificates(&mut self, now: OffsetDateTime) -> Result<(), InstallError> {
-        self.certificates(now).await.map(drop)
+        self.certificates(now).await?;
+        Ok(self.enter_owners().await?)
     }
 
     /// Brings the cluster to what `settings` describe; answers what was changed on the way, in any case.
@@ -164,6 +170,9 @@ impl Install {
         written: &mut Written,
     ) -> Result<Installed, InstallError> {
         term.check().map_err(ApplyError::from)?;
+        if self.namespace.is_none() || !self.certificates.are_known() {
+            confirm(&self.client, mesh).await?;
+        }
         let plain = owner(mesh);
         let controller = OwnerReference { controller: Some(true), block_owner_deletion: Some(true), ..plain.clone() };
         let operator_namespace = self.operator_namespace.clone();
@@ -183,12 +192,18 @@ impl Install {
         let uid = &plain.uid;
         let mut circumstances = Circumstances { bundle, galley: self.galley_phase(), ..before };
         let mut objects = plan(settings, circumstances);
+        if self.applier.misses_any(&objects, &self.live) {
+            confirm(&self.client, mesh).await?;
+        }
         self.write(&objects, &untouched, uid, term, written).await?;
         if self.prove_galley(settings, bundle.is_some()).await {
             circumstances.galley = Phase::Proven;
             objects = plan(settings, circumstances);
             self.write(&objects, &untouched, uid, term, written).await?;
         }
+
+        // Last: a role that is missing must not keep the others from their work.
+        self.enter_owners().await?;
 
         let components = self.components(settings);
         let webhooks = self.webhooks(settings, &components, bundle.is_some());
@@ -200,7 +215,7 @@ impl Install {
         let applied = Applied {
             components,
             certificates: needs_certificates.then(|| state.missing.map_or(Ok(()), Err)),
-            webhooks,
+            webhooks: state.untrusted.map(Err).or(webhooks),
             inventory: inventory.iter().map(Key::inventory_entry).collect(),
         };
         Ok(Installed { applied, again: awaited.then_some(SOON) })
@@ -241,7 +256,7 @@ impl Install {
                 tracing::info!(namespace = %name, "made");
             }
         }
-        self.applier.apply(&preparation(settings, circumstances), &mut self.live).await?;
+        self.applier.ensure(&preparation(settings, circumstances), &mut self.live).await?;
         let secrets: Vec<&str> = Role::ALL.into_iter().filter_map(serving_certificate).collect();
         self.live.forget_namespace();
         self.namespace = Some((name.clone(), watch::of_namespace(&self.client, name, &secrets)));
@@ -253,12 +268,16 @@ impl Install {
             Some(chart) => chart.clone(),
             None => self.chart.insert(self.roles.chart().await?).clone(),
         };
-        let wanted = Wanted { chart: chart.clone(), mesh: self.mesh.clone() };
+        let wanted = Wanted { chart, mesh: self.mesh.clone() };
         let own = self.live.get(&Key::new(Kind::ValidatingWebhookConfiguration, "", OWN_CONFIGURATION));
         let state = self.certificates.ensure(now, &wanted, own).await?;
-        let owners: Vec<OwnerReference> = [chart].into_iter().chain(self.mesh.clone().map(|(mesh, _)| mesh)).collect();
-        self.roles.enter(&owners, &self.operator_namespace).await?;
         Ok(state)
+    }
+
+    /// Has the roles go with the chart and the MeshInstall.
+    async fn enter_owners(&mut self) -> Result<(), RolesError> {
+        let owners: Vec<OwnerReference> = self.chart.iter().chain(self.mesh.as_ref().map(|(mesh, _)| mesh)).cloned().collect();
+        self.roles.enter(&owners, &self.operator_namespace).await
     }
 
     /// Whether galley was seen at work: by this process, or by one before it that has left its mark.
@@ -323,6 +342,18 @@ impl Install {
     fn forget_namespace(&mut self) {
         self.namespace = None;
         self.live.forget_namespace();
+    }
+}
+
+/// Asks whether the MeshInstall is still there, before what is missing is made again: garbage collection may have taken it, and be
+/// quicker than the watch.
+async fn confirm(client: &Client, mesh: &MeshInstall) -> Result<(), InstallError> {
+    let name = mesh.name_any();
+    let meshes: Api<MeshInstall> = Api::all(client.clone());
+    match meshes.get_opt(&name).await {
+        Ok(Some(found)) if found.uid() == mesh.uid() && found.metadata.deletion_timestamp.is_none() => Ok(()),
+        Ok(_) => Err(InstallError::MeshGoing(name)),
+        Err(source) => Err(InstallError::Mesh { name, source: Box::new(source) }),
     }
 }
 

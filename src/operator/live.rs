@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     object::{Key, Kind},
     plan::{APPLIED, MANAGED_BY, MANAGER},
+    refusal::causes,
 };
 
 /// One message of a watch.
@@ -112,8 +113,9 @@ impl Live {
             Ok(watcher::Event::Apply(object)) => self.keep(kind, &object),
             Ok(watcher::Event::Delete(object)) => self.objects.remove(&key_of(kind, &object)).is_some(),
             Err(error) => {
-                tracing::warn!(%error, kind = kind.name(), "watch broken");
-                self.broken.insert(kind, error.to_string()) != self.broken.get(&kind).cloned()
+                let cause = causes(&error);
+                tracing::warn!(cause, kind = kind.name(), "watch broken");
+                self.broken.insert(kind, cause.clone()) != Some(cause)
             }
         }
     }

@@ -28,6 +28,7 @@ mod object;
 mod plan;
 mod probe;
 mod reconcile;
+mod refusal;
 mod report;
 mod roles;
 mod serving;

@@ -10,7 +10,7 @@ use serde_json::json;
 use std::{convert::Infallible, time::Duration};
 use tokio::time::sleep;
 
-use super::{certificates::OWN_WEBHOOKS, plan::GALLEY_WEBHOOK};
+use super::{certificates::OWN_WEBHOOKS, plan::GALLEY_WEBHOOK, refusal::reason};
 use crate::runtime::{Backoff, ReadyGuard, Shutdown};
 
 /// The name of the objects that are never stored. The chart's configuration sends this one to the webhook `probe`.
@@ -39,11 +39,11 @@ async fn until_refused(client: &Client) {
         if refused_by(&answer, OWN_WEBHOOKS[1]) {
             return tracing::info!("the API server reaches the webhook and trusts it");
         }
-        let reason = answer.map_or_else(|error| error.to_string(), |()| "the webhook was not asked".to_owned());
+        let cause = answer.map_or_else(|error| reason(&error), |()| "the webhook was not asked".to_owned());
         // Once each: the first seconds of every start look like this.
-        if reason != reported {
-            tracing::info!(reason, "the API server doesn't reach the webhook yet");
-            reported = reason;
+        if cause != reported {
+            tracing::info!(cause, "the API server doesn't reach the webhook yet");
+            reported = cause;
         }
         sleep(backoff.next_delay()).await;
     }
@@ -64,8 +64,8 @@ pub(super) async fn galley(client: &Client, namespace: &str) -> bool {
     let answer = gateways.create(&dry_run(), &object).await.map(drop);
     let refused = refused_by(&answer, GALLEY_WEBHOOK);
     if !refused {
-        let reason = answer.map_or_else(|error| error.to_string(), |()| "a wrong object was accepted".to_owned());
-        tracing::info!(reason, "galley isn't proven yet");
+        let cause = answer.map_or_else(|error| reason(&error), |()| "a wrong object was accepted".to_owned());
+        tracing::info!(cause, "galley isn't proven yet");
     }
     refused
 }

@@ -36,16 +36,16 @@ struct Work<'a> {
     reporter: Reporter,
     metrics: &'a Metrics,
     backoff: Backoff,
-    /// Passes in a row that failed.
-    failures: u32,
+    /// Since when passes have failed, and why the last one did.
+    failing: Option<(Instant, String)>,
     /// When to look again although nothing has happened.
     due: Instant,
 }
 
 /// The longest time between two passes. Watches tell of every change; this is for what no watch tells.
 const INTERVAL: Duration = Duration::from_secs(30);
-/// After so many failures in a row the status tells of them; what passes by itself isn't worth a word.
-const LASTING: u32 = 4;
+/// How long passes fail until the status tells of it: what passes by itself isn't worth a word.
+const LASTING: Duration = Duration::from_secs(3);
 
 // === impl Reconciler ===
 
@@ -113,7 +113,7 @@ impl<'a> Work<'a> {
             reporter: Reporter::new(client.clone(), Events::new(client.clone(), &config.pod)),
             metrics,
             backoff: Backoff::new(Duration::from_millis(200), Duration::from_secs(4)),
-            failures: 0,
+            failing: None,
             due: Instant::now(),
         }
     }
@@ -180,7 +180,7 @@ impl<'a> Work<'a> {
             }
             Err(failure) => failure,
         };
-        let lasting = self.failures + 1 >= LASTING;
+        let lasting = self.failing.as_ref().is_some_and(|(since, _)| since.elapsed() >= LASTING);
         let told = lasting.then(|| failure.to_string());
         if lasting || mesh.status.as_ref().and_then(|status| status.observed_generation) != mesh.metadata.generation {
             self.reporter.report(mesh, Outcome::Waiting(told), &version, term).await;
@@ -192,17 +192,18 @@ impl<'a> Work<'a> {
     fn settle(&mut self, failure: Option<InstallError>) {
         let wait = match failure {
             Some(failure) => {
-                self.failures += 1;
                 self.metrics.failures.inc();
-                if self.failures >= LASTING {
-                    tracing::warn!(%failure, "the mesh can't be brought to its plan; it is tried again");
-                } else {
-                    tracing::debug!(%failure, "not yet");
+                let failure = failure.to_string();
+                let (since, before) = self.failing.take().map_or_else(|| (Instant::now(), None), |(since, before)| (since, Some(before)));
+                // Once each: a failure that lasts is met every few seconds.
+                if before.as_ref() != Some(&failure) && since.elapsed() > Duration::from_secs(1) {
+                    tracing::warn!(failure, "the mesh can't be brought to its plan; it is tried again");
                 }
+                self.failing = Some((since, failure));
                 self.backoff.next_delay()
             }
             None => {
-                self.failures = 0;
+                self.failing = None;
                 self.backoff.reset();
                 self.install.certificates_due(OffsetDateTime::now_utc()).map_or(INTERVAL, |due| due.min(INTERVAL))
             }

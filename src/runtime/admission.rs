@@ -19,13 +19,20 @@ use kube::core::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
+use tokio::sync::Semaphore;
 use tower::{BoxError, ServiceBuilder, limit::GlobalConcurrencyLimitLayer};
 
 /// The API server takes objects of up to 3 MiB, and an update carries the old one too.
 const MAX_BODY: usize = 8 * 1024 * 1024;
 /// Reviews that are read or answered at a time, so that bodies can't fill the memory. Others wait; an answer takes microseconds.
 const IN_HAND: usize = 32;
+/// Bodies that are longer are looked at one at a time: as values they take many times their length.
+const LARGE: usize = 256 * 1024;
+/// The most maps in a large body. An empty one is two bytes there and half a kilobyte as a value.
+const MAX_MAPS: usize = 100_000;
+/// The most values in a large body. The largest object that Kubernetes stores has a tenth of that.
+const MAX_VALUES: usize = 1_000_000;
 /// How long one review may take, its body's arrival included: as long as an API server waits by default.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -124,8 +131,8 @@ struct Answer {
 
 /// The route of one webhook. `answer` must answer from memory: the API server waits for it.
 ///
-/// A body that is no AdmissionReview gets *bad request*, one of more than 8 MiB *payload too large*, one that does not arrive *request
-/// timeout*; none of them reaches `answer`.
+/// A body that is no AdmissionReview gets *bad request*, one of more than 8 MiB or of far more values than any real one *payload too
+/// large*, one that does not arrive *request timeout*; none of them reaches `answer`.
 pub fn admission_route<H>(path: &str, answer: H) -> Router
 where
     H: Fn(AdmissionRequest) -> AdmissionResponse + Clone + Send + Sync + 'static,
@@ -137,17 +144,32 @@ fn patient_route<H>(path: &str, answer: H, patience: Duration) -> Router
 where
     H: Fn(AdmissionRequest) -> AdmissionResponse + Clone + Send + Sync + 'static,
 {
-    let handle = async move |body: Bytes| review(&body, answer);
+    let large = Arc::new(Semaphore::new(1));
+    let handle = async move |body: Bytes| {
+        // The semaphore is never closed, so there is a turn for every body.
+        let _turn = if body.len() > LARGE { large.acquire().await.ok() } else { None };
+        review(&body, answer)
+    };
     let late = HandleErrorLayer::new(async |_: BoxError| StatusCode::REQUEST_TIMEOUT);
     let bounds = ServiceBuilder::new().layer(late).timeout(patience).layer(GlobalConcurrencyLimitLayer::new(IN_HAND));
     Router::new().route(path, post(handle)).layer(DefaultBodyLimit::max(MAX_BODY)).layer(bounds)
 }
 
 fn review(body: &[u8], answer: impl Fn(AdmissionRequest) -> AdmissionResponse) -> Response {
+    if explodes(body) {
+        return (StatusCode::PAYLOAD_TOO_LARGE, "more values than any object of Kubernetes has\n").into_response();
+    }
     match serde_json::from_slice::<Review>(body) {
         Ok(review) => Json(AnsweredReview::from(answer(review.request.into()))).into_response(),
         Err(error) => (StatusCode::BAD_REQUEST, format!("not an AdmissionReview: {error}\n")).into_response(),
     }
+}
+
+/// Whether a large body is made of so many small parts that it would take many times its length as a value. What stands in texts is
+/// counted too, which errs on the safe side.
+fn explodes(body: &[u8]) -> bool {
+    let count = |wanted: u8| body.iter().filter(|byte| **byte == wanted).count();
+    body.len() > LARGE && (count(b'{') > MAX_MAPS || count(b',') > MAX_VALUES)
 }
 
 // === impl AdmissionRequest ===
@@ -271,6 +293,12 @@ mod tests {
         let nested = review_of(&json!("DEEP")).to_string().replace("\"DEEP\"", &deep);
         assert_eq!(ask(nested).await.0, StatusCode::BAD_REQUEST);
         assert_eq!(ask(vec![b' '; MAX_BODY + 1]).await.0, StatusCode::PAYLOAD_TOO_LARGE);
+        for part in ["{},", "1,"] {
+            let many = review_of(&json!("MANY")).to_string().replace("\"MANY\"", &format!("[{}1]", part.repeat(MAX_BODY / 2 / part.len())));
+            assert_eq!(ask(many).await.0, StatusCode::PAYLOAD_TOO_LARGE, "{part}");
+        }
+        let routes = json!({"spec": {"good": true, "routes": vec![json!({"host": "a.example.com", "weight": 1}); 40_000]}});
+        assert_eq!(ask(review_of(&routes).to_string()).await.1["response"]["allowed"], true);
     }
 
     #[tokio::test]

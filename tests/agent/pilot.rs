@@ -1,11 +1,19 @@
-//! A pilot that has nothing to say, but says so: incremental discovery by mutual TLS.
+//! A pilot with little to say: incremental discovery by mutual TLS, of nothing or of one way through Envoy.
 
-use envoy_api::envoy::service::discovery::v3::{
-    DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
-    aggregated_discovery_service_server::{AggregatedDiscoveryService, AggregatedDiscoveryServiceServer},
+use envoy_api::{
+    any,
+    envoy::{
+        config::{cluster::v3::Cluster, listener::v3::Listener as EnvoyListener},
+        service::discovery::v3::{
+            DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse, Resource,
+            aggregated_discovery_service_server::{AggregatedDiscoveryService, AggregatedDiscoveryServiceServer},
+        },
+    },
+    json, type_url,
 };
 use ferromesh::runtime::{ClientAuth, Limits, Listener, Security, Shutdown, Trigger, certificates_from_pem, server_config};
 use futures::{Stream, StreamExt, stream};
+use serde_json::json;
 use std::{
     net::SocketAddr,
     pin::Pin,
@@ -25,14 +33,14 @@ pub(crate) struct Pilot {
 // === impl Pilot ===
 
 impl Pilot {
-    /// A pilot whose certificate states this identity.
-    pub(crate) async fn start(authority: &Authority, identity: &str) -> Self {
+    /// A pilot whose certificate states this identity. Its proxies get this way, if there is one.
+    pub(crate) async fn start(authority: &Authority, identity: &str, way: Option<Way>) -> Self {
         let (chain, key) = authority.identity(identity);
         let roots = certificates_from_pem(authority.root().as_bytes()).unwrap();
         let key = rustls_pki_types::PrivatePkcs8KeyDer::from(key.serialize_der()).into();
         let tls = server_config(certificates_from_pem(chain.as_bytes()).unwrap(), key, ClientAuth::Required(&roots)).unwrap();
         let streams = Arc::new(Mutex::new(Vec::new()));
-        let routes = Routes::new(AggregatedDiscoveryServiceServer::new(Discovery { streams: streams.clone() })).into_axum_router();
+        let routes = Routes::new(AggregatedDiscoveryServiceServer::new(Discovery { streams: streams.clone(), way })).into_axum_router();
         let listener = Listener::bind(([127, 0, 0, 1], 0).into()).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (server, shutdown) = Shutdown::channel();
@@ -41,8 +49,38 @@ impl Pilot {
     }
 }
 
+/// TCP from one port of loopback to another.
+#[derive(Clone, Copy)]
+pub(crate) struct Way {
+    pub(crate) from: u16,
+    pub(crate) to: u16,
+}
+
+// === impl Way ===
+
+impl Way {
+    fn resources(self, kind: &str) -> Vec<Resource> {
+        let address = |port: u16| json!({"socket_address": {"address": "127.0.0.1", "port_value": port}});
+        let resource = if kind == type_url::<Cluster>() {
+            let endpoint = json!({"endpoint": {"address": address(self.to)}});
+            let load_assignment = json!({"cluster_name": "way", "endpoints": [{"lb_endpoints": [endpoint]}]});
+            any(&json::from_value::<Cluster>(json!({"name": "way", "type": "STATIC", "load_assignment": load_assignment})).unwrap())
+        } else if kind == type_url::<EnvoyListener>() {
+            let proxy = json!({"@type": "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
+                "stat_prefix": "way", "cluster": "way"});
+            let chain = json!({"filters": [{"name": "envoy.filters.network.tcp_proxy", "typed_config": proxy}]});
+            let listener = json!({"name": "way", "address": address(self.from), "filter_chains": [chain]});
+            any(&json::from_value::<EnvoyListener>(listener).unwrap())
+        } else {
+            return vec![];
+        };
+        vec![Resource { name: "way".to_owned(), version: "1".to_owned(), resource: Some(resource), ..Resource::default() }]
+    }
+}
+
 struct Discovery {
     streams: Arc<Mutex<Vec<String>>>,
+    way: Option<Way>,
 }
 
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -63,7 +101,7 @@ impl AggregatedDiscoveryService for Discovery {
         &self,
         request: Request<Streaming<DeltaDiscoveryRequest>>,
     ) -> Result<Response<Self::DeltaAggregatedResourcesStream>, Status> {
-        let nodes = self.streams.clone();
+        let (nodes, way) = (self.streams.clone(), self.way);
         let answers = request.into_inner().filter_map(move |request| {
             let answer = request.ok().and_then(|request| {
                 if let Some(node) = request.node {
@@ -72,7 +110,9 @@ impl AggregatedDiscoveryService for Discovery {
                 let type_url = request.type_url;
                 // An acknowledgement wants no answer.
                 let asks = request.response_nonce.is_empty();
-                asks.then(|| DeltaDiscoveryResponse { type_url, nonce: "1".to_owned(), ..DeltaDiscoveryResponse::default() })
+                let resources = way.map(|way| way.resources(&type_url)).unwrap_or_default();
+                let answer = DeltaDiscoveryResponse { type_url, resources, nonce: "1".to_owned(), ..DeltaDiscoveryResponse::default() };
+                asks.then_some(answer)
             });
             std::future::ready(answer.map(Ok))
         });

@@ -2,13 +2,21 @@
 
 use nix::unistd::Pid;
 use serde_json::Value;
-use std::{collections::BTreeSet, fs, path::Path, process::Command, time::Duration};
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
+    path::Path,
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use crate::{
     authority::{Authority, WEB},
     page::{ask, eventually, get, within},
-    pilot::Pilot,
-    pod::{Pod, Shape, envoy_for, gone, kill_hard},
+    pilot::{Pilot, Way},
+    pod::{Pod, Shape, envoy_for, free_port, gone, kill_hard},
 };
 
 const PILOT: &str = "spiffe://cluster.local/ns/istio-system/sa/istio-pilot";
@@ -23,11 +31,11 @@ struct Mesh {
 // === impl Mesh ===
 
 impl Mesh {
-    fn start(pilot_identity: &str) -> Self {
+    fn start(pilot_identity: &str, way: Option<Way>) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let (authority, pilot) = runtime.block_on(async {
             let authority = Authority::start().await;
-            let pilot = Pilot::start(&authority, pilot_identity).await;
+            let pilot = Pilot::start(&authority, pilot_identity, way).await;
             (authority, pilot)
         });
         Self { authority, pilot, runtime }
@@ -74,7 +82,7 @@ fn running_envoy(pod: &Pod) -> Pid {
 #[test]
 fn a_proxy_becomes_ready_renews_and_ends_in_order() {
     let Some(envoy) = envoy_for("a_proxy_becomes_ready_renews_and_ends_in_order") else { return };
-    let mesh = Mesh::start(PILOT);
+    let mesh = Mesh::start(PILOT, None);
     let mut pod = mesh.pod(&envoy, "4s", "1s");
     eventually("the proxy is ready", || ready(&pod));
     assert_eq!(mesh.pilot.streams.lock().unwrap().as_slice(), ["sidecar~127.0.0.1~web-1.shop~shop.svc.cluster.local"]);
@@ -107,7 +115,7 @@ fn a_proxy_becomes_ready_renews_and_ends_in_order() {
 #[test]
 fn envoy_and_agent_outlive_each_other() {
     let Some(envoy) = envoy_for("envoy_and_agent_outlive_each_other") else { return };
-    let mesh = Mesh::start(PILOT);
+    let mesh = Mesh::start(PILOT, None);
     let pod = mesh.pod(&envoy, "4s", "1s");
     eventually("the proxy is ready", || ready(&pod));
 
@@ -130,7 +138,7 @@ fn envoy_and_agent_outlive_each_other() {
 #[test]
 fn a_pilot_of_another_identity_is_not_believed() {
     let Some(envoy) = envoy_for("a_pilot_of_another_identity_is_not_believed") else { return };
-    let mesh = Mesh::start("spiffe://cluster.local/ns/shop/sa/istio-pilot");
+    let mesh = Mesh::start("spiffe://cluster.local/ns/shop/sa/istio-pilot", None);
     let pod = mesh.pod(&envoy, "1h", "1s");
     let refused = || {
         get(pod.admin, "/stats?filter=xds-grpc.ssl.fail_verify_san")
@@ -145,11 +153,45 @@ fn a_pilot_of_another_identity_is_not_believed() {
 #[test]
 fn a_pod_can_end_its_own_proxy() {
     let Some(envoy) = envoy_for("a_pod_can_end_its_own_proxy") else { return };
-    let mesh = Mesh::start(PILOT);
+    let mesh = Mesh::start(PILOT, None);
     let mut pod = mesh.pod(&envoy, "1h", "0s");
     eventually("the proxy is ready", || ready(&pod));
     assert_eq!(ask("POST", pod.status, "/quitquitquit").unwrap().0, 200);
     assert!(pod.ended(Duration::from_secs(10)).success());
+    mesh.stop();
+}
+
+#[test]
+fn a_draining_proxy_serves_who_is_connected_and_ends_with_the_last() {
+    let Some(envoy) = envoy_for("a_draining_proxy_serves_who_is_connected_and_ends_with_the_last") else { return };
+    let application = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let way = Way { from: free_port(), to: application.local_addr().unwrap().port() };
+    std::thread::spawn(move || {
+        let (mut incoming, _) = application.accept().unwrap();
+        let mut outgoing = incoming.try_clone().unwrap();
+        let _ = std::io::copy(&mut incoming, &mut outgoing);
+    });
+    let mesh = Mesh::start(PILOT, Some(way));
+    let mut pod = mesh.pod(&envoy, "1h", "60s");
+    eventually("the proxy is ready", || ready(&pod));
+    let mut client = TcpStream::connect(("127.0.0.1", way.from)).unwrap();
+    client.set_nodelay(true).unwrap();
+    let mut echo = |byte: u8| {
+        let mut answer = [0];
+        client.write_all(&[byte]).and_then(|()| client.read_exact(&mut answer)).expect("the connection lives");
+        assert_eq!(answer, [byte]);
+    };
+    echo(1);
+    pod.terminate();
+    let asked = Instant::now();
+    eventually("a proxy that drains is not ready", || ready(&pod).is_none().then_some(()));
+    // Longer than the shortest drain: the connection alone keeps the proxy.
+    while asked.elapsed() < Duration::from_secs(7) {
+        echo(2);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    drop(client);
+    assert!(pod.ended(Duration::from_secs(15)).success(), "long before the drain's time is up");
     mesh.stop();
 }
 

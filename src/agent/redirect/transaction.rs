@@ -17,10 +17,7 @@ pub enum RedirectError {
     #[error("can't speak to the kernel's netfilter")]
     Netlink(#[source] io::Error),
     /// The caller lacks the right.
-    #[error(
-        "the kernel does not allow redirect rules: the container needs the capability NET_ADMIN (and no user namespace without it); \
-         a namespace that forbids it can use the CNI plugin instead"
-    )]
+    #[error("the kernel does not allow redirect rules: the container needs the capability NET_ADMIN")]
     Forbidden,
     /// The kernel does not know what is asked for.
     #[error(
@@ -57,7 +54,9 @@ pub fn install(chains: &[Chain]) -> Result<(), RedirectError> {
     socket.bind_auto().map_err(RedirectError::Netlink)?;
     socket.connect(&SocketAddr::new(0, 0)).map_err(RedirectError::Netlink)?;
     socket.send(&batch, 0).map_err(RedirectError::Netlink)?;
-    // The kernel has worked off the batch when send returns, so all answers are there; the first error is the cause.
+    // The kernel has worked off the batch when send returns, so all answers are there, and none is waited for; the first error is the
+    // cause.
+    socket.set_non_blocking(true).map_err(RedirectError::Netlink)?;
     let awaited = steps.len() - 2;
     loop {
         let (answer, _) = socket.recv_from_full().map_err(RedirectError::Netlink)?;

@@ -19,7 +19,10 @@ use tokio::{
     sync::{mpsc, watch},
 };
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::{Channel, Endpoint};
+use tonic::{
+    Streaming,
+    transport::{Channel, Endpoint},
+};
 
 use super::routes;
 use crate::runtime::{Limits, Listener, Security, Shutdown, Trigger, WorkloadCert};
@@ -58,6 +61,11 @@ impl Agent {
     }
 }
 
+/// The next answer, which has to come.
+async fn next<T>(answers: &mut Streaming<T>) -> T {
+    tokio::time::timeout(Duration::from_secs(10), answers.message()).await.expect("an answer").unwrap().unwrap()
+}
+
 fn ask(names: &[&str], nonce: &str) -> DiscoveryRequest {
     let resource_names = names.iter().map(|name| (*name).to_owned()).collect();
     DiscoveryRequest { resource_names, response_nonce: nonce.to_owned(), ..DiscoveryRequest::default() }
@@ -87,12 +95,12 @@ async fn envoy_gets_what_it_asks_for_and_each_renewal_once() {
     let mut answers = agent.client.stream_secrets(ReceiverStream::new(receiver)).await.unwrap().into_inner();
     // Envoy may ask before there is a certificate: it waits.
     let first = agent.issue();
-    let answer = answers.message().await.unwrap().unwrap();
+    let answer = next(&mut answers).await;
     assert_eq!(shown(&answer.resources[0]), ("default".to_owned(), first.chain_pem.clone().into_bytes()));
     requests.send(ask(&["default"], &answer.nonce)).await.unwrap();
 
     let second = agent.issue();
-    let renewed = answers.message().await.unwrap().unwrap();
+    let renewed = next(&mut answers).await;
     assert_eq!(shown(&renewed.resources[0]).1, second.chain_pem.as_bytes());
     assert_ne!(renewed.version_info, answer.version_info);
     // A rejection is no request: the same answer would be rejected again.
@@ -102,7 +110,7 @@ async fn envoy_gets_what_it_asks_for_and_each_renewal_once() {
     assert!(none.is_err(), "{none:?}");
     // Other names are another question.
     requests.send(ask(&["ROOTCA", "default"], &renewed.nonce)).await.unwrap();
-    let both = answers.message().await.unwrap().unwrap();
+    let both = next(&mut answers).await;
     let names: Vec<String> = both.resources.iter().map(|secret| shown(secret).0).collect();
     assert_eq!(names, ["ROOTCA", "default"]);
     assert_eq!(shown(&both.resources[0]).1, agent.ca.pem().into_bytes());
@@ -119,15 +127,15 @@ async fn the_incremental_form_tells_of_unknown_secrets() {
     };
     requests.send(subscribe(&["ROOTCA", "other"])).await.unwrap();
     let mut answers = agent.client.delta_secrets(ReceiverStream::new(receiver)).await.unwrap().into_inner();
-    let answer = answers.message().await.unwrap().unwrap();
+    let answer = next(&mut answers).await;
     assert_eq!(answer.removed_resources, ["other"]);
     assert_eq!(answer.resources.len(), 1);
     assert_eq!(answer.resources[0].name, "ROOTCA");
     requests.send(DeltaDiscoveryRequest { response_nonce: answer.nonce, ..subscribe(&[]) }).await.unwrap();
     requests.send(subscribe(&["default"])).await.unwrap();
-    assert_eq!(answers.message().await.unwrap().unwrap().resources[0].name, "default");
+    assert_eq!(next(&mut answers).await.resources[0].name, "default");
     let renewed = agent.issue();
-    let answer = answers.message().await.unwrap().unwrap();
+    let answer = next(&mut answers).await;
     assert_eq!(answer.resources.len(), 2);
     let chain = answer.resources.iter().find(|resource| resource.name == "default").unwrap();
     assert_eq!(shown(chain.resource.as_ref().unwrap()).1, renewed.chain_pem.as_bytes());

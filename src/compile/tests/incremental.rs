@@ -13,7 +13,7 @@ use super::{Proxy, ResourceType, proxy};
 use crate::compile::{Compiled, Compiler, Resource, compile};
 use crate::model::{
     Change, Changes, EgressListener, ExportTo, HostPattern, HostSelector, HttpMatch, LoadBalancer, MtlsMode, ObjectRef,
-    OutboundTrafficMode, Sidecar, Snapshot, Visibility,
+    OutboundTrafficMode, Sidecar, Snapshot, Visibility, WorkloadKey,
 };
 use crate::testing::mesh::{
     TestMesh, bookinfo, forward, fqdn, http_gateway, labels, peer_authentication, port, to, versions, virtual_service,
@@ -64,7 +64,7 @@ fn apply(mesh: &mut TestMesh, step: Step) {
         }),
         2 => {
             let pod = format!("{name}-extra");
-            let key = crate::model::WorkloadKey::new("shop", &pod);
+            let key = WorkloadKey::new("shop", &pod);
             if mesh.workloads.remove(&key).is_none() {
                 let workload = mesh.workload("shop", &pod, &format!("10.244.20.{}", step.which), &[("app", name), ("version", "v2")]);
                 if step.how.is_multiple_of(2) {
@@ -79,7 +79,10 @@ fn apply(mesh: &mut TestMesh, step: Step) {
             let condition = HttpMatch { source_labels: labels(&[("app", "productpage")]), ..HttpMatch::default() };
             let conditions = if step.how.is_multiple_of(2) { vec![condition] } else { Vec::new() };
             let rule = forward(conditions, vec![to(&host, Some("v1"), 1), to(&other, None, u32::from(step.how))]);
-            let mut object = virtual_service("shop", &format!("vs-{name}"), &[host, HostPattern::new("*.extra.example.com")], vec![rule]);
+            let mut object = virtual_service("shop", &format!("vs-{name}"), &[host], vec![rule]);
+            if step.how.is_multiple_of(4) {
+                object.hosts.push(HostPattern::new("*.extra.example.com"));
+            }
             object.created = i64::from(step.how);
             if step.how.is_multiple_of(5) {
                 object.gateways = vec!["shop/bookinfo-gateway".into(), "mesh".into()];

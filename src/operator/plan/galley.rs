@@ -25,7 +25,7 @@ pub(super) fn plan(base: Base<'_>, part: &Part) -> Vec<Planned> {
         role: Role::Galley,
         container: "galley",
         labels: ("galley", "galley"),
-        port: ("https-validation", 9443, 443),
+        port: ("https-validate", 9443, 443),
         env: Vec::new(),
         mounts: vec![Mount::mesh_config(), Mount::serving_certificate(CERTIFICATE)],
         read_at_start: Vec::new(),

@@ -52,7 +52,9 @@ fn service(base: Base<'_>, gateway: &Gateway) -> Planned {
 
 fn port(port: &GatewayServicePort) -> Value {
     let number = port.port.unwrap_or_default();
-    let target = port.target_port.clone().unwrap_or(IntOrString::Int(number));
+    // The proxy has no right to bind a port below 1024: 80 leads to 8080 and 443 to 8443, as people know them.
+    let bindable = if number < 1024 { number + 8000 } else { number };
+    let target = port.target_port.clone().unwrap_or(IntOrString::Int(bindable));
     let protocol = port.protocol.as_deref().unwrap_or("TCP");
     let mut fields = json!({"name": port.name, "port": number, "targetPort": target, "protocol": protocol});
     if let Some(node_port) = port.node_port {
@@ -96,6 +98,7 @@ fn env(base: Base<'_>, gateway: &Gateway) -> Vec<Value> {
         field("INSTANCE_IP", "status.podIP"),
         field("HOST_IP", "status.hostIP"),
         field("SERVICE_ACCOUNT", "spec.serviceAccountName"),
+        field("NODE_NAME", "spec.nodeName"),
         value("CA_ADDR", &ca_address(settings)),
         value("TRUST_DOMAIN", &settings.mesh.trust_domain),
         value("PROXY_CONFIG", &serde_json::to_string(&settings.mesh.default_config).unwrap_or_default()),

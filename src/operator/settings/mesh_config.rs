@@ -33,7 +33,7 @@ impl Walk<'_> {
             let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
             match known.get(name) {
                 None if known.is_empty() => self.text(&path, value),
-                None => self.report(&path, &format!("is unknown or has no effect; known are {}", names(known.keys()))),
+                None => self.report(&path, &format!("is unknown or has no effect (known: {})", names(known.keys()))),
                 Some(inner) if inner.is_object() => self.object(inner, value, &path),
                 Some(_) => self.leaf(&path, value),
             }

@@ -110,6 +110,10 @@ fn collect(value: &Value, path: &mut Path, paths: &mut BTreeSet<Path>) {
 
 /// The key by which these items are told apart, if they are.
 fn list_key(items: &[Value]) -> Option<&'static [&'static str]> {
+    // Only the list of a binding's subjects has kinds and no uids, and it is one value.
+    if items.iter().any(|item| !item["kind"].is_null() && item["uid"].is_null()) {
+        return None;
+    }
     LIST_KEYS.iter().copied().find(|key| {
         let keyed = !items.is_empty() && items.iter().all(|item| !item[key[0]].is_null());
         keyed && items.iter().map(|item| identity(item, key)).collect::<BTreeSet<_>>().len() == items.len()

@@ -1,0 +1,46 @@
+//! What went wrong with a request, in the API server's own words.
+
+use std::error::Error;
+
+/// The server's message, or why there is none.
+pub(super) fn reason(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) if !status.message.is_empty() => status.message.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// An error with its causes, each said once.
+pub(super) fn causes(error: &(dyn Error + 'static)) -> String {
+    let mut text = told(error);
+    for cause in std::iter::successors(error.source(), |cause| (**cause).source()) {
+        let cause = told(cause);
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}
+
+fn told(error: &(dyn Error + 'static)) -> String {
+    let boxed = error.downcast_ref::<Box<kube::Error>>().map(|boxed| &**boxed);
+    match error.downcast_ref::<kube::Error>().or(boxed) {
+        Some(error) => reason(error),
+        None => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kube::core::Status;
+
+    #[test]
+    fn the_servers_words_are_repeated_and_nothing_else() {
+        let refused = || kube::Error::Api(Box::new(Status::failure("exceeded quota", "Forbidden").with_code(403)));
+        assert_eq!(reason(&refused()), "exceeded quota");
+        let error =
+            webhook_certs::StoreError::Api { verb: "create", namespace: "a".to_owned(), name: "b".to_owned(), source: Box::new(refused()) };
+        assert_eq!(causes(&error), "can't create secret a/b: exceeded quota");
+    }
+}
