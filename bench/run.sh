@@ -18,6 +18,8 @@ source "$root/demo/lib/output.sh"
 source "$root/demo/lib/cluster.sh"
 # shellcheck source=demo/lib/waiting.sh
 source "$root/demo/lib/waiting.sh"
+# shellcheck source=demo/lib/table.sh
+source "$root/demo/lib/table.sh"
 
 main() {
     "$root/ci/prepare.sh"
@@ -56,15 +58,13 @@ image_sizes() {
     done
 }
 
-# memory_at_rest: the resident memory of each container of the mesh; of bookinfo's proxies the median.
+# memory_at_rest: the memory of each container of the control plane; of bookinfo's sidecars the median.
 memory_at_rest() {
-    k get --raw "/api/v1/nodes/$(k get nodes -o 'jsonpath={.items[0].metadata.name}')/proxy/stats/summary" | jq -r '
-        def mib: . / 104857.6 | round / 10 | "\(.) MiB";
-        def median: sort | .[length / 2 | floor];
-        [.pods[] | {namespace: .podRef.namespace, pod: .podRef.name} + (.containers[]? | {container: .name, rss: .memory.rssBytes})] as $all
-        | ($all[] | select(.namespace == "istio-system" or .namespace == "ferromesh-system")
-           | "| resident memory of \(.pod | sub("-[0-9a-f]+-[0-9a-z]+$"; "")) | \(.rss | mib) |"),
-          "| resident memory of a sidecar (Envoy and agent; median of bookinfo) | \([$all[] | select(.container == "istio-proxy" and .namespace == "bookinfo") | .rss] | median | mib) |"'
+    container_memory | awk '
+        function mib(bytes) { return sprintf("%.1f MiB", bytes / 1048576) }
+        $1 != "bookinfo" { sub(/-[0-9a-f]+-[0-9a-z]+$/, "", $2); print "| memory of " $2 " | " mib($5) " |" }'
+    container_memory | awk '$1 == "bookinfo" && $3 == "istio-proxy" { print $5 }' | median |
+        awk '{ printf "| memory of a sidecar, Envoy and agent (median of bookinfo) | %.1f MiB |\n", $1 / 1048576 }'
 }
 
 # start_to_ready: from the first line of a process to its readiness, by its own clock.

@@ -22,7 +22,9 @@ say() {
 
 # show COMMAND...: prints a command as a user would type it, and runs it.
 show() {
-    printf '   %s$ %s%s\n' "$dim" "$*" "$plain"
+    local typed="$*"
+    # `k` is kubectl with the cluster's context.
+    printf '   %s$ %s%s\n' "$dim" "${typed/#k /kubectl }" "$plain"
     "$@" 2>&1 | sed 's/^/   /'
     return "${PIPESTATUS[0]}"
 }

@@ -1,6 +1,6 @@
 //! A proxy's end, without a proxy.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use envoy_api::envoy::{
     config::core::v3::Node,
@@ -10,7 +10,7 @@ use envoy_api::envoy::{
 };
 use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
-use tokio::{net::TcpStream, sync::mpsc};
+use tokio::{net::TcpStream, sync::mpsc, time::timeout};
 use tokio_rustls::TlsConnector;
 use tonic::{
     Status, Streaming,
@@ -24,6 +24,9 @@ use crate::testing::TestCa;
 
 /// The name of the server that a proxy expects.
 pub(super) const SERVER: &str = "istio-pilot.istio-system.svc";
+
+/// How long an answer may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// One stream.
 pub(super) struct Client {
@@ -81,7 +84,8 @@ impl Client {
 
     /// The next response.
     pub(super) async fn hears(&mut self) -> Result<DeltaDiscoveryResponse, Status> {
-        Ok(self.responses.message().await?.expect("the stream goes on"))
+        let response = timeout(PATIENCE, self.responses.message()).await.expect("an answer in time");
+        Ok(response?.expect("the stream goes on"))
     }
 
     /// The next response, accepted.

@@ -24,7 +24,7 @@ use crate::pilot::{
 use crate::runtime::{
     CertificateSource, Limits, Listener, Peer, Readiness, Registry, Security, Shutdown, TaskError, Tasks, Trigger, encode_metrics,
 };
-use crate::testing::TestCa;
+use crate::testing::{TestCa, eventually};
 
 /// A running server.
 pub(super) struct Pilot {
@@ -110,6 +110,11 @@ impl Pilot {
         }));
         let task = tokio::spawn(tasks.run(signal.chain(futures::stream::pending()), Duration::from_secs(10)));
         Self { ca, address, readiness, registry, debug, stop, task }
+    }
+
+    /// Waits until it may be asked.
+    pub(super) async fn ready(&self) {
+        eventually("pilot is ready", || self.readiness.is_ready()).await;
     }
 
     /// Asks for the end.

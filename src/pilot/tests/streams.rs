@@ -99,7 +99,7 @@ async fn a_refused_resource_is_told_with_the_objects_that_it_came_from() {
 #[tokio::test]
 async fn whoever_claims_to_be_somebody_else_is_refused() {
     let pilot = Pilot::of(futures::stream::iter([with_pod("admin-1", SpiffeId::new("cluster.local", "shop", "admin"))])).await;
-    pilot.readiness.ready().await;
+    pilot.ready().await;
     let channel = connect(pilot.address, &pilot.ca, &web()).await;
     for (pod, namespace) in [("web-1", "bank"), ("admin-1", "shop")] {
         let mut client = Client::open(channel.clone(), node(pod, namespace), subscription(Cluster, &[])).await.unwrap();
@@ -128,7 +128,7 @@ async fn nothing_is_served_before_the_mesh_is_known() {
     assert!(futures::FutureExt::now_or_never(client.hears()).is_none());
     snapshots.send((Arc::new(Snapshot::default()), Changes::new())).await.unwrap();
     client.takes().await;
-    pilot.readiness.ready().await;
+    pilot.ready().await;
 }
 
 #[tokio::test]
