@@ -6,7 +6,7 @@ use kube::{
     api::PostParams,
     core::{ApiResource, DynamicObject},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use std::{convert::Infallible, time::Duration};
 use tokio::time::sleep;
 
@@ -59,8 +59,7 @@ pub(super) async fn galley(client: &Client, namespace: &str) -> bool {
         plural: "gateways".to_owned(),
     };
     let gateways: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
-    let server = json!({"port": {"number": 80, "name": "http", "protocol": "NONSENSE"}, "hosts": ["probe.invalid"]});
-    let object = DynamicObject::new(PROBE, &resource).data(json!({"spec": {"selector": {"istio": PROBE}, "servers": [server]}}));
+    let object = DynamicObject::new(PROBE, &resource).data(wrong_gateway());
     let answer = gateways.create(&dry_run(), &object).await.map(drop);
     let refused = refused_by(&answer, GALLEY_WEBHOOK);
     if !refused {
@@ -68,6 +67,12 @@ pub(super) async fn galley(client: &Client, namespace: &str) -> bool {
         tracing::info!(cause, "galley isn't proven yet");
     }
     refused
+}
+
+/// What galley refuses, and the API server alone would not.
+fn wrong_gateway() -> Value {
+    let server = json!({"port": {"number": 80, "name": "http", "protocol": "NONSENSE"}, "hosts": ["probe.invalid"]});
+    json!({"spec": {"selector": {"istio": PROBE}, "servers": [server]}})
 }
 
 /// Whether this webhook itself said no: not the API server because of a schema, nor because it couldn't be reached.
@@ -80,4 +85,17 @@ fn refused_by(answer: &Result<(), kube::Error>, webhook: &str) -> bool {
 
 fn dry_run() -> PostParams {
     PostParams { dry_run: true, field_manager: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{ParseContext, parse_object};
+
+    #[test]
+    fn galley_alone_refuses_the_probe() {
+        let schema = ferromesh_crds::catalog::find("networking.istio.io", "Gateway").unwrap().schema();
+        assert_eq!(ferromesh_crds::check::problems(schema, &wrong_gateway()), []);
+        assert!(parse_object("networking.istio.io", "Gateway", &wrong_gateway(), &ParseContext::default()).is_err());
+    }
 }

@@ -77,7 +77,8 @@ api_objects! {
         /// The port of the Service.
         #[schemars(range(min = 1, max = 65535))]
         pub port: Option<i32>,
-        /// The port of the pods; the same without it.
+        /// The port of the pods. Without it the same; for one below 1024, which takes privileges, 8000 more:
+        /// 8080 for 80.
         #[schemars(schema_with = "target_port")]
         pub target_port: Option<IntOrString>,
         /// The port of the nodes; Kubernetes chooses one without it.

@@ -47,8 +47,9 @@ api_objects! {
     )]
     pub struct MeshInstallSpec {
         /// The set of defaults. default: the control plane and an ingress gateway. demo: the same with an
-        /// egress gateway, add-ons, access logs and small requests. minimal: pilot alone. sds: default with
-        /// mutual TLS required. remote: what a cluster needs whose pilot runs elsewhere.
+        /// egress gateway, access logs and small requests. minimal: pilot, and citadel, which it gets its
+        /// certificate from. sds (not available yet): default with mutual TLS required. remote (not available
+        /// yet): what a cluster needs whose pilot runs elsewhere.
         #[schemars(extend("default" = "default"))]
         pub profile: Option<Profile>,
         /// The namespace of the control plane. It can't be changed.
@@ -125,7 +126,7 @@ pub enum Profile {
     Default,
     /// Everything, small.
     Demo,
-    /// Pilot alone.
+    /// Pilot, and citadel for its certificate.
     Minimal,
     /// Default with mutual TLS required.
     Sds,
