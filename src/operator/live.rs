@@ -13,8 +13,8 @@ use super::{
 
 /// One message of a watch.
 pub(super) enum Seen {
-    Object(Kind, watcher::Result<watcher::Event<DynamicObject>>),
-    Pod(watcher::Result<watcher::Event<Pod>>),
+    Object(Kind, Box<watcher::Result<watcher::Event<DynamicObject>>>),
+    Pod(Box<watcher::Result<watcher::Event<Pod>>>),
     /// A Secret with a certificate was changed or removed, or is watched anew.
     Certificate,
     /// The mesh's namespace is going or gone.
@@ -37,8 +37,8 @@ impl Live {
     /// Takes in a message; whether it tells something that a pass should look at.
     pub(super) fn note(&mut self, seen: Seen) -> bool {
         match seen {
-            Seen::Object(kind, event) => self.object(kind, event),
-            Seen::Pod(event) => self.pod(event),
+            Seen::Object(kind, event) => self.object(kind, *event),
+            Seen::Pod(event) => self.pod(*event),
             Seen::Certificate | Seen::NamespaceGone => true,
         }
     }

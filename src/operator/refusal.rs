@@ -12,22 +12,23 @@ pub(super) fn reason(error: &kube::Error) -> String {
 
 /// An error with its causes, each said once.
 pub(super) fn causes(error: &(dyn Error + 'static)) -> String {
-    let mut text = told(error);
-    for cause in std::iter::successors(error.source(), |cause| (**cause).source()) {
-        let cause = told(cause);
-        if !text.contains(&cause) {
-            text = format!("{text}: {cause}");
+    let mut text = String::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let answer = answer(error);
+        let told = answer.map_or_else(|| error.to_string(), reason);
+        if !text.contains(&told) {
+            text = if text.is_empty() { told } else { format!("{text}: {told}") };
         }
+        // What comes after the server's words is the same in more of them.
+        next = error.source().filter(|_| answer.is_none());
     }
     text
 }
 
-fn told(error: &(dyn Error + 'static)) -> String {
+fn answer<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a kube::Error> {
     let boxed = error.downcast_ref::<Box<kube::Error>>().map(|boxed| &**boxed);
-    match error.downcast_ref::<kube::Error>().or(boxed) {
-        Some(error) => reason(error),
-        None => error.to_string(),
-    }
+    error.downcast_ref::<kube::Error>().or(boxed)
 }
 
 #[cfg(test)]

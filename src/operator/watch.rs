@@ -42,7 +42,7 @@ pub(super) fn of_namespace(client: &Client, namespace: &str, secrets: &[&str]) -
         changes.push(objects(client, kind, namespace, ours()));
     }
     let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
-    changes.push(watcher(pods, ours()).default_backoff().map(Seen::Pod).boxed());
+    changes.push(watcher(pods, ours()).default_backoff().map(|event| Seen::Pod(Box::new(event))).boxed());
     for secret in secrets {
         changes.push(certificate(client, namespace, secret));
     }
@@ -51,7 +51,7 @@ pub(super) fn of_namespace(client: &Client, namespace: &str, secrets: &[&str]) -
 }
 
 fn objects(client: &Client, kind: Kind, namespace: &str, config: watcher::Config) -> Pin<Box<dyn Stream<Item = Seen> + Send>> {
-    watcher(kind.api(client, namespace), config).default_backoff().map(move |event| Seen::Object(kind, event)).boxed()
+    watcher(kind.api(client, namespace), config).default_backoff().map(move |event| Seen::Object(kind, Box::new(event))).boxed()
 }
 
 /// A Secret's metadata is enough to know that it changed.

@@ -14,4 +14,4 @@ pub(crate) use eventually::eventually;
 pub(crate) use pki::TestCa;
 pub(crate) use runtime::block_on;
 pub(crate) use skip::skip;
-pub(crate) use webhook::ask_webhook;
+pub(crate) use webhook::{ask_trusting, ask_webhook};

@@ -4,7 +4,7 @@ use axum::body::Body;
 use http::StatusCode;
 use http_body_util::BodyExt;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use rustls_pki_types::ServerName;
+use rustls_pki_types::{CertificateDer, ServerName};
 use serde_json::Value;
 use std::{net::SocketAddr, sync::Arc};
 use tokio::net::TcpStream;
@@ -21,8 +21,19 @@ pub(crate) async fn ask_webhook(
     path: &str,
     body: impl Into<Body>,
 ) -> (StatusCode, Value) {
+    ask_trusting(&[ca.root()], service, address, path, body).await
+}
+
+/// The same for a webhook whose authority isn't a test's.
+pub(crate) async fn ask_trusting(
+    roots: &[CertificateDer<'static>],
+    service: &'static str,
+    address: SocketAddr,
+    path: &str,
+    body: impl Into<Body>,
+) -> (StatusCode, Value) {
     let tcp = TcpStream::connect(address).await.unwrap();
-    let connector = TlsConnector::from(Arc::new(client_config(&[ca.root()], None).unwrap()));
+    let connector = TlsConnector::from(Arc::new(client_config(roots, None).unwrap()));
     let tls = connector.connect(ServerName::try_from(service).unwrap(), tcp).await.unwrap();
     let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(tls)).await.unwrap();
     let driver = tokio::spawn(connection);

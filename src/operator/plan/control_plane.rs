@@ -63,8 +63,7 @@ impl Parts<'_> {
             annotations,
             container: self.container(base),
             volumes: self.mounts.iter().map(Mount::volume).collect(),
-            uses_api: true,
-            sysctls: Vec::new(),
+            uses_api: self.role.uses_api(),
         };
         objects.extend(workload.plan());
         objects

@@ -10,7 +10,10 @@ use super::{
     object::{Base, Planned},
     workload::Workload,
 };
-use crate::operator::{object::Kind, settings::Gateway};
+use crate::operator::{
+    object::Kind,
+    settings::{FIRST_UNPRIVILEGED, Gateway},
+};
 
 /// The port on which a proxy says whether it is ready.
 const HEALTH: u16 = 15021;
@@ -33,8 +36,6 @@ pub(super) fn plan(base: Base<'_>, gateway: &Gateway) -> Vec<Planned> {
         container: container(base, gateway),
         volumes: volumes(),
         uses_api: false,
-        // A Gateway's port is the Service's port is Envoy's port: 80 is no privilege in a network namespace of one's own.
-        sysctls: vec![json!({"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"})],
     };
     let mut objects = vec![service(base, gateway)];
     objects.extend(workload.plan());
@@ -52,8 +53,8 @@ fn service(base: Base<'_>, gateway: &Gateway) -> Planned {
 
 fn port(port: &GatewayServicePort) -> Value {
     let number = port.port.unwrap_or_default();
-    // The proxy has no right to bind a port below 1024: 80 leads to 8080 and 443 to 8443, as people know them.
-    let bindable = if number < 1024 { number + 8000 } else { number };
+    // The proxy has no right to bind a privileged port: 80 leads to 8080 and 443 to 8443, as people know them.
+    let bindable = if number < FIRST_UNPRIVILEGED { number + 8000 } else { number };
     let target = port.target_port.clone().unwrap_or(IntOrString::Int(bindable));
     let protocol = port.protocol.as_deref().unwrap_or("TCP");
     let mut fields = json!({"name": port.name, "port": number, "targetPort": target, "protocol": protocol});

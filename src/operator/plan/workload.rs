@@ -27,8 +27,6 @@ pub(super) struct Workload<'a> {
     pub(super) volumes: Vec<Value>,
     /// Whether the container talks to the API server.
     pub(super) uses_api: bool,
-    /// Settings of the kernel in the pod's network namespace.
-    pub(super) sysctls: Vec<Value>,
 }
 
 // === impl Workload ===
@@ -89,9 +87,6 @@ impl Workload<'_> {
         });
         if let Some(secrets) = self.pull_secrets() {
             pod["imagePullSecrets"] = secrets;
-        }
-        if !self.sysctls.is_empty() {
-            pod["securityContext"]["sysctls"] = json!(self.sysctls);
         }
         if !self.part.node_selector.is_empty() {
             pod["nodeSelector"] = json!(self.part.node_selector);

@@ -1,6 +1,7 @@
 //! Gateways that the installation runs.
 
 use ferromesh_crds::install::{GatewayInstall, GatewayServicePort, ServiceType};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use std::collections::BTreeMap;
 
 use super::{Part, Problem, is_dns_label};
@@ -23,6 +24,11 @@ pub(super) enum Direction {
     Ingress,
     Egress,
 }
+
+/// The lowest port that a process without privileges may bind.
+pub(in crate::operator) const FIRST_UNPRIVILEGED: i32 = 1024;
+/// Ports that the agent and Envoy use themselves; 15021, where a gateway says whether it is ready, is for anybody.
+const OWN_PORTS: [i32; 4] = [15000, 15001, 15020, 15090];
 
 /// Names that the control plane's own objects have.
 const TAKEN: [&str; 6] = ["istio-pilot", "istiod", "istio-citadel", "istio-galley", "istio-sidecar-injector", "istio"];
@@ -50,6 +56,9 @@ impl Gateway {
         for port in &ports {
             if port.node_port.is_some() && type_ == ServiceType::ClusterIp {
                 wrong(&format!(".service.ports[{}].nodePort", port.name), "needs service.type NodePort or LoadBalancer".to_owned());
+            }
+            if let Some(reason) = target_problem(port) {
+                wrong(&format!(".service.ports[{}].targetPort", port.name), reason);
             }
         }
         let labels = if gateway.labels.is_empty() { direction.labels() } else { gateway.labels.clone() };
@@ -88,4 +97,19 @@ impl Direction {
         let port = |name: &str, port| GatewayServicePort { name: name.to_owned(), port: Some(port), ..GatewayServicePort::default() };
         vec![port("http2", 80), port("https", 443)]
     }
+}
+
+/// Why a gateway's proxy can't listen where a port leads.
+fn target_problem(port: &GatewayServicePort) -> Option<String> {
+    let number = match port.target_port.as_ref().map_or(port.port, |target| match target {
+        IntOrString::Int(number) => Some(*number),
+        IntOrString::String(text) => text.parse().ok(),
+    }) {
+        Some(number) => number,
+        None => return Some("must be a number".to_owned()),
+    };
+    if port.target_port.is_some() && number < FIRST_UNPRIVILEGED {
+        return Some(format!("{number} is a port that takes privileges: choose one from {FIRST_UNPRIVILEGED} on"));
+    }
+    OWN_PORTS.contains(&number).then(|| format!("{number} is one of the proxy's own ports"))
 }

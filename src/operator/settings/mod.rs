@@ -14,7 +14,7 @@ mod profile;
 mod tests;
 mod values;
 
-pub(super) use gateways::Gateway;
+pub(super) use gateways::{FIRST_UNPRIVILEGED, Gateway};
 pub(super) use part::{Part, Replicas};
 pub(super) use problem::{Problem, Problems};
 
@@ -86,6 +86,11 @@ impl Role {
             Self::Galley => "istio-galley",
             Self::Injector => "istio-sidecar-injector",
         }
+    }
+
+    /// Whether it talks to the API server. Galley answers from the question alone.
+    pub(super) fn uses_api(self) -> bool {
+        self != Self::Galley
     }
 
     fn of(self, components: &Components) -> Component {

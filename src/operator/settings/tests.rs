@@ -147,6 +147,14 @@ fn values_that_cannot_be_are_refused() {
             json!({"gateways": {"egress": [{"name": "e", "service": {"ports": [{"name": "tcp", "port": 1, "nodePort": 30001}]}}]}}),
             "spec.gateways.egress[e].service.ports[tcp].nodePort: needs",
         ),
+        (
+            json!({"gateways": {"ingress": [{"name": "i", "service": {"ports": [{"name": "http", "port": 80, "targetPort": 80}]}}]}}),
+            "spec.gateways.ingress[i].service.ports[http].targetPort: 80 is a port that takes privileges",
+        ),
+        (
+            json!({"gateways": {"ingress": [{"name": "i", "service": {"ports": [{"name": "x", "port": 15001}]}}]}}),
+            "spec.gateways.ingress[i].service.ports[x].targetPort: 15001 is one of the proxy's own ports",
+        ),
         (json!({"meshConfig": {"connectTimeout": "soon"}}), "spec.meshConfig.connectTimeout: \"soon\" is no duration"),
         (json!({"meshConfig": {"trustDomain": "a/ns/b"}}), "spec.meshConfig.trustDomain: \"a/ns/b\" may hold"),
         (json!({"meshConfig": {"accessLogEncoding": "XML"}}), "spec.meshConfig.accessLogEncoding: unknown variant `XML`"),

@@ -8,9 +8,12 @@ use k8s_openapi::api::{
     admissionregistration::v1::ValidatingWebhookConfiguration, apps::v1::Deployment, coordination::v1::Lease, rbac::v1::ClusterRole,
 };
 use serde_json::{Value, json};
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use crate::operator::{
@@ -28,6 +31,7 @@ pub(super) struct Cluster {
     /// Whether galley refuses what is wrong.
     pub(super) galley: Arc<AtomicBool>,
     operator: Option<Trigger>,
+    certificates: CertificateSource,
 }
 
 // === impl Cluster ===
@@ -53,7 +57,7 @@ impl Cluster {
             let message = format!("admission webhook \"{GALLEY_WEBHOOK}\" denied the request: no such protocol");
             probes.then(|| (403, json!({"kind": "Status", "status": "Failure", "message": message, "reason": "Forbidden", "code": 403})))
         });
-        Self { api, galley, operator: None }
+        Self { api, galley, operator: None, certificates: CertificateSource::Own }
     }
 
     /// The same with an operator, and a MeshInstall whose every Deployment is ready.
@@ -73,21 +77,33 @@ impl Cluster {
         self.api.insert(&mesh);
     }
 
+    /// The same with certificates of somebody else.
+    pub(super) fn with_foreign_certificates(mut self) -> Self {
+        self.certificates = CertificateSource::External;
+        self
+    }
+
+    /// What the chart tells an operator.
+    pub(super) fn config(&self) -> OperatorConfig {
+        OperatorConfig {
+            namespace: OPERATOR.to_owned(),
+            pod: "ferromesh-operator-1".to_owned(),
+            images: Images { hub: "hub.example".to_owned(), tag: "1.0.2".to_owned(), pull_policy: "Always".to_owned() },
+            certificates: self.certificates,
+        }
+    }
+
     /// Starts an operator, in place of one that runs.
     pub(super) fn start(&mut self) {
         let client = self.api.client();
         let (trigger, shutdown) = Shutdown::channel();
-        let config = OperatorConfig {
-            namespace: OPERATOR.to_owned(),
-            pod: "ferromesh-operator-1".to_owned(),
-            images: Images { hub: "hub.example".to_owned(), tag: "1.0.2".to_owned(), pull_policy: "Always".to_owned() },
-            certificates: CertificateSource::Own,
-        };
+        let config = self.config();
         let lease = LeaseConfig {
             namespace: OPERATOR.to_owned(),
             name: LEASE.to_owned(),
             identity: config.pod.clone(),
-            timing: LeaseTiming::default(),
+            // A follower that looks often, so that one operator after another comes soon.
+            timing: LeaseTiming { retry: Duration::from_millis(50), ..LeaseTiming::default() },
         };
         let (watch, meshes) = MeshWatch::new(client.clone());
         tokio::spawn(watch.run(Readiness::new().wait_for("list"), shutdown.clone()));

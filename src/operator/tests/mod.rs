@@ -1,5 +1,6 @@
-//! The reconciler against an API server in memory.
+//! The operator against an API server in memory.
 
 mod cluster;
 mod healing;
 mod lifecycle;
+mod serving;
