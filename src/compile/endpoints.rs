@@ -1,6 +1,6 @@
 //! Addresses behind a cluster.
 
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+use std::{collections::BTreeMap, net::IpAddr};
 
 use envoy_api::envoy::config::{
     core::v3::{HealthStatus, Locality},
@@ -15,7 +15,7 @@ use super::{
     resource::{Draft, ResourceType},
     scope::Scope,
 };
-use crate::model::{Endpoint, Health, Labels, MtlsMode, Service, TargetPort};
+use crate::model::{Endpoint, Health, Labels, MtlsMode, Service};
 
 /// What an endpoint's metadata for the choice of a transport socket says if it answers the mesh's mTLS.
 pub(super) fn speaks_mtls() -> Struct {
@@ -39,40 +39,16 @@ pub(super) fn assignment(scope: &Scope<'_>, key: &ClusterKey) -> Option<Draft> {
     Some(Draft::new(ResourceType::Endpoints, &name, &assignment))
 }
 
-/// The endpoints that a cluster resolves by DNS: those that are declared, or the service's own host. `one` for clusters that take no
-/// more than one.
+/// The endpoints that a cluster resolves by DNS; `one` for clusters that take no more than one.
 pub(super) fn resolved_by_dns(scope: &Scope<'_>, service: &Service, key: &ClusterKey, one: bool) -> ClusterLoadAssignment {
-    let usable = usable(scope, service, key);
-    let own = own_host(scope, service, key).filter(|_| usable.is_empty());
     let most = if one { 1 } else { usize::MAX };
-    grouped(scope, &key.to_string(), service, usable.into_iter().chain(own.as_ref()).take(most))
+    grouped(scope, &key.to_string(), service, usable(scope, service, key).into_iter().take(most))
 }
 
 /// Whether every endpoint of a service's port answers the mesh's mTLS, and there is one.
 pub(super) fn all_speak_mtls(scope: &Scope<'_>, service: &Service, key: &ClusterKey) -> bool {
     let usable = usable(scope, service, key);
     !usable.is_empty() && usable.into_iter().all(|endpoint| answers_mtls(scope, service, endpoint))
-}
-
-/// The service's host as an endpoint, for services that are resolved by DNS and declare none.
-fn own_host(scope: &Scope<'_>, service: &Service, key: &ClusterKey) -> Option<Endpoint> {
-    let declared = scope.endpoints(&service.key);
-    let port = match &service.port(key.port)?.target {
-        TargetPort::Number(number) => *number,
-        TargetPort::Name(_) => key.port,
-    };
-    (declared.is_empty() && key.subset.is_none() && !service.key.host.is_wildcard()).then(|| Endpoint {
-        address: service.key.host.as_str().into(),
-        port,
-        service_port: "".into(),
-        health: Health::Healthy,
-        labels: Arc::new(Labels::new()),
-        workload: None,
-        identity: None,
-        mtls: false,
-        locality: "".into(),
-        weight: 1,
-    })
 }
 
 /// The endpoints of a cluster that may get traffic.

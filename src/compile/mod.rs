@@ -3,6 +3,12 @@
 //! The single entry is [`Compiler`]; [`compile`] is the same from nothing, for whoever asks once. The result depends on the snapshot
 //! and the proxy alone: no clock, no environment, and the same input gives the same bytes.
 //!
+//! # What is compiled
+//!
+//! `recipe` lists the resources that there may be. `cluster`, `endpoints`, `listener` and `route` make them, each with the reference's
+//! names; `tls` and `mtls` say who is trusted; `policy`, `virtual_services`, `visibility`, `gateways` and `workload_ports` answer which
+//! objects count for whom; `destination` says where a route leads.
+//!
 //! # How work is shared
 //!
 //! Compiling reads through a `Scope`, which notes each fact of the proxy (its namespace, one of its labels, whether an address is its

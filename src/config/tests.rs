@@ -167,6 +167,16 @@ fn a_new_host_among_the_headers_is_a_rewrite() {
     assert_eq!(service.http[0].headers.request_set.len(), 1);
 }
 
+/// Envoy refuses a whole listener that adds or removes a host.
+#[test]
+fn a_host_can_be_neither_added_nor_removed() {
+    for change in [json!({"add": {"Host": "b"}}), json!({"remove": [":authority"]})] {
+        let spec = json!({"hosts": ["a"], "http": [{"headers": {"request": change}, "route": [{"destination": {"host": "a"}}]}]});
+        let told = told("VirtualService", spec);
+        assert!(told.contains("the host can only be set, in headers.request.set or rewrite.authority (FM0115)"), "{told}");
+    }
+}
+
 #[test]
 fn what_is_doubtful_is_a_warning() {
     let to = json!([{"destination": {"host": "reviews"}}]);

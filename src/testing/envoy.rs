@@ -28,11 +28,6 @@ static BINARY: LazyLock<PathBuf> = LazyLock::new(|| {
     PathBuf::from(String::from_utf8(output.stdout).unwrap().trim())
 });
 
-/// The path of the Envoy that the project ships.
-pub(crate) fn binary() -> &'static Path {
-    &BINARY
-}
-
 /// An Envoy that serves. It ends, and its folder goes, when this is dropped.
 pub(crate) struct RunningEnvoy {
     /// The port of its admin pages.

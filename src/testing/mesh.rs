@@ -209,6 +209,9 @@ impl TestMesh {
 
     fn endpoints(&self, service: &Service) -> Vec<Endpoint> {
         let mut endpoints = self.others.get(&service.key).cloned().unwrap_or_default();
+        if matches!(service.resolution, Resolution::Dns | Resolution::DnsRoundRobin) && endpoints.is_empty() {
+            endpoints.extend(service.ports.iter().map(|port| resolved(service, port)));
+        }
         let selected = |workload: &&Workload| {
             !service.selector.is_empty() && workload.key.namespace == service.key.namespace && workload.selected_by(&service.selector)
         };
@@ -219,6 +222,22 @@ impl TestMesh {
         }
         endpoints.sort_by(|a, b| (&a.address, a.port).cmp(&(&b.address, b.port)));
         endpoints
+    }
+}
+
+/// The service's own host as endpoint of one of its ports.
+fn resolved(service: &Service, port: &ServicePort) -> Endpoint {
+    Endpoint {
+        address: service.key.host.as_str().into(),
+        port: port.number,
+        service_port: port.name.clone(),
+        health: Health::Healthy,
+        labels: Arc::new(Labels::new()),
+        workload: None,
+        identity: None,
+        mtls: false,
+        locality: "".into(),
+        weight: 1,
     }
 }
 

@@ -6,10 +6,12 @@ pub(crate) mod fake_api;
 pub(crate) mod http;
 pub(crate) mod mesh;
 mod pki;
+mod runtime;
 mod skip;
 mod webhook;
 
 pub(crate) use eventually::eventually;
 pub(crate) use pki::TestCa;
+pub(crate) use runtime::block_on;
 pub(crate) use skip::skip;
 pub(crate) use webhook::ask_webhook;

@@ -75,9 +75,15 @@ fn place(scope: &Scope<'_>, service: &Service, port: &ServicePort) -> Place {
             // An application that calls itself does so directly: through here it would meet itself with mTLS that it does not speak.
             Place::Addresses(addresses.filter(|address| !scope.has_address(*address)).collect())
         }
-        _ if service.ranges.is_empty() => Place::AnyAddress,
+        _ if has_no_address(service) => Place::AnyAddress,
         _ => Place::Nowhere,
     }
+}
+
+/// Whether a service never has an address by which it could be told. A Kubernetes Service that waits for its own is nowhere yet.
+fn has_no_address(service: &Service) -> bool {
+    let waits = service.origin.kind == "Service" && service.resolution == Resolution::Eds;
+    service.addresses.is_empty() && service.ranges.is_empty() && !is_headless(service) && !waits
 }
 
 /// Whether clients go straight to the addresses of a service's endpoints.
@@ -168,8 +174,8 @@ pub(in crate::compile) fn of_address(scope: &Scope<'_>, key: &ServiceKey, addres
 
 /// Whether HTTP for a service's port is told by its host alone, whatever the address.
 pub(in crate::compile) fn takes_plain_http(service: &Service, port: &ServicePort) -> bool {
-    let addressed = !service.addresses.is_empty() || !service.ranges.is_empty() || is_headless(service);
-    (port.protocol.is_http() || (port.protocol == Protocol::Auto && !addressed)) && !RESERVED.contains(&port.number)
+    let by_port = port.protocol.is_http() || (port.protocol == Protocol::Auto && has_no_address(service));
+    by_port && !RESERVED.contains(&port.number)
 }
 
 /// Whether a service's port has routes of its own, because the proxy finds out itself what is spoken there.

@@ -1,12 +1,14 @@
 //! What real Envoy makes of it.
 
 use std::{
-    net::{Ipv4Addr, TcpListener},
+    io::{Read, Write},
+    net::{Ipv4Addr, TcpListener, TcpStream},
     sync::Arc,
+    thread,
+    time::Duration,
 };
 
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{
     bootstrap::{Static, as_sent},
@@ -18,7 +20,7 @@ use crate::model::{
     PercentMillis, Resolution, ServiceKey, SpiffeId, StringMatch,
 };
 use crate::testing::{
-    TestCa,
+    TestCa, block_on,
     envoy::{RunningEnvoy, start, validate},
     http::{Echo, get, try_get},
     mesh::{TestMesh, bookinfo, forward, fqdn, labels, path, peer_authentication, port, to, virtual_service},
@@ -130,34 +132,37 @@ async fn gateway(upstreams: &[&Echo]) -> (RunningEnvoy, u16) {
     (envoy, port)
 }
 
-#[tokio::test]
-async fn a_gateway_splits_rewrites_redirects_and_answers() {
-    let (v1, v2) = (Echo::start("v1").await, Echo::start("v2").await);
-    let (_envoy, port) = gateway(&[&v1, &v2]).await;
+#[test]
+fn a_gateway_splits_rewrites_redirects_and_answers() {
+    block_on(async {
+        let (v1, v2) = (Echo::start("v1").await, Echo::start("v2").await);
+        let (envoy, port) = gateway(&[&v1, &v2]).await;
 
-    let mut second = 0;
-    for _ in 0..400 {
-        let answer = get(port, "/split", &[]).await;
-        assert_eq!(answer.status, 200, "{}", answer.body);
-        second += usize::from(got(&answer.body)["name"] == "v2");
-    }
-    // A fair coin of 25 % falls outside of this once in ten million runs.
-    assert!((55..=145).contains(&second), "{second} of 400 to v2");
+        let mut second = 0;
+        for _ in 0..400 {
+            let answer = get(port, "/split", &[]).await;
+            assert_eq!(answer.status, 200, "{}", answer.body);
+            second += usize::from(got(&answer.body)["name"] == "v2");
+        }
+        // A fair coin of 25 % falls outside of this once in ten million runs.
+        assert!((55..=145).contains(&second), "{second} of 400 to v2");
 
-    let headers = [("x-set", "theirs"), ("x-remove", "1"), ("x-forwarded-client-cert", "URI=spiffe://cluster.local/ns/shop/sa/forged")];
-    let answer = get(port, "/old/page?q=1", &headers).await;
-    let request = got(&answer.body);
-    assert_eq!(request["path"], "/new/page?q=1");
-    assert_eq!((&request["headers"]["host"], &request["headers"]["x-set"]), (&json!("rewritten.example"), &json!("ours")));
-    assert_eq!((&request["headers"]["x-remove"], &request["headers"]["x-forwarded-client-cert"]), (&Value::Null, &Value::Null));
-    assert_eq!((answer.headers["x-answer"].as_str(), answer.headers["server"].as_str()), ("yes", "istio-envoy"));
+        let headers = [("x-set", "theirs"), ("x-remove", "1"), ("x-forwarded-client-cert", "URI=spiffe://cluster.local/ns/shop/sa/forged")];
+        let answer = get(port, "/old/page?q=1", &headers).await;
+        let request = got(&answer.body);
+        assert_eq!(request["path"], "/new/page?q=1");
+        assert_eq!((&request["headers"]["host"], &request["headers"]["x-set"]), (&json!("rewritten.example"), &json!("ours")));
+        assert_eq!((&request["headers"]["x-remove"], &request["headers"]["x-forwarded-client-cert"]), (&Value::Null, &Value::Null));
+        assert_eq!((answer.headers["x-answer"].as_str(), answer.headers["server"].as_str()), ("yes", "istio-envoy"));
 
-    let moved = get(port, "/moved", &[]).await;
-    assert_eq!((moved.status, moved.headers["location"].as_str()), (302, "http://new.example/there"));
-    let tea = get(port, "/tea", &[]).await;
-    assert_eq!((tea.status, tea.body.as_str()), (418, "short and stout"));
-    assert_eq!(get(port, "/broken", &[]).await.status, 555);
-    assert_eq!(get(port, "/unknown", &[]).await.status, 404);
+        let moved = get(port, "/moved", &[]).await;
+        assert_eq!((moved.status, moved.headers["location"].as_str()), (302, "http://new.example/there"));
+        let tea = get(port, "/tea", &[]).await;
+        assert_eq!((tea.status, tea.body.as_str()), (418, "short and stout"));
+        assert_eq!(get(port, "/broken", &[]).await.status, 555);
+        assert_eq!(get(port, "/unknown", &[]).await.status, 404);
+        assert!(!envoy.log().to_ascii_lowercase().contains("deprecated"), "{}", envoy.log());
+    });
 }
 
 /// A caller's sidecar and an application's, with mTLS between them.
@@ -196,82 +201,101 @@ async fn pair(application: u16, port_name: &str, mode: MtlsMode) -> Pair {
 
 const FORGED: (&str, &str) = ("x-forwarded-client-cert", "URI=spiffe://cluster.local/ns/shop/sa/forged");
 
-#[tokio::test]
-async fn a_caller_is_known_by_the_identity_that_it_proves_and_by_nothing_that_it_says() {
-    let echo = Echo::start("app").await;
-    let pair = pair(echo.port, "http", MtlsMode::Permissive).await;
+#[test]
+fn a_caller_is_known_by_the_identity_that_it_proves_and_by_nothing_that_it_says() {
+    block_on(async {
+        let echo = Echo::start("app").await;
+        let pair = pair(echo.port, "http", MtlsMode::Permissive).await;
 
-    let answer = get(pair.outbound, "/", &[("host", "reviews:9080"), FORGED]).await;
-    assert_eq!(answer.status, 200, "{}\n{}", answer.body, pair.client.log());
-    let certificate = got(&answer.body)["headers"]["x-forwarded-client-cert"].as_str().unwrap().to_owned();
-    assert!(certificate.contains("URI=spiffe://cluster.local/ns/shop/sa/productpage"), "{certificate}");
-    assert!(certificate.contains("By=spiffe://cluster.local/ns/shop/sa/reviews") && !certificate.contains("forged"), "{certificate}");
+        let answer = get(pair.outbound, "/", &[("host", "reviews:9080"), FORGED]).await;
+        assert_eq!(answer.status, 200, "{}\n{}", answer.body, pair.client.log());
+        let certificate = got(&answer.body)["headers"]["x-forwarded-client-cert"].as_str().unwrap().to_owned();
+        assert!(certificate.contains("URI=spiffe://cluster.local/ns/shop/sa/productpage"), "{certificate}");
+        assert!(certificate.contains("By=spiffe://cluster.local/ns/shop/sa/reviews") && !certificate.contains("forged"), "{certificate}");
 
-    let plain = get(pair.inbound, "/", &[FORGED]).await;
-    assert_eq!((plain.status, &got(&plain.body)["headers"]["x-forwarded-client-cert"]), (200, &Value::Null));
+        let plain = get(pair.inbound, "/", &[FORGED]).await;
+        assert_eq!((plain.status, &got(&plain.body)["headers"]["x-forwarded-client-cert"]), (200, &Value::Null));
+    });
 }
 
-#[tokio::test]
-async fn on_a_port_that_does_not_say_what_it_speaks_http_callers_are_known_too() {
-    let echo = Echo::start("app").await;
-    let pair = pair(echo.port, "main", MtlsMode::Permissive).await;
-    let answer = get(pair.outbound, "/", &[FORGED]).await;
-    assert_eq!(answer.status, 200, "{}\n{}", answer.body, pair.client.log());
-    let certificate = got(&answer.body)["headers"]["x-forwarded-client-cert"].as_str().unwrap_or_default().to_owned();
-    assert!(certificate.contains("URI=spiffe://cluster.local/ns/shop/sa/productpage"), "{certificate}");
-    assert_eq!(got(&get(pair.inbound, "/", &[FORGED]).await.body)["headers"]["x-forwarded-client-cert"], Value::Null);
+#[test]
+fn on_a_port_that_does_not_say_what_it_speaks_http_callers_are_known_too() {
+    block_on(async {
+        let echo = Echo::start("app").await;
+        let pair = pair(echo.port, "main", MtlsMode::Permissive).await;
+        let answer = get(pair.outbound, "/", &[FORGED]).await;
+        assert_eq!(answer.status, 200, "{}\n{}", answer.body, pair.client.log());
+        let certificate = got(&answer.body)["headers"]["x-forwarded-client-cert"].as_str().unwrap_or_default().to_owned();
+        assert!(certificate.contains("URI=spiffe://cluster.local/ns/shop/sa/productpage"), "{certificate}");
+        assert_eq!(got(&get(pair.inbound, "/", &[FORGED]).await.body)["headers"]["x-forwarded-client-cert"], Value::Null);
+    });
 }
 
-#[tokio::test]
-async fn http_2_is_spoken_where_the_port_says_so() {
-    let echo = Echo::start("app").await;
-    let pair = pair(echo.port, "grpc", MtlsMode::Strict).await;
-    let answer = get(pair.outbound, "/", &[("host", "reviews")]).await;
-    assert_eq!(answer.status, 200, "{}\n{}", answer.body, pair.client.log());
-    let stats = pair.client.admin("/stats?usedonly&filter=upstream_cx_http2_total").await.body;
-    assert!(stats.contains("outbound|9080||reviews.shop.svc.cluster.local;.upstream_cx_http2_total: 1"), "{stats}");
+#[test]
+fn http_2_is_spoken_where_the_port_says_so() {
+    block_on(async {
+        let echo = Echo::start("app").await;
+        let pair = pair(echo.port, "grpc", MtlsMode::Strict).await;
+        let answer = get(pair.outbound, "/", &[("host", "reviews")]).await;
+        assert_eq!(answer.status, 200, "{}\n{}", answer.body, pair.client.log());
+        let stats = pair.client.admin("/stats?usedonly&filter=upstream_cx_http2_total").await.body;
+        assert!(stats.contains("outbound|9080||reviews.shop.svc.cluster.local;.upstream_cx_http2_total: 1"), "{stats}");
+    });
 }
 
-#[tokio::test]
-async fn strict_refuses_whoever_comes_in_plain_text() {
-    let echo = Echo::start("app").await;
-    let pair = pair(echo.port, "http", MtlsMode::Strict).await;
-    assert_eq!(get(pair.outbound, "/", &[("host", "reviews")]).await.status, 200);
-    assert!(try_get(pair.inbound, "/", &[]).await.is_err());
+#[test]
+fn strict_refuses_whoever_comes_in_plain_text() {
+    block_on(async {
+        let echo = Echo::start("app").await;
+        let pair = pair(echo.port, "http", MtlsMode::Strict).await;
+        assert_eq!(get(pair.outbound, "/", &[("host", "reviews")]).await.status, 200);
+        assert!(try_get(pair.inbound, "/", &[]).await.is_err());
+    });
 }
 
-#[tokio::test]
-async fn a_server_with_another_identity_than_its_services_is_refused() {
-    let echo = Echo::start("app").await;
-    let inbound = free_port();
-    let ca = TestCa::new("root");
-    let mut mesh = bookinfo();
-    mesh.service("shop", "reviews", Some("10.96.0.3"), &[&format!("http:9080:{inbound}")]);
-    mesh.virtual_services.clear();
-    let thief = SpiffeId::new("cluster.local", "shop", "thief");
-    let server = Static::of(&compiled(&mesh, "shop", "reviews-v1")).identified(&ca, &thief).listening("virtualInbound", inbound);
-    let _server = start(server.leading(&format!("inbound|{inbound}||"), echo.port).bootstrap()).await;
-    mesh.workloads.retain(|key, _| !key.name.starts_with("reviews"));
-    mesh.workload("shop", "reviews-v1", "127.0.0.1", &[("app", "reviews")]);
-    let caller = proxy(&mesh, "shop", "productpage-v1");
-    let client = Static::of(&compile(mesh.snapshot(), &caller)).identified(&ca, &caller.identity).listening("0.0.0.0_9080", 0);
-    let client = start(client.bootstrap()).await;
-    let answer = get(client.port_of("0.0.0.0_9080").await, "/", &[("host", "reviews")]).await;
-    assert_eq!(answer.status, 503, "{}", answer.body);
-    let refused = client.admin("/stats?usedonly&filter=ssl.fail_verify_san").await.body;
-    assert!(refused.contains("outbound|9080||reviews.shop.svc.cluster.local;.ssl.fail_verify_san"), "{refused}");
+#[test]
+fn a_server_with_another_identity_than_its_services_is_refused() {
+    block_on(async {
+        let echo = Echo::start("app").await;
+        let inbound = free_port();
+        let ca = TestCa::new("root");
+        let mut mesh = bookinfo();
+        mesh.service("shop", "reviews", Some("10.96.0.3"), &[&format!("http:9080:{inbound}")]);
+        mesh.virtual_services.clear();
+        let thief = SpiffeId::new("cluster.local", "shop", "thief");
+        let server = Static::of(&compiled(&mesh, "shop", "reviews-v1")).identified(&ca, &thief).listening("virtualInbound", inbound);
+        let _server = start(server.leading(&format!("inbound|{inbound}||"), echo.port).bootstrap()).await;
+        mesh.workloads.retain(|key, _| !key.name.starts_with("reviews"));
+        mesh.workload("shop", "reviews-v1", "127.0.0.1", &[("app", "reviews")]);
+        let caller = proxy(&mesh, "shop", "productpage-v1");
+        let client = Static::of(&compile(mesh.snapshot(), &caller)).identified(&ca, &caller.identity).listening("0.0.0.0_9080", 0);
+        let client = start(client.bootstrap()).await;
+        let answer = get(client.port_of("0.0.0.0_9080").await, "/", &[("host", "reviews")]).await;
+        assert_eq!(answer.status, 503, "{}", answer.body);
+        let refused = client.admin("/stats?usedonly&filter=ssl.fail_verify_san").await.body;
+        assert!(refused.contains("outbound|9080||reviews.shop.svc.cluster.local;.ssl.fail_verify_san"), "{refused}");
+    });
 }
 
-#[tokio::test]
-async fn opaque_bytes_travel_by_mtls_on_a_port_that_does_not_say_what_it_speaks() {
-    let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let pair = pair(listener.local_addr().unwrap().port(), "main", MtlsMode::Strict).await;
-    let mut client = tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, pair.outbound)).await.unwrap();
-    client.write_all(b"\x00\x01 no HTTP \r\n\r\n").await.unwrap();
-    let (mut server, _) = listener.accept().await.unwrap();
-    let mut bytes = [0; 13];
-    server.read_exact(&mut bytes).await.unwrap();
-    assert_eq!(&bytes, b"\x00\x01 no HTTP \r\n");
-    let stats = pair.client.admin("/stats?filter=ssl.handshake").await.body;
-    assert!(stats.contains("outbound|9080||reviews.shop.svc.cluster.local;.ssl.handshake: 1"), "{stats}");
+#[test]
+fn opaque_bytes_travel_by_mtls_on_a_port_that_does_not_say_what_it_speaks() {
+    const BYTES: [u8; 13] = *b"\x00\x01 no HTTP \r\n";
+    block_on(async {
+        let application = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let pair = pair(application.local_addr().unwrap().port(), "main", MtlsMode::Strict).await;
+        thread::spawn(move || {
+            let (mut caller, _) = application.accept().unwrap();
+            let mut bytes = [0; BYTES.len()];
+            caller.read_exact(&mut bytes).unwrap();
+            caller.write_all(&bytes).unwrap();
+        });
+        let mut client = TcpStream::connect((Ipv4Addr::LOCALHOST, pair.outbound)).unwrap();
+        client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        client.write_all(&BYTES).unwrap();
+        let mut bytes = [0; BYTES.len()];
+        client.read_exact(&mut bytes).unwrap();
+        assert_eq!(bytes, BYTES);
+        let stats = pair.client.admin("/stats?filter=ssl.handshake").await.body;
+        assert!(stats.contains("outbound|9080||reviews.shop.svc.cluster.local;.ssl.handshake: 1"), "{stats}");
+    });
 }

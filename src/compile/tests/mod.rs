@@ -25,7 +25,7 @@ use crate::testing::mesh::TestMesh;
 /// The sidecar, or with the label of one the gateway, of a workload.
 fn proxy(mesh: &TestMesh, namespace: &str, name: &str) -> Proxy {
     let workload = mesh.workloads.get(&WorkloadKey::new(namespace, name)).unwrap();
-    let gateway = workload.labels.get("istio").is_some();
+    let gateway = workload.labels.contains_key("istio");
     Proxy {
         role: if gateway { ProxyRole::Router } else { ProxyRole::Sidecar },
         key: workload.key.clone(),

@@ -100,7 +100,7 @@ fn a_tcp_port_leads_to_its_cluster_and_waits_for_nothing() {
 fn a_tcp_route_splits_connections_by_weight_and_range() {
     let mut mesh = bookinfo();
     let (db, other) = (fqdn("data", "db"), fqdn("data", "queue"));
-    let mut routed = virtual_service("data", "db", &[db.clone()], Vec::new());
+    let mut routed = virtual_service("data", "db", std::slice::from_ref(&db), Vec::new());
     let subnet = TcpMatch { destination_subnets: vec!["10.96.1.0/24".parse().unwrap()], ..TcpMatch::default() };
     let foreign = TcpMatch { source_labels: labels(&[("app", "ratings")]), ..TcpMatch::default() };
     routed.tcp = vec![
@@ -171,6 +171,13 @@ fn tls_to_hosts_without_an_address_is_told_by_its_server_name() {
         ]
     );
     assert_eq!(inspectors(&listener), ["tls_inspector"]);
+}
+
+#[test]
+fn a_service_that_waits_for_its_address_takes_nobody_elses_connections() {
+    let mut mesh = bookinfo();
+    mesh.service("shop", "new", Some("10.96.0.30"), &["tcp:6000"]).addresses.clear();
+    assert!(productpage(&mesh).get(ResourceType::Listener, "0.0.0.0_6000").is_none());
 }
 
 #[test]
