@@ -4,7 +4,7 @@ use anyhow::Context;
 use std::process::Stdio;
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
-    process::Child,
+    process::{Child, ChildStdout},
 };
 
 use crate::{Cluster, Visitor};
@@ -15,6 +15,8 @@ pub struct Forward {
     /// Who asks there.
     pub visitor: Visitor,
     _process: Child,
+    /// kubectl ends when it can't write the line that it has for each connection.
+    _output: BufReader<ChildStdout>,
 }
 
 // === impl Forward ===
@@ -30,9 +32,11 @@ impl Forward {
         let mut process = command.spawn().context("kubectl can't be started")?;
         let output = process.stdout.take().context("kubectl has no output")?;
         // "Forwarding from 127.0.0.1:41234 -> 15000"
-        let line = BufReader::new(output).lines().next_line().await?.unwrap_or_default();
+        let mut output = BufReader::new(output);
+        let mut line = String::new();
+        output.read_line(&mut line).await?;
         let address = line.strip_prefix("Forwarding from ").and_then(|rest| rest.split_whitespace().next());
         let address = address.with_context(|| format!("no way to port {port} of {target} in {namespace}"))?;
-        Ok(Self { visitor: Visitor::new(format!("http://{address}")), _process: process })
+        Ok(Self { visitor: Visitor::new(format!("http://{address}")), _process: process, _output: output })
     }
 }

@@ -79,7 +79,7 @@ async fn ask(cluster: &Cluster, namespace: &str, url: &str) -> anyhow::Result<Va
 /// TLS handshakes that the listeners of a pod's Envoy have finished.
 async fn handshakes(cluster: &Cluster, namespace: &str, pod: &str) -> anyhow::Result<u64> {
     let envoy = cluster.envoy(namespace, pod).await?;
-    let stats = envoy.visitor.page("/stats?filter=^listener%5C..*ssl%5C.handshake$", &[]).await?;
+    let stats = envoy.visitor.page("/stats?filter=%5Elistener%5C..*ssl%5C.handshake%24", &[]).await?;
     let counts = stats.lines().filter_map(|line| line.rsplit_once(": ")?.1.parse::<u64>().ok());
     Ok(counts.sum())
 }

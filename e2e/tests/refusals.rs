@@ -22,7 +22,7 @@ async fn refused(test: &Test) -> anyhow::Result<()> {
         ("weights of 130", http(json!({"route": [weighted(80), weighted(50)]})), &["spec.http[0].route", "130", "100"]),
         ("an unknown field", http(json!({"route": [route], "timout": "3s"})), &["spec.http[0]", "timout"]),
         ("a route without destination", http(json!({"route": [{"weight": 100}]})), &["spec.http[0].route[0]", "destination"]),
-        ("a duration that is none", http(json!({"route": [route], "timeout": "soon"})), &["spec.http[0].timeout", "soon"]),
+        ("a duration that is none", http(json!({"route": [route], "timeout": "soon"})), &["spec.http[0].timeout", "must be a duration"]),
         ("a gateway's port", gateway(70000), &["spec.servers[0].port.number", "65535"]),
         ("an unknown profile", mesh(json!({"profile": "defualt"})), &["profile", "defualt", "demo"]),
         ("an unknown setting", mesh(json!({"meshConfig": {"trustDomian": "x"}})), &["trustDomian", "trustDomain"]),

@@ -2,6 +2,7 @@
 
 mod client;
 mod envoy;
+mod hub;
 mod proxy;
 mod server;
 mod streams;
