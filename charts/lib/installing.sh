@@ -2,8 +2,7 @@
 # What an API server makes of the chart. There is no operator here: the checks do, as its ServiceAccount, what it does.
 
 operator="system:serviceaccount:$namespace:ferromesh-operator"
-mesh_roles=(ferromesh-citadel ferromesh-citadel-namespaced ferromesh-galley ferromesh-injector ferromesh-pilot
-    ferromesh-pilot-namespaced)
+mesh_roles=(ferromesh-citadel ferromesh-citadel-namespaced ferromesh-injector ferromesh-pilot)
 
 installing() {
     proves "it installs" install

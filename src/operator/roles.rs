@@ -19,14 +19,7 @@ use super::{LEASE, plan::MANAGER, refusal::reason};
 use crate::runtime::{Readiness, ReadyGuard, Shutdown};
 
 /// The roles of the control plane's parts.
-const ROLES: [&str; 6] = [
-    "ferromesh-citadel",
-    "ferromesh-citadel-namespaced",
-    "ferromesh-galley",
-    "ferromesh-injector",
-    "ferromesh-pilot",
-    "ferromesh-pilot-namespaced",
-];
+const ROLES: [&str; 4] = ["ferromesh-citadel", "ferromesh-citadel-namespaced", "ferromesh-injector", "ferromesh-pilot"];
 /// The owner of the owners' field.
 const OWNERS: &str = "ferromesh-operator-owners";
 /// Between two looks for missing roles.

@@ -43,10 +43,8 @@ annotations:
 {{- define "ferromesh.meshRoles" -}}
 - ferromesh-citadel
 - ferromesh-citadel-namespaced
-- ferromesh-galley
 - ferromesh-injector
 - ferromesh-pilot
-- ferromesh-pilot-namespaced
 {{- end }}
 
 {{/* The roles that the operator may bind: the control plane's, and its own in the mesh's namespace. */}}
