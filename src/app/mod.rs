@@ -45,8 +45,8 @@ mod tests {
         ] {
             let help = command.render_help().to_string();
             let (_, examples) = help.split_once("Examples:\n").unwrap();
-            for example in examples.lines() {
-                let arguments = example.strip_prefix(&format!("  {program} ")).unwrap();
+            for example in examples.trim_end().lines() {
+                let arguments = example.strip_prefix(&format!("  {program} ")).unwrap_or_else(|| panic!("{help}"));
                 command.try_get_matches_from_mut(arguments.split(' ')).unwrap_or_else(|error| panic!("{example}: {error}"));
             }
         }
