@@ -15,7 +15,7 @@ use crate::runtime::Listener;
 /// Signs the certificates of workloads, and puts the root into every namespace.
 #[derive(Clone, Debug, Args)]
 #[command(
-    after_help = "Examples:\n  ferromeshd citadel --pod-name istio-citadel-0\n  ferromeshd citadel --pod-name istio-citadel-0 --default-lifetime 3600 --max-lifetime 86400"
+    after_help = "Examples:\n  ferromeshd citadel --pod-name istio-citadel-0\n  ferromeshd citadel --pod-name istio-citadel-0 --default-lifetime 3600"
 )]
 pub struct CitadelArgs {
     #[command(flatten)]
