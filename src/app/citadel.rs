@@ -14,6 +14,9 @@ use crate::runtime::Listener;
 
 /// Signs the certificates of workloads, and puts the root into every namespace.
 #[derive(Clone, Debug, Args)]
+#[command(
+    after_help = "Examples:\n  ferromeshd citadel --pod-name istio-citadel-0\n  ferromeshd citadel --pod-name istio-citadel-0 --default-lifetime 3600"
+)]
 pub struct CitadelArgs {
     #[command(flatten)]
     process: ProcessArgs,

@@ -10,6 +10,7 @@ use crate::runtime::Listener;
 
 /// Refuses configuration that the mesh would not understand.
 #[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:\n  ferromeshd galley\n  ferromeshd galley --certificates ./certs --cluster-domain corp.local")]
 pub struct GalleyArgs {
     #[command(flatten)]
     process: ProcessArgs,
@@ -23,7 +24,7 @@ pub struct GalleyArgs {
     certificates: PathBuf,
 
     /// The cluster's DNS domain, under which short host names are looked for.
-    #[arg(long, value_name = "DOMAIN", default_value = "cluster.local")]
+    #[arg(long, value_name = "DOMAIN", env = "CLUSTER_DOMAIN", default_value = "cluster.local")]
     cluster_domain: String,
 }
 

@@ -12,6 +12,7 @@ use crate::runtime::Listener;
 
 /// Puts the sidecar into pods when they are created.
 #[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:\n  ferromeshd injector\n  ferromeshd injector --certificates ./certs --mesh-config ./mesh.yaml")]
 pub struct InjectorArgs {
     #[command(flatten)]
     process: ProcessArgs,

@@ -12,6 +12,9 @@ use crate::runtime::Listener;
 
 /// Brings about and keeps what a MeshInstall describes.
 #[derive(Clone, Debug, Args)]
+#[command(
+    after_help = "Examples:\n  ferromeshd operator --pod-name ferromesh-operator-0\n  ferromeshd operator --pod-name ferromesh-operator-0 --webhook-certificates external"
+)]
 pub struct OperatorArgs {
     #[command(flatten)]
     process: ProcessArgs,

@@ -12,6 +12,7 @@ use crate::runtime::{IdentityConfig, Listener};
 
 /// Tells proxies what to do: compiles the mesh and serves it by xDS.
 #[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:\n  ferromeshd pilot\n  ferromeshd pilot --mesh-config ./mesh.yaml --log info,ferromesh::pilot=debug")]
 pub struct PilotArgs {
     #[command(flatten)]
     process: ProcessArgs,

@@ -5,20 +5,14 @@ use axum::Router;
 use clap::Args;
 use std::{convert::Infallible, net::SocketAddr, time::Duration};
 
-use crate::runtime::{
-    Admin, BuildInfo, Limits, Listener, LogFormat, Readiness, Registry, Security, Tasks, init_logs, process_registry, provider, signals,
-};
+use super::LogArgs;
+use crate::runtime::{Admin, BuildInfo, Limits, Listener, Readiness, Registry, Security, Tasks, process_registry, provider, signals};
 
 /// Arguments of every role.
 #[derive(Clone, Debug, Args)]
 pub struct ProcessArgs {
-    /// Level of the log, with exceptions by target, as in `info,ferromesh::pilot=debug`.
-    #[arg(long, env = "FERROMESH_LOG", default_value = "info")]
-    pub log: String,
-
-    /// How log lines are written: text or json.
-    #[arg(long, env = "FERROMESH_LOG_FORMAT", default_value = "text")]
-    pub log_format: String,
+    #[command(flatten)]
+    logs: LogArgs,
 
     /// Where /ready, /healthz, /metrics and /version answer, in plain HTTP.
     #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:15014")]
@@ -49,7 +43,7 @@ impl Process {
     /// # Errors
     /// When an argument can't be understood or the port is taken.
     pub async fn new(component: &'static str, args: &ProcessArgs) -> anyhow::Result<Self> {
-        init_logs(args.log_format.parse::<LogFormat>()?, &args.log)?;
+        args.logs.init()?;
         // For libraries that look for the process's default; an earlier call has set the same one.
         let _ = provider().as_ref().clone().install_default();
         let monitoring = Listener::bind(args.monitoring).await?;

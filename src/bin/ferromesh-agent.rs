@@ -5,7 +5,7 @@ use ferromesh::app::{InitArgs, ProxyArgs, WaitArgs};
 
 /// ferromesh's agent in each meshed pod.
 #[derive(Parser)]
-#[command(version)]
+#[command(version, after_help = "Examples:\n  ferromesh-agent proxy --help\n  ferromesh-agent wait --timeout 120")]
 struct Command {
     #[command(subcommand)]
     verb: Verb,

@@ -5,7 +5,7 @@ use ferromesh::app::{CitadelArgs, GalleyArgs, InjectorArgs, OperatorArgs, PilotA
 
 /// ferromesh's control plane.
 #[derive(Parser)]
-#[command(version)]
+#[command(version, after_help = "Examples:\n  ferromeshd pilot --help\n  ferromeshd pilot --log info,ferromesh::pilot=debug")]
 struct Command {
     #[command(subcommand)]
     role: Role,

@@ -1,4 +1,4 @@
-//! What is wrong with an object, or doubtful, and how people are told.
+//! What is wrong with an object, or doubtful, and how people are told. docs/codes.md explains every [`Code`] to them.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ pub struct Problem {
     pub path: String,
     /// What, in lower case, with the offending value.
     pub message: String,
-    /// The code under which it is explained.
+    /// The code under which docs/codes.md explains it.
     pub code: Code,
 }
 
@@ -36,11 +36,14 @@ pub struct Invalid {
 
 macro_rules! codes {
     ($( $(#[$doc:meta])* $name:ident = $code:literal, )+) => {
-        /// The kinds of problems. A code never changes its meaning.
+        /// The kinds of problems, each with a row in docs/codes.md. A code never changes its meaning.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum Code { $( $(#[$doc])* $name, )+ }
 
         impl Code {
+            #[cfg(test)]
+            const ALL: &[Self] = &[ $( Self::$name, )+ ];
+
             /// The code as people see it, for example `FM0112`.
             pub fn as_str(self) -> &'static str {
                 match self { $( Self::$name => $code, )+ }
@@ -154,5 +157,17 @@ pub(super) fn clipped(text: &str, most: usize) -> String {
     match text.char_indices().nth(most) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_is_explained() {
+        let page = include_str!("../../docs/codes.md");
+        let missing: Vec<_> = Code::ALL.iter().filter(|code| !page.contains(&format!("\n| {code} |"))).collect();
+        assert!(missing.is_empty(), "docs/codes.md has no row for {missing:?}");
     }
 }

@@ -86,7 +86,7 @@ impl Webhook {
             }
             Verdict::Probe => {
                 self.metrics.fail(kind, "probe");
-                request.deny(format_args!("{object} has the annotation {ALWAYS_REJECT}, so it is refused whatever it says"))
+                request.deny(format_args!("{object} has the annotation {ALWAYS_REJECT}, so it is refused whatever it says: remove it"))
             }
             Verdict::Unconcerned => request.allow(),
         }

@@ -215,11 +215,11 @@ fn interception(text: &str) -> Result<InterceptionMode, String> {
 }
 
 fn boolean(text: &str) -> Result<bool, String> {
-    text.parse().map_err(|_| "is neither true nor false".to_owned())
+    text.parse().map_err(|_| "is no boolean: use true or false".to_owned())
 }
 
 fn number(text: &str) -> Result<u32, String> {
-    text.parse().map_err(|_| "is not a whole number".to_owned())
+    text.parse().map_err(|_| "is not a whole number such as 2".to_owned())
 }
 
 fn level(text: &str) -> Result<String, String> {

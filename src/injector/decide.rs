@@ -90,6 +90,13 @@ mod tests {
     }
 
     #[test]
+    fn codes_are_explained() {
+        let text = Skip::HostNetwork.to_string();
+        let (_, code) = text.trim_end_matches(')').rsplit_once('(').unwrap();
+        assert!(include_str!("../../docs/codes.md").contains(&format!("\n| {code} |")), "docs/codes.md has no row for {code}");
+    }
+
+    #[test]
     fn an_ordinary_pod_is_injected() {
         assert_eq!(decision(json!({"metadata": {}, "spec": {}}), "shop"), Decision::Inject);
     }

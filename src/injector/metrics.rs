@@ -19,7 +19,7 @@ pub(super) struct Metrics {
     pub(super) requests: Counter,
     /// Pods that got a sidecar.
     pub(super) success: Counter,
-    /// Pods that were refused for what their annotations say.
+    /// Pods that were refused.
     pub(super) failure: Counter,
     /// Pods that stay as they are.
     pub(super) skip: Counter,
@@ -49,7 +49,7 @@ impl Metrics {
         let registry = registry.sub_registry_with_prefix("sidecar_injection");
         registry.register("requests", "Pods that were asked about", metrics.requests.clone());
         registry.register("success", "Pods that got a sidecar", metrics.success.clone());
-        registry.register("failure", "Pods that were refused for their annotations", metrics.failure.clone());
+        registry.register("failure", "Pods that were refused", metrics.failure.clone());
         registry.register("skip", "Pods that were left as they are", metrics.skip.clone());
         registry.register("time_seconds", "Time from question to answer", metrics.seconds.clone());
         registry.register("settings_refused", "1 while a changed file of settings is refused", metrics.settings_refused.clone());

@@ -15,7 +15,7 @@ use crate::runtime::AdmissionRequest;
 pub(super) fn review(request: &AdmissionRequest, images: &Images, meshes: &MeshSource) -> AdmissionResponse {
     let name = request.name.as_deref().unwrap_or_default();
     if name == PROBE {
-        return request.deny("this is how the operator knows that it is asked");
+        return request.deny(format_args!("the name {PROBE} is reserved: choose another"));
     }
     let Some(object) = &request.object else { return request.allow() };
     // On its way out; only metadata changes then, and nothing may hold it up.
@@ -43,7 +43,7 @@ fn problems(name: &str, object: &Value, old: Option<&Value>, images: &Images, st
             problems.push(Problem::new("spec.namespace", reason));
         }
         if old.revision() != spec.revision() {
-            problems.push(Problem::new("spec.revision", "can't be changed: create another MeshInstall for the new revision"));
+            problems.push(Problem::new("spec.revision", "can't be changed: leave it as it is"));
         }
     }
     if let Some(other) = stored.values().find(|other| is_rival(name, &spec, other)) {
@@ -128,7 +128,14 @@ mod tests {
     }
 
     #[test]
+    fn a_changed_revision_is_refused() {
+        let message = verdict("mesh", Operation::Update, &json!({"revision": "b"}), Some(&json!({})), &[]).unwrap_err();
+        assert!(message.starts_with("MeshInstall mesh spec.revision: can't be changed: leave it as it is"), "{message}");
+    }
+
+    #[test]
     fn the_probe_is_always_refused() {
-        assert!(verdict(PROBE, Operation::Create, &json!({}), None, &[]).is_err());
+        let message = verdict(PROBE, Operation::Create, &json!({}), None, &[]).unwrap_err();
+        assert!(message.ends_with("the name ferromesh-webhook-probe is reserved: choose another"), "{message}");
     }
 }

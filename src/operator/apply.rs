@@ -12,7 +12,7 @@ use super::{
     live::{Live, mark, stripped},
     object::Key,
     plan::{MANAGER, Planned},
-    refusal::reason,
+    refusal::advised,
 };
 use crate::runtime::{NotLeader, Term};
 
@@ -38,11 +38,11 @@ pub(super) struct Changes {
 /// Why a plan couldn't be applied.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ApplyError {
-    #[error("{key} can't be read: {}", reason(source))]
+    #[error("{key} can't be read: {}", advised(source))]
     Read { key: Key, source: Box<kube::Error> },
-    #[error("{key} can't be written: {}", reason(source))]
+    #[error("{key} can't be written: {}", advised(source))]
     Write { key: Key, source: Box<kube::Error> },
-    #[error("{key} can't be deleted: {}", reason(source))]
+    #[error("{key} can't be deleted: {}", advised(source))]
     Delete { key: Key, source: Box<kube::Error> },
     #[error(transparent)]
     NotLeader(#[from] NotLeader),

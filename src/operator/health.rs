@@ -15,6 +15,9 @@ pub(super) struct Health {
     pub(super) message: String,
 }
 
+/// The longest cause that is repeated from elsewhere: it leaves room in a status' message for what to do.
+const CAUSE: usize = 90;
+
 /// What a part waits for, and whether waiting will do.
 struct Trouble {
     grave: bool,
@@ -69,20 +72,20 @@ fn trouble_of(deployment: &Deployment) -> Option<Trouble> {
 
 /// What keeps a pod from running, and doesn't pass by waiting.
 fn grave_trouble(pod: &Pod) -> Option<Trouble> {
-    let name = pod.metadata.name.as_deref().unwrap_or_default();
     let status = pod.status.as_ref()?;
     let unscheduled = status.conditions.iter().flatten().find(|condition| condition.type_ == "PodScheduled" && condition.status == "False");
     let what = unscheduled
         .map(|condition| {
-            format!("{}, {}", condition.reason.as_deref().unwrap_or("Unschedulable"), condition.message.as_deref().unwrap_or_default())
+            let (reason, message) = (condition.reason.as_deref(), condition.message.as_deref());
+            described(pod, reason.unwrap_or("Unschedulable"), message.unwrap_or_default())
         })
-        .or_else(|| containers(pod).find_map(failure))?;
-    Some(Trouble { grave: true, message: format!("pod {name} {what}") })
+        .or_else(|| containers(pod).find_map(|container| failure(pod, container)))?;
+    Some(Trouble { grave: true, message: format!("pod {} {what}", place(pod).1) })
 }
 
 /// What a pod that is on its way still waits for.
 fn waiting(pod: &Pod) -> Option<Trouble> {
-    let name = pod.metadata.name.as_deref().unwrap_or_default();
+    let (_, name) = place(pod);
     let container = containers(pod).find(|container| !container.ready)?;
     let reason = container.state.as_ref().and_then(|state| state.waiting.as_ref()).and_then(|waiting| waiting.reason.clone());
     let what = reason.unwrap_or_else(|| format!("runs, but container {} is not ready", container.name));
@@ -93,8 +96,13 @@ fn containers(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {
     pod.status.iter().flat_map(|status| status.init_container_statuses.iter().flatten().chain(status.container_statuses.iter().flatten()))
 }
 
-/// Why a container can't run, in words that stay the same from one attempt to the next.
-fn failure(container: &ContainerStatus) -> Option<String> {
+/// A pod's namespace and name.
+fn place(pod: &Pod) -> (&str, &str) {
+    (pod.metadata.namespace.as_deref().unwrap_or_default(), pod.metadata.name.as_deref().unwrap_or_default())
+}
+
+/// Why a container can't run and what to do, in words that stay the same from one attempt to the next.
+fn failure(pod: &Pod, container: &ContainerStatus) -> Option<String> {
     let waiting = container.state.as_ref()?.waiting.as_ref()?;
     let message = waiting.message.as_deref().unwrap_or_default();
     match waiting.reason.as_deref()? {
@@ -103,23 +111,40 @@ fn failure(container: &ContainerStatus) -> Option<String> {
         "ErrImagePull" => Some(image_failure(container, message)),
         "ImagePullBackOff" => Some(image_failure(container, message.split_once("ErrImagePull: ").map_or("", |(_, cause)| cause))),
         // The message counts the seconds until the next attempt.
-        "CrashLoopBackOff" => Some(format!("CrashLoopBackOff, container {} {}", container.name, last_end(container))),
-        reason => Some(format!("{reason}, {message}")),
+        "CrashLoopBackOff" => Some(format!("CrashLoopBackOff, container {} {}", container.name, last_end(pod, container))),
+        reason => Some(described(pod, reason, message)),
     }
 }
 
 fn image_failure(container: &ContainerStatus, cause: &str) -> String {
-    match cause.rsplit(": ").next().filter(|cause| !cause.is_empty()) {
-        Some(cause) => format!("ImagePullBackOff, {}: {cause}", container.image),
+    let what = match cause.rsplit(": ").next().filter(|cause| !cause.is_empty()) {
+        Some(cause) => format!("ImagePullBackOff, {}: {}", container.image, shortened(cause)),
         None => format!("ImagePullBackOff, {}", container.image),
-    }
+    };
+    format!("{what}: check spec.hub, spec.tag and spec.imagePullSecrets")
 }
 
-fn last_end(container: &ContainerStatus) -> String {
-    match container.last_state.as_ref().and_then(|state| state.terminated.as_ref()) {
+fn last_end(pod: &Pod, container: &ContainerStatus) -> String {
+    let what = match container.last_state.as_ref().and_then(|state| state.terminated.as_ref()) {
         Some(end) if end.reason.as_deref() == Some("OOMKilled") => "was killed for using more memory than its limit".to_owned(),
         Some(end) => format!("ended with exit code {}", end.exit_code),
         None => "keeps ending".to_owned(),
+    };
+    let (namespace, name) = place(pod);
+    format!("{what}: see kubectl logs -n {namespace} {name} -c {} --previous", container.name)
+}
+
+/// What Kubernetes says of a pod, and where it says more.
+fn described(pod: &Pod, reason: &str, message: &str) -> String {
+    let (namespace, name) = place(pod);
+    format!("{reason}, {}: see kubectl describe pod -n {namespace} {name}", shortened(message))
+}
+
+/// At most [`CAUSE`] characters.
+fn shortened(cause: &str) -> String {
+    match cause.char_indices().nth(CAUSE) {
+        Some((end, _)) => format!("{}…", &cause[..end]),
+        None => cause.to_owned(),
     }
 }
 
@@ -138,7 +163,7 @@ mod tests {
     fn pod(state: Value) -> Value {
         let container = json!({"name": "galley", "image": "hub/ferromesh:1", "imageID": "", "ready": false, "restartCount": 1,
             "state": state, "lastState": {"terminated": {"exitCode": 3}}});
-        json!({"metadata": {"name": "istio-galley-1"}, "status": {"containerStatuses": [container]}})
+        json!({"metadata": {"namespace": "istio-system", "name": "istio-galley-1"}, "status": {"containerStatuses": [container]}})
     }
 
     #[test]
@@ -159,7 +184,8 @@ mod tests {
         let direct = pod(json!({"waiting": {"reason": "ErrImagePull", "message": "failed to resolve reference: 401 Unauthorized"}}));
         let waiting = json!({"waiting": {"reason": "ImagePullBackOff",
             "message": "Back-off pulling image \"hub/ferromesh:1\": ErrImagePull: failed to resolve reference: 401 Unauthorized"}});
-        let wanted = "pod istio-galley-1 ImagePullBackOff, hub/ferromesh:1: 401 Unauthorized";
+        let wanted = "pod istio-galley-1 ImagePullBackOff, hub/ferromesh:1: 401 Unauthorized: \
+                      check spec.hub, spec.tag and spec.imagePullSecrets";
         for pod in [direct, pod(waiting)] {
             assert_eq!(health(json!({}), &[pod]), Health { state: State::Error, message: wanted.to_owned() });
         }
@@ -168,7 +194,20 @@ mod tests {
     #[test]
     fn a_crash_is_named_without_its_countdown() {
         let found = health(json!({}), &[pod(json!({"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 40s"}}))]);
-        assert_eq!(found.message, "pod istio-galley-1 CrashLoopBackOff, container galley ended with exit code 3");
+        let wanted = "pod istio-galley-1 CrashLoopBackOff, container galley ended with exit code 3: \
+                      see kubectl logs -n istio-system istio-galley-1 -c galley --previous";
+        assert_eq!(found.message, wanted);
+    }
+
+    #[test]
+    fn a_long_cause_leaves_room_for_what_to_do() {
+        let waiting = json!({"reason": "CreateContainerConfigError", "message": "é".repeat(400)});
+        let found = health(json!({}), &[pod(json!({"waiting": waiting}))]);
+        let wanted = format!(
+            "pod istio-galley-1 CreateContainerConfigError, {}…: see kubectl describe pod -n istio-system istio-galley-1",
+            "é".repeat(CAUSE)
+        );
+        assert_eq!(found.message, wanted);
     }
 
     #[test]

@@ -23,7 +23,7 @@ use super::{
     object::{Key, Kind},
     plan::{Circumstances, Phase, Planned, plan, preparation, serving_certificate, webhook_configuration},
     probe,
-    refusal::reason,
+    refusal::advised,
     roles::{Roles, RolesError},
     settings::{Role, Settings},
     status::Applied,
@@ -61,13 +61,13 @@ pub(super) struct Installed {
 pub(super) enum InstallError {
     #[error("MeshInstall {0} is being deleted")]
     MeshGoing(String),
-    #[error("MeshInstall {name} can't be read: {}", reason(source))]
+    #[error("MeshInstall {name} can't be read: {}", advised(source))]
     Mesh { name: String, source: Box<kube::Error> },
     #[error("namespace {0} is being deleted; the mesh comes back after that")]
     NamespaceGoing(String),
-    #[error("namespace {name} can't be read or made: {}", reason(source))]
+    #[error("namespace {name} can't be read or made: {}", advised(source))]
     Namespace { name: String, source: Box<kube::Error> },
-    #[error("the list of objects of kind {kind} isn't there{}", .cause.as_deref().map(|cause| format!(": {cause}")).unwrap_or_default())]
+    #[error("can't list {kind}{}", .cause.as_deref().map(|cause| format!(": {cause}")).unwrap_or_default())]
     Unlisted { kind: &'static str, cause: Option<String> },
     #[error(transparent)]
     Roles(#[from] RolesError),
@@ -352,7 +352,9 @@ impl Install {
             return Some(Err(format!("{} is not ready", role.object())));
         }
         if asked.contains(&Role::Galley) && self.galley != Some(Phase::Proven) {
-            return Some(Err(format!("{} has not yet refused a wrong object through the API server", Role::Galley.object())));
+            let (galley, namespace) = (Role::Galley.object(), self.namespace.as_ref().map_or("", |(name, _)| name));
+            let what = format!("{galley} has not yet refused a wrong object through the API server");
+            return Some(Err(format!("{what}: if it stays so, see kubectl logs deploy/{galley} -n {namespace}")));
         }
         Some(Ok(()))
     }

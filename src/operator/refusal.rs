@@ -10,6 +10,18 @@ pub(super) fn reason(error: &kube::Error) -> String {
     }
 }
 
+/// [`reason`], after what to do if the operator lacks a right. Other refusals have the code 403, too: an exceeded quota, a webhook's.
+pub(super) fn advised(error: &kube::Error) -> String {
+    let words = reason(error);
+    let is_about_rights = words.contains(" cannot ") || words.contains("attempting to grant RBAC permissions");
+    match error {
+        kube::Error::Api(status) if status.code == 403 && is_about_rights => {
+            format!("run helm upgrade: the operator lacks a right: {words}")
+        }
+        _ => words,
+    }
+}
+
 /// An error with its causes, each said once.
 pub(super) fn causes(error: &(dyn Error + 'static)) -> String {
     let mut text = String::new();
@@ -35,6 +47,14 @@ fn answer<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a kube::Error> {
 mod tests {
     use super::*;
     use kube::core::Status;
+
+    #[test]
+    fn a_right_that_is_missing_is_told_from_other_refusals() {
+        let refused = |message: &str| kube::Error::Api(Box::new(Status::failure(message, "Forbidden").with_code(403)));
+        let words = r#"services "a" is forbidden: User "b" cannot patch resource "services""#;
+        assert_eq!(advised(&refused(words)), format!("run helm upgrade: the operator lacks a right: {words}"));
+        assert_eq!(advised(&refused("exceeded quota")), "exceeded quota");
+    }
 
     #[test]
     fn the_servers_words_are_repeated_and_nothing_else() {

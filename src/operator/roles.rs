@@ -15,7 +15,7 @@ use serde_json::json;
 use std::{convert::Infallible, time::Duration};
 use tokio::time::sleep;
 
-use super::{LEASE, plan::MANAGER, refusal::reason};
+use super::{LEASE, plan::MANAGER, refusal::advised};
 use crate::runtime::{Readiness, ReadyGuard, Shutdown};
 
 /// The roles of the control plane's parts.
@@ -37,7 +37,7 @@ pub(super) struct Roles {
 pub(super) enum RolesError {
     #[error("the chart's ClusterRole {0} is missing: run helm upgrade")]
     Missing(String),
-    #[error("{name} can't be read or written: {}", reason(source))]
+    #[error("{name} can't be read or written: {}", advised(source))]
     Api { name: String, source: Box<kube::Error> },
 }
 

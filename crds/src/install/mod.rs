@@ -61,7 +61,7 @@ api_objects! {
         /// Names a control plane beside the first; namespaces choose it by the label `istio.io/rev`. Empty
         /// for the default one. It can't be changed.
         #[schemars(extend("default" = "", "maxLength" = 40), transform = Rules(&[
-            ("self == oldSelf", "revision can't be changed: create another MeshInstall for the new revision"),
+            ("self == oldSelf", "revision can't be changed: leave it as it is"),
             ("self == '' || self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')", "revision must be empty or a DNS label: lower-case letters, digits and -"),
             ("self != 'default'", "leave revision empty for the default one"),
         ]))]

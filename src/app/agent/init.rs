@@ -8,6 +8,9 @@ use crate::agent::{Capture, Selection, install};
 
 /// Writes the rules that send a pod's traffic to its proxy, and ends.
 #[derive(Clone, Debug, Args)]
+#[command(
+    after_help = "Examples:\n  ferromesh-agent init\n  ferromesh-agent init --outbound-cidrs 10.0.0.0/8 --exclude-outbound-ports 5432,6379"
+)]
 pub struct InitArgs {
     #[command(flatten)]
     log: LogArgs,

@@ -19,6 +19,9 @@ use crate::runtime::{IdentityConfig, Tasks, prefixed_registry, signals};
 
 /// Runs a pod's proxy: its certificate, its Envoy, its probes, its orderly end.
 #[derive(Clone, Debug, Args)]
+#[command(
+    after_help = "Examples:\n  ferromesh-agent proxy sidecar --pod-name web-0 --pod-namespace shop --instance-ip 10.0.0.7\n  ferromesh-agent proxy router --pod-name gate-0 --pod-namespace shop --instance-ip 10.0.0.8"
+)]
 pub struct ProxyArgs {
     /// What the proxy is: `sidecar` or `router` (a gateway).
     role: ProxyRole,

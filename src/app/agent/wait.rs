@@ -9,6 +9,7 @@ use crate::agent::wait_until_ready;
 
 /// Waits until the pod's proxy is ready: a hook that holds the application's containers back.
 #[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:\n  ferromesh-agent wait\n  ferromesh-agent wait --timeout 120")]
 pub struct WaitArgs {
     /// How long to wait, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]

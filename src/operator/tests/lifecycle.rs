@@ -188,7 +188,8 @@ async fn a_part_that_fails_is_named_with_its_reason() {
     let pod =
         json!({"metadata": {"name": "istio-galley-1", "namespace": MESH, "labels": labels}, "status": {"containerStatuses": [container]}});
     cluster.api.insert::<k8s_openapi::api::core::v1::Pod>(&serde_json::from_value(pod).unwrap());
-    let wanted = "istio-galley: pod istio-galley-1 ImagePullBackOff, hub.example/ferromesh:1.0.2: 401 Unauthorized";
+    let wanted = "istio-galley: pod istio-galley-1 ImagePullBackOff, hub.example/ferromesh:1.0.2: 401 Unauthorized: \
+                  check spec.hub, spec.tag and spec.imagePullSecrets";
     eventually("the reason", || cluster.condition("mesh", "Ready").is_some_and(|(.., message)| message == wanted)).await;
     assert_eq!(cluster.status("mesh").state, Some(State::Error));
 }
