@@ -12,9 +12,8 @@ use super::{
     live::{Live, mark, stripped},
     object::Key,
     plan::{MANAGER, Planned},
-    refusal::reason,
 };
-use crate::runtime::{NotLeader, Term};
+use crate::runtime::{NotLeader, Term, causes};
 
 /// Applies plans, one after the other.
 pub(super) struct Applier {
@@ -38,11 +37,11 @@ pub(super) struct Changes {
 /// Why a plan couldn't be applied.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ApplyError {
-    #[error("{key} can't be read: {}", reason(source))]
+    #[error("{key} can't be read: {}", causes(source))]
     Read { key: Key, source: Box<kube::Error> },
-    #[error("{key} can't be written: {}", reason(source))]
+    #[error("{key} can't be written: {}", causes(source))]
     Write { key: Key, source: Box<kube::Error> },
-    #[error("{key} can't be deleted: {}", reason(source))]
+    #[error("{key} can't be deleted: {}", causes(source))]
     Delete { key: Key, source: Box<kube::Error> },
     #[error(transparent)]
     NotLeader(#[from] NotLeader),

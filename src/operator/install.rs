@@ -23,13 +23,12 @@ use super::{
     object::{Key, Kind},
     plan::{Circumstances, Phase, plan, preparation, serving_certificate, webhook_configuration},
     probe,
-    refusal::reason,
     roles::{Roles, RolesError},
     settings::{Role, Settings},
     status::Applied,
     watch::{self, Changes},
 };
-use crate::runtime::Term;
+use crate::runtime::{Term, causes};
 
 /// Everything that the leading operator holds.
 pub(super) struct Install {
@@ -61,11 +60,11 @@ pub(super) struct Installed {
 pub(super) enum InstallError {
     #[error("MeshInstall {0} is being deleted")]
     MeshGoing(String),
-    #[error("MeshInstall {name} can't be read: {}", reason(source))]
+    #[error("MeshInstall {name} can't be read: {}", causes(source))]
     Mesh { name: String, source: Box<kube::Error> },
     #[error("namespace {0} is being deleted; the mesh comes back after that")]
     NamespaceGoing(String),
-    #[error("namespace {name} can't be read or made: {}", reason(source))]
+    #[error("namespace {name} can't be read or made: {}", causes(source))]
     Namespace { name: String, source: Box<kube::Error> },
     #[error("the list of objects of kind {kind} isn't there{}", .cause.as_deref().map(|cause| format!(": {cause}")).unwrap_or_default())]
     Unlisted { kind: &'static str, cause: Option<String> },

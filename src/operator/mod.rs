@@ -28,7 +28,6 @@ mod object;
 mod plan;
 mod probe;
 mod reconcile;
-mod refusal;
 mod report;
 mod roles;
 mod serving;

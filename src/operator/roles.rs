@@ -15,8 +15,8 @@ use serde_json::json;
 use std::{convert::Infallible, time::Duration};
 use tokio::time::sleep;
 
-use super::{LEASE, plan::MANAGER, refusal::reason};
-use crate::runtime::{Readiness, ReadyGuard, Shutdown};
+use super::{LEASE, plan::MANAGER};
+use crate::runtime::{Readiness, ReadyGuard, Shutdown, causes};
 
 /// The roles of the control plane's parts.
 const ROLES: [&str; 6] = [
@@ -44,7 +44,7 @@ pub(super) struct Roles {
 pub(super) enum RolesError {
     #[error("the chart's ClusterRole {0} is missing: run helm upgrade")]
     Missing(String),
-    #[error("{name} can't be read or written: {}", reason(source))]
+    #[error("{name} can't be read or written: {}", causes(source))]
     Api { name: String, source: Box<kube::Error> },
 }
 
