@@ -1,4 +1,4 @@
-//! The layer table of docs/architecture.md, checked against the source on every test run.
+//! The layer table of lib.rs, checked against the source on every test run.
 //!
 //! The checks read text, line by line: cheap, and strict enough because the forms that would dodge them (`crate::{…}`,
 //! `super::super`) are refused too. Code under `#[cfg(test)]` obeys the same rules, but may use `crate::testing`.
@@ -68,8 +68,25 @@ fn every_file_is_a_module_of_its_parent() {
 fn lib_rs_is_a_map_and_nothing_else() {
     let lib = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lib.rs")).unwrap();
     assert_eq!(more_than_a_map(&lib), Vec::<String>::new());
-    for layer in LAYERS {
+    for (place, layer) in LAYERS.iter().enumerate() {
         assert!(lib.contains(&format!("pub mod {};", layer.module)), "src/lib.rs does not declare {}", layer.module);
+        assert_eq!(row_of(&lib, layer.module), Some(shown_as(layer, place)), "the row of {} in src/lib.rs", layer.module);
+    }
+}
+
+/// What lib.rs says that a row may name: the last cell of its line.
+fn row_of(lib: &str, module: &str) -> Option<String> {
+    let line = lib.lines().find(|line| line.starts_with(&format!("//! | [`{module}`]")))?;
+    line.trim_end_matches(['|', ' ']).rsplit('|').next().map(|cell| cell.trim().to_owned())
+}
+
+/// How lib.rs writes what the row at that place may name.
+fn shown_as(layer: &Layer, place: usize) -> String {
+    match layer.may_use {
+        [] => "–".to_owned(),
+        // Only the last row is worth the short form.
+        all if place + 1 == LAYERS.len() && all.len() == place => "all above".to_owned(),
+        some => some.join(", "),
     }
 }
 

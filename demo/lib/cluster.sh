@@ -22,11 +22,14 @@ use_local_cluster() {
     export KUBECONFIG
 }
 
+# need_tools: what a cluster of the user's needs, all named at once.
 need_tools() {
-    local tool
-    for tool in kubectl helm; do
-        command -v "$tool" >/dev/null || fail "$tool is missing: install it, or build it with make cluster-tools"
+    local tool missing=() tools=(kubectl helm jq curl column)
+    if [[ -n "${HUB:-}" ]]; then tools+=(skopeo); elif [[ "$CONTEXT" == kind-* ]]; then tools+=(kind); fi
+    for tool in "${tools[@]}"; do
+        command -v "$tool" >/dev/null || missing+=("$tool")
     done
+    [[ ${#missing[@]} == 0 ]] || fail "missing: ${missing[*]}; install them (make cluster-tools builds kubectl and helm)"
 }
 
 k() {

@@ -1,7 +1,9 @@
 //! MeshConfig: the settings of the whole mesh, as YAML.
 
+use std::time::Duration;
+
 use super::problem::{Code, Invalid, Problem, quoted};
-use crate::model::{MeshConfig, parse_duration};
+use crate::model::{MeshConfig, ProxyConfig, parse_duration};
 
 /// Reads a MeshConfig. An empty text is all defaults.
 ///
@@ -15,8 +17,14 @@ pub fn mesh_config(text: &str) -> Result<MeshConfig, Invalid> {
         errors: vec![Problem { path: String::new(), message: one_line(&error.to_string()), code: Code::Unreadable }],
         more: 0,
     })?;
-    let mut errors = Vec::new();
-    let mut report = |path: &str, code, message: String| errors.push(Problem { path: path.to_owned(), message, code });
+    let errors = mesh_problems(&mesh);
+    if errors.is_empty() { Ok(mesh) } else { Err(Invalid { errors, more: 0 }) }
+}
+
+/// The values of a MeshConfig that make no sense; none if the control plane can run on it.
+pub fn mesh_problems(mesh: &MeshConfig) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut report = |path: &str, code, message: String| problems.push(Problem { path: path.to_owned(), message, code });
     let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || ".-_".contains(c);
     if mesh.trust_domain.is_empty() || !mesh.trust_domain.chars().all(legal) {
         let message = format!("{} may hold lower-case letters, digits, '.', '-' and '_' only", quoted(&mesh.trust_domain));
@@ -25,22 +33,29 @@ pub fn mesh_config(text: &str) -> Result<MeshConfig, Invalid> {
     if !super::hosts::is_label(&mesh.root_namespace) {
         report("rootNamespace", Code::BadName, format!("{} is no name of a namespace", quoted(&mesh.root_namespace)));
     }
-    let proxy = &mesh.default_config;
-    let durations = [
-        ("connectTimeout", &mesh.connect_timeout, 1),
-        ("defaultConfig.terminationDrainDuration", &proxy.termination_drain_duration, 0),
-        ("defaultConfig.drainDuration", &proxy.drain_duration, 0),
-    ];
-    for (path, text, least) in durations {
-        if parse_duration(text).is_none_or(|duration| duration.as_millis() < least) {
-            let least = if least > 0 { " of at least 1ms" } else { "" };
-            report(path, Code::BadDuration, format!("{} is no duration{least} such as 500ms, 2.5s or 1h30m", quoted(text)));
-        }
-    }
+    problems.extend(duration_problem("connectTimeout", &mesh.connect_timeout, Duration::from_millis(1)));
+    problems.extend(proxy_problems(&mesh.default_config, "defaultConfig."));
+    problems
+}
+
+/// The values of a ProxyConfig that make no sense to a proxy; `at` is what stands before the fields' names in their paths.
+pub fn proxy_problems(proxy: &ProxyConfig, at: &str) -> Vec<Problem> {
+    let durations = [("terminationDrainDuration", &proxy.termination_drain_duration), ("drainDuration", &proxy.drain_duration)];
+    let wrong = durations.into_iter().filter_map(|(name, text)| duration_problem(&format!("{at}{name}"), text, Duration::ZERO));
+    let mut problems: Vec<Problem> = wrong.collect();
     if proxy.status_port == 0 {
-        report("defaultConfig.statusPort", Code::OutOfRange, "0 is no port".to_owned());
+        problems.push(Problem { path: format!("{at}statusPort"), message: "0 is no port".to_owned(), code: Code::OutOfRange });
     }
-    if errors.is_empty() { Ok(mesh) } else { Err(Invalid { errors, more: 0 }) }
+    problems
+}
+
+fn duration_problem(path: &str, text: &str, least: Duration) -> Option<Problem> {
+    if parse_duration(text).is_some_and(|duration| duration >= least) {
+        return None;
+    }
+    let bound = if least.is_zero() { "" } else { " of at least 1ms" };
+    let message = format!("{} is no duration{bound} such as 500ms, 2.5s or 1h30m", quoted(text));
+    Some(Problem { path: path.to_owned(), message, code: Code::BadDuration })
 }
 
 /// The first line of a parser's message, which names the place; the rest is an excerpt of the text.

@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use serde_json::Value;
 
 use super::pod::PodView;
+use crate::config::proxy_problems;
 use crate::model::ProxyConfig;
 
 /// How traffic comes to the proxy.
@@ -301,7 +302,11 @@ fn merge(defaults: &ProxyConfig, text: &str) -> Result<ProxyConfig, String> {
             _ => merged[key.as_str()] = value.clone(),
         }
     }
-    serde_json::from_value(merged).map_err(|error| format!("is not a ProxyConfig: {error}"))
+    let merged: ProxyConfig = serde_json::from_value(merged).map_err(|error| format!("is not a ProxyConfig: {error}"))?;
+    match proxy_problems(&merged, "").first() {
+        Some(problem) => Err(format!("has {}: {}", problem.path, problem.message)),
+        None => Ok(merged),
+    }
 }
 
 #[cfg(test)]
@@ -347,6 +352,8 @@ mod tests {
         assert_eq!(merged.concurrency, 4);
         assert_eq!(merged.proxy_metadata.len(), 2);
         assert!(merge(&defaults, "concurency: 4").unwrap_err().contains("concurency"));
+        assert_eq!(merge(&defaults, "statusPort: 0").unwrap_err(), "has statusPort: 0 is no port");
+        assert!(merge(&defaults, "drainDuration: soon").unwrap_err().starts_with("has drainDuration: \"soon\" is no duration"));
     }
 
     #[test]

@@ -26,7 +26,7 @@ const DEFAULT_CONTAINER: [&str; 2] = ["kubectl.kubernetes.io/default-container",
 /// The annotations by which Prometheus finds what to scrape, as we write them; see [`scrape_key`] for how others do.
 const SCRAPE: [(&str, &str); 3] = [("scrape", "prometheus.io/scrape"), ("path", "prometheus.io/path"), ("port", "prometheus.io/port")];
 /// Ports of the sidecar: no application may ask to be scraped there.
-const RESERVED_PORTS: [&str; 6] = ["15000", "15001", "15006", "15020", "15021", "15090"];
+const RESERVED_PORTS: [u16; 6] = [15000, 15001, 15006, 15020, 15021, 15090];
 
 /// What every injection of this injector starts from.
 #[derive(Clone, Debug, PartialEq)]
@@ -187,7 +187,8 @@ fn merge_metrics(pod: &mut Value, status_port: u16) -> Result<Option<Value>, Inj
     if before.get("scrape").is_some_and(|scrape| scrape == "false") {
         return Ok(None);
     }
-    if let Some(port) = before.get("port").and_then(Value::as_str).filter(|port| RESERVED_PORTS.contains(port)) {
+    let own = |port: u16| port == status_port || RESERVED_PORTS.contains(&port);
+    if let Some(port) = before.get("port").and_then(Value::as_str).filter(|port| port.trim().parse().is_ok_and(own)) {
         return Err(InjectError::ReservedPort(port.to_owned()));
     }
     annotations.retain(|annotation, _| scrape_key(annotation).is_none());

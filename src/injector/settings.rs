@@ -1,10 +1,10 @@
 //! The template of all injections, from the files that the operator keeps: the mesh's configuration and the injector's values.
 
-use serde::de::DeserializeOwned;
 use std::{convert::Infallible, error::Error, str::Utf8Error, sync::Arc};
 use tokio::sync::watch;
 
 use super::{InjectorConfig, Template, metrics::Metrics};
+use crate::config::{Invalid, mesh_config};
 use crate::model::{InjectionValues, MeshConfig};
 use crate::runtime::{ContentWatch, ReadyGuard, Shutdown};
 
@@ -26,6 +26,8 @@ pub(super) enum SettingsError {
     Text(#[from] Utf8Error),
     #[error("not understood")]
     Content(#[from] serde_saphyr::Error),
+    #[error("not a MeshConfig")]
+    Mesh(#[from] Invalid),
     #[error("{0} is empty")]
     Empty(&'static str),
 }
@@ -48,7 +50,7 @@ impl Settings {
         loop {
             tokio::select! {
                 () = shutdown.requested() => return Ok(()),
-                content = self.mesh.changed() => take(&mut mesh, read(&content), "mesh", &self.metrics),
+                content = self.mesh.changed() => take(&mut mesh, read_mesh(&content), "mesh", &self.metrics),
                 content = self.values.changed() => take(&mut values, read_values(&content), "values", &self.metrics),
             }
             if let (Some(mesh), Some(values)) = (&mesh, &values) {
@@ -75,13 +77,13 @@ fn take<T>(slot: &mut Option<T>, read: Result<T, SettingsError>, file: &'static 
     }
 }
 
-fn read<T: DeserializeOwned>(content: &[u8]) -> Result<T, SettingsError> {
-    Ok(serde_saphyr::from_str(std::str::from_utf8(content)?)?)
+fn read_mesh(content: &[u8]) -> Result<MeshConfig, SettingsError> {
+    Ok(mesh_config(std::str::from_utf8(content)?)?)
 }
 
 /// Values without an image or a citadel would break every pod from here on.
 fn read_values(content: &[u8]) -> Result<InjectionValues, SettingsError> {
-    let values: InjectionValues = read(content)?;
+    let values: InjectionValues = serde_saphyr::from_str(std::str::from_utf8(content)?)?;
     let needed = [("hub", &values.hub), ("tag", &values.tag), ("revision", &values.revision), ("caAddress", &values.ca_address)];
     match needed.iter().find(|(_, text)| text.is_empty()) {
         Some((name, _)) => Err(SettingsError::Empty(name)),
@@ -101,6 +103,12 @@ mod tests {
         assert_eq!(read_values(serde_json::to_string(&values).unwrap().as_bytes()).unwrap(), values);
         assert!(matches!(read_values(yaml.replace("hub: r.example/mesh", "hub: ''").as_bytes()), Err(SettingsError::Empty("hub"))));
         assert!(matches!(read_values(yaml.replace("hub:", "hubb:").as_bytes()), Err(SettingsError::Content(_))));
-        assert!(matches!(read::<MeshConfig>(b"\xff"), Err(SettingsError::Text(_))));
+    }
+
+    #[test]
+    fn the_mesh_config_is_read_as_pilot_reads_it() {
+        assert_eq!(read_mesh(b"trustDomain: shop.example\n").unwrap().trust_domain, "shop.example");
+        assert!(matches!(read_mesh(b"trustDomain: a/b\n"), Err(SettingsError::Mesh(_))));
+        assert!(matches!(read_mesh(b"\xff"), Err(SettingsError::Text(_))));
     }
 }

@@ -57,7 +57,8 @@ pub(super) fn canonical(pod: &PodView<'_>, workload: &str) -> (String, String) {
     let first = |keys: &[&str], fallback: &str| {
         let label = keys.iter().find_map(|key| pod.label(key).filter(|value| !value.is_empty()));
         let mut name = label.unwrap_or(fallback).to_owned();
-        name.truncate(LABEL_LIMIT);
+        // The pod is not validated yet: a label may hold anything, and a cut must not part a character.
+        name.truncate(name.floor_char_boundary(LABEL_LIMIT));
         name.trim_end_matches(|c: char| !c.is_ascii_alphanumeric()).to_owned()
     };
     let name = first(&["service.istio.io/canonical-name", "app.kubernetes.io/name", "app"], workload);
@@ -94,6 +95,12 @@ mod tests {
     fn a_bare_pod_is_its_own_workload() {
         let pod = json!({"metadata": {"name": "debug"}});
         assert_eq!(workload_name(&PodView::new(&pod), "shop").owner, "kubernetes://api/v1/namespaces/shop/pods/debug");
+    }
+
+    #[test]
+    fn a_label_that_kubernetes_will_refuse_is_cut_between_characters() {
+        let pod = json!({"metadata": {"labels": {"app": format!("{}é", "a".repeat(62))}}});
+        assert_eq!(canonical(&PodView::new(&pod), "w").0, "a".repeat(62));
     }
 
     #[test]

@@ -89,23 +89,35 @@ impl Applier {
         term: &Term,
         changes: &mut Changes,
     ) -> Result<(), ApplyError> {
+        // One write that is refused must not keep the others from their repair, least of all the webhook configurations, which come
+        // last. The first failure is the one to tell.
+        let mut failure = None;
         for object in plan {
             let verdict = self.judge(object, live.get(&object.key));
             if matches!(verdict, Verdict::Right) {
                 continue;
             }
             term.check()?;
-            if !self.apply(object, live).await? {
-                continue;
+            match self.apply(object, live).await {
+                Ok(true) => {}
+                Ok(false) => continue,
+                Err(error) => {
+                    failure.get_or_insert(error);
+                    continue;
+                }
             }
             match verdict {
                 Verdict::Drifted(field) => changes.repaired.push((object.key.clone(), field)),
                 _ => changes.applied.push(object.key.clone()),
             }
         }
+        if let Some(failure) = failure {
+            return Err(failure);
+        }
         let wanted: BTreeSet<&Key> = plan.iter().map(|object| &object.key).chain(untouched).collect();
         let superfluous: Vec<Key> = live.applied_for(owner).filter(|key| !wanted.contains(key)).cloned().collect();
-        for key in superfluous {
+        // Backwards: a webhook configuration goes before the server that it names, or what it asks about would be refused meanwhile.
+        for key in superfluous.into_iter().rev() {
             term.check()?;
             self.delete(&key, live).await?;
             changes.pruned.push(key);

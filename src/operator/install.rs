@@ -21,7 +21,7 @@ use super::{
     health::Health,
     live::{Live, Seen},
     object::{Key, Kind},
-    plan::{Circumstances, Phase, plan, preparation, serving_certificate, webhook_configuration},
+    plan::{Circumstances, Phase, Planned, plan, preparation, serving_certificate, webhook_configuration},
     probe,
     roles::{Roles, RolesError},
     settings::{Role, Settings},
@@ -127,6 +127,13 @@ impl Install {
         self.live.foreign_mesh().cloned()
     }
 
+    /// Why it can't be told yet whether there is a mesh of somebody else's.
+    pub(super) fn unknown_webhooks(&self) -> Option<InstallError> {
+        let webhooks = [Kind::MutatingWebhookConfiguration, Kind::ValidatingWebhookConfiguration];
+        let (kind, cause) = self.live.unlisted().into_iter().find(|(kind, _)| webhooks.contains(kind))?;
+        Some(InstallError::Unlisted { kind: kind.name(), cause: cause.map(str::to_owned) })
+    }
+
     /// There is no mesh: the operator's own webhook still needs its certificate, and nothing else is left to do.
     ///
     /// # Errors
@@ -190,14 +197,14 @@ impl Install {
         };
         let uid = &plain.uid;
         let mut circumstances = Circumstances { bundle, galley: self.galley_phase(), ..before };
-        let mut objects = plan(settings, circumstances);
+        let mut objects = self.planned(settings, circumstances);
         if self.applier.misses_any(&objects, &self.live) {
             confirm(&self.client, mesh).await?;
         }
         self.write(&objects, &untouched, uid, term, written).await?;
         if self.prove_galley(settings, bundle.is_some()).await {
             circumstances.galley = Phase::Proven;
-            objects = plan(settings, circumstances);
+            objects = self.planned(settings, circumstances);
             self.write(&objects, &untouched, uid, term, written).await?;
         }
 
@@ -222,7 +229,7 @@ impl Install {
 
     async fn write(
         &mut self,
-        objects: &[super::plan::Planned],
+        objects: &[Planned],
         untouched: &[Key],
         owner: &str,
         term: &Term,
@@ -277,6 +284,17 @@ impl Install {
     async fn enter_owners(&mut self) -> Result<(), RolesError> {
         let owners: Vec<OwnerReference> = self.chart.iter().chain(self.mesh.as_ref().map(|(mesh, _)| mesh)).cloned().collect();
         self.roles.enter(&owners, &self.operator_namespace).await
+    }
+
+    /// The plan, but for the injector's webhook where there is none yet and no injector to answer: in namespaces that are labelled
+    /// already, it would refuse every pod until there is.
+    fn planned(&self, settings: &Settings, circumstances: Circumstances<'_>) -> Vec<Planned> {
+        let mut objects = plan(settings, circumstances);
+        let webhook = webhook_configuration(Role::Injector).filter(|key| self.live.get(key).is_none());
+        if let Some(webhook) = webhook.filter(|_| !self.health(Role::Injector.object()).is_ready()) {
+            objects.retain(|object| object.key != webhook);
+        }
+        objects
     }
 
     /// Whether galley was seen at work: by this process, or by one before it that has left its mark.

@@ -158,6 +158,9 @@ impl<'a> Work<'a> {
                 return self.settle(result.err());
             }
         };
+        if let Some(unknown) = self.install.unknown_webhooks() {
+            return self.settle(Some(unknown));
+        }
         if let Some(foreign) = self.install.foreign_mesh() {
             let message = format!("{foreign} belongs to another Istio: remove that first; nothing of it has been touched");
             self.reporter.report(mesh, Outcome::Stalled(Reason::ForeignMesh, message), self.tag(), term).await;

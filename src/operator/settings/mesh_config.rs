@@ -3,16 +3,17 @@
 use serde_json::Value;
 
 use super::{Problem, layers::nest};
+use crate::config::mesh_problems;
 use crate::model::MeshConfig;
-
-/// Fields whose text is a duration.
-const DURATIONS: [&str; 3] = ["connectTimeout", "defaultConfig.terminationDrainDuration", "defaultConfig.drainDuration"];
 
 /// Everything that is wrong with a MeshConfig in JSON; `at` is its own path.
 pub(super) fn problems(config: &Value, at: &str) -> Vec<Problem> {
     let known = serde_json::to_value(MeshConfig::default()).expect("a MeshConfig is JSON");
     let mut walk = Walk { at, found: Vec::new() };
     walk.object(&known, config, "");
+    if walk.found.is_empty() {
+        walk.values(config);
+    }
     walk.found
 }
 
@@ -48,18 +49,15 @@ impl Walk<'_> {
 
     fn leaf(&mut self, path: &str, value: &Value) {
         if let Err(error) = serde_json::from_value::<MeshConfig>(nest(path, value.clone())) {
-            return self.report(path, &error.to_string());
+            self.report(path, &error.to_string());
         }
-        let text = value.as_str().unwrap_or_default();
-        if DURATIONS.contains(&path) && !is_duration(text) {
-            self.report(path, &format!("{text:?} is no duration: write it as in 10s or 1m30s"));
-        }
-        let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || ".-_".contains(c);
-        if path == "trustDomain" && (text.is_empty() || !text.chars().all(legal)) {
-            self.report(path, &format!("{text:?} may hold lower-case letters, digits, '.', '-' and '_' only"));
-        }
-        if path == "rootNamespace" && !super::is_dns_label(text) {
-            self.report(path, &format!("{text:?} is no name of a namespace"));
+    }
+
+    /// Judges values as those do who will read them: pilot, citadel and the injector.
+    fn values(&mut self, config: &Value) {
+        match serde_json::from_value::<MeshConfig>(config.clone()) {
+            Ok(mesh) => mesh_problems(&mesh).iter().for_each(|problem| self.report(&problem.path, &problem.message)),
+            Err(error) => self.report("", &error.to_string()),
         }
     }
 
@@ -71,18 +69,4 @@ impl Walk<'_> {
 
 fn names<'a>(names: impl Iterator<Item = &'a String>) -> String {
     names.map(String::as_str).collect::<Vec<_>>().join(", ")
-}
-
-/// Whether a text is a duration as Go and Istio write it, like `1m30s`.
-fn is_duration(text: &str) -> bool {
-    let mut rest = text;
-    while !rest.is_empty() {
-        let number = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
-        let unit = ["ms", "s", "m", "h"].into_iter().find(|unit| rest[number..].starts_with(unit));
-        match unit {
-            Some(unit) if rest[..number].parse::<f64>().is_ok() => rest = &rest[number + unit.len()..],
-            _ => return false,
-        }
-    }
-    !text.is_empty()
 }

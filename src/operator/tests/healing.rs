@@ -213,3 +213,23 @@ async fn lasting_refusals_are_told() {
     );
     assert_eq!(cluster.status("mesh").state, Some(State::Error));
 }
+
+#[tokio::test]
+async fn a_write_that_is_refused_keeps_no_other_from_repair() {
+    let cluster = Cluster::healthy(json!({})).await;
+    cluster.api.answer(|call| {
+        let refused = call.is_write() && call.target.plural == "services";
+        refused.then(|| (422, json!({"kind": "Status", "status": "Failure", "message": "port is taken", "reason": "Invalid", "code": 422})))
+    });
+    let bundles = || {
+        let injector = cluster.api.get::<MutatingWebhookConfiguration>(None, "istio-sidecar-injector");
+        injector.and_then(|all| all.webhooks).unwrap_or_default().into_iter().map(|one| one.client_config.ca_bundle).collect::<Vec<_>>()
+    };
+    let right = bundles();
+    cluster.api.delete::<Service>(Some(MESH), "istio-ingressgateway");
+    let mut injector = cluster.api.get::<MutatingWebhookConfiguration>(None, "istio-sidecar-injector").unwrap();
+    injector.webhooks.as_mut().unwrap()[0].client_config.ca_bundle = Some(ByteString(b"corrupted".to_vec()));
+    cluster.api.insert(&injector);
+    eventually("the right bundle", || bundles() == right).await;
+    assert!(cluster.api.get::<Service>(Some(MESH), "istio-ingressgateway").is_none(), "the refusal was real");
+}

@@ -85,6 +85,23 @@ async fn another_profile_removes_what_it_lacks() {
     assert!(cluster.api.get::<Service>(Some(MESH), "istio-ingressgateway").is_none());
     assert!(cluster.api.get::<ServiceAccount>(Some(MESH), "istio-ingressgateway").is_none());
     assert_eq!(cluster.condition("mesh", "WebhooksReady"), None, "nothing is known of what isn't there");
+    // A webhook without its server would refuse every pod.
+    let writes = cluster.writes();
+    let removed = |object: &str| writes.iter().position(|write| *write == format!("DELETE {object}/istio-sidecar-injector"));
+    let webhook = removed("mutatingwebhookconfigurations").unwrap();
+    assert!(removed("deployments").is_some_and(|server| webhook < server), "{writes:#?}");
+    assert!(removed("services").is_some_and(|server| webhook < server), "{writes:#?}");
+}
+
+#[tokio::test]
+async fn pods_are_not_asked_about_before_an_injector_can_answer() {
+    let mut cluster = Cluster::new();
+    cluster.install("mesh", json!({}));
+    cluster.start();
+    eventually("galley's webhook", || cluster.api.get::<ValidatingWebhookConfiguration>(None, "istio-galley").is_some()).await;
+    assert!(cluster.api.list::<MutatingWebhookConfiguration>().is_empty());
+    cluster.until_healthy().await;
+    assert!(!cluster.api.list::<MutatingWebhookConfiguration>().is_empty());
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! Listeners: bounded connections, TLS, HTTP/1.1 and HTTP/2 (so gRPC too), an orderly end.
 
+mod shares;
 #[cfg(test)]
 mod tests;
 
@@ -11,7 +12,9 @@ use hyper_util::{
 };
 use rustls::ServerConfig;
 use std::{
-    fs, io,
+    fs,
+    future::pending,
+    io,
     net::SocketAddr,
     path::{Path, PathBuf},
     pin::pin,
@@ -28,6 +31,7 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tower::Service;
 
+use self::shares::Shares;
 use crate::runtime::{CertificateSource, ClientAuth, Peer, Shutdown, TlsError, WorkloadCert, server_config};
 
 /// A bound socket. Bind every one before anything is spawned: a taken port then fails the start.
@@ -56,7 +60,7 @@ pub enum Security {
 /// What one listener may cost.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Connections at a time; more wait in the kernel's queue.
+    /// Connections at a time; more wait in the kernel's queue. One address gets a quarter of them.
     pub connections: usize,
     /// HTTP/2 requests at a time in one connection.
     pub streams: u32,
@@ -154,6 +158,7 @@ impl Listener {
     pub async fn serve(self, router: Router, security: Security, limits: Limits, shutdown: Shutdown) -> Result<(), TlsError> {
         let Some(mut handshakes) = Handshakes::new(security, &shutdown).await? else { return Ok(()) };
         let slots = Arc::new(Semaphore::new(limits.connections));
+        let shares = Shares::of(limits.connections);
         let mut connections = JoinSet::new();
         loop {
             let accepted = tokio::select! {
@@ -163,11 +168,16 @@ impl Listener {
             };
             match accepted {
                 Ok((stream, address, slot)) => {
+                    let share = address.map(|address| shares.take(address.ip()));
+                    if let Some(None) = share {
+                        tracing::debug!(?address, "connection refused: this address holds its share");
+                        continue;
+                    }
                     let handshake = handshakes.current();
                     let connection = connection(stream, address, handshake, router.clone(), limits, shutdown.clone());
                     connections.spawn(async move {
                         connection.await;
-                        drop(slot);
+                        drop((slot, share));
                     });
                 }
                 Err(error) => {
@@ -297,13 +307,16 @@ async fn connection(
 /// Answers one connection's requests.
 async fn converse(stream: BoxStream, version: Version, peer: Peer, router: Router, limits: Limits, shutdown: Shutdown) {
     let address = peer.address;
+    let (asking, mut asked) = watch::channel(false);
     let service = service_fn(move |mut request: Request<Incoming>| {
+        asking.send_replace(true);
         request.extensions_mut().insert(peer.clone());
         router.clone().call(request.map(Body::new))
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(limits.handshake);
-    // The keep-alive notices a peer that is gone without a word, whose slot would stay taken for ever.
+    // The keep-alive notices a peer that is gone without a word, whose slot would stay taken for ever. It begins with the first frame,
+    // so who sends none is given a time below.
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -315,6 +328,7 @@ async fn converse(stream: BoxStream, version: Version, peer: Peer, router: Route
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let result = tokio::select! {
         result = connection.as_mut() => result,
+        () = nothing_asked(&mut asked, limits.handshake) => return tracing::debug!(?address, "connection without a request cut off"),
         () = shutdown.requested() => {
             connection.as_mut().graceful_shutdown();
             match timeout(limits.drain, connection).await {
@@ -325,5 +339,12 @@ async fn converse(stream: BoxStream, version: Version, peer: Peer, router: Route
     };
     if let Err(error) = result {
         tracing::debug!(?address, %error, "connection broke");
+    }
+}
+
+/// Returns when no request has come within `patience`; never once one has.
+async fn nothing_asked(asked: &mut watch::Receiver<bool>, patience: Duration) {
+    if timeout(patience, asked.wait_for(|asked| *asked)).await.is_ok() {
+        pending::<()>().await;
     }
 }

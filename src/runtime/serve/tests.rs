@@ -142,7 +142,7 @@ async fn a_client_that_says_nothing_is_dropped() {
     let ca = TestCa::new("mesh");
     let (_source, certificates) = watch::channel(Some(pilot(&ca)));
     let limits = Limits { handshake: Duration::from_millis(50), ..Limits::default() };
-    for security in [Security::Plain, Security::Mutual(certificates)] {
+    for security in [Security::Plain, Security::PlainHttp2, Security::Mutual(certificates)] {
         let server = serve(who(), security, limits).await;
         let mut stream = TcpStream::connect(server.address).await.unwrap();
         let mut rest = Vec::new();
