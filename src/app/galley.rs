@@ -2,11 +2,11 @@
 
 use axum::Router;
 use clap::Args;
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf};
 
 use super::{Process, ProcessArgs};
 use crate::galley::{self, GalleyConfig};
-use crate::runtime::Listener;
+use crate::runtime::{ContentWatch, Listener};
 
 /// Refuses configuration that the mesh would not understand.
 #[derive(Clone, Debug, Args)]
@@ -28,9 +28,6 @@ pub struct GalleyArgs {
     cluster_domain: String,
 }
 
-/// A mounted Secret changes a minute after its object; looking every second adds nothing to that.
-const REREAD: Duration = Duration::from_secs(1);
-
 // === impl GalleyArgs ===
 
 impl GalleyArgs {
@@ -46,6 +43,6 @@ impl GalleyArgs {
     }
 
     fn config(self) -> GalleyConfig {
-        GalleyConfig { certificates: self.certificates, reread: REREAD, cluster_domain: self.cluster_domain }
+        GalleyConfig { certificates: self.certificates, reread: ContentWatch::INTERVAL, cluster_domain: self.cluster_domain }
     }
 }

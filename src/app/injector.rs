@@ -4,11 +4,11 @@ use anyhow::Context;
 use axum::Router;
 use clap::Args;
 use kube::Client;
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf};
 
 use super::{Process, ProcessArgs};
 use crate::injector::{self, InjectorConfig};
-use crate::runtime::Listener;
+use crate::runtime::{ContentWatch, Listener};
 
 /// Puts the sidecar into pods when they are created.
 #[derive(Clone, Debug, Args)]
@@ -34,9 +34,6 @@ pub struct InjectorArgs {
     values: PathBuf,
 }
 
-/// A mounted ConfigMap changes a minute after its object; looking every second adds nothing to that.
-const REREAD: Duration = Duration::from_secs(1);
-
 // === impl InjectorArgs ===
 
 impl InjectorArgs {
@@ -53,6 +50,6 @@ impl InjectorArgs {
     }
 
     fn config(self) -> InjectorConfig {
-        InjectorConfig { certificates: self.certificates, mesh: self.mesh_config, values: self.values, reread: REREAD }
+        InjectorConfig { certificates: self.certificates, mesh: self.mesh_config, values: self.values, reread: ContentWatch::INTERVAL }
     }
 }

@@ -62,8 +62,7 @@ impl PilotArgs {
         let client = Client::try_default().await.context("no access to the cluster's API")?;
         let (tasks, readiness, registry) = (&mut process.tasks, &process.readiness, &mut process.registry);
         let source = index::start(client, self.index(), tasks, readiness, registry);
-        let snapshots = futures::stream::unfold(source, async |mut source| Some((source.changed().await?, source)));
-        let debug = pilot::start(self.pilot(), snapshots, listener, tasks, readiness, registry);
+        let debug = pilot::start(self.pilot(), source, listener, tasks, readiness, registry);
         process.run(debug).await
     }
 

@@ -26,7 +26,7 @@ use std::{
 use tokio::time::sleep;
 
 use super::{AuthoritySource, CitadelConfig, NAME, metrics::Metrics};
-use crate::runtime::{Backoff, Leadership, ReadyGuard, Shutdown, Term};
+use crate::runtime::{Backoff, Leadership, ReadyGuard, Shutdown, Term, causes};
 
 /// Writes the root's ConfigMaps.
 #[derive(Clone)]
@@ -178,7 +178,7 @@ impl Distributor {
             Err(kube::Error::Api(status)) if is_going(&status) => Ok(None),
             Err(error) => {
                 self.metrics.roots_failed.inc();
-                tracing::warn!(%error, namespace, "root could not be written");
+                tracing::warn!(error = causes(&error), namespace, "root could not be written");
                 Err(NotWritten)
             }
         }
@@ -190,8 +190,9 @@ impl Distributor {
         let namespaces = watcher::watcher(namespaces, watcher::Config::default()).default_backoff().map(|event| event.map(Seen::Namespace));
         let maps = watcher::watcher(maps, map_selection()).default_backoff().map(|event| event.map(Seen::Map));
         Box::pin(
-            stream::select(namespaces, maps)
-                .filter_map(|event| std::future::ready(event.inspect_err(|error| tracing::warn!(%error, "watch broken")).ok())),
+            stream::select(namespaces, maps).filter_map(|event| {
+                std::future::ready(event.inspect_err(|error| tracing::warn!(error = causes(error), "watch broken")).ok())
+            }),
         )
     }
 }

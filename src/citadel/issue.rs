@@ -14,7 +14,7 @@ use super::{
     csr::{CsrError, public_key},
     metrics::Metrics,
 };
-use crate::runtime::{CertificateRequest, CertificateResponse, ca_routes};
+use crate::runtime::{CertificateRequest, CertificateResponse, ca_routes, causes};
 
 /// Answers certificate requests. Clones share everything.
 #[derive(Clone)]
@@ -115,9 +115,8 @@ impl IssueError {
             "unavailable" => Code::Unavailable,
             _ => Code::Internal,
         };
-        let cause = std::error::Error::source(self).map(ToString::to_string).unwrap_or_default();
         match code {
-            Code::Internal | Code::Unavailable => tracing::warn!(error = %self, cause, "certificate request failed"),
+            Code::Internal | Code::Unavailable => tracing::warn!(error = causes(self), "certificate request failed"),
             _ => tracing::info!(error = %self, "certificate request refused"),
         }
         Status::new(code, self.to_string())

@@ -19,7 +19,7 @@ use super::{
     authority::{Authority, Material},
     metrics::Metrics,
 };
-use crate::runtime::{Backoff, ReadyGuard, Shutdown};
+use crate::runtime::{Backoff, ReadyGuard, Shutdown, causes};
 
 /// Finds, makes and watches the root.
 pub(super) struct Roots {
@@ -92,9 +92,8 @@ impl Roots {
                 Err(error) => {
                     let refused = matches!(error, RootsError::Unusable { .. } | RootsError::Unplugged);
                     self.metrics.root_refused.set(i64::from(refused));
-                    let cause = causes(&error);
                     let kept = self.publish.borrow().is_some();
-                    tracing::error!(%error, cause, old_root_kept = kept, "root not accepted");
+                    tracing::error!(error = causes(&error), old_root_kept = kept, "root not accepted");
                     tokio::select! {
                         _ = changes.next() => {}
                         () = sleep(backoff.next_delay()) => {}
@@ -160,7 +159,7 @@ impl Roots {
                 Ok(watcher::Event::Apply(_) | watcher::Event::Delete(_) | watcher::Event::InitDone) => Some(()),
                 Ok(_) => None,
                 Err(error) => {
-                    tracing::warn!(%error, secret, "watch broken");
+                    tracing::warn!(error = causes(&error), secret, "watch broken");
                     None
                 }
             })
@@ -196,10 +195,4 @@ fn material_of(data: BTreeMap<String, ByteString>) -> Result<Material, Authority
         roots: text("root-cert.pem").unwrap_or_else(|_| certificate.clone()),
         certificate,
     })
-}
-
-/// The causes of an error, outermost first.
-fn causes(error: &dyn std::error::Error) -> String {
-    let chain = std::iter::successors(error.source(), |cause| cause.source());
-    chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

@@ -12,7 +12,7 @@ use super::{
     authority::{Authority, Subject},
 };
 use crate::model::SpiffeId;
-use crate::runtime::{ClientAuth, Security, Shutdown, TlsError, server_config};
+use crate::runtime::{ClientAuth, Security, Shutdown, TlsError, causes, server_config};
 
 /// Keeps the serving certificate fresh.
 pub(super) struct Serving {
@@ -64,7 +64,7 @@ impl Serving {
                 }
                 Some(Err(error)) if self.publish.borrow().is_none() => return Err(error),
                 Some(Err(error)) => {
-                    tracing::error!(%error, "serving certificate not renewed; the old one stays");
+                    tracing::error!(error = causes(&error), "serving certificate not renewed; the old one stays");
                     self.lifetime / 10
                 }
             };

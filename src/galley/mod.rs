@@ -33,9 +33,6 @@ pub struct GalleyConfig {
     pub cluster_domain: String,
 }
 
-/// API servers share few connections between all requests; more than this is a flood.
-const CONNECTIONS: usize = 512;
-
 /// Starts galley's tasks. They end with `tasks`; `readiness` turns good once there is a certificate.
 pub fn start(config: GalleyConfig, listener: Listener, tasks: &mut Tasks, readiness: &Readiness, registry: &mut Registry) {
     let metrics = Metrics::registered(registry);
@@ -47,6 +44,5 @@ pub fn start(config: GalleyConfig, listener: Listener, tasks: &mut Tasks, readin
     let context = ParseContext { cluster_domain: config.cluster_domain, ..ParseContext::default() };
     let webhook = Webhook { context, metrics };
     let routes = admission_route("/validate", move |request| webhook.answer(&request));
-    let limits = Limits { connections: CONNECTIONS, ..Limits::default() };
-    tasks.spawn("webhook", listener.serve(routes, security, limits, shutdown));
+    tasks.spawn("webhook", listener.serve(routes, security, Limits::webhook(), shutdown));
 }

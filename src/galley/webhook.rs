@@ -1,7 +1,6 @@
 //! The answers to the API server, from the question alone.
 
 use kube::core::admission::{AdmissionResponse, Operation};
-use serde_json::Value;
 use std::time::Instant;
 
 use super::metrics::{KnownKind, Metrics};
@@ -69,7 +68,7 @@ impl Webhook {
     /// Counts and logs a verdict and puts it into the API server's words.
     fn worded(&self, request: &AdmissionRequest, verdict: Verdict) -> AdmissionResponse {
         let kind = KnownKind::of(&request.group, &request.kind);
-        let object = shown(request);
+        let object = format!("{} {}", request.kind, request.shown_name());
         match verdict {
             Verdict::Good(warnings) => {
                 self.metrics.pass(kind);
@@ -99,14 +98,4 @@ fn worded_warnings(warnings: &[Problem]) -> Option<Vec<String>> {
         worded.push(format!("and {} more warnings", warnings.len() - WARNINGS));
     }
     (!worded.is_empty()).then_some(worded)
-}
-
-/// `VirtualService shop/reviews`, or what the name will begin with.
-fn shown(request: &AdmissionRequest) -> String {
-    let generated = |object: &Value| object["metadata"]["generateName"].as_str().map(|prefix| format!("{prefix}*"));
-    let name = request.name.clone().or_else(|| request.object.as_ref().and_then(generated)).unwrap_or_default();
-    match &request.namespace {
-        Some(namespace) => format!("{} {namespace}/{name}", request.kind),
-        None => format!("{} {name}", request.kind),
-    }
 }

@@ -7,7 +7,7 @@ use tokio::{sync::mpsc, time::sleep};
 use super::update::Update;
 use crate::config::{self, Invalid};
 use crate::model::MeshConfig;
-use crate::runtime::{ContentWatch, Shutdown};
+use crate::runtime::{ContentWatch, Shutdown, causes};
 
 /// Reads the settings, again whenever they change.
 #[derive(Debug)]
@@ -62,7 +62,7 @@ impl MeshFile {
                 }
                 Ok(None) => {}
                 Err(error) => {
-                    let text = format!("{error}: {}", std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default());
+                    let text = causes(&error);
                     if text != told_error {
                         tracing::error!(path = %self.path.display(), error = text, old_settings_kept = self.told, "settings not understood");
                         told_error = text;

@@ -60,7 +60,7 @@ use self::{
     writer::Writer,
 };
 use crate::config::{ParseContext, kubernetes::PodView};
-use crate::runtime::{Readiness, Registry, Tasks};
+use crate::runtime::{ContentWatch, Readiness, Registry, Tasks};
 
 /// What the index is told.
 #[derive(Clone, Debug)]
@@ -85,7 +85,7 @@ impl Default for IndexConfig {
     fn default() -> Self {
         Self {
             mesh_config: PathBuf::from("/etc/istio/config/mesh"),
-            mesh_config_interval: Duration::from_secs(1),
+            mesh_config_interval: ContentWatch::INTERVAL,
             cluster_domain: "cluster.local".to_owned(),
         }
     }

@@ -17,7 +17,7 @@ use super::{
     metrics::Metrics,
     update::{Fact, Update},
 };
-use crate::runtime::{Backoff, Shutdown};
+use crate::runtime::{Backoff, Shutdown, causes};
 
 /// What can be watched.
 pub(super) trait Watched: Resource<DynamicType: Clone> + Clone + DeserializeOwned + Debug + Send + Sync + 'static {}
@@ -163,7 +163,7 @@ impl<K: Watched> Watch<K> {
         }
         self.state.absent = if remedy == Remedy::Absent { self.state.absent + 1 } else { 0 };
         if !std::mem::replace(&mut self.state.failing, true) {
-            tracing::warn!(kind = self.kind, %error, "watch broken; what is known stays");
+            tracing::warn!(kind = self.kind, error = causes(error), "watch broken; what is known stays");
         }
         self.metrics.watch_failed(self.kind);
         if self.state.absent >= ABSENT_AFTER && !self.state.listed {

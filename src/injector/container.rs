@@ -4,11 +4,12 @@ use serde_json::{Map, Value, json};
 
 use super::{
     annotations::{InterceptionMode, SidecarOptions},
-    inject::Template,
+    inject::{METRICS_ENV, Template},
     pod::{PodView, array_mut},
     probes::PROBERS_ENV,
     workload::WorkloadName,
 };
+use crate::model::ProxyEnvironment;
 
 /// The container that writes the redirect rules and ends.
 pub(super) const INIT: &str = "istio-init";
@@ -147,37 +148,23 @@ impl Context<'_> {
 
     fn env(&self) -> Vec<Value> {
         let template = self.template;
-        let field = |name: &str, path: &str| json!({"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}});
-        let value = |name: &str, value: &str| json!({"name": name, "value": value});
-        let mut env = vec![
-            field("POD_NAME", "metadata.name"),
-            field("POD_NAMESPACE", "metadata.namespace"),
-            field("INSTANCE_IP", "status.podIP"),
-            field("HOST_IP", "status.hostIP"),
-            field("SERVICE_ACCOUNT", "spec.serviceAccountName"),
-            field("NODE_NAME", "spec.nodeName"),
-            value("CA_ADDR", &template.values.ca_address),
-            value("TRUST_DOMAIN", &template.mesh.trust_domain),
-            value("PROXY_CONFIG", &serde_json::to_string(&self.options.proxy_config).unwrap_or_default()),
-            value("ISTIO_META_CLUSTER_ID", &template.values.cluster_id),
-            value("ISTIO_META_WORKLOAD_NAME", &self.workload.name),
-            value("ISTIO_META_OWNER", &self.workload.owner),
-            value("ISTIO_META_INTERCEPTION_MODE", &self.options.interception.to_string()),
-            value("ISTIO_META_APP_CONTAINERS", &self.app_containers()),
-            value("ISTIO_META_POD_PORTS", &self.pod_ports()),
-        ];
+        let common = ProxyEnvironment {
+            ca_address: &template.values.ca_address,
+            trust_domain: &template.mesh.trust_domain,
+            config: &self.options.proxy_config,
+            cluster: &template.values.cluster_id,
+            workload: &self.workload.name,
+            owner: &self.workload.owner,
+            interception: &self.options.interception.to_string(),
+        };
+        let mut more = vec![("ISTIO_META_APP_CONTAINERS", self.app_containers()), ("ISTIO_META_POD_PORTS", self.pod_ports())];
         if !self.probers.is_empty() {
-            env.push(value(PROBERS_ENV, &Value::Object(self.probers.clone()).to_string()));
+            more.push((PROBERS_ENV, Value::Object(self.probers.clone()).to_string()));
         }
         if let Some(metrics) = &self.metrics {
-            env.push(value(super::inject::METRICS_ENV, &metrics.to_string()));
+            more.push((METRICS_ENV, metrics.to_string()));
         }
-        for (name, text) in &self.options.proxy_config.proxy_metadata {
-            // The user's word counts; two variables of one name would make the pod one that can't be applied server-side.
-            env.retain(|own| own["name"] != name.as_str());
-            env.push(value(name, text));
-        }
-        env
+        common.variables(more)
     }
 
     fn app_containers(&self) -> String {

@@ -56,9 +56,6 @@ pub struct InjectorConfig {
     pub reread: Duration,
 }
 
-/// API servers share few connections between all requests; more than this is a flood.
-const CONNECTIONS: usize = 512;
-
 /// Starts the injector's tasks. They end with `tasks`; `readiness` turns good once certificate, settings and nodes are known.
 pub fn start(
     config: InjectorConfig,
@@ -82,6 +79,5 @@ pub fn start(
 
     let webhook = Webhook { template, native, metrics };
     let routes = admission_route("/inject", move |request| webhook.answer(&request));
-    let limits = Limits { connections: CONNECTIONS, ..Limits::default() };
-    tasks.spawn("webhook", listener.serve(routes, security, limits, shutdown));
+    tasks.spawn("webhook", listener.serve(routes, security, Limits::webhook(), shutdown));
 }

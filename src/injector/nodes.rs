@@ -16,7 +16,7 @@ use kube::{
     runtime::{WatchStreamExt, watcher},
 };
 
-use crate::runtime::{ReadyGuard, Shutdown};
+use crate::runtime::{ReadyGuard, Shutdown, causes};
 
 /// The first minor version of the kubelet in which native sidecar containers are stable, restarts and probes included.
 const NATIVE_SINCE: u32 = 33;
@@ -71,7 +71,7 @@ where
             Ok(watcher::Event::Delete(node)) => {
                 minors.remove(&name(&node));
             }
-            Err(error) => tracing::warn!(%error, "watching nodes failed; trying again"),
+            Err(error) => tracing::warn!(error = causes(&error), "watching nodes failed; trying again"),
         }
         native.0.store(all_native(minors.values().copied()), Ordering::Relaxed);
         if complete && let Some(synced) = synced.take() {

@@ -1,12 +1,12 @@
 //! The template of all injections, from the files that the operator keeps: the mesh's configuration and the injector's values.
 
-use std::{convert::Infallible, error::Error, str::Utf8Error, sync::Arc};
+use std::{convert::Infallible, str::Utf8Error, sync::Arc};
 use tokio::sync::watch;
 
 use super::{InjectorConfig, Template, metrics::Metrics};
 use crate::config::{Invalid, mesh_config};
 use crate::model::{InjectionValues, MeshConfig};
-use crate::runtime::{ContentWatch, ReadyGuard, Shutdown};
+use crate::runtime::{ContentWatch, ReadyGuard, Shutdown, causes};
 
 /// The current template; none until both files have been understood.
 pub(super) type TemplateSource = watch::Receiver<Option<Arc<Template>>>;
@@ -71,8 +71,7 @@ fn take<T>(slot: &mut Option<T>, read: Result<T, SettingsError>, file: &'static 
     match read {
         Ok(content) => *slot = Some(content),
         Err(error) => {
-            let cause = error.source().map(ToString::to_string).unwrap_or_default();
-            tracing::error!(%error, cause, file, old_kept = slot.is_some(), "settings refused");
+            tracing::error!(error = causes(&error), file, old_kept = slot.is_some(), "settings refused");
         }
     }
 }

@@ -63,7 +63,7 @@ impl Webhook {
 
     /// Counts and logs a verdict and puts it into the API server's words.
     fn worded(&self, request: &AdmissionRequest, verdict: Verdict) -> AdmissionResponse {
-        let pod = shown_name(request);
+        let pod = request.shown_name();
         match verdict {
             Verdict::Injected(patch) => {
                 self.metrics.success.inc();
@@ -100,11 +100,4 @@ impl Webhook {
 fn warnings(pod: Option<&Value>) -> Option<Vec<String>> {
     let warnings = unhonoured(&PodView::new(pod?));
     (!warnings.is_empty()).then_some(warnings)
-}
-
-/// `namespace/name`, or what the name will begin with.
-fn shown_name(request: &AdmissionRequest) -> String {
-    let generated = || request.object.as_ref()?["metadata"]["generateName"].as_str().map(|prefix| format!("{prefix}*"));
-    let name = request.name.clone().or_else(generated).unwrap_or_default();
-    format!("{}/{name}", request.namespace.as_deref().unwrap_or_default())
 }

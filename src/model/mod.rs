@@ -15,6 +15,7 @@ mod name;
 mod peer_authentication;
 mod protocol;
 mod proxy;
+mod proxy_environment;
 mod route;
 mod service;
 mod service_entry;
@@ -37,6 +38,7 @@ pub use name::{ExportTo, HostPattern, Labels, ObjectRef, Visibility};
 pub use peer_authentication::{MtlsMode, PeerAuthentication};
 pub use protocol::Protocol;
 pub use proxy::{ProxyConfig, ProxyRole};
+pub use proxy_environment::ProxyEnvironment;
 pub use route::{
     AbortStatus, Destination, HeaderOperations, HttpAction, HttpFault, HttpRedirect, HttpRetry, HttpRewrite, HttpRoute, MESH_GATEWAY,
     PercentMillis, TcpMatch, TcpRoute, TlsMatch, TlsRoute, VirtualService, WeightedDestination,

@@ -88,9 +88,4 @@ impl Service {
     pub fn port(&self, number: u16) -> Option<&ServicePort> {
         self.ports.iter().find(|p| p.number == number)
     }
-
-    /// Whether it is visible to workloads of `namespace`.
-    pub fn visible_in(&self, namespace: &str) -> bool {
-        self.export_to.visible(&self.key.namespace, namespace)
-    }
 }

@@ -10,9 +10,9 @@ use webhook_certs::{Ensured, LeafSpec, SecretSpec, Source, Store, StoreError, en
 
 use super::{
     plan::{MANAGED_BY, MANAGER, serving_certificate},
-    refusal::causes,
     settings::{Role, Settings},
 };
+use crate::runtime::causes;
 
 /// The Secret with the operator's own certificate, in its namespace.
 pub(super) const OWN_SECRET: &str = "ferromesh-operator-webhook-certs";

@@ -12,6 +12,7 @@ use std::{collections::BTreeMap, time::Duration};
 use tokio::time::Instant;
 
 use super::{apply::Changes, plan::MANAGER};
+use crate::runtime::causes;
 
 /// How long the same words are not said again.
 const SILENCE: Duration = Duration::from_secs(600);
@@ -52,7 +53,7 @@ impl Events {
             // A recorder of its own for each: one would count what has the same reason, and keep the first one's words.
             let recorder = Recorder::new(self.client.clone(), self.reporter.clone());
             if let Err(error) = recorder.publish(&event, &mesh.object_ref(&())).await {
-                tracing::warn!(%error, "event not published");
+                tracing::warn!(error = causes(&error), "event not published");
             }
         }
     }

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     object::{Key, Kind},
     plan::{APPLIED, MANAGED_BY, MANAGER},
-    refusal::causes,
 };
+use crate::runtime::causes;
 
 /// One message of a watch.
 pub(super) enum Seen {
@@ -137,7 +137,7 @@ impl Live {
                 return true;
             }
             Ok(watcher::Event::Delete(pod)) => return self.pods.remove(&pod.metadata.name.unwrap_or_default()).is_some(),
-            Err(error) => tracing::warn!(%error, "watch of pods broken"),
+            Err(error) => tracing::warn!(error = causes(&error), "watch of pods broken"),
         }
         false
     }

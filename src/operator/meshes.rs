@@ -12,7 +12,7 @@ use kube::{
 use std::{collections::BTreeMap, convert::Infallible, pin::pin, sync::Arc};
 use tokio::sync::watch;
 
-use crate::runtime::{ReadyGuard, Shutdown};
+use crate::runtime::{ReadyGuard, Shutdown, causes};
 
 /// All of them by name.
 pub(super) type Meshes = BTreeMap<String, MeshInstall>;
@@ -56,7 +56,7 @@ impl MeshWatch {
                 Ok(Event::InitDone) => listed = true,
                 Ok(Event::Apply(mesh) | Event::InitApply(mesh)) => _ = meshes.insert(mesh.name_any(), mesh),
                 Ok(Event::Delete(mesh)) => _ = meshes.remove(&mesh.name_any()),
-                Err(error) => tracing::warn!(%error, "watch of MeshInstalls broken"),
+                Err(error) => tracing::warn!(error = causes(&error), "watch of MeshInstalls broken"),
             }
             if listed {
                 self.publish.send_replace(Some(Arc::new(meshes.clone())));

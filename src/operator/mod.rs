@@ -97,7 +97,7 @@ pub fn start(
         response
     };
     let routes = admission_route(PATH, answer);
-    tasks.spawn("admission", listener.serve(routes, security, Limits::default(), shutdown.clone()));
+    tasks.spawn("admission", listener.serve(routes, security, Limits::webhook(), shutdown.clone()));
 
     let lease = LeaseConfig {
         namespace: config.namespace.clone(),

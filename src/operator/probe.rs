@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use std::{convert::Infallible, time::Duration};
 use tokio::time::sleep;
 
-use super::{certificates::OWN_WEBHOOKS, plan::GALLEY_WEBHOOK, refusal::reason};
-use crate::runtime::{Backoff, ReadyGuard, Shutdown};
+use super::{certificates::OWN_WEBHOOKS, plan::GALLEY_WEBHOOK};
+use crate::runtime::{Backoff, ReadyGuard, Shutdown, causes};
 
 /// The name of the objects that are never stored. The chart's configuration sends this one to the webhook `probe`.
 pub(super) const PROBE: &str = "ferromesh-webhook-probe";
@@ -39,7 +39,7 @@ async fn until_refused(client: &Client) {
         if refused_by(&answer, OWN_WEBHOOKS[1]) {
             return tracing::info!("the API server reaches the webhook and trusts it");
         }
-        let cause = answer.map_or_else(|error| reason(&error), |()| "the webhook was not asked".to_owned());
+        let cause = answer.map_or_else(|error| causes(&error), |()| "the webhook was not asked".to_owned());
         // Once each: the first seconds of every start look like this.
         if cause != reported {
             tracing::info!(cause, "the API server doesn't reach the webhook yet");
@@ -63,7 +63,7 @@ pub(super) async fn galley(client: &Client, namespace: &str) -> bool {
     let answer = gateways.create(&dry_run(), &object).await.map(drop);
     let refused = refused_by(&answer, GALLEY_WEBHOOK);
     if !refused {
-        let cause = answer.map_or_else(|error| reason(&error), |()| "a wrong object was accepted".to_owned());
+        let cause = answer.map_or_else(|error| causes(&error), |()| "a wrong object was accepted".to_owned());
         tracing::info!(cause, "galley isn't proven yet");
     }
     refused

@@ -19,7 +19,7 @@ use super::{
     reconcile::this_second,
     status::{Outcome, Report, status},
 };
-use crate::runtime::Term;
+use crate::runtime::{Term, causes};
 
 /// Reports to the MeshInstalls.
 pub(super) struct Reporter {
@@ -57,7 +57,7 @@ impl Reporter {
                     self.events.publish(mesh, transition(&previous, &current).into_iter().collect()).await;
                 }
                 Err(error) => {
-                    tracing::warn!(%error, mesh = %mesh.name_any(), "status not written");
+                    tracing::warn!(error = causes(&error), mesh = %mesh.name_any(), "status not written");
                     return current.state;
                 }
             }

@@ -14,8 +14,8 @@ use std::{convert::Infallible, pin::pin, sync::Arc};
 use tokio::sync::watch;
 use webhook_certs::{LeafSecret, ReloadingCert, ServeError, server_config};
 
-use super::{certificates::OWN_SECRET, refusal::causes};
-use crate::runtime::{ReadyGuard, Security, Shutdown};
+use super::certificates::OWN_SECRET;
+use crate::runtime::{ReadyGuard, Security, Shutdown, causes};
 
 /// Follows the Secret and serves what it holds.
 pub(super) struct Serving {
@@ -49,7 +49,7 @@ impl Serving {
             match event.map(|secret| self.load(&secret)) {
                 Ok(Ok(())) => drop(ready.take()),
                 Ok(Err(error)) => tracing::warn!(error = causes(&error), "certificate can't be served; the old one stays"),
-                Err(error) => tracing::warn!(%error, "watch of the serving certificate broken"),
+                Err(error) => tracing::warn!(error = causes(&error), "watch of the serving certificate broken"),
             }
         }
     }

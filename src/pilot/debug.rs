@@ -23,6 +23,7 @@ use super::{
     serve::{nonce_text, version_text},
 };
 use crate::compile::{Compiled, Resource, ResourceType};
+use crate::index::{SnapshotSource, service_listing};
 use crate::runtime::Peer;
 
 /// `/debug/syncz`, `/debug/connections`, `/debug/config_dump?proxyID=POD.NAMESPACE`.
@@ -33,6 +34,15 @@ pub(super) fn routes(connections: Connections) -> Router {
         .route("/debug/config_dump", get(config_dump))
         .layer(from_fn(loopback_only))
         .with_state(connections)
+}
+
+/// `/debug/registryz`.
+pub(super) fn services(mesh: SnapshotSource) -> Router {
+    let list = async move || match mesh.latest() {
+        Some(snapshot) => Json(service_listing(&snapshot)).into_response(),
+        None => (StatusCode::SERVICE_UNAVAILABLE, "the mesh is not known yet\n").into_response(),
+    };
+    Router::new().route("/debug/registryz", get(list)).layer(from_fn(loopback_only))
 }
 
 #[derive(Deserialize)]
@@ -148,4 +158,40 @@ fn resource_json(resource: &Resource) -> Value {
 
 fn rfc3339(time: SystemTime) -> Option<String> {
     OffsetDateTime::from(time).format(&Rfc3339).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::body::Body;
+    use http_body_util::BodyExt;
+    use tower::ServiceExt;
+
+    use crate::index::{self, IndexConfig};
+    use crate::runtime::{Readiness, Registry, Tasks};
+    use crate::testing::{eventually, fake_api::FakeApi};
+
+    async fn ask(pages: &Router, address: &str) -> (StatusCode, Value) {
+        let mut request = http::Request::get("/debug/registryz").body(Body::empty()).unwrap();
+        request.extensions_mut().insert(Peer { address: Some(address.parse().unwrap()), identity: None });
+        let response = pages.clone().oneshot(request).await.unwrap();
+        let status = response.status();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        (status, serde_json::from_slice(&body).unwrap_or_default())
+    }
+
+    #[tokio::test]
+    async fn the_services_of_the_mesh_are_listed_for_loopback_alone() {
+        let api = FakeApi::new();
+        let service = json!({"metadata": {"name": "web", "namespace": "shop"}, "spec": {"clusterIP": "10.0.0.1", "ports": [{"port": 80}]}});
+        api.insert(&serde_json::from_value::<k8s_openapi::api::core::v1::Service>(service).unwrap());
+        let (mut tasks, readiness, mut registry) = (Tasks::new(), Readiness::new(), Registry::default());
+        let mesh = index::start(api.client(), IndexConfig::default(), &mut tasks, &readiness, &mut registry);
+        let pages = services(mesh.clone());
+        assert_eq!(ask(&pages, "127.0.0.1:5").await.0, StatusCode::SERVICE_UNAVAILABLE);
+        eventually("the mesh is known", || mesh.latest().is_some()).await;
+        let (status, page) = ask(&pages, "127.0.0.1:5").await;
+        assert_eq!((status, &page[0]["hostname"]), (StatusCode::OK, &json!("web.shop.svc.cluster.local")));
+        assert_eq!(ask(&pages, "10.0.0.9:5").await.0, StatusCode::FORBIDDEN);
+    }
 }

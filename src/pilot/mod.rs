@@ -25,6 +25,7 @@ use axum::Router;
 use futures::Stream;
 
 use self::{connections::Connections, hub::Hub, metrics::Metrics, serve::Server};
+use crate::index::SnapshotSource;
 use crate::model::{Changes, Snapshot};
 use crate::runtime::{CertificateSource, IdentityClient, IdentityConfig, Limits, Listener, Readiness, Registry, Security, Tasks};
 
@@ -37,25 +38,25 @@ pub struct PilotConfig {
 
 /// Starts pilot's tasks. They end with `tasks`; `readiness` turns good once pilot has a certificate and knows the mesh.
 ///
-/// `snapshots` gives the latest snapshot and all that changed since the one that it gave before, everything at first; it is asked for the
-/// next one only when the last one has been worked in. Returns the debug pages, for the monitoring port.
-pub fn start<S>(
+/// Returns the debug pages, for the monitoring port.
+pub fn start(
     config: PilotConfig,
-    snapshots: S,
+    mesh: SnapshotSource,
     listener: Listener,
     tasks: &mut Tasks,
     readiness: &Readiness,
     registry: &mut Registry,
-) -> Router
-where
-    S: Stream<Item = (Arc<Snapshot>, Changes)> + Send + 'static,
-{
+) -> Router {
     let (client, certificate) = IdentityClient::new(config.identity, registry);
     tasks.spawn("identity", client.run(tasks.shutdown()));
-    serve_with(certificate, snapshots, listener, tasks, readiness, registry)
+    let services = debug::services(mesh.clone());
+    serve_with(certificate, mesh.into_stream(), listener, tasks, readiness, registry).merge(services)
 }
 
-/// The same, with a certificate from elsewhere.
+/// The same, with a certificate and snapshots from elsewhere.
+///
+/// `snapshots` gives the latest snapshot and all that changed since the one that it gave before, everything at first; it is asked for the
+/// next one only when the last one has been worked in.
 fn serve_with<S>(
     certificate: CertificateSource,
     snapshots: S,

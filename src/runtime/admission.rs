@@ -175,6 +175,16 @@ fn explodes(body: &[u8]) -> bool {
 // === impl AdmissionRequest ===
 
 impl AdmissionRequest {
+    /// `namespace/name` of the object, or what its name will begin with.
+    pub fn shown_name(&self) -> String {
+        let generated = || self.object.as_ref()?["metadata"]["generateName"].as_str().map(|prefix| format!("{prefix}*"));
+        let name = self.name.clone().or_else(generated).unwrap_or_default();
+        match &self.namespace {
+            Some(namespace) => format!("{namespace}/{name}"),
+            None => name,
+        }
+    }
+
     /// The answer that lets the request pass. Warnings and a patch may be added to it.
     pub fn allow(&self) -> AdmissionResponse {
         let mut response = AdmissionResponse::invalid("");

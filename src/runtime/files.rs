@@ -48,6 +48,10 @@ pub struct ContentWatch {
 // === impl ContentWatch ===
 
 impl ContentWatch {
+    /// Between two looks at a mounted ConfigMap or Secret. It changes a minute after its object; looking every second adds nothing to
+    /// that.
+    pub const INTERVAL: Duration = Duration::from_secs(1);
+
     /// Looks at `path` every `interval`.
     pub fn new(path: impl Into<PathBuf>, interval: Duration) -> Self {
         Self { path: path.into(), interval, seen: None }

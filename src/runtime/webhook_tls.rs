@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use tokio::{sync::watch, time::sleep};
 use webhook_certs::{ReloadingCert, ServeError};
 
-use super::{ReadyGuard, Registry, Security, Shutdown, TlsError, resolver_config};
+use super::{ReadyGuard, Registry, Security, Shutdown, TlsError, causes, resolver_config};
 
 /// Follows a mounted Secret of type `kubernetes.io/tls`. New connections get the certificate that is there.
 #[derive(Debug)]
@@ -72,8 +72,7 @@ impl CertificateFiles {
     /// Shows the alarm, and logs when it begins.
     fn refuse(&self, error: &ServeError) {
         if self.refused.set(1) == 0 {
-            let cause = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
-            tracing::error!(%error, cause, directory = %self.directory.display(), "certificate can't be served");
+            tracing::error!(error = causes(error), directory = %self.directory.display(), "certificate can't be served");
         }
     }
 }

@@ -23,6 +23,7 @@ use super::{
     tls::unverified,
 };
 use crate::agent::http::{HttpError, connect_application, send, text, within};
+use crate::runtime::causes;
 
 /// As much of an application's complaint as the kubelet shows.
 const SHOWN: usize = 10 * 1024;
@@ -58,9 +59,9 @@ pub(super) async fn probe(State(status): State<Arc<Status>>, uri: Uri, headers: 
         Handler::Grpc(grpc) => grpc_check(grpc, status.address, probe.timeout).await,
     };
     answer.unwrap_or_else(|error| {
-        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
-        tracing::debug!(path = uri.path(), %error, cause, "probe failed");
-        (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}{cause}\n")).into_response()
+        let error = causes(&error);
+        tracing::debug!(path = uri.path(), error, "probe failed");
+        (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response()
     })
 }
 

@@ -98,7 +98,10 @@ impl InitArgs {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::injector::{Template, inject};
+    use crate::model::MeshConfig;
     use clap::Parser;
+    use serde_json::json;
 
     #[derive(Parser)]
     struct Command {
@@ -110,13 +113,25 @@ mod tests {
         Command::try_parse_from(["init"].iter().chain(arguments))?.init.capture()
     }
 
+    /// The arguments after `init` of the container that the injector adds.
+    fn injected() -> Vec<String> {
+        let values = json!({
+            "hub": "h", "tag": "t", "revision": "default", "istioNamespace": "istio-system", "caAddress": "citadel:15012",
+            "clusterId": "Kubernetes", "proxy": {},
+        });
+        let template = Template::new(serde_json::from_value(values).unwrap(), MeshConfig::default());
+        let pod = json!({"metadata": {"name": "web"}, "spec": {"containers": [{"name": "web", "image": "web"}]}});
+        let injected = inject(&pod, "shop", &template, true).unwrap();
+        let init = injected["spec"]["initContainers"].as_array().unwrap().iter().find(|it| it["name"] == "istio-init").unwrap();
+        let arguments: Vec<String> = serde_json::from_value(init["args"].clone()).unwrap();
+        assert_eq!(arguments[0], "init");
+        arguments[1..].to_vec()
+    }
+
     #[test]
     fn what_the_injector_writes_is_what_no_arguments_mean() {
-        let written = "--outbound-port 15001 --inbound-port 15006 --uid 1337 --inbound-ports * --exclude-inbound-ports 15090,15021,15020 \
-                       --outbound-cidrs * --exclude-outbound-cidrs _ --include-outbound-ports _ --exclude-outbound-ports _";
-        let written: Vec<&str> =
-            written.split(' ').filter(|word| !word.is_empty()).map(|word| if word == "_" { "" } else { word }).collect();
-        let capture = capture(&written).unwrap();
+        let written = injected();
+        let capture = capture(&written.iter().map(String::as_str).collect::<Vec<_>>()).unwrap();
         assert_eq!(capture, super::tests::capture(&[]).unwrap());
         assert_eq!((capture.user, capture.group), (1337, 1337));
         assert_eq!(capture.outbound_ranges, Selection::All);

@@ -135,7 +135,7 @@ impl Mount<'_> {
 }
 
 /// An environment variable that holds a field of the pod.
-pub(super) fn field(name: &str, path: &str) -> Value {
+fn field(name: &str, path: &str) -> Value {
     json!({"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}})
 }
 

@@ -6,10 +6,11 @@ use serde_json::{Map, Value, json};
 
 use super::{
     config::ca_address,
-    control_plane::{Mount, Source, field, scraped},
+    control_plane::{Mount, Source, scraped},
     object::{Base, Planned},
     workload::Workload,
 };
+use crate::model::ProxyEnvironment;
 use crate::operator::{
     object::Kind,
     settings::{FIRST_UNPRIVILEGED, Gateway},
@@ -88,32 +89,18 @@ fn container(base: Base<'_>, gateway: &Gateway) -> Value {
     })
 }
 
-/// The agent's contract, as the injector keeps it for sidecars.
 fn env(base: Base<'_>, gateway: &Gateway) -> Vec<Value> {
     let settings = base.settings;
-    let value = |name: &str, value: &str| json!({"name": name, "value": value});
-    let owner = format!("kubernetes://apis/apps/v1/namespaces/{}/deployments/{}", settings.namespace, gateway.name);
-    let mut env = vec![
-        field("POD_NAME", "metadata.name"),
-        field("POD_NAMESPACE", "metadata.namespace"),
-        field("INSTANCE_IP", "status.podIP"),
-        field("HOST_IP", "status.hostIP"),
-        field("SERVICE_ACCOUNT", "spec.serviceAccountName"),
-        field("NODE_NAME", "spec.nodeName"),
-        value("CA_ADDR", &ca_address(settings)),
-        value("TRUST_DOMAIN", &settings.mesh.trust_domain),
-        value("PROXY_CONFIG", &serde_json::to_string(&settings.mesh.default_config).unwrap_or_default()),
-        value("ISTIO_META_CLUSTER_ID", &settings.cluster),
-        value("ISTIO_META_WORKLOAD_NAME", &gateway.name),
-        value("ISTIO_META_OWNER", &owner),
-        value("ISTIO_META_INTERCEPTION_MODE", "NONE"),
-    ];
-    for (name, text) in &settings.mesh.default_config.proxy_metadata {
-        // The user's word counts, and a list with one name twice can't be applied.
-        env.retain(|own| own["name"] != name.as_str());
-        env.push(value(name, text));
-    }
-    env
+    let environment = ProxyEnvironment {
+        ca_address: &ca_address(settings),
+        trust_domain: &settings.mesh.trust_domain,
+        config: &settings.mesh.default_config,
+        cluster: &settings.cluster,
+        workload: &gateway.name,
+        owner: &format!("kubernetes://apis/apps/v1/namespaces/{}/deployments/{}", settings.namespace, gateway.name),
+        interception: "NONE",
+    };
+    environment.variables([])
 }
 
 fn volumes() -> Vec<Value> {

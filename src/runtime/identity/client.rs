@@ -25,7 +25,7 @@ use super::{
     schedule::{longest_wait, renew_at},
 };
 use crate::runtime::backoff::{Backoff, random_fraction};
-use crate::runtime::{CertificateRequest, Registry, Shutdown, TlsError, certificates_from_pem, client_config, create_certificate};
+use crate::runtime::{CertificateRequest, Registry, Shutdown, TlsError, causes, certificates_from_pem, client_config, create_certificate};
 
 /// Where and as whom to ask.
 #[derive(Clone, Debug)]
@@ -77,7 +77,7 @@ pub enum IdentityError {
         address: String,
         /// Why.
         #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
+        source: tonic::transport::Error,
     },
     /// The CA did not answer in time.
     #[error("the CA did not answer within {0:?}")]
@@ -173,8 +173,7 @@ impl IdentityClient {
                 let now = SystemTime::now();
                 let remaining = self.publish.borrow().as_ref().map(|current| current.not_after.duration_since(now).unwrap_or_default());
                 let wait = self.backoff.next_delay_within(longest_wait(remaining));
-                let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
-                tracing::warn!(%error, cause, ?wait, ?remaining, "no certificate");
+                tracing::warn!(error = causes(&error), ?wait, ?remaining, "no certificate");
                 self.next_attempt = now + wait;
             }
         }
@@ -196,7 +195,7 @@ impl IdentityClient {
                 }
                 self.publish.send_replace(Some(Arc::new(certificate)));
             }
-            Err(error) => tracing::error!(%error, "changed root certificates are ignored"),
+            Err(error) => tracing::error!(error = causes(&error), "changed root certificates are ignored"),
         }
     }
 
@@ -231,7 +230,7 @@ impl IdentityClient {
         // The scheme is plain because the connector brings its own TLS.
         let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|_| IdentityError::Address(address.clone()))?;
         let connected = endpoint.connect_with_connector(connector).await;
-        connected.map_err(|error| IdentityError::Connect { address: address.clone(), source: innermost(error).into() })
+        connected.map_err(|error| IdentityError::Connect { address: address.clone(), source: error })
     }
 
     fn read_roots(&self) -> Result<Vec<u8>, IdentityError> {
@@ -244,15 +243,6 @@ fn request_for(key: &KeyPair) -> Result<String, rcgen::Error> {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
     params.serialize_request(key)?.pem()
-}
-
-/// The last of an error's causes as text: tonic's own say only "transport error".
-fn innermost(error: tonic::transport::Error) -> String {
-    let mut cause: &dyn std::error::Error = &error;
-    while let Some(next) = cause.source() {
-        cause = next;
-    }
-    cause.to_string()
 }
 
 // === impl Metrics ===

@@ -17,7 +17,7 @@ use super::{
     decide::{Observation, Step, observe, step},
     leadership::Tenure,
 };
-use crate::runtime::Shutdown;
+use crate::runtime::{Shutdown, causes};
 
 /// Which lease, and as whom.
 #[derive(Clone, Debug)]
@@ -119,7 +119,7 @@ impl Elector {
         if self.publish.send_replace(None).is_some()
             && let Err(error) = self.within_time(Self::release).await
         {
-            tracing::warn!(%error, "lease could not be given up; a follower has to wait for it to run out");
+            tracing::warn!(error = causes(&error), "lease could not be given up; a follower has to wait for it to run out");
         }
         Ok(())
     }
@@ -130,8 +130,7 @@ impl Elector {
             Ok(true) => self.hold(started + self.config.timing.term),
             Ok(false) => self.resign("another replica leads"),
             Err(error) => {
-                let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
-                tracing::warn!(%error, cause, lease = %self.config.name, "no look at the lease");
+                tracing::warn!(error = causes(&error), lease = %self.config.name, "no look at the lease");
                 if self.publish.borrow().is_some_and(|tenure| Instant::now() >= tenure.deadline) {
                     self.resign("the term ran out");
                 }

@@ -102,6 +102,13 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// A webhook's: API servers share few connections between all requests, and more than this is a flood.
+    pub fn webhook() -> Self {
+        Self { connections: 512, ..Self::default() }
+    }
+}
+
 // === impl Security ===
 
 impl Security {

@@ -39,7 +39,6 @@ pub enum Source {
 pub struct Store {
     client: Client,
     ca: SecretSpec,
-    policy: Policy,
     source: Source,
 }
 
@@ -83,20 +82,13 @@ impl Store {
     #[must_use]
     pub fn new(client: Client, namespace: &str) -> Self {
         let ca = SecretSpec { namespace: namespace.to_owned(), name: CA_SECRET.to_owned(), ..SecretSpec::default() };
-        Self { client, ca, policy: Policy::default(), source: Source::Own }
+        Self { client, ca, source: Source::Own }
     }
 
     /// Labels that the authority's Secret has.
     #[must_use]
     pub fn with_ca_labels(mut self, labels: impl IntoIterator<Item = (String, String)>) -> Self {
         self.ca.labels = labels.into_iter().collect();
-        self
-    }
-
-    /// Other lifetimes.
-    #[must_use]
-    pub fn with_policy(mut self, policy: Policy) -> Self {
-        self.policy = policy;
         self
     }
 
@@ -141,7 +133,7 @@ impl Store {
         let contents: Vec<_> =
             stored.iter().map(|secret| secret.as_ref().map(|secret| LeafSecret::from_data(secret.data.as_ref()))).collect();
         let asked: Vec<_> = leaves.iter().zip(&contents).map(|(spec, contents)| (spec, contents.as_ref())).collect();
-        let plan = plan(now, ca_contents.as_ref(), &asked, &self.policy).map_err(|error| WriteError::Failed(error.into()))?;
+        let plan = plan(now, ca_contents.as_ref(), &asked, &Policy::default()).map_err(|error| WriteError::Failed(error.into()))?;
 
         for repair in &plan.repairs {
             let secret = repair.leaf.as_ref().map_or_else(|| ca.name.clone(), |(namespace, name)| format!("{namespace}/{name}"));
