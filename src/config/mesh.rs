@@ -30,7 +30,9 @@ pub fn mesh_problems(mesh: &MeshConfig) -> Vec<Problem> {
         let message = format!("{} may hold lower-case letters, digits, '.', '-' and '_' only", quoted(&mesh.trust_domain));
         report("trustDomain", Code::BadName, message);
     }
-    if !super::hosts::is_label(&mesh.root_namespace) {
+    // Hosts may have capitals, names of namespaces may not.
+    let namespace = &mesh.root_namespace;
+    if !super::hosts::is_label(namespace) || namespace.contains(|c: char| c.is_ascii_uppercase()) {
         report("rootNamespace", Code::BadName, format!("{} is no name of a namespace", quoted(&mesh.root_namespace)));
     }
     problems.extend(duration_problem("connectTimeout", &mesh.connect_timeout, Duration::from_millis(1)));
@@ -81,6 +83,12 @@ mod tests {
     fn an_unknown_field_is_named() {
         let error = error("defaultConfig:\n  concurency: 2\n");
         assert!(error.contains("concurency") && error.ends_with("(FM0101)") && !error.contains('\n'), "{error}");
+    }
+
+    #[test]
+    fn a_namespace_has_no_capitals() {
+        assert_eq!(error("rootNamespace: Shop\n"), "rootNamespace: \"Shop\" is no name of a namespace (FM0111)");
+        assert!(mesh_config("rootNamespace: shop-1\n").is_ok());
     }
 
     #[test]

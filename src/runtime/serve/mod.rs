@@ -64,7 +64,7 @@ pub struct Limits {
     pub connections: usize,
     /// HTTP/2 requests at a time in one connection.
     pub streams: u32,
-    /// Time for a TLS handshake, and for the head of an HTTP/1.1 request.
+    /// Time for a TLS handshake, for the first request after it, and for the head of each HTTP/1.1 request.
     pub handshake: Duration,
     /// Time for requests in flight after shutdown was asked for; connections are cut off then.
     pub drain: Duration,
