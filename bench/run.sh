@@ -32,6 +32,7 @@ main() {
     printf '| what | measured |\n|---|---|\n'
     image_sizes
     memory_at_rest
+    resident_memory
     start_to_ready
     (cd "$root" && cargo build --locked --release --quiet -p ferromesh -p ferromesh-bench)
     local target
@@ -67,6 +68,15 @@ memory_at_rest() {
         awk '{ printf "| memory of a sidecar, Envoy and agent (median of bookinfo) | %.1f MiB |\n", $1 / 1048576 }'
 }
 
+# resident_memory: what each program holds with the pages of its own file, as `ps` shows it; the local node's processes are this machine's.
+resident_memory() {
+    ps -C ferromeshd -o rss=,args= | sort -k 3 | awk '{ printf "| resident: ferromeshd %s | %.1f MiB |\n", $3, $1 / 1024 }'
+    local program
+    for program in envoy ferromesh-agent; do
+        ps -C "$program" -o rss= | median | awk '{ printf "| resident: '"$program"' (median) | %.1f MiB |\n", $1 / 1024 }'
+    done
+}
+
 # start_to_ready: from the first line of a process to its readiness, by its own clock.
 start_to_ready() {
     local component run
@@ -74,16 +84,21 @@ start_to_ready() {
         for ((run = 0; run < runs; run++)); do
             k rollout restart -n istio-system "deployment/$component" >/dev/null
             k rollout status -n istio-system "deployment/$component" --timeout=2m >/dev/null
-            k logs -n istio-system "deployment/$component" | awk '/ starting/ { first = $1 } / ready$/ { print first, $1; exit }'
+            k logs -n istio-system "$(newest_pod "$component")" | awk '/ starting/ { first = $1 } / ready$/ { print first, $1; exit }'
         done | milliseconds_between | median | sed "s/.*/| $component: start → ready | & ms |/"
     done
 }
 
-# milliseconds_between: for lines of two times, the difference.
+# newest_pod NAME: the pod that was made last for a Deployment of the control plane; older ones may be ending still.
+newest_pod() {
+    k get pods -n istio-system -l "app.kubernetes.io/name=$1" --sort-by=.metadata.creationTimestamp -o name | tail -n 1
+}
+
+# milliseconds_between: for lines of two times, the difference in milliseconds.
 milliseconds_between() {
     local from to
     while read -r from to; do
-        echo $((($(date -d "$to" +%s%N) - $(date -d "$from" +%s%N)) / 1000000))
+        echo $(($(date -d "$to" +%s%N) - $(date -d "$from" +%s%N))) | awk '{ printf "%.1f\n", $1 / 1e6 }'
     done
 }
 

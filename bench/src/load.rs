@@ -27,6 +27,8 @@ pub(crate) struct Load {
     pub(crate) path: &'static str,
     /// The body of each request, JSON.
     pub(crate) body: Bytes,
+    /// What each answer must contain.
+    pub(crate) expected: &'static str,
     /// How many connections send at once.
     pub(crate) connections: usize,
     /// How long.
@@ -47,7 +49,7 @@ impl Load {
     /// Sends until the time is over.
     ///
     /// # Errors
-    /// When a request fails or is not answered by 200: a figure of failures would be none.
+    /// When a request fails, is not answered by 200 or not as expected: a figure of failures would be none.
     pub(crate) async fn run(self) -> anyhow::Result<Throughput> {
         let started = Instant::now();
         let mut connections = JoinSet::new();
@@ -82,8 +84,9 @@ impl Load {
             let response = sender.send_request(request).await?;
             let status = response.status();
             let body = response.into_body().collect().await?.to_bytes();
-            ensure!(status.is_success(), "{} answered {status}: {}", self.path, String::from_utf8_lossy(&body));
             latencies.push(sent.elapsed());
+            let text = String::from_utf8_lossy(&body);
+            ensure!(status.is_success() && text.contains(self.expected), "{} answered {status}: {text}", self.path);
         }
         drop(sender);
         driver.await??;

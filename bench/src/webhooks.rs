@@ -55,17 +55,28 @@ struct Webhook {
 
 impl WebhooksArgs {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
-        self.measure("injector", "/inject", "injections", &pod_review()).await?;
-        self.measure("galley", "/validate", "validations", &virtual_service_review()).await
+        let injector = Webhook::start(&self, "injector", &["--mesh-config", "--values"]).await?;
+        self.measure(&injector, "/inject", r#""patch":"#, "injections", &pod_review()).await?;
+        drop(injector);
+        let galley = Webhook::start(&self, "galley", &[]).await?;
+        self.measure(&galley, "/validate", r#""allowed":true"#, "validations", &virtual_service_review()).await
     }
 
-    async fn measure(&self, role: &str, path: &'static str, what: &str, review: &Value) -> anyhow::Result<()> {
-        let webhook = Webhook::start(self, role).await.with_context(|| format!("{role} did not start"))?;
+    /// Sends `review` to `path`, where each answer must contain `expected`, and prints the median under the name `what`.
+    async fn measure(
+        &self,
+        webhook: &Webhook,
+        path: &'static str,
+        expected: &'static str,
+        what: &str,
+        review: &Value,
+    ) -> anyhow::Result<()> {
         let load = Load {
             address: webhook.address,
             tls: webhook.tls.clone(),
             path,
             body: review.to_string().into(),
+            expected,
             connections: self.connections,
             duration: Duration::from_secs(self.seconds),
         };
@@ -86,22 +97,23 @@ impl WebhooksArgs {
 // === impl Webhook ===
 
 impl Webhook {
-    async fn start(args: &WebhooksArgs, role: &str) -> anyhow::Result<Self> {
+    /// Starts `role`; of `settings`, the options that name a file of the operator's, each is given its file.
+    async fn start(args: &WebhooksArgs, role: &str, settings: &[&str]) -> anyhow::Result<Self> {
         let files = tempfile::tempdir()?;
         let tls = certificates(files.path())?;
-        fs::write(files.path().join("mesh"), "{}\n")?;
-        fs::write(files.path().join("values"), values().to_string())?;
+        fs::write(files.path().join("--mesh-config"), "{}\n")?;
+        fs::write(files.path().join("--values"), values().to_string())?;
         let (address, monitoring) = (free_address()?, free_address()?);
         let mut command = Command::new("taskset");
         command.args(["-c", &args.core.to_string()]).arg(&args.ferromeshd).arg(role);
         command.args(["--listen", &address.to_string(), "--monitoring", &monitoring.to_string(), "--log", "warn"]);
-        command.arg("--certificates").arg(files.path()).arg("--mesh-config").arg(files.path().join("mesh"));
-        if role == "injector" {
-            command.arg("--values").arg(files.path().join("values"));
+        command.arg("--certificates").arg(files.path());
+        for option in settings {
+            command.arg(option).arg(files.path().join(option));
         }
         let process = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().context("taskset can't be started")?;
         let mut webhook = Self { process, address, tls, _files: files };
-        webhook.ready(monitoring).await?;
+        webhook.ready(monitoring).await.with_context(|| format!("{role} did not start"))?;
         Ok(webhook)
     }
 
