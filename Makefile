@@ -78,5 +78,5 @@ images-push: ## push them to HUB, or load them into the kind cluster of CONTEXT
 # --- figures ---
 
 .PHONY: bench
-bench: ## measure sizes, memory, starts and webhooks, on this machine and the local cluster
+bench: ## measure what docs/benchmarks.md shows, on this machine and the local cluster
 	@bench/run.sh

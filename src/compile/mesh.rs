@@ -125,24 +125,24 @@ impl Mesh {
         let new = &self.snapshot;
         match object.kind {
             "VirtualService" => {
-                let (before, after) = (old.virtual_services.get(object), new.virtual_services.get(object));
+                let (before, after) = (old.config.virtual_services.get(object), new.config.virtual_services.get(object));
                 dirty.insert(Input::VirtualServices);
                 before.into_iter().for_each(|it| self.virtual_services.remove(it, dirty));
                 after.into_iter().for_each(|it| self.virtual_services.insert(it, dirty));
                 bind(&mut self.bound, object, before.map(|it| &*it.gateways), after.map(|it| &*it.gateways), dirty);
             }
             "DestinationRule" => {
-                old.destination_rules.get(object).into_iter().for_each(|it| self.rules.remove(it, dirty));
-                new.destination_rules.get(object).into_iter().for_each(|it| self.rules.insert(it, dirty));
+                old.config.destination_rules.get(object).into_iter().for_each(|it| self.rules.remove(it, dirty));
+                new.config.destination_rules.get(object).into_iter().for_each(|it| self.rules.insert(it, dirty));
             }
             "Gateway" => _ = dirty.insert(Input::Gateways),
             "Sidecar" => {
-                let found = new.sidecars.get(object).cloned();
+                let found = new.config.sidecars.get(object).cloned();
                 replace_in_namespace(&mut self.sidecars, object, found, |it| (it.created, &it.origin));
                 dirty.insert(Input::Sidecars);
             }
             "PeerAuthentication" => {
-                let found = new.peer_authentications.get(object).cloned();
+                let found = new.config.peer_authentications.get(object).cloned();
                 replace_in_namespace(&mut self.peer_authentications, object, found, |it| (it.created, &it.origin));
                 dirty.insert(Input::PeerAuthentications(object.namespace.clone()));
             }
@@ -200,10 +200,6 @@ fn replace_in_namespace<T>(
 fn everything_in(snapshot: &Snapshot) -> Changes {
     let services = snapshot.services.keys().cloned().map(Change::Service);
     let endpoints = snapshot.endpoints.keys().cloned().map(Change::Endpoints);
-    let objects = (snapshot.virtual_services.keys())
-        .chain(snapshot.destination_rules.keys())
-        .chain(snapshot.gateways.keys())
-        .chain(snapshot.sidecars.keys())
-        .chain(snapshot.peer_authentications.keys());
+    let objects = snapshot.config.keys();
     services.chain(endpoints).chain(objects.cloned().map(Change::Config)).chain([Change::Mesh]).collect()
 }

@@ -199,7 +199,7 @@ impl<'a> Scope<'a> {
     /// All Gateways.
     pub(super) fn gateways(&self) -> impl Iterator<Item = &'a Arc<Gateway>> + use<'a> {
         self.reads(Input::Gateways);
-        self.mesh.snapshot.gateways.values()
+        self.mesh.snapshot.config.gateways.values()
     }
 
     /// PeerAuthentications of a namespace, the senior first.

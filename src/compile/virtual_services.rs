@@ -31,6 +31,7 @@ impl<'a> Scope<'a> {
         let mut hosts: Vec<_> = self
             .mesh
             .snapshot
+            .config
             .virtual_services
             .values()
             .filter(|it| it.for_mesh() && !it.http.is_empty())
@@ -48,7 +49,7 @@ impl<'a> Scope<'a> {
         let mesh = self.mesh;
         let bound = mesh.bound.get(gateway).into_iter().flatten();
         let mut found: Vec<_> = bound
-            .filter_map(|object| mesh.snapshot.virtual_services.get(object))
+            .filter_map(|object| mesh.snapshot.config.virtual_services.get(object))
             .filter(|it| self.sees(&it.export_to, &it.origin.namespace))
             .collect();
         found.sort_by_key(|it| (it.created, &it.origin));

@@ -10,27 +10,10 @@ use serde_json::Value;
 use super::problem::{Code, Invalid, Parsed, Problem, clipped, quoted};
 use super::reading::{KEPT, ParseContext};
 use super::{destination_rule, gateway, peer_authentication, service_entry, sidecar, virtual_service};
-use crate::model;
+use crate::model::ConfigObject;
 
 /// How much of a path and of a message is kept where an object's own texts are in them.
 const SHOWN: usize = 300;
-
-/// An object of one of the kinds that the mesh is configured by.
-#[derive(Clone, Debug, PartialEq)]
-pub enum ConfigObject {
-    /// A DestinationRule.
-    DestinationRule(model::DestinationRule),
-    /// A Gateway.
-    Gateway(model::Gateway),
-    /// A PeerAuthentication.
-    PeerAuthentication(model::PeerAuthentication),
-    /// A ServiceEntry.
-    ServiceEntry(model::ServiceEntry),
-    /// A Sidecar.
-    Sidecar(model::Sidecar),
-    /// A VirtualService.
-    VirtualService(model::VirtualService),
-}
 
 /// Reads an object of any kind, whatever the version: all versions of a kind have the same fields.
 ///
@@ -42,12 +25,12 @@ pub fn parse_object(group: &str, kind: &str, object: &Value, context: &ParseCont
         return Err(single(Code::UnknownKind, format!("the mesh has no kind {} in group {}", quoted(kind), quoted(group))));
     };
     match kind {
-        "DestinationRule" => read(known, object, context, destination_rule, ConfigObject::DestinationRule),
-        "Gateway" => read(known, object, context, gateway, ConfigObject::Gateway),
-        "PeerAuthentication" => read(known, object, context, peer_authentication, ConfigObject::PeerAuthentication),
-        "ServiceEntry" => read(known, object, context, service_entry, ConfigObject::ServiceEntry),
-        "Sidecar" => read(known, object, context, sidecar, ConfigObject::Sidecar),
-        "VirtualService" => read(known, object, context, virtual_service, ConfigObject::VirtualService),
+        "DestinationRule" => read(known, object, context, destination_rule),
+        "Gateway" => read(known, object, context, gateway),
+        "PeerAuthentication" => read(known, object, context, peer_authentication),
+        "ServiceEntry" => read(known, object, context, service_entry),
+        "Sidecar" => read(known, object, context, sidecar),
+        "VirtualService" => read(known, object, context, virtual_service),
         _ => Err(single(Code::UnknownKind, format!("{kind} is no configuration of traffic or security"))),
     }
 }
@@ -55,16 +38,12 @@ pub fn parse_object(group: &str, kind: &str, object: &Value, context: &ParseCont
 /// What a kind's own reader returns.
 type Read<T> = Result<Parsed<T>, Invalid>;
 
-fn read<Api, Model>(
+fn read<Api: DeserializeOwned, Model: Into<ConfigObject>>(
     kind: &Kind,
     object: &Value,
     context: &ParseContext,
     reader: fn(&Api, &ParseContext) -> Read<Model>,
-    wrap: fn(Model) -> ConfigObject,
-) -> Read<ConfigObject>
-where
-    Api: DeserializeOwned,
-{
+) -> Read<ConfigObject> {
     let found = check::problems(kind.schema(), object);
     let (mut errors, more) = schema_errors(&found);
     let typed = match Api::deserialize(object) {
@@ -76,7 +55,7 @@ where
         }
     };
     match reader(&typed, context) {
-        Ok(parsed) if errors.is_empty() => Ok(Parsed { value: wrap(parsed.value), warnings: parsed.warnings }),
+        Ok(parsed) if errors.is_empty() => Ok(Parsed { value: parsed.value.into(), warnings: parsed.warnings }),
         Ok(_) => Err(Invalid { errors, more }),
         Err(invalid) => {
             let told: BTreeSet<String> = errors.iter().map(|problem| problem.path.clone()).collect();

@@ -10,7 +10,8 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::{Code, ConfigObject, Invalid, ParseContext, Parsed, parse_object};
+use super::{Code, Invalid, ParseContext, Parsed, parse_object};
+use crate::model::ConfigObject;
 
 /// Objects whose verdict can't be the reference's, each with the reason.
 const EXCEPTIONS: [(&str, &str); 1] =

@@ -13,15 +13,14 @@ use foldhash::fast::RandomState;
 use super::{
     declarations::{Declaration, Declarations},
     declared::{of_entry, of_kubernetes},
-    difference::{differs, set, set_hashed},
+    difference::{differs, set_hashed},
     endpoints::Join,
     rejected::{self, Rejected, RejectedObjects},
     slices::Slices,
     update::{Fact, Form, NODE, POD, SERVICE, SLICE, Update},
     workloads::{TouchedWorkloads, Workloads},
 };
-use crate::config::ConfigObject;
-use crate::model::{Change, Changes, MeshConfig, ObjectRef, ServiceKey, Snapshot, WorkloadKey};
+use crate::model::{Change, Changes, ConfigObject, MeshConfig, ObjectRef, ServiceKey, Snapshot, WorkloadKey, set_shared};
 
 /// The cluster as far as it is known.
 #[derive(Debug, Default)]
@@ -85,7 +84,7 @@ impl Cluster {
         let touched = std::mem::take(&mut self.touched);
         let endpoints = self.touched_endpoints(&touched);
         for key in &touched.declared {
-            set(&mut self.snapshot.services, key, self.declarations.merged(key));
+            set_shared(&mut self.snapshot.services, key, self.declarations.merged(key));
         }
         for key in &endpoints {
             self.join(key);
@@ -179,7 +178,7 @@ impl Cluster {
                 let locality = form.and_then(Form::into_locality);
                 self.workloads.set_node(&mut self.snapshot, &object.name, locality, &mut self.touched.workloads);
             }
-            (_, Some(Form::Config(config))) => self.set_config(&object, *config),
+            (_, Some(Form::Config(config))) => self.set_config(config),
             _ => self.remove_config(&object),
         }
     }
@@ -192,30 +191,19 @@ impl Cluster {
         self.declarations.set(object, declarations, &mut self.touched.declared);
     }
 
-    fn set_config(&mut self, object: &ObjectRef, config: ConfigObject) {
-        let snapshot = &mut self.snapshot;
-        match config {
-            ConfigObject::ServiceEntry(entry) => return self.declare(object, of_entry(&entry)),
-            ConfigObject::DestinationRule(it) => set(&mut snapshot.destination_rules, object, Some(Arc::new(it))),
-            ConfigObject::Gateway(it) => set(&mut snapshot.gateways, object, Some(Arc::new(it))),
-            ConfigObject::PeerAuthentication(it) => set(&mut snapshot.peer_authentications, object, Some(Arc::new(it))),
-            ConfigObject::Sidecar(it) => set(&mut snapshot.sidecars, object, Some(Arc::new(it))),
-            ConfigObject::VirtualService(it) => set(&mut snapshot.virtual_services, object, Some(Arc::new(it))),
+    fn set_config(&mut self, config: ConfigObject) {
+        let object = config.origin().clone();
+        if let ConfigObject::ServiceEntry(entry) = &config {
+            self.declare(&object, of_entry(entry));
         }
-        self.touched.objects.insert(object.clone());
+        self.snapshot.config.insert(config);
+        self.touched.objects.insert(object);
     }
 
     fn remove_config(&mut self, object: &ObjectRef) {
-        let snapshot = &mut self.snapshot;
-        let removed = match object.kind {
-            "DestinationRule" => snapshot.destination_rules.remove_mut(object),
-            "Gateway" => snapshot.gateways.remove_mut(object),
-            "PeerAuthentication" => snapshot.peer_authentications.remove_mut(object),
-            "Sidecar" => snapshot.sidecars.remove_mut(object),
-            "VirtualService" => snapshot.virtual_services.remove_mut(object),
-            _ => return self.declare(object, Vec::new()),
-        };
-        if removed {
+        // A service that goes with its declaration; other kinds declare none.
+        self.declare(object, Vec::new());
+        if self.snapshot.config.remove(object) {
             self.touched.objects.insert(object.clone());
         }
     }

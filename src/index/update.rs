@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use super::rejected::Rejected;
 use crate::config::kubernetes::{self, KubernetesService, PodFacts, PodView, Slice};
-use crate::config::{ConfigObject, ParseContext, parse_object};
-use crate::model::{MeshConfig, ObjectRef};
+use crate::config::{ParseContext, parse_object};
+use crate::model::{ConfigObject, MeshConfig, ObjectRef};
 
 /// The kinds that are not configuration, as [`ObjectRef`]s name them.
 pub(super) const SERVICE: &str = "Service";
@@ -49,7 +49,7 @@ pub(super) enum Form {
     Pod(PodFacts),
     /// The node's locality.
     Node(Arc<str>),
-    Config(Box<ConfigObject>),
+    Config(ConfigObject),
     Rejected(Rejected),
 }
 
@@ -133,7 +133,7 @@ pub(super) fn config(kind: &catalog::Kind, mut object: DynamicObject, context: &
     let metadata = object.metadata.clone();
     let json = serde_json::to_value(object).unwrap_or_default();
     let form = match parse_object(kind.group, kind.name, &json, context) {
-        Ok(parsed) => Form::Config(Box::new(parsed.value)),
+        Ok(parsed) => Form::Config(parsed.value),
         Err(reason) => Form::Rejected(Rejected { generation: metadata.generation, reason }),
     };
     Fact::new(kind.name, &metadata, Some(form))

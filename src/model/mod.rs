@@ -4,6 +4,7 @@
 //! these values, `index` keeps the current ones in a [`Snapshot`], `compile` turns a snapshot into Envoy's resources. All types compare
 //! by value, because comparison is how change is detected.
 
+mod config_object;
 mod destination;
 mod duration;
 mod endpoint;
@@ -23,6 +24,7 @@ mod sidecar;
 mod snapshot;
 mod workload;
 
+pub use config_object::{ConfigObject, ConfigObjects, Objects, same_shared, set_shared};
 pub use destination::{
     ClientTls, ClientTlsMode, ConnectionPool, DestinationRule, LoadBalancer, OutlierDetection, PortTrafficPolicy, Subset, TrafficPolicy,
 };

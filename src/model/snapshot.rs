@@ -4,10 +4,7 @@ use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 
 use rpds::{HashTrieMapSync, RedBlackTreeMapSync};
 
-use super::{
-    DestinationRule, Endpoint, Gateway, MeshConfig, ObjectRef, PeerAuthentication, Service, ServiceKey, Sidecar, VirtualService, Workload,
-    WorkloadKey,
-};
+use super::{ConfigObjects, Endpoint, MeshConfig, ObjectRef, Service, ServiceKey, Workload, WorkloadKey};
 
 /// Everything that the compiler reads. Its maps are persistent: cloning it is free, and a changed one shares all that did not change.
 ///
@@ -26,16 +23,8 @@ pub struct Snapshot {
     pub workloads: HashTrieMapSync<WorkloadKey, Arc<Workload>>,
     /// Which workload has an address.
     pub addresses: HashTrieMapSync<IpAddr, WorkloadKey>,
-    /// VirtualServices.
-    pub virtual_services: RedBlackTreeMapSync<ObjectRef, Arc<VirtualService>>,
-    /// DestinationRules.
-    pub destination_rules: RedBlackTreeMapSync<ObjectRef, Arc<DestinationRule>>,
-    /// Gateways.
-    pub gateways: RedBlackTreeMapSync<ObjectRef, Arc<Gateway>>,
-    /// Sidecars.
-    pub sidecars: RedBlackTreeMapSync<ObjectRef, Arc<Sidecar>>,
-    /// PeerAuthentications.
-    pub peer_authentications: RedBlackTreeMapSync<ObjectRef, Arc<PeerAuthentication>>,
+    /// Configuration, kind by kind.
+    pub config: ConfigObjects,
 }
 
 /// What differs between one snapshot and the one before it. Whoever reads a change compiles again only what read the thing that it names.

@@ -112,7 +112,7 @@ impl Metrics {
     pub(super) fn mesh_changed(&self, snapshot: &Snapshot, changes: &Changes) {
         let as_gauge = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         self.services.set(as_gauge(snapshot.services.size()));
-        self.virtual_services.set(as_gauge(snapshot.virtual_services.size()));
+        self.virtual_services.set(as_gauge(snapshot.config.virtual_services.size()));
         for change in changes {
             let r#type = match change {
                 Change::Mesh => "global",

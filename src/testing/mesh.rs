@@ -199,11 +199,11 @@ impl TestMesh {
             snapshot.workloads.insert_mut(key.clone(), Arc::new(workload.clone()));
             workload.addresses.iter().for_each(|address| snapshot.addresses.insert_mut(*address, key.clone()));
         }
-        self.virtual_services.iter().for_each(|it| snapshot.virtual_services.insert_mut(it.origin.clone(), Arc::new(it.clone())));
-        self.destination_rules.iter().for_each(|it| snapshot.destination_rules.insert_mut(it.origin.clone(), Arc::new(it.clone())));
-        self.gateways.iter().for_each(|it| snapshot.gateways.insert_mut(it.origin.clone(), Arc::new(it.clone())));
-        self.sidecars.iter().for_each(|it| snapshot.sidecars.insert_mut(it.origin.clone(), Arc::new(it.clone())));
-        self.peer_authentications.iter().for_each(|it| snapshot.peer_authentications.insert_mut(it.origin.clone(), Arc::new(it.clone())));
+        self.virtual_services.iter().cloned().for_each(|it| snapshot.config.insert(it.into()));
+        self.destination_rules.iter().cloned().for_each(|it| snapshot.config.insert(it.into()));
+        self.gateways.iter().cloned().for_each(|it| snapshot.config.insert(it.into()));
+        self.sidecars.iter().cloned().for_each(|it| snapshot.config.insert(it.into()));
+        self.peer_authentications.iter().cloned().for_each(|it| snapshot.config.insert(it.into()));
         Arc::new(snapshot)
     }
 

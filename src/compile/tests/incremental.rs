@@ -132,12 +132,8 @@ fn changes(old: &Snapshot, new: &Snapshot) -> Changes {
     changes.extend(ordered(&old.services, &new.services).into_iter().map(Change::Service));
     changes.extend(hashed(&old.endpoints, &new.endpoints).into_iter().map(Change::Endpoints));
     changes.extend(hashed(&old.workloads, &new.workloads).into_iter().map(Change::Workload));
-    let objects = (ordered(&old.virtual_services, &new.virtual_services).into_iter())
-        .chain(ordered(&old.destination_rules, &new.destination_rules))
-        .chain(ordered(&old.gateways, &new.gateways))
-        .chain(ordered(&old.sidecars, &new.sidecars))
-        .chain(ordered(&old.peer_authentications, &new.peer_authentications));
-    changes.extend(objects.map(Change::Config));
+    let objects: BTreeSet<_> = old.config.keys().chain(new.config.keys()).cloned().collect();
+    changes.extend(objects.into_iter().filter(|it| old.config.get(it) != new.config.get(it)).map(Change::Config));
     changes.extend((old.mesh != new.mesh).then_some(Change::Mesh));
     changes
 }

@@ -348,7 +348,7 @@ fn an_object_that_is_not_understood_is_left_out_and_named_until_it_is() {
     let mut told = Told::with(&[&of(50)]);
     assert!(told.0.news_of_rejected().is_none());
     assert_eq!(told.now(&of(-1)), Changes::from([Change::Config(name.clone())]));
-    assert!(told.snapshot().virtual_services.is_empty());
+    assert!(told.snapshot().config.virtual_services.is_empty());
     let rejected = told.0.news_of_rejected().unwrap();
     let reason = rejected.get(&name).unwrap().reason.to_string();
     assert!(reason.contains("spec.http[0].route[0].weight"), "{reason}");

@@ -180,7 +180,7 @@ async fn each_object_of_kubernetes_changes_what_it_is_part_of_and_nothing_else()
 }
 
 #[tokio::test]
-async fn each_object_of_configuration_changes_itself_and_nothing_else() {
+async fn each_object_of_configuration_changes_itself_and_what_it_declares() {
     let mut running = Running::ready(&FakeApi::new()).await;
     let alter = |it: &mut VirtualService| *it = virtual_service("shop", "web", "2s");
     running.lives(virtual_service("shop", "web", "1s"), alter, &[config("VirtualService", "web")]).await;
@@ -210,12 +210,14 @@ async fn each_object_of_configuration_changes_itself_and_nothing_else() {
         object::<ServiceEntry>("shop", "x", json!({"spec": spec}))
     };
     let x = external("shop", "x.example.com");
+    let (service, endpoints, itself) = (Change::Service(x.clone()), Change::Endpoints(x), config("ServiceEntry", "x"));
+    let all = Changes::from([service, endpoints.clone(), itself.clone()]);
     running.api.insert(&entry("10.9.0.1"));
-    assert_eq!(running.changes().await, Changes::from([Change::Service(x.clone()), Change::Endpoints(x.clone())]));
+    assert_eq!(running.changes().await, all);
     running.api.insert(&entry("10.9.0.2"));
-    assert_eq!(running.changes().await, Changes::from([Change::Endpoints(x.clone())]));
+    assert_eq!(running.changes().await, Changes::from([endpoints, itself]));
     running.api.delete::<ServiceEntry>(Some("shop"), "x");
-    assert_eq!(running.changes().await, Changes::from([Change::Service(x.clone()), Change::Endpoints(x)]));
+    assert_eq!(running.changes().await, all);
 }
 
 #[tokio::test]
@@ -230,7 +232,7 @@ async fn what_is_not_understood_is_named_and_everything_else_goes_on() {
 
     let mut running = Running::start(&api);
     let (snapshot, _) = running.next().await;
-    let names: Vec<_> = snapshot.virtual_services.keys().map(|object| &*object.name).collect();
+    let names: Vec<_> = snapshot.config.virtual_services.keys().map(|object| &*object.name).collect();
     assert_eq!(names, ["good"]);
     let rejected = running.source.rejected();
     let found = rejected.borrow().get(&ObjectRef::new("VirtualService", "shop", "bad")).unwrap().clone();
