@@ -52,7 +52,9 @@ func TestLifecycleLeavesTheMachineAsItWas(t *testing.T) {
 			t.Errorf("counts as healthy without %s", name)
 		}
 		mustSucceed(t, l, "up")
-		if s := statusOf(t, l); !s.Healthy {
+		// The kubelet notices only after a while that the runtime was away, and then takes its pods as not ready for a moment.
+		var s status
+		if !poll(30*time.Second, func() bool { s = statusOf(t, l); return s.Healthy }) {
 			t.Errorf("not mended without %s: %v", name, s.Problems)
 		}
 	}
