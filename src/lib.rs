@@ -18,20 +18,24 @@
 //! | [`config`] | what does this API object mean, or what is wrong with it? | model |
 //! | [`runtime`] | how does a process start, serve, lead, drain and end? | model |
 //! | [`compile`] | what does this proxy get from this snapshot? | model |
+//! | [`analysis`] | what is doubtful about the mesh as a whole? | model, config |
 //! | [`index`] | what does the cluster look like now? | model, config, runtime |
 //! | [`pilot`] | who is connected, what did they acknowledge, what do they miss? | model, config, runtime, compile, index |
 //! | [`citadel`] | who are you, and which certificate may you have? | model, runtime |
-//! | [`galley`] | may this object be stored? | model, config, runtime, compile, index |
+//! | [`galley`] | may this object be stored? | model, config, runtime, compile, analysis, index |
 //! | [`injector`] | does this pod get a sidecar, and which? | model, config, runtime |
 //! | [`operator`] | which objects make up the mesh, and are they there? | model, config, runtime |
 //! | [`agent`] | how does one pod's Envoy live? | model, runtime |
+//! | [`cli`] | which answer does a person at a terminal get? | model, config, runtime, compile, analysis, index, galley, injector, operator, agent |
 //! | [`app`] | which arguments make which process? | all above |
 //!
 //! `architecture` checks this table on every test run.
 
 pub mod agent;
+pub mod analysis;
 pub mod app;
 pub mod citadel;
+pub mod cli;
 pub mod compile;
 pub mod config;
 pub mod galley;

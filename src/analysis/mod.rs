@@ -1,0 +1,1 @@
+//! What is doubtful about the mesh as a whole? Pure: values in, findings out.

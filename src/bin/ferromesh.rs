@@ -1,0 +1,7 @@
+//! The command line for people.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ferromesh::cli::run()
+}
