@@ -75,6 +75,16 @@ images-load: ## load them into the local cluster
 images-push: ## push them to HUB, or load them into the kind cluster of CONTEXT
 	@images/push.sh
 
+# --- the command line, and what it and the API server say of objects ---
+
+.PHONY: cli conformance
+cli: ## build the command line, ferromesh, and say where it is
+	@cargo build --locked --quiet -p ferromesh --bin ferromesh
+	@echo "$${CARGO_TARGET_DIR:-$(CURDIR)/target}/debug/ferromesh"
+
+conformance: prepare cli cluster-up images-load ## the verdicts of the API server and of ferromesh validate, as a table
+	@cargo test --locked --quiet -p ferromesh-e2e -- --test-threads=1 --nocapture conformance::
+
 # --- figures ---
 
 .PHONY: bench

@@ -109,7 +109,7 @@ lifecycle() {
 }
 
 end_to_end() {
-  cargo test --locked -p ferromesh-e2e -- --test-threads=1
+  make --no-print-directory cli && cargo test --locked -p ferromesh-e2e -- --test-threads=1
 }
 
 levels=("$@")

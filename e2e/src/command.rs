@@ -14,6 +14,8 @@ const LIMIT: Duration = Duration::from_secs(300);
 pub struct Said {
     /// Whether it ended with 0.
     pub ok: bool,
+    /// What it ended with, unless a signal ended it.
+    pub code: Option<i32>,
     /// Its standard output.
     pub out: String,
     /// Its standard error.
@@ -54,5 +56,5 @@ pub(crate) async fn run(mut command: Command, input: Option<&str>) -> anyhow::Re
     }
     let output = timeout(LIMIT, child.wait_with_output()).await.with_context(|| format!("{shown}: not within {LIMIT:?}"))??;
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-    Ok(Said { ok: output.status.success(), out: text(output.stdout), err: text(output.stderr) })
+    Ok(Said { ok: output.status.success(), code: output.status.code(), out: text(output.stdout), err: text(output.stderr) })
 }

@@ -15,6 +15,7 @@ mod http;
 mod mesh;
 mod project;
 mod scenario;
+mod verdict;
 mod waiting;
 
 pub use cluster::Cluster;
@@ -22,6 +23,7 @@ pub use command::Said;
 pub use forward::Forward;
 pub use http::{Answer, Visitor};
 pub use mesh::{CONTROL_PLANE, Ingress, MESH, Mesh, OPERATOR};
-pub use project::{sample, shared, target_folder};
+pub use project::{own, sample, shared, target_folder};
 pub use scenario::{Skip, Test, run};
+pub use verdict::{Layer, Verdict};
 pub use waiting::within;

@@ -20,7 +20,7 @@ async fn servers_see_who_calls_and_nobody_can_pretend() {
 }
 
 async fn identities(test: &Test) -> anyhow::Result<()> {
-    let (server, client) = (shared("httpbin.yaml")?, shared("sleep.yaml")?);
+    let (server, client) = (shared("samples/httpbin.yaml")?, shared("samples/sleep.yaml")?);
     let (inside, outside) = (test.namespace().await?, test.unlabelled_namespace().await?);
     let cluster = &test.cluster;
     cluster.apply_file(&inside, &server).await?;

@@ -40,7 +40,7 @@ impl Shop {
 
     /// Istio 1.4's sample, each file as it is.
     pub(crate) async fn open_1_4(test: &Test) -> anyhow::Result<Self> {
-        let application = shared("bookinfo-1.4/platform/bookinfo.yaml")?;
+        let application = shared("samples/bookinfo-1.4/platform/bookinfo.yaml")?;
         let namespace = test.namespace().await?;
         test.cluster.apply_file(&namespace, &application).await?;
         let networking = [Self::file_1_4("bookinfo-gateway")?, Self::file_1_4("destination-rule-all")?];
@@ -49,7 +49,7 @@ impl Shop {
 
     /// A file of Istio 1.4's networking samples.
     pub(crate) fn file_1_4(name: &str) -> anyhow::Result<PathBuf> {
-        shared(&format!("bookinfo-1.4/networking/{name}.yaml"))
+        shared(&format!("samples/bookinfo-1.4/networking/{name}.yaml"))
     }
 
     async fn opened(test: &Test, namespace: String, networking: &[PathBuf]) -> anyhow::Result<Self> {
