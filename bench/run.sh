@@ -38,7 +38,9 @@ main() {
     local target
     target="$(cd "$root" && cargo metadata --locked --no-deps --format-version 1 | jq -r .target_directory)/release"
     "$target/ferromesh-bench" effect --gateway "$(gateway_address)"
-    taskset -c 1 "$target/ferromesh-bench" webhooks --ferromeshd "$target/ferromeshd" --core 0 --runs "$runs"
+    local setting=(--ferromeshd "$target/ferromeshd" --core 0 --runs "$runs")
+    taskset -c 1 "$target/ferromesh-bench" webhooks "${setting[@]}"
+    taskset -c 1 "$target/ferromesh-bench" configuration "${setting[@]}" --ferromesh "$target/ferromesh"
 }
 
 # The mesh and bookinfo, as `make demo` installs them, but for the profile.

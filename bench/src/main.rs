@@ -1,8 +1,11 @@
 //! `ferromesh-bench`: measures what docs/benchmarks.md shows. `make bench` calls it; figures go to stdout, one line of Markdown each.
 
+mod configuration;
 mod effect;
 mod load;
+mod reviews;
 mod statistics;
+mod webhook;
 mod webhooks;
 
 use clap::{Parser, Subcommand};
@@ -19,6 +22,8 @@ struct Command {
 enum What {
     /// Requests a second and latency of the injection and validation webhooks, each on one core.
     Webhooks(webhooks::WebhooksArgs),
+    /// What thousands of objects cost: validations beside them, galley's memory, and `ferromesh analyze`.
+    Configuration(configuration::ConfigurationArgs),
     /// Time from applying a VirtualService to its effect in the ingress gateway's Envoy.
     Effect(effect::EffectArgs),
 }
@@ -27,6 +32,7 @@ enum What {
 async fn main() -> anyhow::Result<()> {
     match Command::parse().what {
         What::Webhooks(args) => args.run().await,
+        What::Configuration(args) => args.run().await,
         What::Effect(args) => args.run().await,
     }
 }
