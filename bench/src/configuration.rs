@@ -67,7 +67,7 @@ impl ConfigurationArgs {
         let galley = Webhook::start(&self.setting, "galley", &[]).await?;
         let known = knows(&galley, self.others).await?;
         let review = virtual_service_review();
-        for connections in [1, 16] {
+        for connections in [4, 16] {
             let what = format!("validations beside {} VirtualServices", self.others);
             let question = Question { path: "/validate", review: &review, expected: r#""allowed":true"#, what: &what, connections };
             galley.measure(&self.setting, &question).await?;

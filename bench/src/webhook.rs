@@ -129,11 +129,8 @@ impl Webhook {
         }
         runs.sort_by(|a, b| a.per_second.total_cmp(&b.per_second));
         let Throughput { per_second, p99 } = &runs[runs.len() / 2];
-        let connections = match question.connections {
-            1 => "1 connection".to_owned(),
-            some => format!("{some} connections"),
-        };
-        println!("| {} a second on one core, {connections}; p99 | {per_second:.0}/s; {} |", question.what, milliseconds(*p99));
+        let connections = question.connections;
+        println!("| {} a second on one core, {connections} connections; p99 | {per_second:.0}/s; {} |", question.what, milliseconds(*p99));
         Ok(())
     }
 }
