@@ -8,6 +8,7 @@ mod config_object;
 mod destination;
 mod duration;
 mod endpoint;
+mod envoy_filter;
 mod gateway;
 mod identity;
 mod matching;
@@ -16,13 +17,17 @@ mod name;
 mod peer_authentication;
 mod protocol;
 mod proxy;
+mod proxy_config;
 mod proxy_environment;
 mod route;
 mod service;
 mod service_entry;
 mod sidecar;
 mod snapshot;
+mod target;
 mod workload;
+mod workload_entry;
+mod workload_group;
 
 pub use config_object::{ConfigObject, ConfigObjects, Objects, same_shared, set_shared};
 pub use destination::{
@@ -30,6 +35,10 @@ pub use destination::{
 };
 pub use duration::parse_duration;
 pub use endpoint::{Endpoint, Health};
+pub use envoy_filter::{
+    ClusterMatch, EnvoyFilter, EnvoyPatch, FilterChainMatch, FilterClass, ListenerMatch, ObjectMatch, PatchContext, PatchOperation,
+    PatchTargets, PatchedObject, RouteAction, RouteConfigurationMatch,
+};
 pub use gateway::{Gateway, GatewayServer, NamespaceSelector, ServerTls, ServerTlsMode};
 pub use identity::{IdentityError, SpiffeId};
 pub use matching::{HeaderMatch, HttpMatch, StringMatch};
@@ -39,7 +48,8 @@ pub use mesh::{
 pub use name::{ExportTo, HostPattern, Labels, ObjectRef, Visibility};
 pub use peer_authentication::{MtlsMode, PeerAuthentication};
 pub use protocol::Protocol;
-pub use proxy::{ProxyConfig, ProxyRole};
+pub use proxy::{ProxyRole, ProxySettings};
+pub use proxy_config::ProxyConfig;
 pub use proxy_environment::ProxyEnvironment;
 pub use route::{
     AbortStatus, Destination, HeaderOperations, HttpAction, HttpFault, HttpRedirect, HttpRetry, HttpRewrite, HttpRoute, MESH_GATEWAY,
@@ -49,4 +59,7 @@ pub use service::{Resolution, Service, ServiceKey, ServicePort, TargetPort};
 pub use service_entry::{Location, ServiceEntry, ServiceEntryEndpoint};
 pub use sidecar::{EgressListener, HostSelector, Sidecar};
 pub use snapshot::{Change, Changes, Snapshot};
+pub use target::{TargetKind, TargetRef};
 pub use workload::{Workload, WorkloadKey};
+pub use workload_entry::WorkloadEntry;
+pub use workload_group::{HealthCheck, WorkloadGroup, WorkloadProbe};
