@@ -4,6 +4,7 @@ use ferromesh_crds::networking::Sidecar;
 use ferromesh_crds::networking::gateway::{ServerTls, ServerTlsMode};
 use ferromesh_crds::networking::sidecar::{self as api, CaptureMode, IngressListener, SidecarPort};
 
+use super::endpoint::UNIX;
 use super::hosts::{is_ip, is_label};
 use super::path::{At, SPEC};
 use super::problem::{Code, Invalid, Parsed, quoted};
@@ -12,8 +13,6 @@ use super::server_tls::{given, mode_name};
 use super::virtual_service::destination;
 use crate::model::{self, EgressListener, HostSelector, Labels, OutboundTrafficMode};
 
-/// Before the path of a Unix socket.
-const UNIX: &str = "unix://";
 /// Addresses at which a workload's port may be reached.
 const LOCAL: [&str; 4] = ["127.0.0.1", "0.0.0.0", "[::1]", "[::]"];
 
@@ -124,11 +123,14 @@ fn check_egress_port(reading: &mut Reading<'_>, at: &At<'_>, listener: &api::Egr
 }
 
 fn check_port_fields(reading: &mut Reading<'_>, at: &At<'_>, port: &SidecarPort) {
+    if let Some(name) = port.name.as_deref().filter(|name| !name.is_empty()) {
+        reading.port_name(&at.field("name"), name);
+    }
     if let Some(protocol) = port.protocol.as_deref().filter(|protocol| !protocol.is_empty()) {
         reading.protocol(&at.field("protocol"), protocol);
     }
     if port.target_port.is_some_and(|port| port != 0) {
-        reading.warn(&at.field("targetPort"), Code::NoEffect, "deprecated: has no effect");
+        reading.error(&at.field("targetPort"), Code::NotAllowed, "has no effect in a Sidecar: remove it, or use defaultEndpoint");
     }
 }
 
