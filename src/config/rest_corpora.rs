@@ -2,11 +2,9 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
-use ferromesh_crds::networking::{EnvoyFilter, ProxyConfig, ServiceEntry, Sidecar, WorkloadEntry, WorkloadGroup};
-use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::{Code, Invalid, ParseContext, Parsed, parse_object};
+use super::{Invalid, ParseContext, Parsed, parse_object};
 use crate::model::ConfigObject;
 
 const KINDS: [&str; 6] = ["envoyfilter-", "proxyconfig-", "serviceentry-", "sidecar-", "workloadentry-", "workloadgroup-"];
@@ -52,7 +50,9 @@ fn refusals_name_the_field() {
 #[test]
 fn acceptances_warn_of_what_they_should() {
     let mut wrong = Vec::new();
-    for (name, text, object) in cases("accept") {
+    let accepted = cases("accept");
+    assert!(accepted.len() >= 36, "only {} objects", accepted.len());
+    for (name, text, object) in accepted {
         let expected: BTreeSet<&str> = text.lines().filter_map(|line| line.strip_prefix("# warns: ")).collect();
         match parse(&object) {
             Ok(parsed) => {
@@ -65,36 +65,4 @@ fn acceptances_warn_of_what_they_should() {
         }
     }
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
-}
-
-#[test]
-fn what_is_written_again_means_the_same() {
-    fn through<T: DeserializeOwned + Serialize>(object: &Value) -> Value {
-        serde_json::to_value(serde_json::from_value::<T>(object.clone()).unwrap()).unwrap()
-    }
-    let accepted = cases("accept");
-    assert!(accepted.len() >= 36, "only {} objects", accepted.len());
-    for (name, _, object) in accepted {
-        let again = match object["kind"].as_str().unwrap() {
-            "EnvoyFilter" => through::<EnvoyFilter>,
-            "ProxyConfig" => through::<ProxyConfig>,
-            "ServiceEntry" => through::<ServiceEntry>,
-            "Sidecar" => through::<Sidecar>,
-            "WorkloadEntry" => through::<WorkloadEntry>,
-            _ => through::<WorkloadGroup>,
-        };
-        let written = again(&object);
-        assert_eq!(again(&written), written, "{name}");
-        assert_eq!(parse(&written).unwrap(), parse(&object).unwrap(), "{name}");
-    }
-}
-
-#[test]
-fn a_patch_that_is_too_large_is_refused() {
-    let value = serde_json::json!({"name": "x".repeat(300_000)});
-    let patch = serde_json::json!({"applyTo": "CLUSTER", "patch": {"operation": "ADD", "value": value}});
-    let invalid = parse(&serde_json::json!({"kind": "EnvoyFilter", "spec": {"configPatches": [patch]}})).unwrap_err();
-    let problem = &invalid.errors[0];
-    assert_eq!((problem.path.as_str(), problem.code), ("spec.configPatches[0].patch.value", Code::WrongSize));
-    assert!(problem.message.len() < 200, "{}", problem.message);
 }
