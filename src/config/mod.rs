@@ -52,4 +52,6 @@ pub use workload_group::workload_group;
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
+mod round_trips;
+#[cfg(test)]
 mod tests;

@@ -64,7 +64,7 @@ pub use route::{
 };
 pub use service::{Resolution, Service, ServiceKey, ServicePort, TargetPort};
 pub use service_entry::{Location, ServiceEntry, ServiceEntryEndpoint};
-pub use sidecar::{EgressListener, HostSelector, Sidecar};
+pub use sidecar::{EgressListener, HostSelector, IngressEndpoint, IngressListener, Sidecar};
 pub use snapshot::{Change, Changes, Snapshot};
 pub use target::{TargetKind, TargetRef};
 pub use workload::{Workload, WorkloadKey};

@@ -121,3 +121,6 @@ fn patched(apply_to: ApplyTo) -> PatchedObject {
         ApplyTo::ListenerFilter => PatchedObject::ListenerFilter,
     }
 }
+
+#[cfg(test)]
+mod tests;
