@@ -31,7 +31,7 @@ mod visibility;
 pub use destination_rule::destination_rule;
 pub use gateway::gateway;
 pub use mesh::{mesh_config, mesh_problems, proxy_problems};
-pub use object::parse_object;
+pub use object::{check_schema, parse_object};
 pub use peer_authentication::peer_authentication;
 pub use problem::{Code, Invalid, Parsed, Problem};
 pub use reading::ParseContext;
