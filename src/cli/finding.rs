@@ -66,12 +66,7 @@ impl Finding {
     /// What a reader of objects found.
     pub(super) fn of(problem: &Problem, severity: Severity) -> Self {
         let (message, hint) = without_hint(&problem.message);
-        // Here the place is named apart, and these two are no sentences without it.
-        let message = match problem.code {
-            Code::UnreachableRule | Code::IneffectiveMatch => format!("{} {message}", problem.path),
-            Code::Required if message == "required" => format!("\"{}\" is required", last_name(&problem.path)),
-            _ => message,
-        };
+        let message = sentence(problem.code.as_str(), &problem.path, message);
         Self { severity, code: problem.code.to_string(), object: None, path: problem.path.clone(), message, hint, location: None }
     }
 
@@ -105,6 +100,17 @@ impl Finding {
     /// Where it is in the order of the answer, among findings of one file.
     pub(super) fn position(&self) -> (usize, usize) {
         self.location.as_ref().map_or((0, 0), |location| (location.line, location.column))
+    }
+}
+
+/// A message that can stand without its path before it: what is said of reach has the path as its subject, and of what is required
+/// nothing but that is said.
+pub(super) fn sentence(code: &str, path: &str, message: String) -> String {
+    let about_reach = [Code::UnreachableRule, Code::IneffectiveMatch].iter().any(|one| one.as_str() == code);
+    match message.as_str() {
+        "required" => format!("\"{}\" is required", last_name(path)),
+        _ if about_reach => format!("{path} {message}"),
+        _ => message,
     }
 }
 

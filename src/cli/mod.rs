@@ -3,6 +3,7 @@
 //! [`run_with`] is the single entry: arguments, what is known of the terminal, and streams in; an exit code out. What a verb answers goes
 //! to standard output, everything else to standard error. It reads no environment and no clock; files and clusters only as told.
 
+mod analyze;
 mod cluster;
 mod codes;
 mod completion;
@@ -26,7 +27,8 @@ use clap::{Parser, Subcommand, error::ErrorKind};
 use std::ffi::OsString;
 
 use self::{
-    completion::CompletionArgs, exit::Failure, explain::ExplainArgs, terminal::Colour, validate::ValidateArgs, version::VersionArgs,
+    analyze::AnalyzeArgs, completion::CompletionArgs, exit::Failure, explain::ExplainArgs, terminal::Colour, validate::ValidateArgs,
+    version::VersionArgs,
 };
 
 /// The command line of ferromesh, a service mesh.
@@ -35,7 +37,7 @@ use self::{
     name = "ferromesh",
     version,
     disable_help_subcommand = true,
-    after_help = "Examples:\n  ferromesh validate -R config/\n  ferromesh explain FM0104"
+    after_help = "Examples:\n  ferromesh validate -R config/\n  ferromesh analyze -A\n  ferromesh explain FM0104"
 )]
 struct CommandLine {
     /// When to colour the answer
@@ -47,6 +49,7 @@ struct CommandLine {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    Analyze(Box<AnalyzeArgs>),
     Completion(CompletionArgs),
     Explain(ExplainArgs),
     Validate(ValidateArgs),
@@ -89,6 +92,7 @@ impl CommandLine {
     fn run(self, environment: &Environment, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
         let style = environment.style(self.color);
         match self.verb {
+            Verb::Analyze(args) => args.run(streams, style),
             Verb::Completion(args) => args.run(streams),
             Verb::Explain(args) => args.run(streams),
             Verb::Validate(args) => args.run(streams, style),
