@@ -4,6 +4,7 @@
 
 mod agent;
 mod citadel;
+mod command_line;
 mod galley;
 mod injector;
 mod logs;
@@ -13,6 +14,7 @@ mod process;
 
 pub use agent::{InitArgs, ProxyArgs, WaitArgs};
 pub use citadel::CitadelArgs;
+pub use command_line::command_line;
 pub use galley::GalleyArgs;
 pub use injector::InjectorArgs;
 pub use operator::OperatorArgs;

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    ferromesh::cli::run()
+    ferromesh::app::command_line()
 }

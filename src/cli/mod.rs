@@ -1,9 +1,102 @@
 //! Which answer does a person at a terminal get? The verbs of `ferromesh`, one file each.
+//!
+//! [`run_with`] is the single entry: arguments, what is known of the terminal, and streams in; an exit code out. What a verb answers goes
+//! to standard output, everything else to standard error. It reads no environment and no clock; files and clusters only as told.
 
-use std::process::ExitCode;
+mod analyze;
+mod cluster;
+mod codes;
+mod completion;
+mod exit;
+mod explain;
+mod finding;
+mod input;
+mod manifest;
+mod report;
+mod source;
+mod terminal;
+#[cfg(test)]
+mod tests;
+mod validate;
+mod version;
 
-/// Reads the arguments and runs the verb that they name.
-#[must_use]
-pub fn run() -> ExitCode {
-    ExitCode::SUCCESS
+pub use exit::Exit;
+pub use terminal::{Environment, Streams};
+
+use clap::{Parser, Subcommand, error::ErrorKind};
+use std::ffi::OsString;
+
+use self::{
+    analyze::AnalyzeArgs, completion::CompletionArgs, exit::Failure, explain::ExplainArgs, terminal::Colour, validate::ValidateArgs,
+    version::VersionArgs,
+};
+
+/// The command line of ferromesh, a service mesh.
+#[derive(Debug, Parser)]
+#[command(
+    name = "ferromesh",
+    version,
+    disable_help_subcommand = true,
+    after_help = "Examples:\n  ferromesh validate -R config/\n  ferromesh analyze -A\n  ferromesh explain FM0104"
+)]
+struct CommandLine {
+    /// When to colour the answer
+    #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t, num_args = 0..=1, default_missing_value = "always", require_equals = true)]
+    color: Colour,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Analyze(Box<AnalyzeArgs>),
+    Completion(CompletionArgs),
+    Explain(ExplainArgs),
+    Validate(ValidateArgs),
+    Version(VersionArgs),
+}
+
+/// Runs the verb that the arguments name, the first of which is the program's own name, and returns how it ended.
+pub fn run_with(arguments: impl IntoIterator<Item = OsString>, environment: &Environment, mut streams: Streams<'_>) -> Exit {
+    let command = match CommandLine::try_parse_from(arguments) {
+        Ok(command) => command,
+        Err(error) => return misunderstood(&error, &mut streams),
+    };
+    match command.run(environment, &mut streams) {
+        Ok(exit) => exit,
+        Err(Failure { exit, message }) => {
+            streams.note(&format!("error: {message}"));
+            exit
+        }
+    }
+}
+
+/// Help and version are answers; the rest is wrong usage.
+fn misunderstood(error: &clap::Error, streams: &mut Streams<'_>) -> Exit {
+    let text = error.render().to_string();
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => match streams.answer(&text) {
+            Ok(()) => Exit::Clean,
+            Err(_) => Exit::Failed,
+        },
+        _ => {
+            streams.note(text.trim_end());
+            Exit::Usage
+        }
+    }
+}
+
+// === impl CommandLine ===
+
+impl CommandLine {
+    fn run(self, environment: &Environment, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
+        let style = environment.style(self.color);
+        match self.verb {
+            Verb::Analyze(args) => args.run(streams, style),
+            Verb::Completion(args) => args.run(streams),
+            Verb::Explain(args) => args.run(streams),
+            Verb::Validate(args) => args.run(streams, style),
+            Verb::Version(args) => args.run(streams),
+        }
+    }
 }

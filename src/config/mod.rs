@@ -38,7 +38,7 @@ pub use destination_rule::destination_rule;
 pub use envoy_filter::envoy_filter;
 pub use gateway::gateway;
 pub use mesh::{mesh_config, mesh_problems, proxy_problems};
-pub use object::parse_object;
+pub use object::{check_schema, parse_object};
 pub use peer_authentication::peer_authentication;
 pub use problem::{Code, Invalid, Parsed, Problem};
 pub use proxy_config::proxy_config;

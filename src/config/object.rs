@@ -72,6 +72,15 @@ fn read<Api: DeserializeOwned, Model: Into<ConfigObject>>(
     }
 }
 
+/// Checks an object against the schema of a kind alone, for kinds that have no reader here.
+///
+/// # Errors
+/// What the schema does not allow.
+pub fn check_schema(kind: &Kind, object: &Value) -> Result<(), Invalid> {
+    let (errors, more) = schema_errors(&check::problems(kind.schema(), object));
+    if errors.is_empty() { Ok(()) } else { Err(Invalid { errors, more }) }
+}
+
 /// What the schema does not allow, in the words and codes of this module.
 fn schema_errors(found: &[check::Problem]) -> (Vec<Problem>, usize) {
     let convert = |problem: &check::Problem| Problem {

@@ -41,8 +41,8 @@ macro_rules! codes {
         pub enum Code { $( $(#[$doc])* $name, )+ }
 
         impl Code {
-            #[cfg(test)]
-            const ALL: &[Self] = &[ $( Self::$name, )+ ];
+            /// All of them, in the order of their numbers.
+            pub const ALL: &[Self] = &[ $( Self::$name, )+ ];
 
             /// The code as people see it, for example `FM0112`.
             pub fn as_str(self) -> &'static str {
@@ -89,6 +89,8 @@ codes! {
     BadLabel = "FM0117",
     /// The API has no such kind.
     UnknownKind = "FM0118",
+    /// A rule of the kind's schema does not hold, or one that the operator has.
+    BrokenRule = "FM0119",
     /// The field is understood by the API but not acted on by this mesh.
     NotHonoured = "FM0120",
     /// There is a newer field for the same thing.

@@ -27,6 +27,7 @@ mod rejected;
 mod shared;
 mod slices;
 mod source;
+mod still;
 #[cfg(test)]
 mod tests;
 mod update;
@@ -37,6 +38,7 @@ mod writer;
 pub use listing::service_listing;
 pub use rejected::{Rejected, RejectedObjects};
 pub use source::SnapshotSource;
+pub use still::StillCluster;
 
 use ferromesh_crds::catalog;
 use k8s_openapi::api::{

@@ -38,7 +38,7 @@ mod status;
 mod tests;
 mod watch;
 
-pub use settings::Images;
+pub use settings::{Images, spec_problems};
 pub use webhook_certs::Source as CertificateSource;
 
 use kube::Client;

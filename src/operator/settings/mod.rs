@@ -23,6 +23,7 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
 use self::{gateways::Direction, layers::overlay};
+use crate::config;
 use crate::model::{MeshConfig, SidecarDefaults};
 
 /// The control plane's parts that an installation can have.
@@ -102,6 +103,14 @@ impl Role {
         };
         component.clone().unwrap_or_default()
     }
+}
+
+/// What is wrong with a spec, beyond what its schema tells and without a look at the cluster; for who has files alone.
+pub fn spec_problems(spec: &MeshInstallSpec) -> Vec<config::Problem> {
+    // Which images the operator would choose matters to no check.
+    let images = Images { hub: "registry".to_owned(), tag: "tag".to_owned(), pull_policy: "IfNotPresent".to_owned() };
+    let found = resolve(spec, &images).err().map(|problems| problems.0).unwrap_or_default();
+    found.into_iter().map(|Problem { path, reason }| config::Problem { path, message: reason, code: config::Code::BrokenRule }).collect()
 }
 
 /// Reads a spec.

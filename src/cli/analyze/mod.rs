@@ -1,0 +1,328 @@
+//! `ferromesh analyze`: what is doubtful about the mesh as a whole, in a live cluster, in files, or in the cluster as it would be with
+//! the files applied.
+
+mod facts;
+mod live;
+mod stock;
+mod suppress;
+#[cfg(test)]
+mod tests;
+mod world;
+
+use clap::{ArgAction, Args};
+use serde_json::Value;
+use std::{collections::BTreeSet, path::PathBuf, time::Duration};
+
+use self::{
+    live::Live,
+    stock::{Item, Stock},
+    suppress::Suppression,
+    world::{Made, Setting},
+};
+use super::{
+    cluster::{ClusterArgs, ask},
+    codes::explanations,
+    exit::{Exit, Failure},
+    finding::{Finding, Location, Severity, sentence, without_hint},
+    input::{self, SourceText},
+    manifest::manifests,
+    report::{self, Count, Output, counted},
+    source::{self, Node},
+    terminal::{Streams, Style},
+};
+use crate::analysis::{self, Level, World};
+use crate::config::{Code, Problem, mesh_config};
+use crate::model::MeshConfig;
+
+/// Find what is doubtful about the mesh as a whole, in a cluster, in files, or in both together.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Files are looked at as if they were applied to the cluster. --use-kube=false looks at files alone.
+Exit codes: 0 nothing found, 79 something found, 65 a file can't be parsed, 69 no cluster, 77 forbidden.
+
+Examples:
+  ferromesh analyze
+  ferromesh analyze -A -o json
+  ferromesh analyze --use-kube=false -R config/
+  ferromesh analyze -A --suppress \"IST0102=Namespace *\" --failure-threshold warning")]
+pub(super) struct AnalyzeArgs {
+    /// Files, directories, or - for standard input
+    #[arg(value_name = "FILE")]
+    files: Vec<String>,
+    /// The namespace to tell of, and of objects that name none
+    #[arg(short, long)]
+    namespace: Option<String>,
+    /// Tell of all namespaces
+    #[arg(short = 'A', long, conflicts_with = "namespace")]
+    all_namespaces: bool,
+    /// Read the directories of directories too
+    #[arg(short = 'R', long)]
+    recursive: bool,
+    /// Whether to look at the cluster
+    #[arg(short = 'k', long, default_value_t = true, num_args = 0..=1, default_missing_value = "true", require_equals = true, action = ArgAction::Set)]
+    use_kube: bool,
+    /// Don't tell of a code on some objects: CODE=KIND NAME.NAMESPACE, * for any letters
+    #[arg(short = 'S', long, value_name = "CODE=OBJECT")]
+    suppress: Vec<Suppression>,
+    /// The least severity that makes the exit code 79
+    #[arg(long, value_enum, default_value = "error", value_name = "SEVERITY", ignore_case = true)]
+    failure_threshold: Severity,
+    /// The least severity that is told
+    #[arg(long, value_enum, default_value = "info", value_name = "SEVERITY", ignore_case = true)]
+    output_threshold: Severity,
+    /// The form of the answer
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORM")]
+    output: Output,
+    /// List what is looked for, and do nothing else
+    #[arg(short = 'L', long)]
+    list_analyzers: bool,
+    /// Pass over documents that can't be parsed
+    #[arg(long)]
+    ignore_unknown: bool,
+    /// A file with the mesh's settings, in place of those of the cluster
+    #[arg(long = "meshConfigFile", visible_alias = "mesh-config-file", value_name = "FILE")]
+    mesh_config_file: Option<PathBuf>,
+    /// The control plane's namespace
+    #[arg(
+        short = 'i',
+        long = "istioNamespace",
+        visible_alias = "istio-namespace",
+        default_value = "istio-system",
+        value_name = "NAMESPACE"
+    )]
+    istio_namespace: String,
+    /// How many seconds the cluster may take
+    #[arg(long, default_value = "30", value_name = "SECONDS", help_heading = "Cluster")]
+    timeout: u64,
+    #[command(flatten)]
+    cluster: ClusterArgs,
+}
+
+/// What was read of a cluster.
+struct Read {
+    live: Live,
+    /// The namespace of the context.
+    namespace: String,
+}
+
+/// A file with its documents.
+struct FileRead {
+    text: SourceText,
+    documents: Vec<Node>,
+}
+
+/// What was found, before anything is held back.
+#[derive(Default)]
+struct Found {
+    findings: Vec<Finding>,
+    unreadable: bool,
+}
+
+// === impl AnalyzeArgs ===
+
+impl AnalyzeArgs {
+    /// Analyzes, and tells what was found.
+    ///
+    /// # Errors
+    /// When there is nothing to look at, or it can't be read.
+    pub(super) fn run(&self, streams: &mut Streams<'_>, style: Style) -> Result<Exit, Failure> {
+        if self.list_analyzers {
+            streams.answer(&listed()).map_err(|error| Failure::new(Exit::Failed, error))?;
+            return Ok(Exit::Clean);
+        }
+        if !self.use_kube && self.files.is_empty() {
+            return Err(Failure::usage("there is nothing to look at: name files, or leave --use-kube=false out"));
+        }
+        self.note_unknown_suppressions(streams);
+        let mesh = self.mesh()?;
+        let mut found = Found::default();
+        let files = self.read_files(streams, &mut found)?;
+        let read = if self.use_kube { Some(self.read_cluster()?) } else { None };
+
+        let default_namespace = self.namespace.clone().or(read.as_ref().map(|read| read.namespace.clone()));
+        let default_namespace = default_namespace.unwrap_or_else(|| "default".to_owned());
+        let mut stock = Stock::default();
+        let unlisted = read.map(|read| take_live(read.live, &mut stock, streams));
+        self.take_files(&files, &default_namespace, &mut stock, &mut found);
+
+        let Made { world, left_out } = world::make(&stock, Setting { mesh_namespace: &self.istio_namespace, mesh, unlisted });
+        left_out.iter().for_each(|told| streams.note(&format!("note: {told}")));
+        note_skipped(&world, streams);
+        let told_of = self.told_of(&default_namespace);
+        let findings = analysis::analyze(&world);
+        found.findings.extend(findings.iter().filter_map(|finding| self.take(finding, &stock, told_of)));
+
+        let failed = found.findings.iter().any(|finding| finding.severity >= self.failure_threshold);
+        found.findings.retain(|finding| finding.severity >= self.output_threshold);
+        self.tell(&found, stock.iter().count(), streams, style)?;
+        Ok(match (failed, found.unreadable && !self.ignore_unknown) {
+            (true, _) => Exit::Findings,
+            (false, true) => Exit::Unreadable,
+            (false, false) => Exit::Clean,
+        })
+    }
+
+    fn mesh(&self) -> Result<Option<MeshConfig>, Failure> {
+        let Some(file) = &self.mesh_config_file else { return Ok(None) };
+        let text = std::fs::read_to_string(file).map_err(|error| Failure::usage(format_args!("can't read {}: {error}", file.display())))?;
+        let mesh = mesh_config(&text);
+        mesh.map(Some).map_err(|invalid| Failure::new(Exit::Unreadable, format_args!("{} {invalid}", file.display())))
+    }
+
+    fn note_unknown_suppressions(&self, streams: &mut Streams<'_>) {
+        let known = explanations();
+        for suppression in &self.suppress {
+            if !known.iter().any(|explanation| explanation.code == suppression.code) {
+                streams.note(&format!("note: there is no code {}, so suppressing it has no effect", suppression.code));
+            }
+        }
+    }
+
+    fn read_files(&self, streams: &mut Streams<'_>, found: &mut Found) -> Result<Vec<FileRead>, Failure> {
+        let mut files = Vec::new();
+        for source in input::sources(&self.files, self.recursive)? {
+            let text = source.read(streams.stdin)?;
+            let (documents, problems) = source::read(&text.text);
+            for problem in problems.iter().filter(|_| !self.ignore_unknown) {
+                found.unreadable |= !problem.duplicate;
+                found.findings.push(Finding::of_text(problem, &text));
+            }
+            files.push(FileRead { text, documents });
+        }
+        Ok(files)
+    }
+
+    fn read_cluster(&self) -> Result<Read, Failure> {
+        ask(Duration::from_secs(self.timeout), async {
+            let cluster = self.cluster.connect().await?;
+            let live = live::read(&cluster, &self.istio_namespace).await?;
+            Ok(Read { live, namespace: cluster.namespace })
+        })
+    }
+
+    fn take_files<'n>(&self, files: &'n [FileRead], default_namespace: &str, stock: &mut Stock<'n>, found: &mut Found) {
+        for file in files {
+            for manifest in file.documents.iter().flat_map(manifests) {
+                if !stock.add_file(&file.text, manifest, default_namespace) && !self.ignore_unknown {
+                    let message = "a document needs apiVersion and kind: --ignore-unknown passes over those without".to_owned();
+                    let problem = Problem { path: String::new(), message, code: Code::Required };
+                    let place = Location::new(&file.text.name, &file.text.text, manifest.node.place);
+                    found.findings.push(Finding { location: Some(place), ..Finding::of(&problem, Severity::Error) });
+                }
+            }
+        }
+    }
+
+    /// The namespace to tell of; `None` for all. Files alone are told of whole, unless a namespace is asked for.
+    fn told_of<'a>(&'a self, default_namespace: &'a str) -> Option<&'a str> {
+        match &self.namespace {
+            _ if self.all_namespaces => None,
+            Some(namespace) => Some(namespace),
+            None if self.use_kube => Some(default_namespace),
+            None => None,
+        }
+    }
+
+    /// A finding of the analysis as one of ours; none if it is held back.
+    fn take(&self, finding: &analysis::Finding, stock: &Stock<'_>, told_of: Option<&str>) -> Option<Finding> {
+        let object = &finding.object;
+        let item = stock.find(object.kind, &object.namespace, &object.name);
+        let in_file = item.is_some_and(|item| item.file.is_some());
+        let namespace = if object.kind == "Namespace" { &object.name } else { &object.namespace };
+        let elsewhere = told_of.is_some_and(|told_of| !namespace.is_empty() && **namespace != *told_of);
+        if elsewhere && !in_file {
+            return None;
+        }
+        let dotted = match &*object.namespace {
+            "" => format!("{} {}", object.kind, object.name),
+            namespace => format!("{} {}.{namespace}", object.kind, object.name),
+        };
+        if self.suppress.iter().any(|suppression| suppression.covers(finding.code.as_str(), &dotted)) {
+            return None;
+        }
+        Some(of_analysis(finding, item))
+    }
+
+    fn tell(&self, found: &Found, objects: usize, streams: &mut Streams<'_>, style: Style) -> Result<(), Failure> {
+        let findings = found.findings.iter();
+        let told: String = match self.output {
+            Output::Human => {
+                let told: String = findings.map(|finding| format!("{}\n", report::human(finding, style))).collect();
+                format!("{told}{}\n", summary(&found.findings, objects, style))
+            }
+            Output::Log => findings.map(|finding| report::log(finding, style)).collect(),
+            form => report::document(&Value::Array(findings.map(report::value).collect()), form == Output::Yaml),
+        };
+        streams.answer(&told).map_err(|error| Failure::new(Exit::Failed, error))?;
+        if self.output == Output::Log && found.findings.is_empty() {
+            streams.note(&summary(&[], objects, style));
+        }
+        Ok(())
+    }
+}
+
+/// Takes what a cluster holds; returns the kinds that could not be listed.
+fn take_live(live: Live, stock: &mut Stock<'_>, streams: &mut Streams<'_>) -> BTreeSet<String> {
+    for object in live.objects {
+        stock.add_live(object);
+    }
+    let note = |(kind, failure): (String, Failure)| {
+        streams.note(&format!("note: {}", failure.message));
+        kind
+    };
+    live.unknown.into_iter().map(note).collect()
+}
+
+/// Tells in a line what could not be looked for, or not everywhere.
+fn note_skipped(world: &World, streams: &mut Streams<'_>) {
+    let skipped = analysis::skipped(world);
+    let codes: BTreeSet<&str> = skipped.iter().map(|skipped| skipped.code.as_str()).collect();
+    let unknown: BTreeSet<&str> = skipped.iter().map(|skipped| skipped.unknown).collect();
+    let list = |set: BTreeSet<&str>| set.into_iter().collect::<Vec<_>>().join(", ");
+    if !skipped.is_empty() {
+        streams.note(&format!("note: {} are not known, so that all or part of these was left out: {}", list(unknown), list(codes)));
+    }
+}
+
+fn summary(findings: &[Finding], objects: usize, style: Style) -> String {
+    let objects = counted(objects, "object");
+    match Count::of(findings).words().as_str() {
+        "" => format!("{} nothing found in {objects}", style.good()),
+        count => format!("{count} in {objects}"),
+    }
+}
+
+/// A finding of the analysis, with the place of its field if its object is in a file.
+fn of_analysis(finding: &analysis::Finding, item: Option<&Item<'_>>) -> Finding {
+    let severity = match finding.level {
+        Level::Error => Severity::Error,
+        Level::Warning => Severity::Warning,
+        Level::Info => Severity::Info,
+    };
+    let (message, hint) = without_hint(&finding.message);
+    let message = sentence(finding.code.as_str(), &finding.path, message);
+    let told = Finding {
+        severity,
+        code: finding.code.to_string(),
+        object: Some(finding.object.to_string()),
+        path: finding.path.clone(),
+        message,
+        hint,
+        location: None,
+    };
+    match item.and_then(|item| item.file) {
+        Some((text, manifest)) => told.placed(&manifest, text),
+        None => told,
+    }
+}
+
+/// What is looked for, a line each.
+fn listed() -> String {
+    let known = explanations();
+    let line = |code: &analysis::Code| {
+        let meaning = known.iter().find(|explanation| explanation.code == code.as_str());
+        let meaning = meaning.map(|explanation| format!(": {}", explanation.meaning)).unwrap_or_default();
+        format!("{code}  {:7}  {}{meaning}\n", code.level().to_string(), code.name())
+    };
+    analysis::Code::ALL.iter().map(line).collect()
+}

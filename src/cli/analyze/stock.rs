@@ -1,0 +1,101 @@
+//! The objects that are analyzed: those of files over those of the cluster.
+
+use ferromesh_crds::catalog;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+use crate::cli::{input::SourceText, manifest::Manifest};
+
+/// Kinds that live outside of namespaces.
+const CLUSTER_SCOPED: [&str; 6] = ["ClusterRbacConfig", "MeshInstall", "MeshPolicy", "MutatingWebhookConfiguration", "Namespace", "Node"];
+
+/// What makes two objects the same one.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Key {
+    pub(super) kind: String,
+    /// Empty for what lives outside of namespaces.
+    pub(super) namespace: String,
+    pub(super) name: String,
+    /// The last in order, so that one who does not know it finds the others side by side.
+    pub(super) group: String,
+}
+
+/// An object.
+#[derive(Clone, Debug)]
+pub(super) struct Item<'n> {
+    pub(super) value: Value,
+    /// Where it was read, if it was in a file.
+    pub(super) file: Option<(&'n SourceText, Manifest<'n>)>,
+}
+
+/// All objects, one of each name.
+#[derive(Debug, Default)]
+pub(super) struct Stock<'n> {
+    items: BTreeMap<Key, Item<'n>>,
+}
+
+// === impl Key ===
+
+impl Key {
+    fn of(value: &Value, default_namespace: &str) -> Option<Self> {
+        let api_version = value["apiVersion"].as_str()?;
+        let kind = value["kind"].as_str()?;
+        let metadata = &value["metadata"];
+        let group = api_version.split_once('/').map_or("", |(group, _)| group);
+        let namespace = metadata["namespace"].as_str().filter(|namespace| !namespace.is_empty()).unwrap_or(default_namespace);
+        let namespace = if CLUSTER_SCOPED.contains(&kind) { "" } else { namespace };
+        let name = metadata["name"].as_str().or(metadata["generateName"].as_str()).unwrap_or_default();
+        Some(Self { group: group.to_owned(), kind: kind.to_owned(), namespace: namespace.to_owned(), name: name.to_owned() })
+    }
+}
+
+// === impl Stock ===
+
+impl<'n> Stock<'n> {
+    /// Adds an object of the cluster.
+    pub(super) fn add_live(&mut self, value: Value) {
+        if let Some(key) = Key::of(&value, "") {
+            self.items.insert(key, Item { value, file: None });
+        }
+    }
+
+    /// Adds an object of a file, in place of the one of that name. Whether it is one: it needs an `apiVersion` and a `kind`.
+    pub(super) fn add_file(&mut self, text: &'n SourceText, manifest: Manifest<'n>, default_namespace: &str) -> bool {
+        let mut value = manifest.to_value();
+        let Some(key) = Key::of(&value, default_namespace) else { return false };
+        if let Some(metadata) = value["metadata"].as_object_mut() {
+            metadata.insert("namespace".to_owned(), key.namespace.as_str().into());
+        }
+        self.items.insert(key, Item { value, file: Some((text, manifest)) });
+        true
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&Key, &Item<'n>)> {
+        self.items.iter()
+    }
+
+    /// The object of that kind, namespace and name; of several groups that have the kind, the one that the mesh reads.
+    pub(super) fn find(&self, kind: &str, namespace: &str, name: &str) -> Option<&Item<'n>> {
+        let first = Key { kind: kind.to_owned(), namespace: namespace.to_owned(), name: name.to_owned(), group: String::new() };
+        let same = |key: &Key| key.kind == kind && key.namespace == namespace && key.name == name;
+        let found = self.items.range(&first..).take_while(|(key, _)| same(key));
+        found.max_by_key(|(key, _)| catalog::find(&key.group, kind).is_some()).map(|(_, item)| item)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn of_two_apis_the_mesh_s_own_is_found() {
+        let gateway =
+            |group: &str| json!({"apiVersion": format!("{group}/v1"), "kind": "Gateway", "metadata": {"name": "g", "namespace": "a"}});
+        let groups = ["gateway.networking.k8s.io", "networking.istio.io", "networking.zebra.io"];
+        let mut stock = Stock::default();
+        groups.iter().for_each(|group| stock.add_live(gateway(group)));
+        assert_eq!(stock.find("Gateway", "a", "g").map(|item| &item.value), Some(&gateway("networking.istio.io")));
+        assert!(stock.find("Gateway", "b", "g").is_none());
+    }
+}

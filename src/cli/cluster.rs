@@ -1,0 +1,68 @@
+//! The way to a cluster: the arguments that choose it, as kubectl has them, and questions with a deadline.
+
+use clap::Args;
+use kube::{
+    Client, Config,
+    config::{KubeConfigOptions, Kubeconfig},
+};
+use std::{future::Future, path::PathBuf, time::Duration};
+
+use super::exit::{Exit, Failure};
+
+/// Which cluster, and as whom.
+#[derive(Args, Clone, Debug, Default)]
+pub(super) struct ClusterArgs {
+    /// The kubeconfig file, in place of $KUBECONFIG and ~/.kube/config
+    #[arg(long, value_name = "FILE", help_heading = "Cluster")]
+    kubeconfig: Option<PathBuf>,
+    /// The kubeconfig's context, in place of the current one
+    #[arg(long, value_name = "NAME", help_heading = "Cluster")]
+    context: Option<String>,
+    /// The user to act as
+    #[arg(long = "as", value_name = "USER", help_heading = "Cluster")]
+    as_user: Option<String>,
+}
+
+/// A cluster that can be asked.
+#[derive(Clone)]
+pub(super) struct Cluster {
+    pub(super) client: Client,
+    /// The namespace of the context.
+    pub(super) namespace: String,
+}
+
+// === impl ClusterArgs ===
+
+impl ClusterArgs {
+    /// A client; the cluster has not been asked yet.
+    ///
+    /// # Errors
+    /// When no cluster is configured.
+    pub(super) async fn connect(&self) -> Result<Cluster, Failure> {
+        let options = KubeConfigOptions { context: self.context.clone(), ..KubeConfigOptions::default() };
+        let mut config = match &self.kubeconfig {
+            Some(file) => Config::from_custom_kubeconfig(Kubeconfig::read_from(file)?, &options).await?,
+            None if self.context.is_some() => Config::from_kubeconfig(&options).await?,
+            None => Config::infer().await.map_err(|error| Failure::new(Exit::Unreachable, format_args!("no cluster to ask: {error}")))?,
+        };
+        if let Some(user) = &self.as_user {
+            config.auth_info.impersonate = Some(user.clone());
+        }
+        let namespace = config.default_namespace.clone();
+        let client = Client::try_from(config).map_err(|error| Failure::cluster("reach the cluster", &error))?;
+        Ok(Cluster { client, namespace })
+    }
+}
+
+/// Waits for what a cluster is asked, on a runtime of its own, but no longer than a time.
+///
+/// # Errors
+/// Those of the question, and that it took too long.
+pub(super) fn ask<T>(longest: Duration, question: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::new(Exit::Failed, error))?;
+    runtime.block_on(async {
+        let late = |_| Failure::new(Exit::TimedOut, format_args!("the cluster did not answer within {} s", longest.as_secs_f64()));
+        tokio::time::timeout(longest, question).await.map_err(late)?
+    })
+}

@@ -1,0 +1,74 @@
+//! How a verb ends: the exit code, and the error of one that could not do its work.
+
+use kube::config::KubeconfigError;
+use std::fmt::Display;
+
+use crate::runtime::causes;
+
+/// The exit codes, the same for every verb and output format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Done, and nothing was found.
+    Clean = 0,
+    /// Not done, for a reason that has no code of its own.
+    Failed = 1,
+    /// The arguments make no sense.
+    Usage = 64,
+    /// Input that can't be parsed.
+    Unreadable = 65,
+    /// The cluster does not answer.
+    Unreachable = 69,
+    /// The cluster answered too late.
+    TimedOut = 75,
+    /// The cluster does not allow it.
+    Forbidden = 77,
+    /// Done, and something was found.
+    Findings = 79,
+}
+
+/// Why a verb could not do its work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Failure {
+    pub(super) exit: Exit,
+    /// For people: what went wrong, and what to do.
+    pub(super) message: String,
+}
+
+// === impl Exit ===
+
+impl Exit {
+    /// The number that the shell sees.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        self as u8
+    }
+}
+
+// === impl Failure ===
+
+impl Failure {
+    pub(super) fn new(exit: Exit, message: impl Display) -> Self {
+        Self { exit, message: message.to_string() }
+    }
+
+    pub(super) fn usage(message: impl Display) -> Self {
+        Self::new(Exit::Usage, message)
+    }
+
+    /// What the API server, or the way to it, said.
+    pub(super) fn cluster(doing: impl Display, error: &kube::Error) -> Self {
+        let exit = match error {
+            kube::Error::Api(status) if matches!(status.code, 401 | 403) => Exit::Forbidden,
+            kube::Error::Api(status) if matches!(status.code, 408 | 504) => Exit::TimedOut,
+            kube::Error::Api(_) | kube::Error::SerdeError(_) | kube::Error::BuildRequest(_) => Exit::Failed,
+            _ => Exit::Unreachable,
+        };
+        Self::new(exit, format_args!("can't {doing}: {}", causes(error)))
+    }
+}
+
+impl From<KubeconfigError> for Failure {
+    fn from(error: KubeconfigError) -> Self {
+        Self::new(Exit::Unreachable, format_args!("no cluster to ask: {}", causes(&error)))
+    }
+}

@@ -1,0 +1,180 @@
+//! What validate and analyze find, and where.
+
+use std::ops::Range;
+
+use clap::ValueEnum;
+
+use super::{
+    input::SourceText,
+    manifest::Manifest,
+    source::{Place, TextProblem},
+};
+use crate::config::{Code, Problem};
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub(super) enum Severity {
+    /// Worth knowing
+    Info,
+    /// Legal, but probably not what was meant
+    Warning,
+    /// Wrong
+    Error,
+}
+
+/// Something that was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Finding {
+    pub(super) severity: Severity,
+    /// What `ferromesh explain` takes.
+    pub(super) code: String,
+    /// The object that it is about, as `VirtualService shop/reviews`, if that is known.
+    pub(super) object: Option<String>,
+    /// The field that it is about; empty for the object as a whole.
+    pub(super) path: String,
+    /// What, in lower case.
+    pub(super) message: String,
+    /// What was probably meant.
+    pub(super) hint: Option<String>,
+    /// Where it stands, if it came from a file.
+    pub(super) location: Option<Location>,
+}
+
+/// A place in a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Location {
+    pub(super) file: String,
+    /// Counted from 1.
+    pub(super) line: usize,
+    /// Of characters, counted from 1.
+    pub(super) column: usize,
+    /// The line's text.
+    pub(super) text: String,
+    /// Which of the text's characters to underline.
+    pub(super) marked: Range<usize>,
+}
+
+/// How much of a line is kept around what is marked; files of one endless line are common as JSON.
+const SHOWN: usize = 120;
+
+/// What stands between a message and what was probably meant.
+const MEANT: &str = ", did you mean ";
+
+// === impl Finding ===
+
+impl Finding {
+    /// What a reader of objects found.
+    pub(super) fn of(problem: &Problem, severity: Severity) -> Self {
+        let (message, hint) = without_hint(&problem.message);
+        let message = sentence(problem.code.as_str(), &problem.path, message);
+        Self { severity, code: problem.code.to_string(), object: None, path: problem.path.clone(), message, hint, location: None }
+    }
+
+    /// A finding about the text of a file itself.
+    pub(super) fn of_text(problem: &TextProblem, text: &SourceText) -> Self {
+        let code = if problem.duplicate { Code::Duplicate } else { Code::Unreadable };
+        Self {
+            severity: Severity::Error,
+            code: code.to_string(),
+            object: None,
+            path: String::new(),
+            message: problem.message.clone(),
+            hint: None,
+            location: Some(Location::new(&text.name, &text.text, problem.place)),
+        }
+    }
+
+    /// The same with the place of its field in the file that its object is in.
+    pub(super) fn placed(self, manifest: &Manifest<'_>, text: &SourceText) -> Self {
+        let located = manifest.node.locate(&self.path);
+        let about_the_key = [Code::UnknownField, Code::Duplicate].iter().any(|code| code.as_str() == self.code);
+        let place = match self.path.as_str() {
+            // What stands for an object as a whole is its kind.
+            "" => manifest.node.get("kind").map_or(manifest.node.place, |kind| kind.place),
+            _ if about_the_key => located.field(),
+            _ => located.culprit(),
+        };
+        Self { location: Some(Location::new(&text.name, &text.text, place)), ..self }
+    }
+
+    /// Where it is in the order of the answer, among findings of one file.
+    pub(super) fn position(&self) -> (usize, usize) {
+        self.location.as_ref().map_or((0, 0), |location| (location.line, location.column))
+    }
+}
+
+/// A message that can stand without its path before it: what is said of reach has the path as its subject, and of what is required
+/// nothing but that is said.
+pub(super) fn sentence(code: &str, path: &str, message: String) -> String {
+    let about_reach = [Code::UnreachableRule, Code::IneffectiveMatch].iter().any(|one| one.as_str() == code);
+    match message.as_str() {
+        "required" => format!("\"{}\" is required", last_name(path)),
+        _ if about_reach => format!("{path} {message}"),
+        _ => message,
+    }
+}
+
+/// A message, and what was probably meant, apart.
+pub(super) fn without_hint(message: &str) -> (String, Option<String>) {
+    match message.split_once(MEANT) {
+        Some((message, meant)) => (message.to_owned(), Some(format!("did you mean {meant}"))),
+        None => (message.to_owned(), None),
+    }
+}
+
+/// The name of the field that a path ends in.
+fn last_name(path: &str) -> &str {
+    path.rsplit('.').next().unwrap_or(path)
+}
+
+// === impl Location ===
+
+impl Location {
+    /// A place of a file's text. What spans lines is marked to the end of its first one.
+    pub(super) fn new(file: &str, text: &str, place: Place) -> Self {
+        let at = floor(text, place.start);
+        let line_start = text[..at].rfind('\n').map_or(0, |newline| newline + 1);
+        let line_end = text[at..].find('\n').map_or(text.len(), |newline| at + newline);
+        let marked_end = floor(text, place.end).clamp(at, line_end);
+        let marked = text[at..marked_end].trim_end().chars().count().max(1);
+        let before = text[line_start..at].chars().count();
+        let line = text[line_start..line_end].trim_end_matches('\r');
+        let skipped = if before + marked.min(SHOWN / 2) > SHOWN { before.saturating_sub(SHOWN / 2) } else { 0 };
+        let shown: String = line.chars().skip(skipped).take(SHOWN).collect();
+        let start = before - skipped;
+        let end = (start + marked).min(SHOWN.max(start + 1));
+        Self { file: file.to_owned(), line: place.line, column: place.column, text: shown, marked: start..end }
+    }
+}
+
+/// The nearest start of a character at or before a byte.
+fn floor(text: &str, byte: usize) -> usize {
+    (0..=byte.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_line_is_cut_around_what_is_marked() {
+        let text = format!("{}{{\"timout\": 1}}{}", "x".repeat(1000), "y".repeat(1000));
+        let start = text.find("\"timout").unwrap();
+        let location = Location::new("a.json", &text, Place { line: 1, column: start + 1, start, end: start + 8 });
+        assert_eq!(location.text.chars().count(), SHOWN);
+        assert_eq!(&location.text[location.marked], "\"timout\"");
+    }
+
+    #[test]
+    fn what_spans_lines_is_marked_to_the_end_of_the_first() {
+        let text = "a: 1\r\nb: \"x\r\n  y\"\r\n";
+        let location = Location::new("a.yaml", text, Place { line: 2, column: 4, start: 9, end: 17 });
+        assert_eq!((location.text.as_str(), location.marked), ("b: \"x", 3..5));
+    }
+
+    #[test]
+    fn a_place_beyond_the_text_is_its_end() {
+        let location = Location::new("a.yaml", "a: [", Place { line: 1, column: 5, start: 40, end: 40 });
+        assert_eq!((location.text.as_str(), location.marked), ("a: [", 4..5));
+    }
+}

@@ -1,0 +1,183 @@
+//! How findings are told, by validate and analyze alike.
+
+use clap::ValueEnum;
+use serde_json::{Value, json};
+
+use super::finding::{Finding, Location, Severity};
+use super::terminal::{Paint, Style, harmless};
+
+/// The form of the answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum Output {
+    /// For people, with the lines that are at fault
+    #[default]
+    Human,
+    /// A line for each finding
+    Log,
+    /// JSON
+    Json,
+    /// YAML
+    Yaml,
+}
+
+/// The form of the answer of verbs that find nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum Form {
+    /// For people
+    #[default]
+    Human,
+    /// JSON
+    Json,
+    /// YAML
+    Yaml,
+}
+
+/// How many there are of each severity.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Count {
+    pub(super) errors: usize,
+    pub(super) warnings: usize,
+    pub(super) infos: usize,
+}
+
+// === impl Severity ===
+
+impl Severity {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+            Self::Info => "info",
+        }
+    }
+
+    /// As istioctl writes it.
+    fn title(self) -> &'static str {
+        match self {
+            Self::Error => "Error",
+            Self::Warning => "Warning",
+            Self::Info => "Info",
+        }
+    }
+
+    fn paint(self) -> Paint {
+        match self {
+            Self::Error => Paint::Red,
+            Self::Warning => Paint::Yellow,
+            Self::Info => Paint::Cyan,
+        }
+    }
+}
+
+// === impl Count ===
+
+impl Count {
+    pub(super) fn of<'a>(findings: impl IntoIterator<Item = &'a Finding>) -> Self {
+        let mut count = Self::default();
+        for finding in findings {
+            match finding.severity {
+                Severity::Error => count.errors += 1,
+                Severity::Warning => count.warnings += 1,
+                Severity::Info => count.infos += 1,
+            }
+        }
+        count
+    }
+
+    /// `2 errors, 1 warning`, or nothing if there is nothing.
+    pub(super) fn words(self) -> String {
+        let parts = [(self.errors, "error"), (self.warnings, "warning"), (self.infos, "info")];
+        let told: Vec<String> = parts.into_iter().filter(|(count, _)| *count > 0).map(|(count, what)| counted(count, what)).collect();
+        told.join(", ")
+    }
+}
+
+/// `1 object`, `2 objects`.
+pub(super) fn counted(count: usize, what: &str) -> String {
+    let plural = if count == 1 || what == "info" { "" } else { "s" };
+    format!("{count} {what}{plural}")
+}
+
+/// A finding for people: what, where, and the line at fault.
+///
+/// ```text
+/// error[FM0104]: unknown field "timout"
+///   --> reviews.yaml:14:7  VirtualService shop/reviews  spec.http[0].timout
+/// 14 |       timout: 3s
+///    |       ^^^^^^ did you mean "timeout"?
+/// ```
+pub(super) fn human(finding: &Finding, style: Style) -> String {
+    let word = style.paint(finding.severity.paint(), finding.severity.word());
+    let mut text = format!("{word}[{}]: {}\n", finding.code, harmless(&finding.message));
+    let about = [finding.object.as_deref().unwrap_or_default(), finding.path.as_str()];
+    let about: Vec<String> = about.into_iter().filter(|part| !part.is_empty()).map(harmless).collect();
+    let about = about.join("  ");
+    let Some(location) = &finding.location else {
+        if !about.is_empty() {
+            text.push_str(&format!("  --> {about}\n"));
+        }
+        if let Some(hint) = &finding.hint {
+            text.push_str(&format!("  {}\n", harmless(hint)));
+        }
+        return text;
+    };
+    text.push_str(&excerpt(location, &about, finding.hint.as_deref()));
+    text
+}
+
+fn excerpt(location: &Location, about: &str, hint: Option<&str>) -> String {
+    let Location { file, line, column, text, marked } = location;
+    let number = line.to_string();
+    let margin = " ".repeat(number.len());
+    let gap = if about.is_empty() { "" } else { "  " };
+    let indent = " ".repeat(marked.start);
+    let marks = "^".repeat(marked.len());
+    let hint = hint.map(|hint| format!(" {}", harmless(hint))).unwrap_or_default();
+    let file = harmless(file);
+    let shown = harmless(text);
+    format!(
+        "{margin}--> {file}:{line}:{column}{gap}{about}\n{}\n{margin} | {indent}{marks}{hint}\n",
+        format!("{number} | {shown}").trim_end()
+    )
+}
+
+/// A finding in a line, as istioctl writes it: `Error [IST0101] (VirtualService shop/reviews reviews.yaml:14) …`.
+pub(super) fn log(finding: &Finding, style: Style) -> String {
+    let word = style.paint(finding.severity.paint(), finding.severity.title());
+    let place = finding.location.as_ref().map(|location| format!("{}:{}", location.file, location.line));
+    let about: Vec<String> = finding.object.iter().chain(&place).map(|part| harmless(part)).collect();
+    let about = if about.is_empty() { String::new() } else { format!("({}) ", about.join(" ")) };
+    let path = if finding.path.is_empty() || finding.message.starts_with(&finding.path) { "" } else { &finding.path };
+    let gap = if path.is_empty() { "" } else { ": " };
+    let hint = finding.hint.as_ref().map(|hint| format!(", {hint}")).unwrap_or_default();
+    format!("{word} [{}] {about}{}\n", finding.code, harmless(&format!("{path}{gap}{}{hint}", finding.message)))
+}
+
+/// A finding for programs: istioctl's fields, and further ones.
+pub(super) fn value(finding: &Finding) -> Value {
+    let mut value = json!({"code": finding.code, "level": finding.severity.title(), "message": finding.message});
+    let mut set = |name: &str, field: Value| {
+        value[name] = field;
+    };
+    if let Some(object) = &finding.object {
+        set("origin", json!(object));
+    }
+    if !finding.path.is_empty() {
+        set("path", json!(finding.path));
+    }
+    if let Some(hint) = &finding.hint {
+        set("hint", json!(hint));
+    }
+    if let Some(location) = &finding.location {
+        set("reference", json!(format!("{}:{}", location.file, location.line)));
+        set("location", json!({"file": location.file, "line": location.line, "column": location.column}));
+    }
+    value
+}
+
+/// A document as JSON, or as YAML.
+pub(super) fn document(value: &Value, yaml: bool) -> String {
+    let text = if yaml { serde_saphyr::to_string(value).ok() } else { serde_json::to_string_pretty(value).ok() };
+    let text = text.unwrap_or_default();
+    format!("{}\n", text.trim_end())
+}

@@ -1,0 +1,191 @@
+//! `ferromesh validate`: would the cluster take these files? Asked offline, of the checks that the cluster makes.
+//!
+//! The API server refuses unknown fields, what the schema does not allow and what breaks its CEL rules; galley's webhook what the mesh
+//! would not understand. All of it is found here, with the same schemas and parsers, at once and with file and line.
+
+mod cel;
+mod metadata;
+mod object;
+
+use clap::Args;
+use serde_json::json;
+
+use self::object::{Checker, Verdict};
+use super::{
+    exit::{Exit, Failure},
+    finding::{Finding, Severity},
+    input::{self, SourceText},
+    manifest::manifests,
+    report::{self, Count, Output, counted},
+    source,
+    terminal::{Streams, Style},
+};
+use crate::config::Code;
+
+/// Check files offline: everything that the cluster would refuse, or warn of.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Objects of other APIs (Deployments, Services, …) are counted and left alone.
+Exit codes: 0 nothing found, 79 something found, 65 a file can't be parsed, 64 wrong usage.
+
+Examples:
+  ferromesh validate reviews.yaml
+  ferromesh validate -R -f config/ --fail-on warning
+  ferromesh validate -o json -")]
+pub(super) struct ValidateArgs {
+    /// Files, directories, or - for standard input
+    #[arg(value_name = "FILE")]
+    files: Vec<String>,
+    /// The same, as kubectl takes them
+    #[arg(short, long, value_name = "FILE", visible_alias = "file")]
+    filename: Vec<String>,
+    /// Read the directories of directories too
+    #[arg(short = 'R', long)]
+    recursive: bool,
+    /// The namespace of objects that name none
+    #[arg(short, long)]
+    namespace: Option<String>,
+    /// The form of the answer
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORM")]
+    output: Output,
+    /// The least severity that makes the exit code 79
+    #[arg(long, value_enum, default_value = "error", value_name = "SEVERITY")]
+    fail_on: Severity,
+}
+
+/// What was seen so far.
+#[derive(Default)]
+struct Seen {
+    findings: Vec<Finding>,
+    files: usize,
+    objects: usize,
+    /// Objects of other APIs.
+    skipped: usize,
+    /// Whether something could not be parsed.
+    unreadable: bool,
+}
+
+// === impl ValidateArgs ===
+
+impl ValidateArgs {
+    /// Checks the files and tells what was found.
+    ///
+    /// # Errors
+    /// When there is no file, or one can't be read.
+    pub(super) fn run(&self, streams: &mut Streams<'_>, style: Style) -> Result<Exit, Failure> {
+        let names: Vec<String> = self.filename.iter().chain(&self.files).cloned().collect();
+        if names.is_empty() {
+            return Err(Failure::usage("no file is named: try ferromesh validate FILE, or - for standard input"));
+        }
+        let mut checker = Checker::new(self.namespace.as_deref());
+        let mut seen = Seen::default();
+        for source in input::sources(&names, self.recursive)? {
+            let text = match source.read(streams.stdin) {
+                Ok(text) => text,
+                // The other files are worth a look all the same.
+                Err(failure) if failure.exit == Exit::Unreadable => {
+                    seen.unreadable(&failure);
+                    continue;
+                }
+                Err(failure) => return Err(failure),
+            };
+            seen.files += 1;
+            self.file(&text, &mut checker, &mut seen);
+        }
+        let told = self.told(&seen, style);
+        streams.answer(&told).map_err(|error| Failure::new(Exit::Failed, error))?;
+        let fails = seen.findings.iter().any(|finding| finding.severity >= self.fail_on);
+        Ok(match (seen.unreadable, fails) {
+            (true, _) => Exit::Unreadable,
+            (false, true) => Exit::Findings,
+            (false, false) => Exit::Clean,
+        })
+    }
+
+    /// Checks all objects of a file.
+    fn file(&self, text: &SourceText, checker: &mut Checker, seen: &mut Seen) {
+        let (documents, problems) = source::read(&text.text);
+        let mut found: Vec<Finding> = Vec::new();
+        for problem in problems {
+            seen.unreadable |= !problem.duplicate;
+            found.push(Finding::of_text(&problem, text));
+        }
+        for document in &documents {
+            for manifest in manifests(document) {
+                match checker.check(&manifest) {
+                    Verdict::OtherApi => seen.skipped += 1,
+                    Verdict::Checked(findings) => {
+                        seen.objects += 1;
+                        let object = manifest.shown(self.namespace.as_deref());
+                        let placed = |finding: Finding| Finding { object: object.clone(), ..finding.placed(&manifest, text) };
+                        found.extend(findings.into_iter().map(placed));
+                    }
+                }
+            }
+        }
+        found.sort_by_key(Finding::position);
+        seen.findings.extend(found);
+    }
+
+    fn told(&self, seen: &Seen, style: Style) -> String {
+        let findings = seen.findings.iter();
+        match self.output {
+            Output::Human => {
+                let told: Vec<String> = findings.map(|finding| format!("{}\n", report::human(finding, style))).collect();
+                format!("{}{}\n", told.concat(), seen.summary(style))
+            }
+            Output::Log => findings.map(|finding| report::log(finding, style)).collect(),
+            Output::Json | Output::Yaml => {
+                let count = Count::of(&seen.findings);
+                let document = json!({
+                    "apiVersion": "cli.ferromesh.dev/v1alpha1",
+                    "kind": "Validation",
+                    "findings": findings.map(report::value).collect::<Vec<_>>(),
+                    "summary": {
+                        "files": seen.files,
+                        "objects": seen.objects,
+                        "objectsOfOtherApis": seen.skipped,
+                        "errors": count.errors,
+                        "warnings": count.warnings,
+                    },
+                });
+                report::document(&document, self.output == Output::Yaml)
+            }
+        }
+    }
+}
+
+// === impl Seen ===
+
+impl Seen {
+    fn unreadable(&mut self, failure: &Failure) {
+        self.unreadable = true;
+        self.findings.push(Finding {
+            severity: Severity::Error,
+            code: Code::Unreadable.to_string(),
+            object: None,
+            path: String::new(),
+            message: failure.message.clone(),
+            hint: None,
+            location: None,
+        });
+    }
+
+    /// `✓ 3 objects are valid; 2 objects of other APIs skipped`.
+    fn summary(&self, style: Style) -> String {
+        let count = Count::of(&self.findings).words();
+        let objects = counted(self.objects, "object");
+        let checked = match (count.as_str(), self.objects) {
+            ("", 1) => format!("{} {objects} is valid", style.good()),
+            ("", _) => format!("{} {objects} are valid", style.good()),
+            (count, _) => format!("{count} in {objects}"),
+        };
+        match self.skipped {
+            0 => checked,
+            skipped => format!("{checked}; {} of other APIs skipped", counted(skipped, "object")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,174 @@
+//! Everything that is wrong with one object, or doubtful, found offline.
+
+use ferromesh_crds::{MeshInstallSpec, catalog, catalog::Kind, check};
+use serde_json::Value;
+
+use super::{cel::Rules, metadata};
+use crate::cli::{
+    finding::{Finding, Severity},
+    manifest::Manifest,
+};
+use crate::config::{Code, Invalid, ParseContext, Problem, check_schema, parse_object};
+use crate::operator;
+
+/// Ends of the API groups that are a mesh's.
+const MESH_GROUPS: [&str; 2] = ["istio.io", "ferromesh.dev"];
+
+/// Checks objects; what is compiled for one serves the next.
+pub(super) struct Checker {
+    context: ParseContext,
+    rules: Rules,
+}
+
+/// What is said of one object.
+pub(super) enum Verdict {
+    /// It is no object of the mesh's.
+    OtherApi,
+    /// What is wrong or doubtful; empty if it is as it should be.
+    Checked(Vec<Finding>),
+}
+
+/// Problems of an object.
+#[derive(Default)]
+struct Found {
+    errors: Vec<Problem>,
+    warnings: Vec<Problem>,
+    /// Errors that were only counted.
+    more: usize,
+}
+
+// === impl Checker ===
+
+impl Checker {
+    pub(super) fn new(namespace: Option<&str>) -> Self {
+        let mut context = ParseContext::default();
+        if let Some(namespace) = namespace {
+            context.default_namespace = namespace.to_owned();
+        }
+        Self { context, rules: Rules::default() }
+    }
+
+    /// Checks an object of any kind.
+    pub(super) fn check(&mut self, manifest: &Manifest<'_>) -> Verdict {
+        let found = match (manifest.api_version, manifest.kind) {
+            (Some(_), Some(kind)) if is_mesh(manifest.group()) => match known(manifest, kind) {
+                Ok(known) => self.inside(known, manifest.to_value()),
+                Err(problem) => Found { errors: vec![problem], ..Found::default() },
+            },
+            (Some(_), Some(_)) => return Verdict::OtherApi,
+            (api_version, kind) => untyped(api_version, kind),
+        };
+        Verdict::Checked(found.into_findings())
+    }
+
+    /// Checks an object of a known kind.
+    fn inside(&mut self, kind: &'static Kind, object: Value) -> Found {
+        let mut found = Found { errors: metadata::problems(&object), ..Found::default() };
+        // Metadata of a wrong type would keep the readers from the rest.
+        let object = if found.errors.is_empty() { object } else { metadata::reduced(object) };
+        if kind.name == "MeshInstall" {
+            found.take(mesh_install(kind, &object).map(|()| Vec::new()));
+        } else {
+            found.take(parse_object(kind.group, kind.name, &object, &self.context).map(|parsed| parsed.warnings));
+        }
+        // As in the API server: rules are for what the schema allows otherwise.
+        let fits =
+            check::problems(kind.schema(), &object).iter().all(|problem| matches!(problem.kind, check::ProblemKind::UnknownField { .. }));
+        if fits {
+            let ruling = self.rules.check(kind, &object);
+            let untold: Vec<_> = ruling.broken.into_iter().filter(|broken| !found.tells(broken)).collect();
+            found.errors.extend(untold);
+            found.warnings.extend(ruling.unknown);
+        }
+        found
+    }
+}
+
+// === impl Found ===
+
+impl Found {
+    /// Takes warnings, or errors.
+    fn take(&mut self, result: Result<Vec<Problem>, Invalid>) {
+        match result {
+            Ok(warnings) => self.warnings.extend(warnings),
+            Err(invalid) => {
+                self.errors.extend(invalid.errors);
+                self.more += invalid.more;
+            }
+        }
+    }
+
+    /// Whether a broken rule was told already, by the reader that knows the same rule: at the same place, or right below it if it is one
+    /// about fields that exclude or need each other.
+    fn tells(&self, broken: &Problem) -> bool {
+        self.errors.iter().any(|told| {
+            let below = told.path.strip_prefix(&broken.path);
+            let among_fields = matches!(told.code, Code::Conflict | Code::Required);
+            below.is_some_and(|below| below.is_empty() || (among_fields && !below[1..].contains(['.', '['])))
+        })
+    }
+
+    fn into_findings(self) -> Vec<Finding> {
+        let errors = self.errors.iter().map(|problem| Finding::of(problem, Severity::Error));
+        let warnings = self.warnings.iter().map(|problem| Finding::of(problem, Severity::Warning));
+        let mut findings: Vec<Finding> = errors.chain(warnings).collect();
+        if self.more > 0 {
+            let problem = Problem {
+                path: String::new(),
+                message: format!("there are {} more errors: mend these first", self.more),
+                code: Code::WrongSize,
+            };
+            findings.push(Finding::of(&problem, Severity::Error));
+        }
+        findings
+    }
+}
+
+/// Whether an API group is a mesh's: one of ours, or one that we should know.
+fn is_mesh(group: &str) -> bool {
+    MESH_GROUPS.iter().any(|end| group.strip_suffix(end).is_some_and(|start| start.is_empty() || start.ends_with('.')))
+}
+
+/// The kind of an object of the mesh, if there is one in that version.
+fn known(manifest: &Manifest<'_>, kind: &str) -> Result<&'static Kind, Problem> {
+    let (group, version) = (manifest.group(), manifest.version());
+    let problem = |path: &str, message: String| Problem { path: path.to_owned(), message, code: Code::UnknownKind };
+    let Some(known) = catalog::find(group, kind) else {
+        let of_group: Vec<&str> = catalog::kinds().iter().filter(|known| known.group == group).map(|known| known.name).collect();
+        if of_group.is_empty() {
+            let mut groups: Vec<&str> = catalog::kinds().iter().map(|known| known.group).collect();
+            groups.dedup();
+            let message = format!("the mesh has no API group \"{group}\", only {}", groups.join(", "));
+            return Err(problem("apiVersion", with_hint(message, check::nearest(group, groups.into_iter()))));
+        }
+        let message = format!("{group} has no kind \"{kind}\", only {}", of_group.join(", "));
+        return Err(problem("kind", with_hint(message, check::nearest(kind, of_group.into_iter()))));
+    };
+    if known.versions.contains(&version) {
+        return Ok(known);
+    }
+    let message = format!("{kind} has no version \"{version}\", only {}", known.versions.join(", "));
+    Err(problem("apiVersion", with_hint(message, check::nearest(version, known.versions.iter().copied()))))
+}
+
+fn with_hint(message: String, meant: Option<String>) -> String {
+    meant.map(|meant| format!("{message}, did you mean \"{meant}\"?")).unwrap_or(message)
+}
+
+/// What is wrong with a document that does not say what it is.
+fn untyped(api_version: Option<&str>, kind: Option<&str>) -> Found {
+    let fields = [("apiVersion", api_version), ("kind", kind)];
+    let missing = fields.into_iter().filter(|(_, value)| value.is_none());
+    let problem = |path: &str| Problem { path: path.to_owned(), message: "required".to_owned(), code: Code::Required };
+    Found { errors: missing.map(|(path, _)| problem(path)).collect(), ..Found::default() }
+}
+
+/// What the schema and the operator say of a MeshInstall.
+fn mesh_install(kind: &Kind, object: &Value) -> Result<(), Invalid> {
+    check_schema(kind, object)?;
+    let errors = match serde_json::from_value::<Option<MeshInstallSpec>>(object["spec"].clone()) {
+        Ok(spec) => operator::spec_problems(&spec.unwrap_or_default()),
+        Err(error) => vec![Problem { path: "spec".to_owned(), message: error.to_string(), code: Code::Unreadable }],
+    };
+    if errors.is_empty() { Ok(()) } else { Err(Invalid { errors, more: 0 }) }
+}
