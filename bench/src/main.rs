@@ -1,5 +1,6 @@
 //! `ferromesh-bench`: measures what docs/benchmarks.md shows. `make bench` calls it; figures go to stdout, one line of Markdown each.
 
+mod cluster;
 mod effect;
 mod load;
 mod statistics;

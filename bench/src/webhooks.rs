@@ -16,6 +16,7 @@ use std::{
 use tempfile::TempDir;
 use tokio::{io::AsyncReadExt, io::AsyncWriteExt, net::TcpStream};
 
+use crate::cluster::{Cluster, Objects};
 use crate::load::{Load, Throughput};
 use crate::statistics::milliseconds;
 
@@ -47,6 +48,7 @@ pub(crate) struct WebhooksArgs {
 struct Webhook {
     process: Child,
     address: SocketAddr,
+    monitoring: SocketAddr,
     tls: Arc<ClientConfig>,
     _files: TempDir,
 }
@@ -55,11 +57,23 @@ struct Webhook {
 
 impl WebhooksArgs {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
-        let injector = Webhook::start(&self, "injector", &["--mesh-config", "--values"]).await?;
-        self.measure(&injector, "/inject", r#""patch":"#, "injections", &pod_review()).await?;
+        let injector = Webhook::start(&self, "injector", &["--mesh-config", "--values"], None).await?;
+        self.measure(&injector, "/inject", r#""patch":"#, "injections", &pod_review(), self.connections).await?;
         drop(injector);
-        let galley = Webhook::start(&self, "galley", &[]).await?;
-        self.measure(&galley, "/validate", r#""allowed":true"#, "validations", &virtual_service_review()).await
+        let files = tempfile::tempdir()?;
+        for (others, name) in [(2_000, "2,000"), (10_000, "10,000")] {
+            let cluster = Cluster::serve(mesh_of(others), files.path()).await?;
+            let galley = Webhook::start(&self, "galley", &["--mesh-config"], Some(cluster.kubeconfig())).await?;
+            galley.has("index_snapshots_total 1").await?;
+            println!("| resident: galley that knows {name} VirtualServices | {:.1} MiB |", galley.resident()?);
+            if others == 2_000 {
+                let (expected, review) = (r#""allowed":true"#, virtual_service_review());
+                for connections in [self.connections, 2] {
+                    self.measure(&galley, "/validate", expected, "validations beside 2,000 others", &review, connections).await?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Sends `review` to `path`, where each answer must contain `expected`, and prints the median under the name `what`.
@@ -70,6 +84,7 @@ impl WebhooksArgs {
         expected: &'static str,
         what: &str,
         review: &Value,
+        connections: usize,
     ) -> anyhow::Result<()> {
         let load = Load {
             address: webhook.address,
@@ -77,7 +92,7 @@ impl WebhooksArgs {
             path,
             body: review.to_string().into(),
             expected,
-            connections: self.connections,
+            connections,
             duration: Duration::from_secs(self.seconds),
         };
         // Warms caches and connections; no figure.
@@ -88,7 +103,6 @@ impl WebhooksArgs {
         }
         runs.sort_by(|a, b| a.per_second.total_cmp(&b.per_second));
         let Throughput { per_second, p99 } = &runs[runs.len() / 2];
-        let connections = self.connections;
         println!("| {what} a second on one core, {connections} connections; p99 | {per_second:.0}/s; {} |", milliseconds(*p99));
         Ok(())
     }
@@ -97,8 +111,9 @@ impl WebhooksArgs {
 // === impl Webhook ===
 
 impl Webhook {
-    /// Starts `role`; of `settings`, the options that name a file of the operator's, each is given its file.
-    async fn start(args: &WebhooksArgs, role: &str, settings: &[&str]) -> anyhow::Result<Self> {
+    /// Starts `role`; of `settings`, the options that name a file of the operator's, each is given its file. With a kubeconfig it reads
+    /// that cluster in place of the user's.
+    async fn start(args: &WebhooksArgs, role: &str, settings: &[&str], kubeconfig: Option<&Path>) -> anyhow::Result<Self> {
         let files = tempfile::tempdir()?;
         let tls = certificates(files.path())?;
         fs::write(files.path().join("--mesh-config"), "{}\n")?;
@@ -111,25 +126,47 @@ impl Webhook {
         for option in settings {
             command.arg(option).arg(files.path().join(option));
         }
+        if let Some(kubeconfig) = kubeconfig {
+            command.env("KUBECONFIG", kubeconfig);
+        }
         let process = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().context("taskset can't be started")?;
-        let mut webhook = Self { process, address, tls, _files: files };
-        webhook.ready(monitoring).await.with_context(|| format!("{role} did not start"))?;
+        let mut webhook = Self { process, address, monitoring, tls, _files: files };
+        webhook.ready().await.with_context(|| format!("{role} did not start"))?;
         Ok(webhook)
     }
 
-    async fn ready(&mut self, monitoring: SocketAddr) -> anyhow::Result<()> {
+    async fn ready(&mut self) -> anyhow::Result<()> {
         let deadline = Instant::now() + Duration::from_secs(30);
         loop {
             if let Some(status) = self.process.try_wait()? {
                 anyhow::bail!("it ended: {status}");
             }
-            let answer = get(monitoring, "/ready").await.unwrap_or_else(|error| error.to_string());
+            let answer = get(self.monitoring, "/ready").await.unwrap_or_else(|error| error.to_string());
             if answer.starts_with("HTTP/1.1 200") {
                 return Ok(());
             }
             ensure!(Instant::now() < deadline, "not ready within 30 s: {answer}");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+    }
+}
+
+impl Webhook {
+    /// Waits until its metrics have this line.
+    async fn has(&self, line: &str) -> anyhow::Result<()> {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !get(self.monitoring, "/metrics").await?.lines().any(|shown| shown == line) {
+            ensure!(Instant::now() < deadline, "no metric {line:?} within 60 s");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Ok(())
+    }
+
+    /// Its resident memory in MiB.
+    fn resident(&self) -> anyhow::Result<f64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
+        let kilobytes = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.trim().parse::<f64>().ok());
+        Ok(kilobytes.context("no VmRSS")? / 1024.0)
     }
 }
 
@@ -206,19 +243,44 @@ fn pod_review() -> Value {
     review(&kind, &json!({"group": "", "version": "v1", "resource": "pods"}), &pod)
 }
 
+/// A mesh of so many other VirtualServices, and of what [`virtual_service_review`] names: it fits, so that nothing is to be warned of.
+fn mesh_of(others: usize) -> Objects {
+    let metadata = |name: &str| json!({"name": name, "namespace": "default", "uid": name, "generation": 1, "resourceVersion": "1"});
+    let api = "networking.istio.io/v1";
+    let others = (0..others).map(|number| {
+        let name = format!("other-{number}");
+        let spec = virtual_service_spec(&format!("{name}.example.com"));
+        json!({"apiVersion": api, "kind": "VirtualService", "metadata": metadata(&name), "spec": spec})
+    });
+    let subsets: Vec<Value> = ["v1", "v2", "v3"].iter().map(|version| json!({"name": version, "labels": {"version": version}})).collect();
+    let rule = json!({"apiVersion": api, "kind": "DestinationRule", "metadata": metadata("reviews"),
+        "spec": {"host": "reviews", "subsets": subsets}});
+    let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata("reviews"),
+        "spec": {"clusterIP": "10.0.0.1", "selector": {"app": "reviews"}, "ports": [{"name": "http", "port": 9080, "protocol": "TCP"}]}});
+    Objects::from([
+        ("/apis/networking.istio.io/v1/virtualservices".to_owned(), others.collect()),
+        ("/apis/networking.istio.io/v1/destinationrules".to_owned(), vec![rule]),
+        ("/api/v1/services".to_owned(), vec![service]),
+    ])
+}
+
 /// A route with matches, weights, a rewrite, retries and a time-out.
 fn virtual_service_review() -> Value {
-    let to = |subset: &str, weight: u32| json!({"destination": {"host": "reviews", "subset": subset}, "weight": weight});
     let object = json!({
         "apiVersion": "networking.istio.io/v1", "kind": "VirtualService", "metadata": {"name": "reviews", "namespace": "default"},
-        "spec": {"hosts": ["reviews"], "http": [
-            {"match": [{"headers": {"end-user": {"exact": "jason"}}}], "route": [to("v2", 100)]},
-            {"match": [{"uri": {"prefix": "/api"}}], "rewrite": {"uri": "/"}, "timeout": "3s",
-             "retries": {"attempts": 3, "perTryTimeout": "1s", "retryOn": "5xx"}, "route": [to("v1", 80), to("v3", 20)]},
-            {"route": [to("v1", 100)]},
-        ]},
+        "spec": virtual_service_spec("reviews"),
     });
     let group = "networking.istio.io";
     let kind = json!({"group": group, "version": "v1", "kind": "VirtualService"});
     review(&kind, &json!({"group": group, "version": "v1", "resource": "virtualservices"}), &object)
+}
+
+fn virtual_service_spec(host: &str) -> Value {
+    let to = |subset: &str, weight: u32| json!({"destination": {"host": "reviews", "subset": subset}, "weight": weight});
+    json!({"hosts": [host], "http": [
+        {"match": [{"headers": {"end-user": {"exact": "jason"}}}], "route": [to("v2", 100)]},
+        {"match": [{"uri": {"prefix": "/api"}}], "rewrite": {"uri": "/"}, "timeout": "3s",
+         "retries": {"attempts": 3, "perTryTimeout": "1s", "retryOn": "5xx"}, "route": [to("v1", 80), to("v3", 20)]},
+        {"route": [to("v1", 100)]},
+    ]})
 }

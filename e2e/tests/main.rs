@@ -4,6 +4,7 @@
 
 mod bookinfo;
 mod drift;
+mod galley;
 mod install;
 mod mtls;
 mod page;
