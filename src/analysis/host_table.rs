@@ -1,0 +1,103 @@
+//! Values by the hosts that they are for, wildcards among them: which are for a host, for wider ones and for narrower ones is found
+//! without a walk over all.
+
+use std::{ops::Bound, sync::Arc};
+
+use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
+
+use crate::model::HostPattern;
+
+/// How many narrower hosts are looked at: enough to tell of some, without a walk over all that `*` covers.
+const NARROWER: usize = 64;
+
+/// Values by host. Persistent: cloning it is free.
+///
+/// Its keys are hosts read backwards, a wildcard's `*` last. So the hosts that a wildcard covers lie side by side, and the wildcards
+/// that cover a host are beginnings of it.
+#[derive(Clone, Debug)]
+pub(super) struct HostTable<V: Ord> {
+    hosts: RedBlackTreeMapSync<Arc<str>, RedBlackTreeSetSync<V>>,
+}
+
+impl<V: Ord> Default for HostTable<V> {
+    fn default() -> Self {
+        Self { hosts: RedBlackTreeMapSync::new_sync() }
+    }
+}
+
+fn backwards(host: &HostPattern) -> String {
+    host.as_str().chars().rev().collect()
+}
+
+impl<V: Ord + Clone> HostTable<V> {
+    /// Puts a value under a host.
+    pub(super) fn insert(&mut self, host: &HostPattern, value: V) {
+        let key = backwards(host);
+        match self.hosts.get_mut(key.as_str()) {
+            Some(values) => values.insert_mut(value),
+            None => {
+                let mut values = RedBlackTreeSetSync::new_sync();
+                values.insert_mut(value);
+                self.hosts.insert_mut(key.into(), values);
+            }
+        }
+    }
+
+    /// Takes a value from under a host, if it is there.
+    pub(super) fn remove(&mut self, host: &HostPattern, value: &V) {
+        let key = backwards(host);
+        let Some(values) = self.hosts.get_mut(key.as_str()) else { return };
+        values.remove_mut(value);
+        if values.is_empty() {
+            self.hosts.remove_mut(key.as_str());
+        }
+    }
+
+    /// Whether nothing is in it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.hosts.is_empty()
+    }
+
+    /// Values of just that host.
+    pub(super) fn exact(&self, host: &HostPattern) -> impl Iterator<Item = &V> + use<'_, V> {
+        self.hosts.get(backwards(host).as_str()).into_iter().flat_map(RedBlackTreeSetSync::iter)
+    }
+
+    /// Values of wildcards that cover the host, itself left out: the narrowest first.
+    pub(super) fn wider(&self, host: &HostPattern) -> Vec<&V> {
+        let own = backwards(host);
+        let mut key = own.trim_end_matches('*').to_owned();
+        let mut found = Vec::new();
+        loop {
+            let length = key.len();
+            key.push('*');
+            if key != own
+                && let Some(values) = self.hosts.get(key.as_str())
+            {
+                found.extend(values.iter());
+            }
+            key.truncate(length);
+            if key.pop().is_none() {
+                return found;
+            }
+        }
+    }
+
+    /// Values of hosts that the host covers if it is a wildcard, itself left out.
+    pub(super) fn narrower(&self, host: &HostPattern) -> impl Iterator<Item = &V> + use<'_, V> {
+        let own = backwards(host);
+        let beginning = own.strip_suffix('*').map(str::to_owned);
+        let start = beginning.clone().unwrap_or_default();
+        let inside = move |key: &str| beginning.as_deref().is_some_and(|beginning| key.starts_with(beginning));
+        // Collected, because a range borrows where it starts.
+        let keys: Vec<Arc<str>> = self
+            .hosts
+            .range::<str, _>((Bound::Included(start.as_str()), Bound::Unbounded))
+            .map(|(key, _)| key.clone())
+            .take_while(|key| inside(key))
+            .filter(|key| **key != *own)
+            .take(NARROWER)
+            .collect();
+        keys.into_iter().filter_map(|key| self.hosts.get(&*key)).flat_map(RedBlackTreeSetSync::iter)
+    }
+}
