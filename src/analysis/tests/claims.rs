@@ -43,7 +43,9 @@ fn routes_of_one_namespace_are_merged_at_a_gateway_and_those_of_another_are_told
     let lines = only(&world(&bookinfo(), [at_gateway("shop", "one"), at_gateway("web", "two")]), code);
     assert_eq!(lines.len(), 2);
     assert!(
-        lines[1].contains("\"shop.example.com\" is spoken for on gateway shop/bookinfo-gateway in another namespace as well, by VirtualService shop/one"),
+        lines[1].contains(
+            "\"shop.example.com\" is spoken for on gateway shop/bookinfo-gateway in another namespace as well, by VirtualService shop/one"
+        ),
         "{lines:?}"
     );
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::analysis::SecretFacts;
-use crate::model::{Gateway, GatewayServer, NamespaceSelector, Protocol, ServerTls, ServerTlsMode};
+use crate::model::{Gateway, GatewayServer, NamespaceSelector, Protocol, ServerCertificate, ServerTls, ServerTlsMode};
 use crate::testing::mesh::{bookinfo, http_gateway};
 
 const INGRESS: &[(&str, &str)] = &[("istio", "ingressgateway")];
@@ -13,7 +13,7 @@ fn secure(name: &str, host: &str, credential: &str, mode: ServerTlsMode) -> Gate
     gateway.servers = vec![GatewayServer {
         protocol: Protocol::Https,
         hosts: vec![(NamespaceSelector::Any, HostPattern::new(host))],
-        tls: Some(ServerTls { mode, credential_name: Some(credential.into()), https_redirect: false }),
+        tls: Some(ServerTls { mode, certificates: vec![ServerCertificate::Secret(credential.into())], ..ServerTls::default() }),
         ..gateway.servers[0].clone()
     }];
     gateway
@@ -66,7 +66,12 @@ fn a_secret_that_is_not_beside_the_workloads_is_found() {
     let gateway = secure("g", "a.example.com", "other", ServerTlsMode::Simple);
     let lines = only(&world_with(&empty_entrance(), [gateway.into()], secret(&["tls.crt", "tls.key"])), code);
     assert_eq!(lines.len(), 1);
-    assert!(lines[0].contains("spec.servers[0].tls.credentialName: there is no Secret istio-system/other"), "{lines:?}");
+    assert!(
+        lines[0].contains(
+            "spec.servers[0].tls.credentialName: there is no Secret other in namespace istio-system, where the gateway looks for it"
+        ),
+        "{lines:?}"
+    );
     let gateway = secure("g", "a.example.com", "cert", ServerTlsMode::Simple);
     assert_eq!(analyze(&world_with(&empty_entrance(), [gateway.into()], secret(&["tls.crt", "tls.key"]))), []);
 }
@@ -123,7 +128,8 @@ fn gateways_of_other_ports_or_workloads_do_not_conflict() {
     let mut mesh = empty_entrance();
     mesh.workload("web", "other-0", "10.244.7.9", &[("istio", "other")]);
     mesh.service("web", "other", Some("10.96.7.9"), &["http:80"]).selector = labels(&[("istio", "other")]);
-    let objects = [http_gateway("a", "g", INGRESS, 80), http_gateway("b", "g", INGRESS, 31400), http_gateway("c", "g", &[("istio", "other")], 80)];
+    let objects =
+        [http_gateway("a", "g", INGRESS, 80), http_gateway("b", "g", INGRESS, 31400), http_gateway("c", "g", &[("istio", "other")], 80)];
     assert_eq!(analyze(&world(&mesh, objects.map(ConfigObject::from))), []);
 }
 

@@ -1,7 +1,7 @@
 //! VirtualServices: what they name.
 
 use super::*;
-use crate::model::{DestinationRule, NamespaceSelector, Service};
+use crate::model::{DestinationRule, HttpAction, Mirror, NamespaceSelector, PerMillion, Service};
 use crate::testing::mesh::{bookinfo, fqdn, versions};
 
 /// Routes of namespace `shop` to one destination.
@@ -25,10 +25,8 @@ fn a_host_that_no_service_has_is_found() {
     let lines = missing(&bookinfo(), routes_to(&fqdn("shop", "nobody"), None, None));
     assert_eq!(
         lines,
-        [
-            "Error [IST0101] VirtualService shop/routes: spec.http[0].route[0].destination.host: \
-              no service has the host \"nobody.shop.svc.cluster.local\": create it, or correct the name"
-        ]
+        ["Error [IST0101] VirtualService shop/routes: spec.http[0].route[0].destination.host: \
+              no service has the host \"nobody.shop.svc.cluster.local\": create it, or correct the name"]
     );
 }
 
@@ -102,9 +100,7 @@ fn a_gateway_that_is_not_there_is_found() {
     let lines = missing(&bookinfo(), routes);
     assert_eq!(
         lines,
-        [
-            "Error [IST0101] VirtualService shop/routes: spec.gateways[1]: there is no Gateway shop/nothing: create it, or correct the name"
-        ]
+        ["Error [IST0101] VirtualService shop/routes: spec.gateways[1]: there is no Gateway shop/nothing: create it, or correct the name"]
     );
 }
 
@@ -138,7 +134,10 @@ fn subsets_that_a_gateway_passes_by_are_found() {
     entry.gateways = vec!["shop/bookinfo-gateway".into()];
     let lines = found(&world(&bookinfo(), [entry.clone().into()]), code);
     assert_eq!(lines.len(), 1);
-    assert!(lines[0].contains("spec.http[0].route[0].destination.host: requests from a gateway pass by the subsets of VirtualService shop/reviews"));
+    assert!(
+        lines[0]
+            .contains("spec.http[0].route[0].destination.host: requests from a gateway pass by the subsets of VirtualService shop/reviews")
+    );
     // Where the subset routes hold for the gateway, too, nothing is passed by.
     let mut mesh = bookinfo();
     mesh.virtual_services[0].gateways.push("shop/bookinfo-gateway".into());
@@ -166,4 +165,27 @@ fn many_services_of_a_host_are_looked_through_for_one_that_is_visible() {
     assert_eq!(missing(&mesh, routes_to(&HostPattern::new("api.example.com"), None, None)).len(), 1);
     mesh.external("web", "api.example.com", Resolution::Dns, &["https:443"]);
     assert_eq!(missing(&mesh, routes_to(&HostPattern::new("api.example.com"), None, None)), [""; 0]);
+}
+
+#[test]
+fn a_mirror_goes_to_a_service_as_well() {
+    let mut routes = routes_to(&fqdn("shop", "reviews"), None, None);
+    let destination = to(&fqdn("shop", "nobody"), None, 1).destination;
+    routes.http[0].mirrors = vec![Mirror { destination, share: PerMillion::ALL }];
+    let lines = missing(&bookinfo(), routes);
+    assert_eq!(lines.len(), 1);
+    assert!(lines[0].contains("spec.http[0].mirrors[0].destination.host: no service has the host"), "{lines:?}");
+}
+
+#[test]
+fn a_delegate_is_an_object_without_hosts() {
+    let mut root = virtual_service("shop", "root", &[HostPattern::new("example.com")], vec![forward(Vec::new(), Vec::new())]);
+    root.http[0].action = HttpAction::Delegate { namespace: "shop".into(), name: "part".into() };
+    let lines = missing(&bookinfo(), root.clone());
+    assert_eq!(lines.len(), 1);
+    assert!(lines[0].contains("spec.http[0].delegate: there is no VirtualService shop/part to hand requests to"), "{lines:?}");
+    let part = |hosts: &[HostPattern]| virtual_service("shop", "part", hosts, Vec::new());
+    assert_eq!(analyze(&world(&bookinfo(), [root.clone().into(), part(&[]).into()])), []);
+    let lines = found(&world(&bookinfo(), [root.into(), part(&[HostPattern::new("a.b")]).into()]), Code::ReferencedResourceNotFound);
+    assert_eq!(lines.len(), 1);
 }

@@ -5,14 +5,7 @@ use crate::model::{ClientTls, ClientTlsMode, PortTrafficPolicy, TrafficPolicy};
 use crate::testing::mesh::{bookinfo, fqdn, versions};
 
 fn tls(mode: ClientTlsMode, authorities: Option<&str>) -> TrafficPolicy {
-    let tls = ClientTls {
-        mode,
-        sni: None,
-        subject_alt_names: Vec::new(),
-        ca_certificates: authorities.map(Into::into),
-        client_certificate: None,
-        private_key: None,
-    };
+    let tls = ClientTls { mode, ca_certificates: authorities.map(Into::into), ..ClientTls::default() };
     TrafficPolicy { tls: Some(tls), ..TrafficPolicy::default() }
 }
 
@@ -36,10 +29,8 @@ fn a_subset_of_no_workload_is_found() {
     let lines = only(&world(&mesh, []), code);
     assert_eq!(
         lines,
-        [
-            "Error [IST0173] DestinationRule shop/reviews: spec.subsets[3].labels: no workload of \"reviews.shop.svc.cluster.local\" \
-              has the labels version=v4: requests for the subset \"v4\" fail"
-        ]
+        ["Error [IST0173] DestinationRule shop/reviews: spec.subsets[3].labels: no workload of \"reviews.shop.svc.cluster.local\" \
+              has the labels version=v4: requests for the subset \"v4\" fail"]
     );
     // A workload of another service has that label.
     mesh.workload("shop", "details-v4", "10.244.2.4", &[("app", "details"), ("version", "v4")]);
@@ -109,7 +100,8 @@ fn a_sidecar_for_no_workload_is_found() {
 #[test]
 fn sidecars_that_share_a_workload_conflict() {
     let code = Code::ConflictingSidecarWorkloadSelectors;
-    let pair = |one: &[(&str, &str)], other: &[(&str, &str)]| [sidecar("shop", "one", one), sidecar("shop", "two", other)].map(ConfigObject::from);
+    let pair =
+        |one: &[(&str, &str)], other: &[(&str, &str)]| [sidecar("shop", "one", one), sidecar("shop", "two", other)].map(ConfigObject::from);
     let lines = only(&world(&bookinfo(), pair(&[("app", "reviews")], &[("version", "v3")])), code);
     assert_eq!(lines.len(), 2);
     assert!(lines[0].ends_with("Sidecar shop/two selects the same workloads, reviews-v3 among them: only the oldest holds"), "{lines:?}");

@@ -2,18 +2,19 @@
 
 use super::*;
 use crate::analysis::{Coverage, skipped};
-use crate::model::ServerTlsMode;
+use crate::model::{ServerCertificate, ServerTls, ServerTlsMode};
 use crate::testing::mesh::{fqdn, http_gateway, versions};
 
 const NOTHING: Coverage = Coverage { services: false, workloads: false, config: false };
 
 #[test]
 fn of_files_alone_nothing_is_said_to_be_missing() {
-    let mut routes = virtual_service("shop", "routes", &[HostPattern::new("a.b")], vec![forward(Vec::new(), vec![to(&fqdn("x", "y"), Some("v1"), 1)])]);
+    let mut routes =
+        virtual_service("shop", "routes", &[HostPattern::new("a.b")], vec![forward(Vec::new(), vec![to(&fqdn("x", "y"), Some("v1"), 1)])]);
     routes.gateways = vec!["shop/gone".into()];
     let mut gateway = http_gateway("shop", "g", &[("istio", "nowhere")], 80);
-    gateway.servers[0].tls =
-        Some(crate::model::ServerTls { mode: ServerTlsMode::Simple, credential_name: Some("gone".into()), https_redirect: false });
+    let certificates = vec![ServerCertificate::Secret("gone".into())];
+    gateway.servers[0].tls = Some(ServerTls { mode: ServerTlsMode::Simple, certificates, ..ServerTls::default() });
     let objects =
         [routes.into(), gateway.into(), versions("shop", &fqdn("x", "y"), &["v1"]).into(), sidecar("shop", "s", &[("app", "x")]).into()];
     let known = world(&TestMesh::default(), objects.clone());
