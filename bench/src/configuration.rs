@@ -64,7 +64,7 @@ impl ConfigurationArgs {
 
     async fn measure(&self, client: &Client) -> anyhow::Result<()> {
         create(client, 0, self.others).await?;
-        let galley = Webhook::start(&self.setting, "galley", &[]).await?;
+        let galley = Webhook::start(&self.setting, "galley", &["--mesh-config"]).await?;
         let known = knows(&galley, self.others).await?;
         let review = virtual_service_review();
         for connections in [4, 16] {

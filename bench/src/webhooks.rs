@@ -26,10 +26,15 @@ impl WebhooksArgs {
             Question { path: "/inject", review: &pod, expected: r#""patch":"#, what: "injections", connections: self.connections };
         injector.measure(&self.setting, &injections).await?;
         drop(injector);
-        let galley = Webhook::start(&self.setting, "galley", &[]).await?;
+        let galley = Webhook::start(&self.setting, "galley", &["--mesh-config"]).await?;
         let route = virtual_service_review();
-        let validations =
-            Question { path: "/validate", review: &route, expected: r#""allowed":true"#, what: "validations", connections: self.connections };
+        let validations = Question {
+            path: "/validate",
+            review: &route,
+            expected: r#""allowed":true"#,
+            what: "validations",
+            connections: self.connections,
+        };
         galley.measure(&self.setting, &validations).await
     }
 }

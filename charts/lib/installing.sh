@@ -2,7 +2,9 @@
 # What an API server makes of the chart. There is no operator here: the checks do, as its ServiceAccount, what it does.
 
 operator="system:serviceaccount:$namespace:ferromesh-operator"
-mesh_roles=(ferromesh-citadel ferromesh-citadel-namespaced ferromesh-injector ferromesh-pilot)
+mesh_roles=(
+    ferromesh-citadel ferromesh-citadel-namespaced ferromesh-galley ferromesh-galley-namespaced ferromesh-injector ferromesh-pilot
+)
 
 installing() {
     proves "it installs" install

@@ -78,9 +78,9 @@ kept_objects() {
         /^  name:/ && !name { name = $2 }
         /^    helm.sh\/resource-policy: keep/ { keep[kind]++; if (kind == "ClusterRole") roles = 1 }
         /^kind: CustomResourceDefinition/ { crds++ }
-        END { printf "%s", (keep["CustomResourceDefinition"] == crds && keep["ClusterRole"] == 4) ? "yes" : "no" }')"
+        END { printf "%s", (keep["CustomResourceDefinition"] == crds && keep["ClusterRole"] == 6) ? "yes" : "no" }')"
     equal "$kept" yes
-    equal "$(render | grep -c 'resource-policy: keep')" "$(($(render | grep -c '^kind: CustomResourceDefinition') + 4))"
+    equal "$(render | grep -c 'resource-policy: keep')" "$(($(render | grep -c '^kind: CustomResourceDefinition') + 6))"
 }
 
 webhook_rendered() {

@@ -116,7 +116,8 @@ async fn without(test: &Test, shop: &Shop, traffic: &Traffic) -> anyhow::Result<
     Ok(())
 }
 
-async fn scale(cluster: &Cluster, namespace: &str, deployment: &str, replicas: i32) -> anyhow::Result<()> {
+/// Sets a Deployment's number of pods.
+pub(crate) async fn scale(cluster: &Cluster, namespace: &str, deployment: &str, replicas: i32) -> anyhow::Result<()> {
     let scaled = json!({"spec": {"replicas": replicas}});
     let deployments = cluster.api::<Deployment>(namespace);
     deployments.patch(deployment, &PatchParams::default(), &Patch::Merge(&scaled)).await.context("scaling")?;
@@ -124,14 +125,14 @@ async fn scale(cluster: &Cluster, namespace: &str, deployment: &str, replicas: i
 }
 
 /// The labels by which a Deployment knows its pods.
-async fn selector(cluster: &Cluster, namespace: &str, deployment: &str) -> anyhow::Result<String> {
+pub(crate) async fn selector(cluster: &Cluster, namespace: &str, deployment: &str) -> anyhow::Result<String> {
     let spec = cluster.api::<Deployment>(namespace).get(deployment).await?.spec.context("a Deployment without spec")?;
     let labels = spec.selector.match_labels.unwrap_or_default();
     Ok(labels.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(","))
 }
 
 /// Waits until a Deployment has no pod, not even one that is ending.
-async fn gone(cluster: &Cluster, namespace: &str, deployment: &str) -> anyhow::Result<()> {
+pub(crate) async fn gone(cluster: &Cluster, namespace: &str, deployment: &str) -> anyhow::Result<()> {
     let pods = ListParams::default().labels(&selector(cluster, namespace, deployment).await?);
     let limit = Duration::from_secs(45);
     within(limit, &format!("{deployment} has no pod"), async || {

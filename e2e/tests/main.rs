@@ -5,6 +5,7 @@
 mod bookinfo;
 mod conformance;
 mod drift;
+mod galley;
 mod install;
 mod mtls;
 mod page;

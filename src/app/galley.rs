@@ -1,14 +1,16 @@
 //! `ferromeshd galley`.
 
+use anyhow::Context;
 use axum::Router;
 use clap::Args;
+use kube::Client;
 use std::{net::SocketAddr, path::PathBuf};
 
 use super::{Process, ProcessArgs};
 use crate::galley::{self, GalleyConfig};
 use crate::runtime::{ContentWatch, Listener};
 
-/// Refuses configuration that the mesh would not understand.
+/// Refuses configuration that the mesh would not understand, and tells authors what became of theirs.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:\n  ferromeshd galley\n  ferromeshd galley --certificates ./certs --cluster-domain corp.local")]
 pub struct GalleyArgs {
@@ -23,6 +25,18 @@ pub struct GalleyArgs {
     #[arg(long, value_name = "FOLDER", default_value = "/etc/ferromesh/webhook-certs")]
     certificates: PathBuf,
 
+    /// The mesh's MeshConfig in YAML. It is read again when it changes; defaults hold while it is absent.
+    #[arg(long, value_name = "FILE", default_value = "/etc/istio/config/mesh")]
+    mesh_config: PathBuf,
+
+    /// The control plane's namespace.
+    #[arg(long, env = "POD_NAMESPACE", default_value = "istio-system")]
+    namespace: String,
+
+    /// This pod's name, by which replicas agree on one that writes statuses.
+    #[arg(long, env = "POD_NAME", default_value = "istio-galley")]
+    pod_name: String,
+
     /// The cluster's DNS domain, under which short host names are looked for.
     #[arg(long, value_name = "DOMAIN", env = "CLUSTER_DOMAIN", default_value = "cluster.local")]
     cluster_domain: String,
@@ -34,15 +48,23 @@ impl GalleyArgs {
     /// Runs galley until it is told to end.
     ///
     /// # Errors
-    /// When an argument can't be understood, a port is taken, or a part of galley died.
+    /// When an argument can't be understood, a port is taken, there is no cluster, or a part of galley died.
     pub async fn run(self) -> anyhow::Result<()> {
         let mut process = Process::new("galley", &self.process).await?;
         let listener = Listener::bind(self.listen).await?;
-        galley::start(self.config(), listener, &mut process.tasks, &process.readiness, &mut process.registry);
+        let client = Client::try_default().await.context("no access to the cluster's API")?;
+        galley::start(self.config(), client, listener, &mut process.tasks, &process.readiness, &mut process.registry);
         process.run(Router::new()).await
     }
 
     fn config(self) -> GalleyConfig {
-        GalleyConfig { certificates: self.certificates, reread: ContentWatch::INTERVAL, cluster_domain: self.cluster_domain }
+        GalleyConfig {
+            certificates: self.certificates,
+            mesh_config: self.mesh_config,
+            reread: ContentWatch::INTERVAL,
+            namespace: self.namespace,
+            pod: self.pod_name,
+            cluster_domain: self.cluster_domain,
+        }
     }
 }

@@ -59,7 +59,8 @@ fn our_acceptances_are_accepted_with_their_warnings() {
     let mut differences = String::new();
     for path in own("accept") {
         let text = fs::read_to_string(&path).unwrap();
-        let expected: BTreeSet<&str> = text.lines().filter_map(|line| line.strip_prefix("# warns: ")).flat_map(str::split_whitespace).collect();
+        let expected: BTreeSet<&str> =
+            text.lines().filter_map(|line| line.strip_prefix("# warns: ")).flat_map(str::split_whitespace).collect();
         match parse(&only(&path)) {
             Ok(parsed) => {
                 let warned: BTreeSet<&str> = parsed.warnings.iter().map(|warning| warning.code.as_str()).collect();

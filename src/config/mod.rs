@@ -40,7 +40,7 @@ pub use gateway::gateway;
 pub use mesh::{mesh_config, mesh_problems, proxy_problems};
 pub use object::{check_schema, parse_object};
 pub use peer_authentication::peer_authentication;
-pub use problem::{Code, Invalid, Parsed, Problem};
+pub use problem::{Code, Invalid, Parsed, Problem, clipped};
 pub use proxy_config::proxy_config;
 pub use reading::ParseContext;
 pub use service_entry::service_entry;

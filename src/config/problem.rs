@@ -44,6 +44,11 @@ macro_rules! codes {
             /// All of them, in the order of their numbers.
             pub const ALL: &[Self] = &[ $( Self::$name, )+ ];
 
+            /// What the code is about, in one word.
+            pub fn name(self) -> &'static str {
+                match self { $( Self::$name => stringify!($name), )+ }
+            }
+
             /// The code as people see it, for example `FM0112`.
             pub fn as_str(self) -> &'static str {
                 match self { $( Self::$name => $code, )+ }
@@ -157,7 +162,7 @@ pub(super) fn quoted(text: &str) -> String {
 }
 
 /// A text of which no more than `most` characters are kept.
-pub(super) fn clipped(text: &str, most: usize) -> String {
+pub fn clipped(text: &str, most: usize) -> String {
     match text.char_indices().nth(most) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),

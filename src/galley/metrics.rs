@@ -1,10 +1,11 @@
-//! What galley counts, under the reference's names: `galley_validation_…`.
+//! What galley counts: `galley_validation_…`, under the reference's names, and `galley_status_…`.
 
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{
         counter::Counter,
         family::Family,
+        gauge::Gauge,
         histogram::{Histogram, exponential_buckets},
     },
 };
@@ -18,6 +19,17 @@ pub(super) struct Metrics {
     failed: Family<FailureLabels, Counter>,
     /// From question to answer.
     pub(super) seconds: Histogram,
+}
+
+/// Metrics of what authors are told. Clones share the figures.
+#[derive(Clone, Debug)]
+pub(super) struct StatusMetrics {
+    /// Statuses written.
+    pub(super) written: Counter,
+    /// Writes that failed.
+    pub(super) failed: Counter,
+    /// Objects whose status is still to be written, by whoever leads.
+    pub(super) pending: Gauge,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -71,5 +83,18 @@ impl Metrics {
     /// Counts an object that was refused.
     pub(super) fn fail(&self, KnownKind { group, kind }: KnownKind, reason: &'static str) {
         self.failed.get_or_create(&FailureLabels { group, kind, reason }).inc();
+    }
+}
+
+// === impl StatusMetrics ===
+
+impl StatusMetrics {
+    pub(super) fn registered(registry: &mut Registry) -> Self {
+        let metrics = Self { written: Counter::default(), failed: Counter::default(), pending: Gauge::default() };
+        let registry = registry.sub_registry_with_prefix("galley_status");
+        registry.register("written", "Statuses written", metrics.written.clone());
+        registry.register("failed", "Writes of statuses that failed", metrics.failed.clone());
+        registry.register("pending", "Objects whose status is still to be written", metrics.pending.clone());
+        metrics
     }
 }

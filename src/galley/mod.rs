@@ -1,45 +1,78 @@
 //! May this object be stored? The validating webhook for the mesh's configuration.
 //!
 //! It reads an object as pilot will read it, with the same parsers, and refuses what pilot would not understand, with everything that is
-//! wrong in one message. What is doubtful but legal is a warning. It watches nothing, needs no rights and answers from the question
-//! alone, so it can't be wrong because it lags. It never sees a MeshInstall: that is the operator's to judge.
+//! wrong in one message. What is doubtful but legal is a warning. Objects that are stored all the same, past the webhook, are told by
+//! their status. It answers from memory: no request waits for the API server. It never sees a MeshInstall: that is the operator's to
+//! judge.
 //!
 //! [`start`] serves it:
 //!
 //! ```text
 //! API server ──▶ webhook (/validate) ──▶ config::parse_object ──▶ allowed, with warnings, or denied
+//! watches ──▶ index ══ Verdicts ══▶ status ──▶ each object's status, and events
 //! ```
 
 mod metrics;
+mod status;
 mod webhook;
 
 #[cfg(test)]
 mod tests;
 
+use kube::Client;
 use std::{path::PathBuf, time::Duration};
 
-use self::{metrics::Metrics, webhook::Webhook};
+use self::{
+    metrics::{Metrics, StatusMetrics},
+    status::StatusWriter,
+    webhook::Webhook,
+};
 use crate::config::ParseContext;
-use crate::runtime::{CertificateFiles, Limits, Listener, Readiness, Registry, Tasks, admission_route};
+use crate::index::{self, IndexConfig, Purpose};
+use crate::runtime::{CertificateFiles, Elector, LeaseConfig, LeaseTiming, Limits, Listener, Readiness, Registry, Tasks, admission_route};
 
 /// What galley is told.
 #[derive(Clone, Debug)]
 pub struct GalleyConfig {
     /// The folder with the serving certificate: `tls.crt` and `tls.key`.
     pub certificates: PathBuf,
-    /// How often its files are looked at for changes.
+    /// The file with the mesh's settings (MeshConfig in YAML); the defaults hold while it is absent.
+    pub mesh_config: PathBuf,
+    /// How often these files are looked at for changes.
     pub reread: Duration,
+    /// The control plane's namespace.
+    pub namespace: String,
+    /// This pod's name.
+    pub pod: String,
     /// The DNS domain of the cluster, under which short host names are looked for.
     pub cluster_domain: String,
 }
 
-/// Starts galley's tasks. They end with `tasks`; `readiness` turns good once there is a certificate.
-pub fn start(config: GalleyConfig, listener: Listener, tasks: &mut Tasks, readiness: &Readiness, registry: &mut Registry) {
+/// The lease by which galley's replicas agree on one that writes statuses.
+const LEASE: &str = "istio-galley";
+
+/// Starts galley's tasks. They end with `tasks`; `readiness` turns good once there is a certificate: what the cluster holds is not waited
+/// for, because an answer from the object alone is better than none.
+pub fn start(config: GalleyConfig, client: Client, listener: Listener, tasks: &mut Tasks, readiness: &Readiness, registry: &mut Registry) {
     let metrics = Metrics::registered(registry);
     let shutdown = tasks.shutdown();
 
     let (certificate, security) = CertificateFiles::new(config.certificates, config.reread, registry);
     tasks.spawn("serving certificate", certificate.run(readiness.wait_for("serving certificate"), shutdown.clone()));
+
+    let index = IndexConfig {
+        mesh_config: config.mesh_config,
+        mesh_config_interval: config.reread,
+        cluster_domain: config.cluster_domain.clone(),
+        purpose: Purpose::Review,
+    };
+    let source = index::start(client.clone(), index, tasks, &Readiness::new(), registry);
+    let lease =
+        LeaseConfig { namespace: config.namespace, name: LEASE.to_owned(), identity: config.pod.clone(), timing: LeaseTiming::default() };
+    let (elector, leadership) = Elector::new(client.clone(), lease);
+    tasks.spawn("lease", elector.run(shutdown.clone()));
+    let statuses = StatusWriter::new(client, source.verdicts(), &config.pod, StatusMetrics::registered(registry));
+    tasks.spawn("status", statuses.run(leadership, shutdown.clone()));
 
     let context = ParseContext { cluster_domain: config.cluster_domain, ..ParseContext::default() };
     let webhook = Webhook { context, metrics };

@@ -4,13 +4,17 @@ use kube::core::admission::{AdmissionResponse, Operation};
 use std::time::Instant;
 
 use super::metrics::{KnownKind, Metrics};
-use crate::config::{Code, Invalid, ParseContext, Problem, parse_object};
+use crate::config::{Code, Invalid, ParseContext, Problem, clipped, parse_object};
 use crate::runtime::AdmissionRequest;
 
 /// Objects with this annotation are refused: a probe of whether the webhook is in force. The name is the reference's.
 const ALWAYS_REJECT: &str = "internal.istio.io/webhook-always-reject";
-/// How many warnings an answer carries; the API server passes on 4096 characters of them.
+/// How many warnings an answer carries, the one that counts the rest among them.
 const WARNINGS: usize = 20;
+/// How much of one warning is told: the API server may cut longer ones.
+const WARNING: usize = 256;
+/// How many bytes they have together: of more than these the API server drops all.
+const ALL_WARNINGS: usize = 4096;
 
 /// Answers for configuration. Clones share the figures.
 #[derive(Clone, Debug)]
@@ -92,10 +96,25 @@ impl Webhook {
     }
 }
 
+/// Each once, as many as the API server passes on; the last one counts what is left out.
 fn worded_warnings(warnings: &[Problem]) -> Option<Vec<String>> {
-    let mut worded: Vec<String> = warnings.iter().take(WARNINGS).map(ToString::to_string).collect();
-    if warnings.len() > WARNINGS {
-        worded.push(format!("and {} more warnings", warnings.len() - WARNINGS));
+    let mut told: Vec<String> = Vec::new();
+    let (mut bytes, mut left_out) = (0, 0);
+    for warning in warnings {
+        let words = clipped(&warning.to_string(), WARNING - 1);
+        if told.contains(&words) {
+            continue;
+        }
+        // Room is kept for the line that counts.
+        if told.len() + 1 < WARNINGS && bytes + words.len() + WARNING <= ALL_WARNINGS {
+            bytes += words.len();
+            told.push(words);
+        } else {
+            left_out += 1;
+        }
     }
-    (!worded.is_empty()).then_some(worded)
+    if left_out > 0 {
+        told.push(format!("and {left_out} more warnings"));
+    }
+    (!told.is_empty()).then_some(told)
 }

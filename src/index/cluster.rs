@@ -18,6 +18,7 @@ use super::{
     rejected::{self, Rejected, RejectedObjects},
     slices::Slices,
     update::{Fact, Form, NODE, POD, SERVICE, SLICE, Update},
+    verdict::Verdict,
     workloads::{TouchedWorkloads, Workloads},
 };
 use crate::model::{Change, Changes, ConfigObject, MeshConfig, ObjectRef, ServiceKey, Snapshot, WorkloadKey, set_shared};
@@ -37,6 +38,10 @@ pub(super) struct Cluster {
     declarations: Declarations,
     rejected: RejectedObjects,
     rejected_changed: bool,
+    /// What authors are told next; stays empty where nobody tells them.
+    verdicts: Vec<(ObjectRef, Option<Verdict>)>,
+    /// Objects of which there was a verdict last.
+    told: HashSet<ObjectRef, RandomState>,
 }
 
 /// What updates touched since the last time that the cluster was settled: what may differ, never less.
@@ -72,7 +77,7 @@ impl Cluster {
                     self.note(fact);
                 }
                 for object in gone {
-                    self.note(Fact { object, form: None });
+                    self.note(Fact::absent(object));
                 }
             }
             Update::Mesh(mesh) => self.set_mesh(mesh),
@@ -105,6 +110,11 @@ impl Cluster {
     /// Objects that are not understood, if that changed since the last call.
     pub(super) fn news_of_rejected(&mut self) -> Option<RejectedObjects> {
         std::mem::take(&mut self.rejected_changed).then(|| self.rejected.clone())
+    }
+
+    /// What authors are to be told since the last call.
+    pub(super) fn take_verdicts(&mut self) -> Vec<(ObjectRef, Option<Verdict>)> {
+        std::mem::take(&mut self.verdicts)
     }
 
     /// Services whose endpoints have to be joined anew.
@@ -154,7 +164,7 @@ impl Cluster {
     }
 
     /// Takes in one object, or its absence.
-    fn note(&mut self, Fact { object, form }: Fact) {
+    fn note(&mut self, Fact { object, form, verdict }: Fact) {
         match &form {
             Some(_) => _ = self.known.entry(object.kind).or_default().insert(object.clone()),
             None => _ = self.known.get_mut(object.kind).is_some_and(|known| known.remove(&object)),
@@ -164,6 +174,7 @@ impl Cluster {
             form => (form, None),
         };
         self.note_rejected(&object, rejected);
+        self.note_verdict(&object, verdict);
         match (object.kind, form) {
             (SERVICE, form) => {
                 let declared = form.and_then(Form::into_service).map(of_kubernetes).into_iter().collect();
@@ -185,6 +196,17 @@ impl Cluster {
 
     fn note_rejected(&mut self, object: &ObjectRef, rejected: Option<Rejected>) {
         self.rejected_changed |= rejected::note(&mut self.rejected, object, rejected);
+    }
+
+    /// Notes what an object's author is told, and that there is nothing to tell any more.
+    fn note_verdict(&mut self, object: &ObjectRef, verdict: Option<Box<Verdict>>) {
+        let told = match verdict {
+            Some(_) => self.told.insert(object.clone()),
+            None => self.told.remove(object),
+        };
+        if told || verdict.is_some() {
+            self.verdicts.push((object.clone(), verdict.map(|verdict| *verdict)));
+        }
     }
 
     fn declare(&mut self, object: &ObjectRef, declarations: Vec<Declaration>) {

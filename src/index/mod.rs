@@ -31,6 +31,7 @@ mod still;
 #[cfg(test)]
 mod tests;
 mod update;
+mod verdict;
 mod watch;
 mod workloads;
 mod writer;
@@ -39,6 +40,7 @@ pub use listing::service_listing;
 pub use rejected::{Rejected, RejectedObjects};
 pub use source::SnapshotSource;
 pub use still::StillCluster;
+pub use verdict::{ACCEPTED, Reported, STATUS_MANAGER, Verdict, Verdicts};
 
 use ferromesh_crds::catalog;
 use k8s_openapi::api::{
@@ -73,6 +75,18 @@ pub struct IndexConfig {
     pub mesh_config_interval: Duration,
     /// The cluster's DNS domain.
     pub cluster_domain: String,
+    /// What it is for.
+    pub purpose: Purpose,
+}
+
+/// What an index is for, and so what it keeps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Purpose {
+    /// Traffic: everything.
+    #[default]
+    Traffic,
+    /// Review of configuration: no endpoints of Services, but a [`Verdict`] on each object for its author.
+    Review,
 }
 
 /// Updates that may wait for the writer. Watches are held back beyond that, so that memory stays bounded; a whole list counts as one.
@@ -89,6 +103,7 @@ impl Default for IndexConfig {
             mesh_config: PathBuf::from("/etc/istio/config/mesh"),
             mesh_config_interval: ContentWatch::INTERVAL,
             cluster_domain: "cluster.local".to_owned(),
+            purpose: Purpose::default(),
         }
     }
 }
@@ -102,12 +117,14 @@ pub fn start(client: Client, config: IndexConfig, tasks: &mut Tasks, readiness: 
 
     let domain = config.cluster_domain.clone();
     starting.watch::<Service>(SERVICE, watcher::Config::default(), move |service| update::service(&service, &domain));
-    starting.watch::<EndpointSlice>(SLICE, watcher::Config::default(), |slice| update::slice(&slice));
+    if config.purpose == Purpose::Traffic {
+        starting.watch::<EndpointSlice>(SLICE, watcher::Config::default(), |slice| update::slice(&slice));
+        starting.watch::<PartialObjectMeta<Node>>(NODE, watcher::Config::default(), |node| update::node(&node));
+    }
     starting.watch::<PodView>(POD, watcher::Config::default().fields(UNFINISHED), |pod| update::pod(&pod));
-    starting.watch::<PartialObjectMeta<Node>>(NODE, watcher::Config::default(), |node| update::node(&node));
     let context = Arc::new(ParseContext { cluster_domain: config.cluster_domain.clone(), ..ParseContext::default() });
     for kind in catalog::kinds().iter().filter(|kind| update::is_config(kind)) {
-        starting.watch_config(kind, context.clone());
+        starting.watch_config(kind, context.clone(), config.purpose);
     }
     starting.mesh_file(MeshFile::new(config.mesh_config, config.mesh_config_interval));
 
@@ -139,7 +156,7 @@ impl Starting<'_> {
         self.follow(kind, api, selection, decode);
     }
 
-    fn watch_config(&mut self, kind: &'static catalog::Kind, context: Arc<ParseContext>) {
+    fn watch_config(&mut self, kind: &'static catalog::Kind, context: Arc<ParseContext>, purpose: Purpose) {
         let Some(version) = kind.versions.first() else { return };
         let resource = ApiResource {
             group: kind.group.to_owned(),
@@ -150,7 +167,7 @@ impl Starting<'_> {
         };
         // As plain JSON, so that one object of a wrong shape can't break the whole list.
         let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &resource);
-        self.follow(kind.name, api, watcher::Config::default(), move |object| update::config(kind, object, &context));
+        self.follow(kind.name, api, watcher::Config::default(), move |object| update::config(kind, object, &context, purpose));
     }
 
     fn follow<K: Watched>(

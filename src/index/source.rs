@@ -8,14 +8,16 @@ use tokio::sync::watch;
 use super::{
     difference::{difference, everything},
     rejected::RejectedObjects,
+    verdict::{Verdict, Verdicts},
 };
-use crate::model::{Changes, Snapshot};
+use crate::model::{Changes, ObjectRef, Snapshot};
 
 /// A reader of snapshots. A clone goes on from where the original stands.
 #[derive(Clone, Debug)]
 pub struct SnapshotSource {
     published: watch::Receiver<Option<Published>>,
     rejected: watch::Receiver<RejectedObjects>,
+    verdicts: Verdicts,
     /// What this reader was given last.
     last: Option<Arc<Snapshot>>,
 }
@@ -25,6 +27,7 @@ pub struct SnapshotSource {
 pub(super) struct Publisher {
     published: watch::Sender<Option<Published>>,
     rejected: watch::Sender<RejectedObjects>,
+    verdicts: Verdicts,
 }
 
 /// The latest snapshot, and the steps that led to it, as far as they are remembered.
@@ -45,7 +48,9 @@ const REMEMBERED: usize = 16 * 1024;
 pub(super) fn channel() -> (Publisher, SnapshotSource) {
     let (published, receiver) = watch::channel(None);
     let (rejected, rejected_receiver) = watch::channel(RejectedObjects::default());
-    (Publisher { published, rejected }, SnapshotSource { published: receiver, rejected: rejected_receiver, last: None })
+    let verdicts = Verdicts::default();
+    let source = SnapshotSource { published: receiver, rejected: rejected_receiver, verdicts: verdicts.clone(), last: None };
+    (Publisher { published, rejected, verdicts }, source)
 }
 
 // === impl Publisher ===
@@ -62,6 +67,11 @@ impl Publisher {
     /// Publishes which objects are not understood.
     pub(super) fn publish_rejected(&self, rejected: RejectedObjects) {
         self.rejected.send_replace(rejected);
+    }
+
+    /// Publishes what authors of objects are to be told.
+    pub(super) fn publish_verdicts(&self, verdicts: Vec<(ObjectRef, Option<Verdict>)>) {
+        self.verdicts.tell(verdicts);
     }
 }
 
@@ -122,6 +132,12 @@ impl SnapshotSource {
     /// Stored objects that are not understood, kept current.
     pub fn rejected(&self) -> watch::Receiver<RejectedObjects> {
         self.rejected.clone()
+    }
+
+    /// What became of each stored object, for one reader who tells their authors. Nothing comes unless the index was started for
+    /// [`Purpose::Review`](super::Purpose).
+    pub fn verdicts(&self) -> Verdicts {
+        self.verdicts.clone()
     }
 }
 

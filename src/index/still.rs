@@ -38,7 +38,7 @@ impl StillCluster {
 
     /// Adds an object of the mesh's configuration.
     pub fn add_config(&mut self, object: ConfigObject) {
-        self.add(Fact { object: object.origin().clone(), form: Some(Form::Config(object)) });
+        self.add(Fact { object: object.origin().clone(), form: Some(Form::Config(object)), verdict: None });
     }
 
     /// What all of them make together.

@@ -8,7 +8,11 @@ use k8s_openapi::api::{
 use kube::core::{DynamicObject, ObjectMeta, PartialObjectMeta};
 use std::sync::Arc;
 
-use super::rejected::Rejected;
+use super::{
+    Purpose,
+    rejected::Rejected,
+    verdict::{Reported, Verdict},
+};
 use crate::config::kubernetes::{self, KubernetesService, PodFacts, PodView, Slice};
 use crate::config::{ParseContext, parse_object};
 use crate::model::{ConfigObject, MeshConfig, ObjectRef};
@@ -39,6 +43,8 @@ pub(super) struct Fact {
     pub(super) object: ObjectRef,
     /// What it means; `None` if it is gone, or of no use to the mesh.
     pub(super) form: Option<Form>,
+    /// What its author is told, if it is configuration that is there and somebody tells him.
+    pub(super) verdict: Option<Box<Verdict>>,
 }
 
 /// What an object means.
@@ -91,18 +97,23 @@ impl Form {
 impl Fact {
     fn new(kind: &'static str, metadata: &ObjectMeta, form: Option<Form>) -> Self {
         let (namespace, name) = (metadata.namespace.as_deref().unwrap_or_default(), metadata.name.as_deref().unwrap_or_default());
-        Self { object: ObjectRef::new(kind, namespace, name), form }
+        Self { object: ObjectRef::new(kind, namespace, name), form, verdict: None }
     }
 
     /// The same object, gone.
     pub(super) fn gone(self) -> Self {
-        Self { form: None, ..self }
+        Self::absent(self.object)
+    }
+
+    /// An object that is not there.
+    pub(super) fn absent(object: ObjectRef) -> Self {
+        Self { object, form: None, verdict: None }
     }
 }
 
 /// Whether a kind of the catalog is configuration of the mesh (and not of its installation).
 pub(super) fn is_config(kind: &catalog::Kind) -> bool {
-    matches!(kind.group, "networking.istio.io" | "security.istio.io")
+    kind.group != "install.ferromesh.dev"
 }
 
 pub(super) fn service(object: &Service, cluster_domain: &str) -> Fact {
@@ -126,17 +137,21 @@ pub(super) fn node(object: &PartialObjectMeta<Node>) -> Fact {
     Fact::new(NODE, &object.metadata, Some(Form::Node(locality)))
 }
 
-/// An object of the mesh's configuration, read as the webhook reads it.
-pub(super) fn config(kind: &catalog::Kind, mut object: DynamicObject, context: &ParseContext) -> Fact {
-    // As large as the rest, and read by nobody.
-    object.metadata.managed_fields = None;
+/// An object of the mesh's configuration, read as the webhook reads it; with a verdict for its author if that is the purpose.
+pub(super) fn config(kind: &catalog::Kind, mut object: DynamicObject, context: &ParseContext, purpose: Purpose) -> Fact {
     let metadata = object.metadata.clone();
+    // As large as the rest, and read by no parser.
+    object.metadata.managed_fields = None;
     let json = serde_json::to_value(object).unwrap_or_default();
-    let form = match parse_object(kind.group, kind.name, &json, context) {
-        Ok(parsed) => Form::Config(parsed.value),
-        Err(reason) => Form::Rejected(Rejected { generation: metadata.generation, reason }),
+    let (form, outcome) = match parse_object(kind.group, kind.name, &json, context) {
+        Ok(parsed) => (Form::Config(parsed.value), Ok(parsed.warnings)),
+        Err(reason) => (Form::Rejected(Rejected { generation: metadata.generation, reason: reason.clone() }), Err(reason)),
     };
-    Fact::new(kind.name, &metadata, Some(form))
+    let verdict = (purpose == Purpose::Review).then(|| {
+        let (uid, generation) = (metadata.uid.clone().unwrap_or_default(), metadata.generation);
+        Box::new(Verdict { uid, generation, outcome, reported: Reported::of(&json, &metadata) })
+    });
+    Fact { verdict, ..Fact::new(kind.name, &metadata, Some(form)) }
 }
 
 #[cfg(test)]

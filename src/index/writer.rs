@@ -65,6 +65,7 @@ impl Writer {
             self.metrics.set_rejected(&rejected);
             self.publisher.publish_rejected(rejected);
         }
+        self.publisher.publish_verdicts(cluster.take_verdicts());
         if self.awaited.is_empty() {
             self.publish(cluster, start);
         }

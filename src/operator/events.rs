@@ -1,63 +1,9 @@
-//! Events on the MeshInstall: each marks a transition, and none is repeated within ten minutes.
+//! Events on the MeshInstall: each marks a transition.
 
-use ferromesh_crds::{
-    MeshInstall,
-    install::{MeshInstallStatus, State},
-};
-use kube::{
-    Client, Resource,
-    runtime::events::{Event, EventType, Recorder, Reporter},
-};
-use std::{collections::BTreeMap, time::Duration};
-use tokio::time::Instant;
+use ferromesh_crds::install::{MeshInstallStatus, State};
 
-use super::{apply::Changes, plan::MANAGER};
-use crate::runtime::causes;
-
-/// How long the same words are not said again.
-const SILENCE: Duration = Duration::from_secs(600);
-
-/// Publishes events.
-pub(super) struct Events {
-    client: Client,
-    reporter: Reporter,
-    said: BTreeMap<(String, String), Instant>,
-}
-
-/// Something worth telling.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct News {
-    pub(super) warning: bool,
-    pub(super) reason: String,
-    pub(super) note: String,
-}
-
-// === impl Events ===
-
-impl Events {
-    pub(super) fn new(client: Client, pod: &str) -> Self {
-        let reporter = Reporter { controller: MANAGER.to_owned(), instance: Some(pod.to_owned()) };
-        Self { client, reporter, said: BTreeMap::new() }
-    }
-
-    /// Publishes what hasn't just been said. A failure is only logged: an event is a courtesy.
-    pub(super) async fn publish(&mut self, mesh: &MeshInstall, news: Vec<News>) {
-        let now = Instant::now();
-        self.said.retain(|_, at| now < *at + SILENCE);
-        for News { warning, reason, note } in news {
-            if self.said.insert((reason.clone(), note.clone()), now).is_some() {
-                continue;
-            }
-            let type_ = if warning { EventType::Warning } else { EventType::Normal };
-            let event = Event { type_, reason, note: Some(note), action: "Reconcile".to_owned(), secondary: None };
-            // A recorder of its own for each: one would count what has the same reason, and keep the first one's words.
-            let recorder = Recorder::new(self.client.clone(), self.reporter.clone());
-            if let Err(error) = recorder.publish(&event, &mesh.object_ref(&())).await {
-                tracing::warn!(error = causes(&error), "event not published");
-            }
-        }
-    }
-}
+use super::apply::Changes;
+use crate::runtime::News;
 
 /// What changed between two statuses that a person should hear of.
 pub(super) fn transition(previous: &MeshInstallStatus, current: &MeshInstallStatus) -> Option<News> {

@@ -9,17 +9,17 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{
     OperatorConfig,
-    events::Events,
     install::{Install, InstallError, Installed},
     live::Seen,
     meshes::{MeshSource, Meshes, installed},
     metrics::Metrics,
+    plan::MANAGER,
     report::Reporter,
     settings::resolve,
     status::{Outcome, Reason},
     watch::Changes,
 };
-use crate::runtime::{Backoff, Leadership, Shutdown, Term};
+use crate::runtime::{Backoff, EventPublisher, Leadership, Shutdown, Term};
 
 /// Keeps the mesh as its MeshInstall describes it, while this operator leads.
 pub(super) struct Reconciler {
@@ -110,7 +110,7 @@ impl<'a> Work<'a> {
         Self {
             config,
             install: Install::new(client, config),
-            reporter: Reporter::new(client.clone(), Events::new(client.clone(), &config.pod)),
+            reporter: Reporter::new(client.clone(), EventPublisher::new(client.clone(), MANAGER, &config.pod, "Reconcile")),
             metrics,
             backoff: Backoff::new(Duration::from_millis(200), Duration::from_secs(4)),
             failing: None,

@@ -6,7 +6,7 @@ use ferromesh_crds::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{
-    Api, Client, ResourceExt,
+    Api, Client, Resource, ResourceExt,
     api::{Patch, PatchParams},
 };
 use serde_json::json;
@@ -14,17 +14,17 @@ use std::collections::BTreeMap;
 
 use super::{
     apply::Changes,
-    events::{Events, changes, transition},
+    events::{changes, transition},
     plan::MANAGER,
     reconcile::this_second,
     status::{Outcome, Report, status},
 };
-use crate::runtime::{Term, causes};
+use crate::runtime::{EventPublisher, Term, causes};
 
 /// Reports to the MeshInstalls.
 pub(super) struct Reporter {
     meshes: Api<MeshInstall>,
-    events: Events,
+    events: EventPublisher,
     /// What was last written, by uid: the watch shows it only later.
     written: BTreeMap<String, MeshInstallStatus>,
 }
@@ -32,7 +32,7 @@ pub(super) struct Reporter {
 // === impl Reporter ===
 
 impl Reporter {
-    pub(super) fn new(client: Client, events: Events) -> Self {
+    pub(super) fn new(client: Client, events: EventPublisher) -> Self {
         Self { meshes: Api::all(client), events, written: BTreeMap::new() }
     }
 
@@ -54,7 +54,7 @@ impl Reporter {
                         let state = current.state.map(|state| format!("{state:?}"));
                         tracing::info!(mesh = %mesh.name_any(), state, "state");
                     }
-                    self.events.publish(mesh, transition(&previous, &current).into_iter().collect()).await;
+                    self.events.publish(&mesh.object_ref(&()), transition(&previous, &current)).await;
                 }
                 Err(error) => {
                     tracing::warn!(error = causes(&error), mesh = %mesh.name_any(), "status not written");
@@ -69,6 +69,6 @@ impl Reporter {
 
     /// Tells of what was put right or taken away.
     pub(super) async fn tell(&mut self, mesh: &MeshInstall, made: &Changes) {
-        self.events.publish(mesh, changes(made)).await;
+        self.events.publish(&mesh.object_ref(&()), changes(made)).await;
     }
 }

@@ -19,7 +19,14 @@ use super::{LEASE, plan::MANAGER, refusal::advised};
 use crate::runtime::{Readiness, ReadyGuard, Shutdown};
 
 /// The roles of the control plane's parts.
-const ROLES: [&str; 4] = ["ferromesh-citadel", "ferromesh-citadel-namespaced", "ferromesh-injector", "ferromesh-pilot"];
+const ROLES: [&str; 6] = [
+    "ferromesh-citadel",
+    "ferromesh-citadel-namespaced",
+    "ferromesh-galley",
+    "ferromesh-galley-namespaced",
+    "ferromesh-injector",
+    "ferromesh-pilot",
+];
 /// The owner of the owners' field.
 const OWNERS: &str = "ferromesh-operator-owners";
 /// Between two looks for missing roles.

@@ -283,7 +283,8 @@ fn timeouts_and_retries_are_the_rules() {
     let retry = |attempts, retry_on: &str| {
         let mut rule = forward(Vec::new(), to_details());
         rule.timeout = Some(Duration::from_millis(1500));
-        rule.retry = Some(HttpRetry { attempts, per_try_timeout: Some(Duration::from_secs(1)), retry_on: retry_on.into(), ..HttpRetry::default() });
+        rule.retry =
+            Some(HttpRetry { attempts, per_try_timeout: Some(Duration::from_secs(1)), retry_on: retry_on.into(), ..HttpRetry::default() });
         routed(vec![rule])[0]["route"].clone()
     };
     let asked = retry(3, "5xx,503, reset");

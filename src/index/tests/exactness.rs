@@ -8,6 +8,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::objects::{node, object, pod, service, slice, view};
 use crate::config::ParseContext;
 use crate::index::{
+    Purpose,
     cluster::Cluster,
     difference::difference,
     update::{self, Fact, Update},
@@ -95,7 +96,7 @@ fn entry(chance: &mut Chance, namespace: &str, app: &str) -> Value {
 
 fn config(kind: &str, namespace: &str, name: &str, spec: Value) -> Fact {
     let object = object(namespace, name, json!({"apiVersion": "networking.istio.io/v1", "kind": kind, "spec": spec}));
-    update::config(catalog::find("networking.istio.io", kind).unwrap(), object, &ParseContext::default())
+    update::config(catalog::find("networking.istio.io", kind).unwrap(), object, &ParseContext::default(), Purpose::Traffic)
 }
 
 /// What the cluster really holds.

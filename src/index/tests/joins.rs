@@ -16,6 +16,7 @@ use std::sync::Arc;
 use super::objects::{external, key, node, object, pod, service, slice, view};
 use crate::config::ParseContext;
 use crate::index::{
+    Purpose,
     cluster::Cluster,
     update::{self, Fact, Update},
 };
@@ -67,7 +68,7 @@ impl Object for VirtualService {
 
 fn config_fact(kind: &str, object: &impl Serialize) -> Fact {
     let object = serde_json::from_value(serde_json::to_value(object).unwrap()).unwrap();
-    update::config(catalog::find("networking.istio.io", kind).unwrap(), object, &ParseContext::default())
+    update::config(catalog::find("networking.istio.io", kind).unwrap(), object, &ParseContext::default(), Purpose::Traffic)
 }
 
 impl Told {

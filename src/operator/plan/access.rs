@@ -14,18 +14,15 @@ pub(super) fn own(base: Base<'_>, operator_namespace: &str) -> Planned {
     base.object(Kind::RoleBinding, OWN_ROLE, "operator", fields)
 }
 
-/// The rights of one part of the control plane, as far as it uses any. A binding has the name of its role.
+/// The rights of one part of the control plane. A binding has the name of its role.
 pub(super) fn bindings(base: Base<'_>, part: Role) -> Vec<Planned> {
     let bind = |kind, name: &str| {
         let fields = json!({"roleRef": role(name), "subjects": [subject(part.object(), base.namespace())]});
         base.object(kind, name, part.name(), fields)
     };
-    let mut bindings = Vec::new();
     let cluster = format!("ferromesh-{}", part.name());
-    if part.uses_api() {
-        bindings.push(bind(Kind::ClusterRoleBinding, &cluster));
-    }
-    if part == Role::Citadel {
+    let mut bindings = vec![bind(Kind::ClusterRoleBinding, &cluster)];
+    if elects(part) {
         bindings.push(bind(Kind::RoleBinding, &format!("{cluster}-namespaced")));
     }
     bindings
@@ -34,7 +31,12 @@ pub(super) fn bindings(base: Base<'_>, part: Role) -> Vec<Planned> {
 /// The lease by which a part's replicas agree on one that writes. They make it themselves; here it gets its owner, so that it goes with
 /// the mesh.
 pub(super) fn lease(base: Base<'_>, part: Role) -> Option<Planned> {
-    (part == Role::Citadel).then(|| base.object(Kind::Lease, part.object(), part.name(), json!({})))
+    elects(part).then(|| base.object(Kind::Lease, part.object(), part.name(), json!({})))
+}
+
+/// Whether a part's replicas agree on one that writes.
+fn elects(part: Role) -> bool {
+    matches!(part, Role::Citadel | Role::Galley)
 }
 
 fn role(name: &str) -> Value {

@@ -63,7 +63,7 @@ impl Parts<'_> {
             annotations,
             container: self.container(base),
             volumes: self.mounts.iter().map(Mount::volume).collect(),
-            uses_api: self.role.uses_api(),
+            uses_api: true,
         };
         objects.extend(workload.plan());
         objects

@@ -1,6 +1,9 @@
 //! Galley: validates configuration, and the webhook that asks it.
 
+use ferromesh_crds::{MeshInstall, catalog};
+use kube::Resource;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 use super::{
     Phase,
@@ -33,6 +36,9 @@ pub(super) fn plan(base: Base<'_>, part: &Part) -> Vec<Planned> {
     parts.plan(base, part)
 }
 
+/// Annotations that change what an object means.
+const ANNOTATIONS: [&str; 2] = ["internal.istio.io/webhook-always-reject", "istio.io/dry-run"];
+
 /// Objects that name no revision, and those that name this one. Nothing but the mesh's own configuration is ever asked about, so that
 /// an outage of galley can't hold up anything else.
 pub(super) fn webhooks(base: Base<'_>, bundle: &str, phase: Phase) -> Planned {
@@ -42,16 +48,9 @@ pub(super) fn webhooks(base: Base<'_>, bundle: &str, phase: Phase) -> Planned {
         json!({
             "name": name,
             "clientConfig": client(base, Role::Galley, "/validate", bundle),
-            "rules": [
-                rule("networking.istio.io", &["destinationrules", "gateways", "serviceentries", "sidecars", "virtualservices"]),
-                rule("security.istio.io", &["peerauthentications"]),
-            ],
+            "rules": rules(),
             "objectSelector": expressions(&selector),
-            // Labels, owners and the like change while galley is away, and so do objects that are being deleted.
-            "matchConditions": [{
-                "name": "spec-changes",
-                "expression": "request.operation == 'CREATE' || object.?spec != oldObject.?spec",
-            }],
+            "matchConditions": [{"name": "spec-changes", "expression": change()}],
             "matchPolicy": "Equivalent",
             "failurePolicy": match phase {
                 Phase::Unproven => "Ignore",
@@ -66,6 +65,15 @@ pub(super) fn webhooks(base: Base<'_>, bundle: &str, phase: Phase) -> Planned {
     base.object(Kind::ValidatingWebhookConfiguration, CONFIGURATION, Role::Galley.name(), webhooks)
 }
 
+/// One a group, with every kind that is configuration: a MeshInstall is the operator's to judge.
+fn rules() -> Vec<Value> {
+    let mut groups: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for kind in catalog::kinds().iter().filter(|kind| kind.group != MeshInstall::group(&())) {
+        groups.entry(kind.group).or_default().push(kind.plural);
+    }
+    groups.into_iter().map(|(group, resources)| rule(group, &resources)).collect()
+}
+
 fn rule(group: &str, resources: &[&str]) -> Value {
     json!({
         "apiGroups": [group],
@@ -73,6 +81,15 @@ fn rule(group: &str, resources: &[&str]) -> Value {
         "resources": resources,
         // Never DELETE: taking configuration away must always be possible.
         "operations": ["CREATE", "UPDATE"],
-        "scope": "Namespaced",
+        "scope": "*",
     })
+}
+
+/// Whether galley is asked: not while an object is being deleted, nor for labels, owners and the like, which change while galley is away.
+/// But for annotations that mean something, and for the label by which an object comes from another revision, which was not asked.
+fn change() -> String {
+    let field = |kind: &str, name: &str| format!("object.metadata.?{kind}[?'{name}'] != oldObject.metadata.?{kind}[?'{name}']");
+    let mut changes = vec!["object.?spec != oldObject.?spec".to_owned(), field("labels", "istio.io/rev")];
+    changes.extend(ANNOTATIONS.map(|name| field("annotations", name)));
+    format!("request.operation == 'CREATE' || !has(object.metadata.deletionTimestamp) && ({})", changes.join(" || "))
 }

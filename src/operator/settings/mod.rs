@@ -89,11 +89,6 @@ impl Role {
         }
     }
 
-    /// Whether it talks to the API server. Galley answers from the question alone.
-    pub(super) fn uses_api(self) -> bool {
-        self != Self::Galley
-    }
-
     fn of(self, components: &Components) -> Component {
         let component = match self {
             Self::Citadel => &components.citadel,

@@ -2,7 +2,7 @@
 //!
 //! Without schemas, lists of objects are associative where their items have one of the keys that the API uses, and atomic otherwise.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The fields of one object by their manager.
@@ -34,6 +34,23 @@ impl Owners {
             fields.retain(|path| !changed.contains(path) && find(after, path).is_some());
         }
         self.fields.entry(manager.to_owned()).or_default().extend(changed);
+    }
+
+    /// What the server shows of it in `metadata.managedFields`.
+    pub(super) fn shown(&self) -> Value {
+        let entry = |(manager, fields): (&String, &BTreeSet<Path>)| {
+            let mut shown = json!({});
+            for path in fields {
+                let name = |step: &Step| match step {
+                    Step::Field(name) => format!("f:{name}"),
+                    Step::Item(key) => format!("k:{key}"),
+                };
+                path.iter().fold(&mut shown, |fields, step| &mut fields[name(step)]);
+            }
+            let (manager, subresource) = manager.split_once('/').unwrap_or((manager, ""));
+            json!({"manager": manager, "subresource": subresource, "fieldsType": "FieldsV1", "fieldsV1": shown})
+        };
+        self.fields.iter().filter(|(_, fields)| !fields.is_empty()).map(entry).collect()
     }
 
     fn conflicts(&self, manager: &str, wanted: &BTreeSet<Path>, live: &Value, config: &Value) -> Vec<(String, Path)> {
@@ -115,7 +132,8 @@ fn list_key(items: &[Value]) -> Option<&'static [&'static str]> {
         return None;
     }
     LIST_KEYS.iter().copied().find(|key| {
-        let keyed = !items.is_empty() && items.iter().all(|item| !item[key[0]].is_null());
+        let scalar = |value: &Value| value.is_string() || value.is_number();
+        let keyed = !items.is_empty() && items.iter().all(|item| scalar(&item[key[0]]));
         keyed && items.iter().map(|item| identity(item, key)).collect::<BTreeSet<_>>().len() == items.len()
     })
 }

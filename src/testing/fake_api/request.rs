@@ -116,7 +116,7 @@ impl Target {
         Key::new(&self.group, &self.plural, self.namespace.as_deref().unwrap_or_default(), self.name.as_deref().unwrap_or_default())
     }
 
-    pub(super) fn is_status(&self) -> bool {
+    pub(crate) fn is_status(&self) -> bool {
         self.subresource.as_deref() == Some("status")
     }
 }

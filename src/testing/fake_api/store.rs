@@ -165,7 +165,8 @@ impl Store {
         let mut owners = self.owners.get(key).cloned().unwrap_or_default();
         let base = live.clone().unwrap_or_else(|| json!({}));
         let applied = apply(&base, &config, &mut owners, &manager_of(call), call.flag("force"));
-        let object = self.with_identity(key, applied.map_err(|message| Failure::new(409, "Conflict", message))?);
+        let mut object = self.with_identity(key, applied.map_err(|message| Failure::new(409, "Conflict", message))?);
+        object["metadata"]["managedFields"] = owners.shown();
         if call.is_dry_run() {
             return Ok((code, object));
         }
@@ -185,7 +186,11 @@ impl Store {
         if call.is_dry_run() {
             return Ok(object);
         }
-        self.owners.entry(key.clone()).or_default().update(&manager_of(call), live, &object);
+        let owners = self.owners.entry(key.clone()).or_default();
+        owners.update(&manager_of(call), live, &object);
+        if object["spec"] != live["spec"] || object["status"] != live["status"] {
+            object["metadata"]["managedFields"] = owners.shown();
+        }
         Ok(self.commit(key.clone(), object))
     }
 

@@ -3,11 +3,11 @@
 //! The reviews' envelope is read here, once for all webhooks; what a verdict depends on is the webhook's own. The object stays the JSON
 //! that the API server sent, so that fields which nobody here knows survive.
 
+mod intake;
+
 use axum::{
     Json, Router,
-    body::Bytes,
-    error_handling::HandleErrorLayer,
-    extract::DefaultBodyLimit,
+    body::Body,
     http::StatusCode,
     response::{IntoResponse, Response},
     routing::post,
@@ -20,14 +20,12 @@ use kube::core::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::{sync::Arc, time::Duration};
-use tokio::sync::Semaphore;
-use tower::{BoxError, ServiceBuilder, limit::GlobalConcurrencyLimitLayer};
+use tokio::{sync::Semaphore, task::spawn_blocking, time::timeout};
 
-/// The API server takes objects of up to 3 MiB, and an update carries the old one too.
-const MAX_BODY: usize = 8 * 1024 * 1024;
-/// Reviews that are read or answered at a time, so that bodies can't fill the memory. Others wait; an answer takes microseconds.
-const IN_HAND: usize = 32;
-/// Bodies that are longer are looked at one at a time: as values they take many times their length.
+use self::intake::{Intake, Taken};
+
+/// Bodies that are longer are looked at one at a time, and not by a thread that serves connections: as values they take many times their
+/// length, and their time.
 const LARGE: usize = 256 * 1024;
 /// The most maps in a large body. An empty one is two bytes there and half a kilobyte as a value.
 const MAX_MAPS: usize = 100_000;
@@ -144,15 +142,47 @@ fn patient_route<H>(path: &str, answer: H, patience: Duration) -> Router
 where
     H: Fn(AdmissionRequest) -> AdmissionResponse + Clone + Send + Sync + 'static,
 {
-    let large = Arc::new(Semaphore::new(1));
-    let handle = async move |body: Bytes| {
-        // The semaphore is never closed, so there is a turn for every body.
-        let _turn = if body.len() > LARGE { large.acquire().await.ok() } else { None };
-        review(&body, answer)
+    let desk = Desk { intake: Intake::new(), large: Arc::new(Semaphore::new(1)) };
+    let handle = async move |body: Body| match timeout(patience, desk.handle(body, answer)).await {
+        Ok(response) => response,
+        Err(_) => StatusCode::REQUEST_TIMEOUT.into_response(),
     };
-    let late = HandleErrorLayer::new(async |_: BoxError| StatusCode::REQUEST_TIMEOUT);
-    let bounds = ServiceBuilder::new().layer(late).timeout(patience).layer(GlobalConcurrencyLimitLayer::new(IN_HAND));
-    Router::new().route(path, post(handle)).layer(DefaultBodyLimit::max(MAX_BODY)).layer(bounds)
+    Router::new().route(path, post(handle))
+}
+
+/// Where reviews are taken in and answered.
+#[derive(Clone, Debug)]
+struct Desk {
+    intake: Intake,
+    large: Arc<Semaphore>,
+}
+
+// === impl Desk ===
+
+impl Desk {
+    async fn handle<H>(self, body: Body, answer: H) -> Response
+    where
+        H: Fn(AdmissionRequest) -> AdmissionResponse + Send + 'static,
+    {
+        let taken = match self.intake.take(body).await {
+            Ok(taken) => taken,
+            Err(status) => return status.into_response(),
+        };
+        // Microseconds, and never more at a time than there are threads.
+        if taken.bytes.len() <= LARGE {
+            return review(&taken.bytes, answer);
+        }
+        // The semaphore is never closed, so there is a turn for every body.
+        let turn = self.large.acquire_owned().await.ok();
+        // It goes on when nobody waits for it any more, and keeps its turn and its memory until its end.
+        let work = spawn_blocking(move || {
+            let Taken { bytes, .. } = &taken;
+            let response = review(bytes, answer);
+            drop(turn);
+            response
+        });
+        work.await.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
+    }
 }
 
 fn review(body: &[u8], answer: impl Fn(AdmissionRequest) -> AdmissionResponse) -> Response {
@@ -239,8 +269,8 @@ impl From<Envelope> for AdmissionRequest {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use axum::body::Body;
+    use super::{intake::MAX_BODY, *};
+    use axum::body::Bytes;
     use http_body_util::BodyExt;
     use serde_json::json;
     use tower::ServiceExt;
@@ -312,12 +342,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn bodies_that_never_end_hold_nobody_up_for_ever() {
-        let route = patient_route("/check", |request| request.allow(), Duration::from_millis(50));
+    async fn bodies_that_never_end_hold_nobody_up() {
+        let route = patient_route("/check", |request| request.allow(), Duration::from_millis(500));
         let post = |body: Body| route.clone().oneshot(http::Request::post("/check").body(body).unwrap());
         let endless = || Body::from_stream(futures::stream::pending::<Result<Bytes, std::convert::Infallible>>());
-        let held = futures::future::join_all((0..=IN_HAND).map(|_| post(endless()))).await;
+        let held = tokio::spawn(futures::future::join_all((0..256).map(|_| post(endless()))));
+        tokio::task::yield_now().await;
+        let answer = timeout(Duration::from_millis(250), post(review_of(&json!({})).to_string().into())).await;
+        assert_eq!(answer.expect("an answer before any of them is given up").unwrap().status(), StatusCode::OK);
+        let held = held.await.unwrap();
         assert!(held.iter().all(|response| response.as_ref().unwrap().status() == StatusCode::REQUEST_TIMEOUT));
-        assert_eq!(post(review_of(&json!({})).to_string().into()).await.unwrap().status(), StatusCode::OK);
     }
 }
