@@ -59,7 +59,8 @@ fn our_acceptances_are_accepted_with_their_warnings() {
     let mut differences = String::new();
     for path in own("accept") {
         let text = fs::read_to_string(&path).unwrap();
-        let expected: BTreeSet<&str> = text.lines().filter_map(|line| line.strip_prefix("# warns: ")).flat_map(str::split_whitespace).collect();
+        let expected: BTreeSet<&str> =
+            text.lines().filter_map(|line| line.strip_prefix("# warns: ")).flat_map(str::split_whitespace).collect();
         match parse(&only(&path)) {
             Ok(parsed) => {
                 let warned: BTreeSet<&str> = parsed.warnings.iter().map(|warning| warning.code.as_str()).collect();
@@ -89,6 +90,44 @@ fn our_refusals_are_refused_at_their_one_fault() {
         }
     }
     assert!(differences.is_empty(), "\n{differences}");
+}
+
+/// What the compiler does not act on yet is in the model all the same.
+#[test]
+fn every_field_reaches_the_model() {
+    let told = [
+        "destinationrule-hash-by-cookie",
+        "destinationrule-locality-distribute",
+        "destinationrule-outlier-in-full",
+        "destinationrule-pool-in-full",
+        "destinationrule-retry-budget",
+        "destinationrule-tls-secret",
+        "destinationrule-tunnel",
+        "destinationrule-warmup",
+        "gateway-authorities-in-a-secret",
+        "gateway-bind-socket",
+        "gateway-ciphers-unknown",
+        "gateway-mutual-by-files",
+        "gateway-versions-and-ciphers",
+        "virtualservice-claims-at-a-gateway",
+        "virtualservice-cors-of-1-4",
+        "virtualservice-delegating",
+        "virtualservice-direct-response",
+        "virtualservice-fault-of-1-4",
+        "virtualservice-headers-of-1-4",
+        "virtualservice-host-by-header",
+        "virtualservice-match-everything-that-can-be-matched",
+        "virtualservice-mirror-of-1-4",
+        "virtualservice-mirrors",
+        "virtualservice-redirect-prefix",
+        "virtualservice-retries",
+    ];
+    let mut read = String::new();
+    for path in own("accept").iter().filter(|path| told.iter().any(|name| file_name(path) == format!("{name}.yaml"))) {
+        let parsed = parse(&only(path)).unwrap();
+        writeln!(read, "{}\n{:#?}\n", file_name(path), parsed.value).unwrap();
+    }
+    insta::assert_snapshot!(read);
 }
 
 #[test]

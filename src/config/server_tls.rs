@@ -154,7 +154,11 @@ impl Reading<'_> {
             // Suites in brackets are equals.
             let group = suite.strip_prefix('[').and_then(|suite| suite.strip_suffix(']')).unwrap_or(suite);
             if !group.split('|').all(|one| CIPHER_SUITES.contains(&one)) {
-                self.warn(&list.index(index), Code::NoEffect, format!("the proxy knows no cipher suite {}, so it is left out", quoted(suite)));
+                self.warn(
+                    &list.index(index),
+                    Code::NoEffect,
+                    format!("the proxy knows no cipher suite {}, so it is left out", quoted(suite)),
+                );
             } else if known.iter().any(|one| **one == **suite) {
                 self.warn(&list.index(index), Code::NoEffect, format!("{} is named twice", quoted(suite)));
             } else {

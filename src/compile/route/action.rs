@@ -50,9 +50,7 @@ pub(super) fn act(scope: &Scope<'_>, route: &mut Route, http: &HttpRoute, caller
 fn body_of(body: &Body) -> DataSource {
     match body {
         Body::Text(text) => inline(text),
-        Body::Bytes(bytes) => {
-            DataSource { specifier: Some(data_source::Specifier::InlineBytes(bytes.to_vec())), ..DataSource::default() }
-        }
+        Body::Bytes(bytes) => DataSource { specifier: Some(data_source::Specifier::InlineBytes(bytes.to_vec())), ..DataSource::default() },
     }
 }
 

@@ -207,7 +207,8 @@ fn a_subset_overrides_the_rule_and_a_port_overrides_both() {
 #[test]
 fn passing_on_as_addressed_can_be_asked_for() {
     let mut mesh = bookinfo();
-    mesh.destination_rules = vec![rule(TrafficPolicy { load_balancer: Some(LoadBalancer::Passthrough.into()), ..TrafficPolicy::default() })];
+    mesh.destination_rules =
+        vec![rule(TrafficPolicy { load_balancer: Some(LoadBalancer::Passthrough.into()), ..TrafficPolicy::default() })];
     let compiled = compiled(&mesh, "shop", "productpage-v1");
     assert_eq!(kind(&compiled, REVIEWS), DiscoveryType::OriginalDst);
     assert_eq!(cluster(&compiled, REVIEWS).lb_policy, i32::from(LbPolicy::ClusterProvided));

@@ -117,7 +117,8 @@ async fn gateway(upstreams: &[&Echo]) -> (RunningEnvoy, u16) {
         ..HeaderOperations::default()
     };
     let mut moved = forward(vec![path(StringMatch::Exact("/moved".into()))], Vec::new());
-    let elsewhere = HttpRedirect { uri: Some("/there".into()), authority: Some("new.example".into()), code: 302, ..HttpRedirect::default() };
+    let elsewhere =
+        HttpRedirect { uri: Some("/there".into()), authority: Some("new.example".into()), code: 302, ..HttpRedirect::default() };
     moved.action = HttpAction::Redirect(elsewhere);
     let mut tea = forward(vec![path(StringMatch::Exact("/tea".into()))], Vec::new());
     tea.action = HttpAction::Respond { status: 418, body: Some("short and stout".into()) };

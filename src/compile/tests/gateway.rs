@@ -4,7 +4,9 @@ use serde_json::{Value, json};
 
 use super::{compiled, json, names};
 use crate::compile::{Compiled, ResourceType};
-use crate::model::{HostPattern, NamespaceSelector, Protocol, ServerCertificate, ServerTls, ServerTlsMode, StringMatch, TcpRoute, VirtualService};
+use crate::model::{
+    HostPattern, NamespaceSelector, Protocol, ServerCertificate, ServerTls, ServerTlsMode, StringMatch, TcpRoute, VirtualService,
+};
 use crate::testing::mesh::{TestMesh, bookinfo, forward, fqdn, http_gateway, labels, path, to, virtual_service};
 
 const SELECTOR: &[(&str, &str)] = &[("istio", "ingressgateway")];

@@ -1,6 +1,8 @@
 //! `loadBalancer`: how an endpoint is chosen.
 
-use ferromesh_crds::networking::load_balancer::{ConsistentHash, HttpCookie, LoadBalancer, SimpleLoadBalancer, Warmup, ZoneAwareLoadBalancer};
+use ferromesh_crds::networking::load_balancer::{
+    ConsistentHash, HttpCookie, LoadBalancer, SimpleLoadBalancer, Warmup, ZoneAwareLoadBalancer,
+};
 
 use super::locality;
 use crate::config::path::At;

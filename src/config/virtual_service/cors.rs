@@ -29,7 +29,11 @@ pub(super) fn read(reading: &mut Reading<'_>, at: &At<'_>, policy: &CorsPolicy) 
     let max_age = reading.duration(&at.field("maxAge"), policy.max_age.as_deref());
     if max_age.is_some_and(|age| age.subsec_nanos() != 0) {
         let text = policy.max_age.as_deref().unwrap_or_default();
-        reading.error(&at.field("maxAge"), Code::BadDuration, format!("{} is finer than a second, which is what browsers count", quoted(text)));
+        reading.error(
+            &at.field("maxAge"),
+            Code::BadDuration,
+            format!("{} is finer than a second, which is what browsers count", quoted(text)),
+        );
     }
     Cors {
         allow_origins: if origins.is_empty() { policy.allow_origin.iter().map(|one| old_origin(one)).collect() } else { origins },

@@ -107,7 +107,8 @@ impl Fields {
             let at = at.key(name);
             let present = inverted && condition.regex.as_deref() == Some(ANY);
             let value = if present { None } else { string_match(reading, &at, condition) };
-            if let Some(claim) = name.get(..CLAIMS.len()).filter(|start| start.eq_ignore_ascii_case(CLAIMS)).map(|_| &name[CLAIMS.len()..]) {
+            if let Some(claim) = name.get(..CLAIMS.len()).filter(|start| start.eq_ignore_ascii_case(CLAIMS)).map(|_| &name[CLAIMS.len()..])
+            {
                 let path = self.claim(reading, &at, name, claim);
                 self.claims.push(ClaimMatch { path, value, inverted });
                 continue;
