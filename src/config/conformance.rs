@@ -94,6 +94,44 @@ fn our_refusals_are_refused_at_their_one_fault() {
     assert!(differences.is_empty(), "\n{differences}");
 }
 
+/// What the compiler does not act on yet is in the model all the same.
+#[test]
+fn every_field_reaches_the_model() {
+    let told = [
+        "destinationrule-hash-by-cookie",
+        "destinationrule-locality-distribute",
+        "destinationrule-outlier-in-full",
+        "destinationrule-pool-in-full",
+        "destinationrule-retry-budget",
+        "destinationrule-tls-secret",
+        "destinationrule-tunnel",
+        "destinationrule-warmup",
+        "gateway-authorities-in-a-secret",
+        "gateway-bind-socket",
+        "gateway-ciphers-unknown",
+        "gateway-mutual-by-files",
+        "gateway-versions-and-ciphers",
+        "virtualservice-claims-at-a-gateway",
+        "virtualservice-cors-of-1-4",
+        "virtualservice-delegating",
+        "virtualservice-direct-response",
+        "virtualservice-fault-of-1-4",
+        "virtualservice-headers-of-1-4",
+        "virtualservice-host-by-header",
+        "virtualservice-match-everything-that-can-be-matched",
+        "virtualservice-mirror-of-1-4",
+        "virtualservice-mirrors",
+        "virtualservice-redirect-prefix",
+        "virtualservice-retries",
+    ];
+    let mut read = String::new();
+    for path in own("accept").iter().filter(|path| told.iter().any(|name| file_name(path) == format!("{name}.yaml"))) {
+        let parsed = parse(&only(path)).unwrap();
+        writeln!(read, "{}\n{:#?}\n", file_name(path), parsed.value).unwrap();
+    }
+    insta::assert_snapshot!(read);
+}
+
 #[test]
 fn our_objects_are_many_for_each_kind() {
     let count = |folder: &str, kind: &str| own(folder).iter().filter(|path| file_name(path).starts_with(&format!("{kind}-"))).count();

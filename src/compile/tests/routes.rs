@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use super::{compiled, json, names};
 use crate::compile::{Compiled, ResourceType};
 use crate::model::{
-    AbortStatus, ExportTo, HeaderMatch, HeaderOperations, HostPattern, HttpAction, HttpMatch, HttpRedirect, HttpRetry, HttpRewrite,
-    HttpRoute, OutboundTrafficMode, PerMillion, RedirectPort, Resolution, StringMatch, Visibility,
+    AbortStatus, Body, ClaimMatch, ExportTo, HeaderMatch, HeaderOperations, HostPattern, HttpAction, HttpMatch, HttpRedirect, HttpRetry,
+    HttpRewrite, HttpRoute, OutboundTrafficMode, PerMillion, RedirectPort, Resolution, StringMatch, Visibility,
 };
 use crate::testing::mesh::{TestMesh, bookinfo, forward, fqdn, labels, path, to, virtual_service};
 
@@ -276,6 +276,19 @@ fn a_rule_answers_itself_or_redirects() {
         })
     );
     assert_eq!(routes[1]["direct_response"], json!({"status": 418, "body": {"inline_string": "tea"}}));
+}
+
+#[test]
+fn what_is_handed_to_another_object_or_asks_for_claims_takes_no_request() {
+    let mut handed = forward(Vec::new(), Vec::new());
+    handed.action = HttpAction::Delegate { namespace: "shop".into(), name: "parts".into() };
+    let claim = ClaimMatch { path: vec!["group".into()], value: None, inverted: false };
+    let asking = forward(vec![HttpMatch { claims: vec![claim], ..HttpMatch::default() }], to_details());
+    let mut answer = forward(Vec::new(), Vec::new());
+    answer.action = HttpAction::Respond { status: 200, body: Some(Body::Bytes([255].as_slice().into())) };
+    let routes = routed(vec![handed, asking, answer]);
+    assert_eq!(routes.len(), 1, "{routes:?}");
+    assert_eq!(routes[0]["direct_response"], json!({"status": 200, "body": {"inline_bytes": "/w=="}}));
 }
 
 #[test]

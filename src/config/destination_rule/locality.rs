@@ -66,7 +66,7 @@ fn defects(localities: &[&str]) -> Vec<(usize, String)> {
     }
     for (index, locality) in localities.iter().enumerate().filter(|(_, locality)| defect(locality).is_none()) {
         let own = area(locality);
-        let outer = own.match_indices('/').map(|(end, _)| &own[..end]).chain((!own.is_empty()).then_some(""));
+        let outer = own.match_indices('/').take(2).map(|(end, _)| &own[..end]).chain((!own.is_empty()).then_some(""));
         if let Some(outer) = outer.filter(|outer| taken.contains(outer)).last() {
             let outer = if outer.is_empty() { "*" } else { outer };
             found.push((index, format!("{} lies within {}, which has a share of its own", quoted(locality), quoted(outer))));
