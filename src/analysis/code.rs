@@ -143,3 +143,24 @@ impl fmt::Display for Level {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_is_explained_with_its_name_and_level() {
+        let page = include_str!("../../docs/analysis.md");
+        let missing: Vec<String> = Code::ALL
+            .iter()
+            .map(|code| format!("| {code} | {} | {} |", code.name(), code.level()))
+            .filter(|row| !page.contains(&format!("\n{row}")))
+            .collect();
+        assert!(missing.is_empty(), "docs/analysis.md lacks {missing:#?}");
+    }
+
+    #[test]
+    fn codes_are_in_order_and_each_is_one() {
+        assert!(Code::ALL.windows(2).all(|pair| pair[0].as_str() < pair[1].as_str()));
+    }
+}

@@ -2,7 +2,7 @@
 
 use super::lookups::LOOKED_AT;
 use super::{Code, Finding, World, selector};
-use crate::model::{ClientTls, ClientTlsMode, DestinationRule, Service, Subset};
+use crate::model::{ClientTls, ClientTlsMode, DestinationRule, Labels, Service, Subset};
 
 /// Labels that a subset may ask for and that come from a workload's node.
 const OF_NODES: [&str; 2] = ["topology.", "kubernetes.io/hostname"];
@@ -55,7 +55,7 @@ fn may_have(world: &World, service: &Service, subset: &Subset) -> bool {
         }
     }
     let endpoints = world.snapshot().endpoints.get(&service.key);
-    let fits = |labels: &crate::model::Labels| subset.labels.iter().all(|(name, value)| labels.get(name) == Some(value));
+    let fits = |labels: &Labels| subset.labels.iter().all(|(name, value)| labels.get(name) == Some(value));
     endpoints.is_some_and(|endpoints| endpoints.iter().any(|endpoint| fits(&endpoint.labels)))
 }
 
@@ -67,7 +67,8 @@ fn check_tls(rule: &DestinationRule, findings: &mut Vec<Finding>) {
             // Without TLS nothing is checked; the mesh's own checks by itself.
             ClientTlsMode::Disable | ClientTlsMode::IstioMutual => return,
         };
-        if tls.ca_certificates.is_none() {
+        // A Secret holds authorities beside the client's own certificate.
+        if tls.ca_certificates.is_none() && tls.credential_name.is_none() {
             let message = format!("{mode} without caCertificates: nobody checks who answers for {:?}{port}", rule.host.as_str());
             findings.push(Finding::new(code, &rule.origin, path, message));
         }

@@ -3,8 +3,9 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use super::lookups::row;
+use super::tables::secrets;
 use super::{Code, Finding, SecretFacts, World, selector};
-use crate::model::{Gateway, GatewayServer, Labels, ObjectRef, ServerTls, ServerTlsMode, TargetPort, Workload};
+use crate::model::{Gateway, Labels, ObjectRef, ServerTlsMode, TargetPort, Workload};
 
 /// How many workloads of a gateway are looked at: they are replicas, so that a few tell of all.
 const WORKLOADS: usize = 64;
@@ -21,25 +22,25 @@ pub(super) fn check(world: &World, gateway: &Gateway, findings: &mut Vec<Finding
     if !world.facts().coverage.workloads || gateway.selector.is_empty() {
         return;
     }
-    let mut workloads = world.selected(&gateway.selector, None);
+    let workloads = world.selected(&gateway.selector, None, WORKLOADS);
     if workloads.is_empty() {
         let message = format!("no workload has the labels {}: no gateway listens for this", selector::text(&gateway.selector));
         findings.push(Finding::new(Code::ReferencedResourceNotFound, &gateway.origin, "spec.selector", message));
         return;
     }
-    workloads.truncate(WORKLOADS);
-    if world.facts().coverage.services {
+    // Of more workloads than were looked at, not all Services are known.
+    if world.facts().coverage.services && workloads.len() < WORKLOADS {
         check_ports(world, gateway, &workloads, findings);
     }
-    if let Some(workload) = workloads.first() {
-        check_credentials(world, gateway, &workload.key.namespace, findings);
-    }
+    check_credentials(world, gateway, &workloads, findings);
 }
 
 /// Each port should be one that clients can reach by a Service.
 fn check_ports(world: &World, gateway: &Gateway, workloads: &[&Arc<Workload>], findings: &mut Vec<Finding>) {
     let reachable = ports_of_services(world, workloads);
-    for (index, server) in gateway.servers.iter().enumerate().filter(|(_, server)| !reachable.contains(&server.port)) {
+    // A socket has no port.
+    let servers = gateway.servers.iter().enumerate().filter(|(_, server)| server.port != 0);
+    for (index, server) in servers.filter(|(_, server)| !reachable.contains(&server.port)) {
         let known = if reachable.is_empty() { "no Service selects them".to_owned() } else { format!("they have {}", row(&reachable)) };
         let message = format!(
             "no Service of the workloads {} has port {}, so that clients can't reach it: {known}",
@@ -75,36 +76,37 @@ fn ports_of_services(world: &World, workloads: &[&Arc<Workload>]) -> BTreeSet<u1
     ports
 }
 
-/// Secrets are read in the namespace of the gateway's workloads.
-fn check_credentials(world: &World, gateway: &Gateway, namespace: &Arc<str>, findings: &mut Vec<Finding>) {
-    let Some(secrets) = &world.facts().secrets else { return };
+/// Secrets are read in the namespaces of the gateway's workloads.
+fn check_credentials(world: &World, gateway: &Gateway, workloads: &[&Arc<Workload>], findings: &mut Vec<Finding>) {
+    let Some(known) = &world.facts().secrets else { return };
+    let namespaces: BTreeSet<&str> = workloads.iter().map(|workload| &*workload.key.namespace).collect();
     for (index, server) in gateway.servers.iter().enumerate() {
-        let Some((tls, name)) = credential(server) else { continue };
-        let (namespace, name) = name.split_once('/').unwrap_or((namespace, name));
-        let object = ObjectRef::new("Secret", namespace, name);
-        let path = format!("spec.servers[{index}].tls.credentialName");
-        match secrets.get(&object) {
-            None => {
-                let message = format!("there is no {object}, where the gateway's workloads run: create it there");
+        let Some(tls) = server.tls.as_ref().filter(|tls| ends_tls(tls.mode)) else { continue };
+        // A name with a scheme is no Secret of Kubernetes.
+        for (full, field) in secrets(server).filter(|(name, _)| !name.contains("://")) {
+            let path = format!("spec.servers[{index}].{field}");
+            let (own, name) = full.split_once('/').map_or((None, &**full), |(namespace, name)| (Some(namespace), name));
+            let places = namespaces.iter().copied().filter(|_| own.is_none()).chain(own);
+            let mut found = places.filter_map(|namespace| known.get_key_value(&ObjectRef::new("Secret", namespace, name)));
+            let Some((object, secret)) = found.next() else {
+                let place = own.map_or_else(|| row(&namespaces), str::to_owned);
+                let message = format!("there is no Secret {name} in namespace {place}, where the gateway looks for it: create it there");
                 findings.push(Finding::new(Code::ReferencedResourceNotFound, &gateway.origin, path, message));
-            }
-            Some(secret) => {
-                let authorities = ObjectRef::new("Secret", namespace, &format!("{name}-cacert"));
-                if let Some(defect) = defect(secret, tls.mode, secrets.contains_key(&authorities)) {
-                    let message = format!("{object} {defect}");
-                    findings.push(Finding::new(Code::InvalidGatewayCredential, &gateway.origin, path, message).with([object]));
-                }
+                continue;
+            };
+            let beside = ObjectRef::new("Secret", &object.namespace, &format!("{name}-cacert"));
+            let has_authorities = tls.client_authorities.is_some() || known.contains_key(&beside);
+            if let Some(defect) = defect(secret, tls.mode, has_authorities) {
+                let message = format!("{object} {defect}");
+                findings.push(Finding::new(Code::InvalidGatewayCredential, &gateway.origin, path, message).with([object.clone()]));
             }
         }
     }
 }
 
-/// The Secret that a server names, if it ends TLS with one. A name with a scheme is no Secret of Kubernetes.
-fn credential(server: &GatewayServer) -> Option<(&ServerTls, &str)> {
-    let tls = server.tls.as_ref()?;
-    let name = tls.credential_name.as_deref()?;
-    let ends = matches!(tls.mode, ServerTlsMode::Simple | ServerTlsMode::Mutual | ServerTlsMode::OptionalMutual);
-    (ends && !name.contains("://")).then_some((tls, name))
+/// Whether a gateway ends TLS with certificates that it is given.
+fn ends_tls(mode: ServerTlsMode) -> bool {
+    matches!(mode, ServerTlsMode::Simple | ServerTlsMode::Mutual | ServerTlsMode::OptionalMutual)
 }
 
 /// What a Secret lacks for a server's TLS.

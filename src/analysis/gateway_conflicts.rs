@@ -3,8 +3,12 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use super::lookups::{LOOKED_AT, listed, row, some};
+use super::tables::secrets;
 use super::{Code, Finding, World, selector};
-use crate::model::{Gateway, GatewayServer, HostPattern, NamespaceSelector, ObjectRef};
+use crate::model::{Gateway, GatewayServer, HostPattern, Labels, NamespaceSelector, ObjectRef};
+
+/// A host of a Gateway's server, and the namespaces for whose VirtualServices it is.
+type Claim<'a> = (&'a Gateway, &'a GatewayServer, &'a NamespaceSelector, &'a HostPattern);
 
 /// Checks a Gateway against the others.
 pub(super) fn check(world: &World, gateway: &Gateway, findings: &mut Vec<Finding>) {
@@ -37,7 +41,7 @@ fn rivals(world: &World, gateway: &Gateway, server: &GatewayServer, selector: &A
         let candidates = table.exact(host).chain(table.wider(host)).chain(table.narrower(host)).take(LOOKED_AT);
         for other in candidates.filter(|other| **other != gateway.origin) {
             let Some(other) = world.snapshot().config.gateways.get(other) else { continue };
-            if !found.contains(&other.origin) && serves((gateway, namespace, host), other, server.port) {
+            if !found.contains(&other.origin) && serves((gateway, server, namespace, host), other) {
                 found.insert(other.origin.clone());
             }
         }
@@ -45,14 +49,16 @@ fn rivals(world: &World, gateway: &Gateway, server: &GatewayServer, selector: &A
     found
 }
 
-/// Whether a Gateway serves, on that port, a host that overlaps with one of another's for the same namespaces.
-fn serves((gateway, namespace, host): (&Gateway, &NamespaceSelector, &HostPattern), other: &Gateway, port: u16) -> bool {
+/// Whether a Gateway serves, on the server's port, a host that overlaps with one of the server's for the same namespaces.
+fn serves((gateway, server, namespace, host): Claim<'_>, other: &Gateway) -> bool {
     let own = speaker(gateway, namespace);
-    let hosts = other.servers.iter().filter(|server| server.port == port).flat_map(|server| &server.hosts);
-    hosts.into_iter().any(|(theirs, pattern)| {
+    // On different addresses both can listen.
+    let same_place = |theirs: &&GatewayServer| {
+        theirs.port == server.port && (theirs.bind == server.bind || (server.port != 0 && (theirs.bind.is_none() || server.bind.is_none())))
+    };
+    other.servers.iter().filter(same_place).flat_map(|theirs| &theirs.hosts).any(|(theirs, pattern)| {
         let theirs = speaker(other, theirs);
-        let same = own.is_none() || theirs.is_none() || own == theirs;
-        same && pattern.overlaps(host)
+        (own.is_none() || theirs.is_none() || own == theirs) && pattern.overlaps(host)
     })
 }
 
@@ -68,8 +74,8 @@ fn speaker<'a>(gateway: &'a Gateway, namespace: &'a NamespaceSelector) -> Option
 /// Browsers use one connection for all hosts of a certificate, and then miss those of the other Gateway.
 fn check_certificates(world: &World, gateway: &Gateway, findings: &mut Vec<Finding>) {
     let mut told = BTreeSet::new();
-    for (index, server) in gateway.servers.iter().enumerate() {
-        let Some(name) = server.tls.as_ref().and_then(|tls| tls.credential_name.as_ref()) else { continue };
+    let all = gateway.servers.iter().enumerate().flat_map(|(index, server)| secrets(server).map(move |(name, field)| (index, name, field)));
+    for (index, name, field) in all {
         let others = world.tables.certificates.of(name).take(LOOKED_AT).filter(|other| **other != gateway.origin);
         let others = others.filter(|other| {
             let other = world.snapshot().config.gateways.get(*other);
@@ -83,13 +89,13 @@ fn check_certificates(world: &World, gateway: &Gateway, findings: &mut Vec<Findi
                 &**name,
                 listed(others.iter().copied())
             );
-            let path = format!("spec.servers[{index}].tls.credentialName");
+            let path = format!("spec.servers[{index}].{field}");
             findings.push(Finding::new(Code::GatewayDuplicateCertificate, &gateway.origin, path, message).with(some(others)));
         }
     }
 }
 
 /// Whether every label of a selector is in another.
-fn is_part(part: &crate::model::Labels, whole: &crate::model::Labels) -> bool {
+fn is_part(part: &Labels, whole: &Labels) -> bool {
     part.iter().all(|(name, value)| whole.get(name) == Some(value))
 }

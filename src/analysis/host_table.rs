@@ -17,11 +17,13 @@ const NARROWER: usize = 64;
 #[derive(Clone, Debug)]
 pub(super) struct HostTable<V: Ord> {
     hosts: RedBlackTreeMapSync<Arc<str>, RedBlackTreeSetSync<V>>,
+    /// The wildcards' keys once more: they are few, so that looking for those that cover a host is cheap.
+    wildcards: RedBlackTreeSetSync<Arc<str>>,
 }
 
 impl<V: Ord> Default for HostTable<V> {
     fn default() -> Self {
-        Self { hosts: RedBlackTreeMapSync::new_sync() }
+        Self { hosts: RedBlackTreeMapSync::new_sync(), wildcards: RedBlackTreeSetSync::new_sync() }
     }
 }
 
@@ -38,7 +40,11 @@ impl<V: Ord + Clone> HostTable<V> {
             None => {
                 let mut values = RedBlackTreeSetSync::new_sync();
                 values.insert_mut(value);
-                self.hosts.insert_mut(key.into(), values);
+                let key: Arc<str> = key.into();
+                if host.is_wildcard() {
+                    self.wildcards.insert_mut(key.clone());
+                }
+                self.hosts.insert_mut(key, values);
             }
         }
     }
@@ -50,6 +56,7 @@ impl<V: Ord + Clone> HostTable<V> {
         values.remove_mut(value);
         if values.is_empty() {
             self.hosts.remove_mut(key.as_str());
+            self.wildcards.remove_mut(key.as_str());
         }
     }
 
@@ -65,13 +72,17 @@ impl<V: Ord + Clone> HostTable<V> {
 
     /// Values of wildcards that cover the host, itself left out: the narrowest first.
     pub(super) fn wider(&self, host: &HostPattern) -> Vec<&V> {
+        let mut found = Vec::new();
+        if self.wildcards.is_empty() {
+            return found;
+        }
         let own = backwards(host);
         let mut key = own.trim_end_matches('*').to_owned();
-        let mut found = Vec::new();
         loop {
             let length = key.len();
             key.push('*');
             if key != own
+                && self.wildcards.contains(key.as_str())
                 && let Some(values) = self.hosts.get(key.as_str())
             {
                 found.extend(values.iter());
@@ -99,5 +110,69 @@ impl<V: Ord + Clone> HostTable<V> {
             .take(NARROWER)
             .collect();
         keys.into_iter().filter_map(|key| self.hosts.get(&*key)).flat_map(RedBlackTreeSetSync::iter)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host(text: &str) -> HostPattern {
+        HostPattern::new(text)
+    }
+
+    fn table(hosts: &[&str]) -> HostTable<String> {
+        let mut table = HostTable::default();
+        hosts.iter().for_each(|text| table.insert(&host(text), (*text).to_owned()));
+        table
+    }
+
+    #[test]
+    fn wider_hosts_come_with_the_narrowest_first() {
+        let table = table(&["a.b.c", "*.b.c", "*b.c", "*.c", "*", "*.x", "b.c"]);
+        assert_eq!(table.wider(&host("a.b.c")), ["*.b.c", "*b.c", "*.c", "*"]);
+        assert_eq!(table.wider(&host("*.b.c")), ["*b.c", "*.c", "*"]);
+        assert_eq!(table.wider(&host("b.c")), ["*b.c", "*.c", "*"]);
+        assert_eq!(table.wider(&host("*")), [""; 0]);
+    }
+
+    #[test]
+    fn narrower_hosts_are_those_that_a_wildcard_covers() {
+        let table = table(&["a.b.c", "*.b.c", "x.b.c", "b.c", "d.c", "*"]);
+        let narrower = |text: &str| table.narrower(&host(text)).cloned().collect::<std::collections::BTreeSet<_>>();
+        assert_eq!(narrower("*.b.c"), ["a.b.c", "x.b.c"].map(String::from).into());
+        assert_eq!(narrower("*.c"), ["*.b.c", "a.b.c", "b.c", "d.c", "x.b.c"].map(String::from).into());
+        assert_eq!(narrower("*").len(), 5);
+        assert_eq!(narrower("a.b.c"), [].into());
+    }
+
+    #[test]
+    fn both_agree_with_what_patterns_say() {
+        let all = ["a.b.c", "*.b.c", "x.b.c", "b.c", "d.c", "*", "*.c", "*b.c", "ab.c"];
+        let table = table(&all);
+        for text in all {
+            let own = host(text);
+            let mut covering: Vec<&str> = all.into_iter().filter(|other| *other != text && host(other).covers(&own)).collect();
+            covering.sort_unstable();
+            let mut wider: Vec<&str> = table.wider(&own).into_iter().map(String::as_str).collect();
+            wider.sort_unstable();
+            assert_eq!(wider, covering, "{text}");
+            let mut covered: Vec<&str> = all.into_iter().filter(|other| *other != text && own.covers(&host(other))).collect();
+            covered.sort_unstable();
+            let mut narrower: Vec<&str> = table.narrower(&own).map(String::as_str).collect();
+            narrower.sort_unstable();
+            assert_eq!(narrower, covered, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_taken_out_is_gone() {
+        let mut table = table(&["*.b.c", "a.b.c"]);
+        table.remove(&host("*.b.c"), &"another".to_owned());
+        assert_eq!(table.wider(&host("a.b.c")), ["*.b.c"]);
+        table.remove(&host("*.b.c"), &"*.b.c".to_owned());
+        assert_eq!(table.wider(&host("a.b.c")), [""; 0]);
+        table.remove(&host("a.b.c"), &"a.b.c".to_owned());
+        assert!(table.is_empty());
     }
 }

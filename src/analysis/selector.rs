@@ -28,18 +28,14 @@ pub(super) fn both(one: &Labels, other: &Labels) -> Option<Labels> {
 }
 
 impl World {
-    /// Workloads that a selector picks, in a namespace or everywhere, by name. An empty selector picks all. Costs the workloads of the
-    /// selector's rarest label.
-    pub(super) fn selected<'a>(&'a self, selector: &Labels, namespace: Option<&Arc<str>>) -> Vec<&'a Arc<Workload>> {
-        self.select(selector, namespace, usize::MAX)
-    }
-
     /// One of the workloads that a selector picks.
     pub(super) fn any_selected<'a>(&'a self, selector: &Labels, namespace: Option<&Arc<str>>) -> Option<&'a Arc<Workload>> {
-        self.select(selector, namespace, 1).pop()
+        self.selected(selector, namespace, 1).pop()
     }
 
-    fn select<'a>(&'a self, selector: &Labels, namespace: Option<&Arc<str>>, most: usize) -> Vec<&'a Arc<Workload>> {
+    /// Workloads that a selector picks, in a namespace or everywhere, by name, `most` at most. An empty selector picks all. Costs the
+    /// workloads of the selector's rarest label.
+    pub(super) fn selected<'a>(&'a self, selector: &Labels, namespace: Option<&Arc<str>>, most: usize) -> Vec<&'a Arc<Workload>> {
         let workloads = &self.snapshot().workloads;
         if selector.is_empty() {
             let inside = |workload: &&Arc<Workload>| namespace.is_none_or(|namespace| workload.key.namespace == *namespace);

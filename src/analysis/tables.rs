@@ -7,8 +7,8 @@ use rpds::HashTrieMapSync;
 
 use super::{host_table::HostTable, multimap::Multimap, selector};
 use crate::model::{
-    Change, Changes, DestinationRule, Gateway, HostPattern, HttpAction, MESH_GATEWAY, ObjectRef, Service, ServiceEntry, ServiceKey,
-    Snapshot, VirtualService, Workload, WorkloadKey,
+    Change, Changes, DestinationRule, Gateway, GatewayServer, HostPattern, HttpAction, MESH_GATEWAY, ObjectRef, ServerCertificate, Service,
+    ServiceEntry, ServiceKey, Snapshot, VirtualService, Workload, WorkloadKey,
 };
 
 /// The workloads and port that a gateway's server is for: the text of the selector, and the port's number.
@@ -124,7 +124,7 @@ impl Tables {
                 true => _ = self.doors.remove_mut(&door),
                 false => self.doors.insert_mut(door, hosts),
             }
-            if let Some(name) = server.tls.as_ref().and_then(|tls| tls.credential_name.as_ref()) {
+            for (name, _) in secrets(server) {
                 group(&mut self.certificates, name, &gateway.origin, turn);
             }
         }
@@ -138,6 +138,16 @@ fn routes_to_subset_of(routes: &VirtualService, host: &HostPattern) -> bool {
         _ => None,
     });
     forwards.flatten().any(|to| to.destination.subset.is_some() && to.destination.host == *host)
+}
+
+/// The Secrets of a server's certificates, each with its path below the server.
+pub(super) fn secrets(server: &GatewayServer) -> impl Iterator<Item = (&Arc<str>, String)> {
+    let certificates = server.tls.as_ref().map_or(&[][..], |tls| &tls.certificates);
+    certificates.iter().enumerate().filter_map(|(index, certificate)| match certificate {
+        ServerCertificate::Secret(name) if certificates.len() == 1 => Some((name, "tls.credentialName".to_owned())),
+        ServerCertificate::Secret(name) => Some((name, format!("tls.credentialNames[{index}]"))),
+        ServerCertificate::Files { .. } => None,
+    })
 }
 
 fn table<V: Ord + Clone>(table: &mut HostTable<V>, host: &HostPattern, value: &V, turn: Turn) {

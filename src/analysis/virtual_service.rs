@@ -14,13 +14,15 @@ use crate::model::{
 pub(super) struct Place {
     list: &'static str,
     rule: usize,
-    route: usize,
+    /// `route` or `mirrors`.
+    use_of: &'static str,
+    place: usize,
 }
 
 /// `spec.http[2].route[0].destination`.
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "spec.{}[{}].route[{}].destination", self.list, self.rule, self.route)
+        write!(f, "spec.{}[{}].{}[{}].destination", self.list, self.rule, self.use_of, self.place)
     }
 }
 
@@ -28,14 +30,19 @@ impl fmt::Display for Place {
 pub(super) fn destinations(routes: &VirtualService) -> impl Iterator<Item = (Place, &Destination)> {
     let http = routes.http.iter().enumerate().filter_map(|(rule, route)| match &route.action {
         HttpAction::Forward(destinations) => Some(("http", rule, destinations)),
-        HttpAction::Redirect(_) | HttpAction::Respond { .. } => None,
+        HttpAction::Redirect(_) | HttpAction::Respond { .. } | HttpAction::Delegate { .. } => None,
+    });
+    let mirrors = routes.http.iter().enumerate().flat_map(|(rule, route)| {
+        let all = route.mirrors.iter().enumerate();
+        all.map(move |(place, mirror)| (Place { list: "http", rule, use_of: "mirrors", place }, &mirror.destination))
     });
     let tls = routes.tls.iter().enumerate().map(|(rule, route)| ("tls", rule, &route.destinations));
     let tcp = routes.tcp.iter().enumerate().map(|(rule, route)| ("tcp", rule, &route.destinations));
     let all = http.chain(tls).chain(tcp);
-    all.flat_map(|(list, rule, destinations): (&'static str, usize, &Vec<WeightedDestination>)| {
-        destinations.iter().enumerate().map(move |(route, to)| (Place { list, rule, route }, &to.destination))
-    })
+    let forwards = all.flat_map(|(list, rule, destinations): (&'static str, usize, &Vec<WeightedDestination>)| {
+        destinations.iter().enumerate().map(move |(place, to)| (Place { list, rule, use_of: "route", place }, &to.destination))
+    });
+    forwards.chain(mirrors)
 }
 
 /// Checks a VirtualService.
@@ -44,7 +51,26 @@ pub(super) fn check(world: &World, routes: &VirtualService, findings: &mut Vec<F
     for (place, destination) in destinations(routes) {
         check_destination(world, routes, place, destination, findings);
     }
+    check_delegates(world, routes, findings);
     check_subset_routes(world, routes, findings);
+}
+
+/// A delegate is a VirtualService without hosts of its own.
+fn check_delegates(world: &World, routes: &VirtualService, findings: &mut Vec<Finding>) {
+    if !world.facts().coverage.config {
+        return;
+    }
+    for (index, route) in routes.http.iter().enumerate() {
+        let HttpAction::Delegate { namespace, name } = &route.action else { continue };
+        let object = ObjectRef { kind: "VirtualService", namespace: namespace.clone(), name: name.clone() };
+        let defect = match world.snapshot().config.virtual_services.get(&object) {
+            None => format!("there is no {object} to hand requests to: create it, or correct the name"),
+            Some(delegate) if !delegate.hosts.is_empty() => format!("{object} has hosts of its own, so that nothing can be handed to it"),
+            Some(_) => continue,
+        };
+        let path = format!("spec.http[{index}].delegate");
+        findings.push(Finding::new(Code::ReferencedResourceNotFound, &routes.origin, path, defect).with([object]));
+    }
 }
 
 /// The object that an entry of `gateways` names.
@@ -71,7 +97,8 @@ fn check_gateways(world: &World, routes: &VirtualService, findings: &mut Vec<Fin
             NamespaceSelector::Named(name) => routes.origin.namespace == *name,
         };
         let mut served = gateway.servers.iter().flat_map(|server| &server.hosts).filter(|(namespace, _)| speaks(namespace));
-        if !served.any(|(_, host)| routes.hosts.iter().any(|wanted| wanted.overlaps(host))) {
+        // A delegate has no hosts: those of its root count.
+        if !routes.hosts.is_empty() && !served.any(|(_, host)| routes.hosts.iter().any(|wanted| wanted.overlaps(host))) {
             let message = format!("{object} serves none of the hosts {} for this namespace", row(&routes.hosts));
             findings.push(Finding::new(Code::VirtualServiceHostNotFoundInGateway, &routes.origin, path, message).with([object]));
         }
@@ -143,7 +170,7 @@ fn check_subset_routes(world: &World, routes: &VirtualService, findings: &mut Ve
     if bound.is_empty() {
         return;
     }
-    for (place, to) in destinations(routes).filter(|(place, to)| place.list == "http" && to.subset.is_none()) {
+    for (place, to) in destinations(routes).filter(|(place, to)| (place.list, place.use_of) == ("http", "route") && to.subset.is_none()) {
         let others = world.tables.subset_routes.of(&to.host).filter(|other| **other != routes.origin).take(LOOKED_AT);
         let passed_by = others.filter(|other| {
             let other = world.snapshot().config.virtual_services.get(*other);

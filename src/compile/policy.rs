@@ -79,7 +79,13 @@ impl<'a> Scope<'a> {
 /// The policy that holds for a port: a port's own replaces the general one as a whole.
 fn for_port(policy: &TrafficPolicy, port: u16) -> TrafficPolicy {
     match policy.ports.iter().find(|own| own.port == port) {
-        Some(own) => own.policy.clone(),
+        // What settings of a port can't say holds for all ports.
+        Some(own) => TrafficPolicy {
+            tunnel: policy.tunnel.clone(),
+            proxy_protocol: policy.proxy_protocol,
+            retry_budget: policy.retry_budget.clone(),
+            ..own.policy.clone()
+        },
         None => TrafficPolicy { ports: Vec::new(), ..policy.clone() },
     }
 }
@@ -87,10 +93,13 @@ fn for_port(policy: &TrafficPolicy, port: u16) -> TrafficPolicy {
 /// `upper`, with what it leaves open from `lower`.
 fn over(upper: &TrafficPolicy, lower: TrafficPolicy) -> TrafficPolicy {
     TrafficPolicy {
-        load_balancer: upper.load_balancer.or(lower.load_balancer),
+        load_balancer: upper.load_balancer.clone().or(lower.load_balancer),
         connection_pool: upper.connection_pool.clone().or(lower.connection_pool),
         outlier_detection: upper.outlier_detection.clone().or(lower.outlier_detection),
         tls: upper.tls.clone().or(lower.tls),
+        tunnel: upper.tunnel.clone().or(lower.tunnel),
+        proxy_protocol: upper.proxy_protocol.or(lower.proxy_protocol),
+        retry_budget: upper.retry_budget.clone().or(lower.retry_budget),
         ports: Vec::new(),
     }
 }

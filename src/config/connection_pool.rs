@@ -33,15 +33,16 @@ impl Reading<'_> {
     fn tcp_settings(&mut self, at: &At<'_>, tcp: &TcpSettings, parsed: &mut model::ConnectionPool) {
         parsed.max_connections = self.limit(&at.field("maxConnections"), tcp.max_connections);
         parsed.connect_timeout = self.duration(&at.field("connectTimeout"), tcp.connect_timeout.as_deref());
-        self.duration(&at.field("maxConnectionDuration"), tcp.max_connection_duration.as_deref());
-        if let Some(timeout) = &tcp.idle_timeout {
-            self.any_duration(&at.field("idleTimeout"), timeout);
-        }
-        if let Some(keepalive) = &tcp.tcp_keepalive {
+        parsed.max_connection_duration = self.duration(&at.field("maxConnectionDuration"), tcp.max_connection_duration.as_deref());
+        parsed.tcp_idle_timeout = tcp.idle_timeout.as_deref().and_then(|text| self.any_duration(&at.field("idleTimeout"), text));
+        parsed.tcp_keepalive = tcp.tcp_keepalive.as_ref().map(|keepalive| {
             let at = at.field("tcpKeepalive");
-            self.duration(&at.field("time"), keepalive.time.as_deref());
-            self.duration(&at.field("interval"), keepalive.interval.as_deref());
-        }
+            model::TcpKeepalive {
+                probes: keepalive.probes.filter(|probes| *probes > 0),
+                time: self.duration(&at.field("time"), keepalive.time.as_deref()),
+                interval: self.duration(&at.field("interval"), keepalive.interval.as_deref()),
+            }
+        });
         self.not_honoured(at, "tcpKeepalive", tcp.tcp_keepalive.is_some());
         self.not_honoured(at, "maxConnectionDuration", tcp.max_connection_duration.is_some());
         self.not_honoured(at, "idleTimeout", tcp.idle_timeout.is_some());
@@ -53,15 +54,23 @@ impl Reading<'_> {
         parsed.max_requests_per_connection = self.limit(&at.field("maxRequestsPerConnection"), http.max_requests_per_connection);
         parsed.max_retries = self.limit(&at.field("maxRetries"), http.max_retries);
         parsed.idle_timeout = self.duration(&at.field("idleTimeout"), http.idle_timeout.as_deref());
-        self.count(&at.field("maxConcurrentStreams"), http.max_concurrent_streams);
+        parsed.max_concurrent_streams = self.limit(&at.field("maxConcurrentStreams"), http.max_concurrent_streams);
+        parsed.h2_upgrade = match http.h2_upgrade_policy {
+            None | Some(H2UpgradePolicy::Default) => None,
+            Some(H2UpgradePolicy::DoNotUpgrade) => Some(false),
+            Some(H2UpgradePolicy::Upgrade) => Some(true),
+        };
+        parsed.use_client_protocol = http.use_client_protocol.unwrap_or_default();
         if http.h2_upgrade_policy == Some(H2UpgradePolicy::Upgrade) && http.use_client_protocol == Some(true) {
             self.error(at, Code::Conflict, "h2UpgradePolicy: UPGRADE and useClientProtocol exclude each other");
         }
-        if let Some(keepalive) = &http.http2_keep_alive {
+        parsed.http2_keepalive = http.http2_keep_alive.as_ref().map(|keepalive| {
             let at = at.field("http2KeepAlive");
-            self.duration(&at.field("interval"), keepalive.interval.as_deref());
-            self.duration(&at.field("timeout"), keepalive.timeout.as_deref());
-        }
+            model::Http2Keepalive {
+                interval: self.duration(&at.field("interval"), keepalive.interval.as_deref()),
+                timeout: self.duration(&at.field("timeout"), keepalive.timeout.as_deref()),
+            }
+        });
         self.not_honoured(at, "h2UpgradePolicy", http.h2_upgrade_policy == Some(H2UpgradePolicy::Upgrade));
         self.not_honoured(at, "useClientProtocol", http.use_client_protocol == Some(true));
         self.not_honoured(at, "maxConcurrentStreams", http.max_concurrent_streams.is_some());

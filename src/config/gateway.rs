@@ -3,11 +3,12 @@
 use ferromesh_crds::networking::Gateway;
 use ferromesh_crds::networking::gateway::{GatewayPort, Server};
 
-use super::path::{At, SPEC};
+use super::hosts::is_label;
+use super::path::{At, METADATA, SPEC};
 use super::problem::{Code, Invalid, Parsed, quoted};
 use super::reading::{ParseContext, Reading};
-use super::server_tls::has_certificates;
-use crate::model::{self, GatewayServer, HostPattern, NamespaceSelector, Protocol};
+use super::server_tls::{decrypts, given, has_certificates};
+use crate::model::{self, Bind, GatewayServer, HostPattern, NamespaceSelector, Protocol};
 
 /// The annotation of Gateways that were made from the Gateway API, where `~` may stand for no namespace at all.
 const SEMANTICS: (&str, &str) = ("internal.istio.io/gateway-semantics", "gateway");
@@ -21,6 +22,7 @@ pub fn gateway(object: &Gateway, context: &ParseContext) -> Result<Parsed<model:
     let spec = &object.spec;
     let annotations = object.metadata.annotations.as_ref();
     let converted = annotations.and_then(|all| all.get(SEMANTICS.0)).is_some_and(|value| value == SEMANTICS.1);
+    check_name(&mut reading, object, converted);
     let list = SPEC.field("servers");
     if spec.servers.is_empty() {
         reading.required(&list);
@@ -42,6 +44,14 @@ pub fn gateway(object: &Gateway, context: &ParseContext) -> Result<Parsed<model:
     reading.finish(value)
 }
 
+/// Objects refer to a gateway as `namespace/name`, where the name is one label.
+fn check_name(reading: &mut Reading<'_>, object: &Gateway, converted: bool) {
+    if let Some(name) = object.metadata.name.as_deref().filter(|name| !converted && !is_label(name)) {
+        let message = format!("{} is no name of a gateway: letters, digits and '-' only", quoted(name));
+        reading.error(&METADATA.field("name"), Code::BadName, message);
+    }
+}
+
 fn server(reading: &mut Reading<'_>, at: &At<'_>, server: &Server, converted: bool) -> Option<GatewayServer> {
     let list = at.field("hosts");
     if server.hosts.is_empty() {
@@ -52,30 +62,36 @@ fn server(reading: &mut Reading<'_>, at: &At<'_>, server: &Server, converted: bo
     if server.default_endpoint.is_some() {
         reading.warn(&at.field("defaultEndpoint"), Code::NoEffect, "reserved: has no effect");
     }
-    if let Some(bind) = server.bind.as_deref().filter(|bind| !bind.is_empty()) {
-        check_bind(reading, &at.field("bind"), bind);
-    }
-    reading.not_honoured(at, "bind", super::server_tls::given(&server.bind));
+    let bind = server.bind.as_deref().filter(|bind| !bind.is_empty()).and_then(|text| bind(reading, &at.field("bind"), text));
+    reading.not_honoured(at, "bind", given(&server.bind));
     let tls = server.tls.as_ref().map(|tls| reading.server_tls(&at.field("tls"), tls));
     let here = at.field("port");
     let Some(port) = &server.port else {
         reading.required(&here);
         return None;
     };
-    let (number, protocol) = self::port(reading, &here, port)?;
+    let on_socket = matches!(bind, Some(Bind::Socket(_)));
+    let (number, protocol) = self::port(reading, &here, port, on_socket)?;
     check_tls(reading, at, server, protocol);
     let name = server.name.as_deref().unwrap_or_default().into();
-    Some(GatewayServer { port: number, port_name: port.name.as_str().into(), protocol, hosts, tls, name })
+    let default_endpoint = server.default_endpoint.as_deref().map(Into::into);
+    Some(GatewayServer { port: number, port_name: port.name.as_str().into(), protocol, hosts, tls, name, bind, default_endpoint })
 }
 
-fn port(reading: &mut Reading<'_>, at: &At<'_>, port: &GatewayPort) -> Option<(u16, Protocol)> {
+fn port(reading: &mut Reading<'_>, at: &At<'_>, port: &GatewayPort, on_socket: bool) -> Option<(u16, Protocol)> {
     if port.name.is_empty() {
         reading.required(&at.field("name"));
     }
-    if port.target_port.is_some() {
-        reading.warn(&at.field("targetPort"), Code::NoEffect, "deprecated: has no effect");
+    if port.target_port.is_some_and(|port| port > 0) {
+        let message = "has no effect at a gateway: the Service in front of it says which port of its pods is called";
+        reading.error(&at.field("targetPort"), Code::NotAllowed, message);
     }
     let number = match port.number {
+        Some(0) if on_socket => Some(0),
+        Some(number) if on_socket => {
+            reading.error(&at.field("number"), Code::Conflict, format!("{number} must be 0: the server listens on a socket"));
+            None
+        }
         Some(number) => Some(reading.port(&at.field("number"), number)),
         None => {
             reading.required(&at.field("number"));
@@ -91,7 +107,7 @@ fn check_tls(reading: &mut Reading<'_>, at: &At<'_>, server: &Server, protocol: 
     let here = at.field("tls");
     match &server.tls {
         None if protocol.is_tls() => reading.error(&here, Code::Required, format!("required by the protocol {protocol}")),
-        Some(tls) if protocol.is_http() && has_certificates(tls) => {
+        Some(tls) if protocol.is_http() && (decrypts(tls) || has_certificates(tls)) => {
             let message = format!("{protocol} is plain text: only httpsRedirect makes sense, or the protocol HTTPS");
             reading.error(&here, Code::Conflict, message);
         }
@@ -105,12 +121,17 @@ fn check_tls(reading: &mut Reading<'_>, at: &At<'_>, server: &Server, protocol: 
     }
 }
 
-fn check_bind(reading: &mut Reading<'_>, at: &At<'_>, bind: &str) {
-    match bind.strip_prefix("unix://") {
-        Some(path) => reading.unix_socket(at, path),
-        None if !super::hosts::is_ip(bind) => reading.error(at, Code::BadAddress, format!("{} is no IP address", quoted(bind))),
-        None => {}
+/// An address, or `unix://` and a socket.
+fn bind(reading: &mut Reading<'_>, at: &At<'_>, text: &str) -> Option<Bind> {
+    if let Some(path) = text.strip_prefix("unix://") {
+        reading.unix_socket(at, path);
+        return Some(Bind::Socket(path.into()));
     }
+    let address = text.parse();
+    if address.is_err() {
+        reading.error(at, Code::BadAddress, format!("{} is neither an IP address nor unix:// and the path of a socket", quoted(text)));
+    }
+    address.ok().map(Bind::Address)
 }
 
 /// `host` or `namespace/host`. A host that no namespace may speak for serves nobody, so it is left out.

@@ -7,7 +7,10 @@ use ferromesh_crds::networking::virtual_service::{Percent, PortSelector};
 use super::path::At;
 use super::problem::{Code, quoted};
 use super::reading::Reading;
-use crate::model::{PercentMillis, parse_duration};
+use crate::model::{PerMillion, parse_duration};
+
+/// The smallest share that Envoy can tell from none.
+const LEAST_PERCENT: f64 = 0.0001;
 
 // === impl Reading: numbers ===
 
@@ -61,12 +64,18 @@ impl Reading<'_> {
     }
 
     /// `percentage: {value: …}`, where no value means 0.
-    pub(super) fn percentage(&mut self, at: &At<'_>, percent: &Percent) -> PercentMillis {
-        let value = percent.value.unwrap_or_default();
-        if !(0.0..=100.0).contains(&value) {
-            self.error(&at.field("value"), Code::OutOfRange, format!("{value} must be from 0 to 100"));
+    pub(super) fn percentage(&mut self, at: &At<'_>, percent: &Percent) -> PerMillion {
+        self.percent(&at.field("value"), percent.value.unwrap_or_default())
+    }
+
+    /// A share in percent. Envoy counts millionths, so nothing below 0.0001 but 0 itself.
+    pub(super) fn percent(&mut self, at: &At<'_>, percent: f64) -> PerMillion {
+        if !(0.0..=100.0).contains(&percent) {
+            self.error(at, Code::OutOfRange, format!("{percent} must be from 0 to 100"));
+        } else if percent > 0.0 && percent < LEAST_PERCENT {
+            self.error(at, Code::OutOfRange, format!("{percent} is too small: it must be 0, or {LEAST_PERCENT} at least"));
         }
-        PercentMillis((value * 1000.0).round() as u32)
+        PerMillion::from_percent(percent)
     }
 
     /// A duration of at least a millisecond, in whole ones, because Envoy counts those.

@@ -21,7 +21,9 @@ enum Step<'a> {
     Index(usize),
 }
 
-/// The object's spec, where every path begins.
+/// The object's metadata.
+pub(super) const METADATA: At<'static> = At { parent: None, step: Step::Field("metadata") };
+/// The object's spec, where almost every path begins.
 pub(super) const SPEC: At<'static> = At { parent: None, step: Step::Field("spec") };
 
 // === impl At ===

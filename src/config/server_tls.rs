@@ -1,11 +1,35 @@
 //! `tls` of a port that is listened on, for Gateway and Sidecar.
 
+use std::sync::Arc;
+
 use ferromesh_crds::networking::gateway::{ServerTls, ServerTlsMode, TlsCertificate, TlsProtocol};
+use k8s_openapi::ByteString;
+use serde_json::json;
 
 use super::path::At;
-use super::problem::Code;
+use super::problem::{Code, quoted};
 use super::reading::Reading;
-use crate::model;
+use crate::model::{self, ClientAuthorities, ServerCertificate, TlsVersion};
+
+/// The cipher suites of TLS up to 1.2 that Envoy's library has, by its names.
+const CIPHER_SUITES: [&str; 14] = [
+    "ECDHE-ECDSA-AES128-GCM-SHA256",
+    "ECDHE-RSA-AES128-GCM-SHA256",
+    "ECDHE-ECDSA-AES256-GCM-SHA384",
+    "ECDHE-RSA-AES256-GCM-SHA384",
+    "ECDHE-ECDSA-CHACHA20-POLY1305",
+    "ECDHE-RSA-CHACHA20-POLY1305",
+    "ECDHE-ECDSA-AES128-SHA",
+    "ECDHE-RSA-AES128-SHA",
+    "ECDHE-ECDSA-AES256-SHA",
+    "ECDHE-RSA-AES256-SHA",
+    "AES128-GCM-SHA256",
+    "AES256-GCM-SHA384",
+    "AES128-SHA",
+    "AES256-SHA",
+];
+/// The length of a SHA-256, in bytes.
+const SHA256: usize = 32;
 
 /// Whether a text is there and not empty.
 pub(super) fn given(text: &Option<String>) -> bool {
@@ -27,6 +51,49 @@ pub(super) fn mode_name(mode: ServerTlsMode) -> &'static str {
         ServerTlsMode::AutoPassthrough => "AUTO_PASSTHROUGH",
         ServerTlsMode::IstioMutual => "ISTIO_MUTUAL",
         ServerTlsMode::OptionalMutual => "OPTIONAL_MUTUAL",
+    }
+}
+
+/// Whether a mode ends TLS here.
+pub(super) fn decrypts(tls: &ServerTls) -> bool {
+    !matches!(tls.mode, None | Some(ServerTlsMode::Passthrough | ServerTlsMode::AutoPassthrough))
+}
+
+fn text(text: &Option<String>) -> Option<Arc<str>> {
+    text.as_deref().filter(|text| !text.is_empty()).map(Into::into)
+}
+
+fn texts(texts: &[String]) -> Vec<Arc<str>> {
+    texts.iter().map(|text| text.as_str().into()).collect()
+}
+
+/// Secrets before files, as the reference prefers them.
+fn certificates(tls: &ServerTls) -> Vec<ServerCertificate> {
+    let secrets = tls.credential_name.iter().chain(&tls.credential_names).filter(|name| !name.is_empty());
+    let secrets: Vec<_> = secrets.map(|name| ServerCertificate::Secret(name.as_str().into())).collect();
+    if !secrets.is_empty() {
+        return secrets;
+    }
+    let files = |certificate: &Option<String>, key: &Option<String>| {
+        text(certificate).zip(text(key)).map(|(certificate, key)| ServerCertificate::Files { certificate, key })
+    };
+    let listed: Vec<_> = tls.tls_certificates.iter().filter_map(|one| files(&one.server_certificate, &one.private_key)).collect();
+    if listed.is_empty() { files(&tls.server_certificate, &tls.private_key).into_iter().collect() } else { listed }
+}
+
+fn client_authorities(tls: &ServerTls) -> Option<ClientAuthorities> {
+    let listed = tls.tls_certificates.iter().find_map(|one| text(&one.ca_certificates));
+    let file = text(&tls.ca_certificates).or(listed).map(ClientAuthorities::File);
+    text(&tls.ca_cert_credential_name).map(ClientAuthorities::Secret).or(file)
+}
+
+fn version(version: TlsProtocol) -> Option<TlsVersion> {
+    match version {
+        TlsProtocol::Auto => None,
+        TlsProtocol::V1_0 => Some(TlsVersion::V1_0),
+        TlsProtocol::V1_1 => Some(TlsVersion::V1_1),
+        TlsProtocol::V1_2 => Some(TlsVersion::V1_2),
+        TlsProtocol::V1_3 => Some(TlsVersion::V1_3),
     }
 }
 
@@ -52,6 +119,10 @@ impl Reading<'_> {
         {
             self.error(at, Code::Conflict, "minProtocolVersion is above maxProtocolVersion");
         }
+        self.check_pins(at, tls);
+        if given(&tls.ca_crl) && mode == ServerTlsMode::Simple && !given(&tls.credential_name) {
+            self.error(&at.field("caCrl"), Code::Conflict, "SIMPLE asks clients for no certificate that could be revoked");
+        }
         self.warn_of_rest_of_tls(at, tls);
         model::ServerTls {
             mode: match mode {
@@ -62,8 +133,61 @@ impl Reading<'_> {
                 ServerTlsMode::IstioMutual => model::ServerTlsMode::IstioMutual,
                 ServerTlsMode::OptionalMutual => model::ServerTlsMode::OptionalMutual,
             },
-            credential_name: tls.credential_name.as_deref().filter(|name| !name.is_empty()).map(Into::into),
             https_redirect: tls.https_redirect.unwrap_or_default(),
+            certificates: certificates(tls),
+            client_authorities: client_authorities(tls),
+            ca_crl: text(&tls.ca_crl),
+            subject_alt_names: texts(&tls.subject_alt_names),
+            verify_certificate_spki: texts(&tls.verify_certificate_spki),
+            verify_certificate_hash: texts(&tls.verify_certificate_hash),
+            min_protocol: tls.min_protocol_version.and_then(version),
+            max_protocol: tls.max_protocol_version.and_then(version),
+            cipher_suites: self.cipher_suites(at, tls),
+        }
+    }
+
+    /// Suites that Envoy knows, each once; it would refuse others.
+    fn cipher_suites(&mut self, at: &At<'_>, tls: &ServerTls) -> Vec<Arc<str>> {
+        let list = at.field("cipherSuites");
+        let mut known: Vec<Arc<str>> = Vec::new();
+        for (index, suite) in tls.cipher_suites.iter().enumerate() {
+            // Suites in brackets are equals.
+            let group = suite.strip_prefix('[').and_then(|suite| suite.strip_suffix(']')).unwrap_or(suite);
+            if !group.split('|').all(|one| CIPHER_SUITES.contains(&one)) {
+                self.warn(
+                    &list.index(index),
+                    Code::NoEffect,
+                    format!("the proxy knows no cipher suite {}, so it is left out", quoted(suite)),
+                );
+            } else if known.iter().any(|one| **one == **suite) {
+                self.warn(&list.index(index), Code::NoEffect, format!("{} is named twice", quoted(suite)));
+            } else {
+                known.push(suite.as_str().into());
+            }
+        }
+        let old = matches!(tls.min_protocol_version, Some(TlsProtocol::V1_0 | TlsProtocol::V1_1));
+        if old && tls.cipher_suites.is_empty() {
+            let message = "below TLS 1.2 the proxy has no cipher suite of its own: add cipherSuites";
+            self.warn(&at.field("minProtocolVersion"), Code::NoEffect, message);
+        }
+        known
+    }
+
+    /// Hashes of keys and certificates: Envoy refuses a listener with a malformed one.
+    fn check_pins(&mut self, at: &At<'_>, tls: &ServerTls) {
+        let list = at.field("verifyCertificateSpki");
+        for (index, hash) in tls.verify_certificate_spki.iter().enumerate() {
+            let bytes = serde_json::from_value::<ByteString>(json!(hash)).map(|bytes| bytes.0.len());
+            if !bytes.is_ok_and(|length| length == SHA256) {
+                self.error(&list.index(index), Code::Unreadable, format!("{} is no SHA-256 in base64", quoted(hash)));
+            }
+        }
+        let list = at.field("verifyCertificateHash");
+        for (index, hash) in tls.verify_certificate_hash.iter().enumerate() {
+            let digits = hash.replace(':', "");
+            if digits.len() != 2 * SHA256 || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+                self.error(&list.index(index), Code::Unreadable, format!("{} is no SHA-256 in hexadecimal", quoted(hash)));
+            }
         }
     }
 
@@ -100,7 +224,9 @@ impl Reading<'_> {
         for (index, _) in tls.tls_certificates.iter().enumerate().filter(|(_, one)| listed(one)) {
             self.error(&at.field("tlsCertificates").index(index), Code::Required, "serverCertificate and privateKey are needed");
         }
-        if mode != ServerTlsMode::Simple && !given(&tls.ca_certificates) {
+        let authorities = given(&tls.ca_certificates) || given(&tls.ca_cert_credential_name);
+        let listed = !tls.tls_certificates.is_empty() && tls.tls_certificates.iter().all(|one| given(&one.ca_certificates));
+        if mode != ServerTlsMode::Simple && !authorities && !listed {
             self.error(&at.field("caCertificates"), Code::Required, format!("required by {mode_text} without credentialName"));
         }
     }

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{ExportTo, HostPattern, Labels, ObjectRef};
+use super::{ExportTo, HostPattern, Labels, LoadBalancing, ObjectRef, PerMillion};
 
 /// Policy for a host, and its subsets.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,14 +37,20 @@ pub struct Subset {
 /// `trafficPolicy`. Each member that is `None` is inherited.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TrafficPolicy {
-    /// How an endpoint is chosen.
-    pub load_balancer: Option<LoadBalancer>,
+    /// How an endpoint is chosen. A subset's replaces the host's as a whole.
+    pub load_balancer: Option<LoadBalancing>,
     /// Limits of connections and requests.
     pub connection_pool: Option<ConnectionPool>,
     /// When an endpoint is taken out.
     pub outlier_detection: Option<OutlierDetection>,
     /// TLS to the upstream.
     pub tls: Option<ClientTls>,
+    /// Another host through which connections go.
+    pub tunnel: Option<Tunnel>,
+    /// Whether endpoints are told the client's address, and how.
+    pub proxy_protocol: Option<ProxyProtocol>,
+    /// How many requests may be retries.
+    pub retry_budget: Option<RetryBudget>,
     /// Policies of single ports. They replace the whole policy for their port, not member by member.
     pub ports: Vec<PortTrafficPolicy>,
 }
@@ -56,19 +62,6 @@ pub struct PortTrafficPolicy {
     pub port: u16,
     /// Its policy; `ports` in it is empty.
     pub policy: TrafficPolicy,
-}
-
-/// How an endpoint is chosen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LoadBalancer {
-    /// The less busy of two picked at random: the default.
-    LeastRequest,
-    /// One after the other.
-    RoundRobin,
-    /// By chance.
-    Random,
-    /// The address that the client asked for.
-    Passthrough,
 }
 
 /// Limits of connections and requests to a host. `None`: Envoy's own, or the mesh's, default.
@@ -86,8 +79,42 @@ pub struct ConnectionPool {
     pub max_requests_per_connection: Option<u32>,
     /// Most retries at once.
     pub max_retries: Option<u32>,
-    /// How long an idle connection is kept.
+    /// How long an idle connection of HTTP is kept.
     pub idle_timeout: Option<Duration>,
+    /// How long any connection may carry nothing; zero for ever.
+    pub tcp_idle_timeout: Option<Duration>,
+    /// How long a connection may live.
+    pub max_connection_duration: Option<Duration>,
+    /// Keepalive probes of sockets.
+    pub tcp_keepalive: Option<TcpKeepalive>,
+    /// Whether HTTP/1.1 goes on as HTTP/2; `None` for the mesh's choice.
+    pub h2_upgrade: Option<bool>,
+    /// Whether the client's own version of HTTP is kept.
+    pub use_client_protocol: bool,
+    /// Most requests at once on a connection of HTTP/2.
+    pub max_concurrent_streams: Option<u32>,
+    /// Pings on connections of HTTP/2.
+    pub http2_keepalive: Option<Http2Keepalive>,
+}
+
+/// Keepalive probes of a socket; `None` is the system's choice.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TcpKeepalive {
+    /// Unanswered probes that end the connection.
+    pub probes: Option<u32>,
+    /// Silence before the first probe.
+    pub time: Option<Duration>,
+    /// Time between probes.
+    pub interval: Option<Duration>,
+}
+
+/// Pings on a connection of HTTP/2.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Http2Keepalive {
+    /// Time between pings.
+    pub interval: Option<Duration>,
+    /// How long an answer may take.
+    pub timeout: Option<Duration>,
 }
 
 /// When an endpoint is taken out of use for a while.
@@ -105,10 +132,16 @@ pub struct OutlierDetection {
     pub max_ejection_percent: Option<u32>,
     /// Below this share of healthy endpoints, all are used; in percent.
     pub min_health_percent: Option<u32>,
+    /// Whether failures before an answer are counted apart from the endpoint's own errors.
+    pub split_local_origin: bool,
+    /// Failures in a row before an answer, where they are counted apart.
+    pub consecutive_local_origin_failures: Option<u32>,
+    /// Status codes that count as errors beside 5xx.
+    pub error_codes: Vec<u16>,
 }
 
 /// `tls` of a traffic policy.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ClientTls {
     /// The mode.
     pub mode: ClientTlsMode,
@@ -122,12 +155,19 @@ pub struct ClientTls {
     pub client_certificate: Option<Arc<str>>,
     /// Path of the client's key.
     pub private_key: Option<Arc<str>>,
+    /// The Secret with key, certificate and roots, in place of the paths.
+    pub credential_name: Option<Arc<str>>,
+    /// Path of a list of revoked certificates.
+    pub ca_crl: Option<Arc<str>>,
+    /// Whether the server's certificate goes unchecked; `None` for the mesh's choice.
+    pub insecure_skip_verify: Option<bool>,
 }
 
 /// How TLS is spoken to an upstream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ClientTlsMode {
     /// In plain text, whatever the endpoint can do.
+    #[default]
     Disable,
     /// TLS, without a client certificate.
     Simple,
@@ -135,4 +175,35 @@ pub enum ClientTlsMode {
     Mutual,
     /// The mesh's mTLS with the workload's own certificate.
     IstioMutual,
+}
+
+/// `tunnel`: connections go through the host of the rule to another one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tunnel {
+    /// By POST rather than CONNECT.
+    pub by_post: bool,
+    /// The host at the end.
+    pub target_host: HostPattern,
+    /// Its port.
+    pub target_port: u16,
+}
+
+/// A version of the PROXY protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProxyProtocol {
+    /// The text form.
+    V1,
+    /// The binary form.
+    V2,
+}
+
+/// `retryBudget`: how many requests may be retries. `None`: Envoy's default.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RetryBudget {
+    /// The share of the requests in hand.
+    pub share: Option<PerMillion>,
+    /// Retries that are allowed whatever the share.
+    pub min_retry_concurrency: Option<u32>,
+    /// How far back requests count as in hand.
+    pub interval: Option<Duration>,
 }

@@ -26,6 +26,17 @@ pub struct HeaderMatch {
     pub inverted: bool,
 }
 
+/// A condition on a claim of the request's token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClaimMatch {
+    /// The claim, as the steps that lead to it.
+    pub path: Vec<Arc<str>>,
+    /// `None`: it only has to be there.
+    pub value: Option<StringMatch>,
+    /// The condition holds when the match does not (`withoutHeaders`).
+    pub inverted: bool,
+}
+
 /// One entry of `http[].match`: all its conditions must hold. With none it matches everything.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct HttpMatch {
@@ -43,6 +54,8 @@ pub struct HttpMatch {
     pub authority: Option<StringMatch>,
     /// Headers, inverted ones (`withoutHeaders`) among them.
     pub headers: Vec<HeaderMatch>,
+    /// Claims of the request's token (`@request.auth.claims` among the headers).
+    pub claims: Vec<ClaimMatch>,
     /// Query parameters.
     pub query_params: Vec<HeaderMatch>,
     /// The port that the client called; `None` for any.
@@ -53,4 +66,6 @@ pub struct HttpMatch {
     pub source_namespace: Option<Arc<str>>,
     /// Gateways (`namespace/name`, or `mesh`) for which it holds; empty for all of the object's.
     pub gateways: Vec<Arc<str>>,
+    /// A prefix for the metrics of the route.
+    pub stat_prefix: Option<Arc<str>>,
 }

@@ -10,6 +10,7 @@ mod duration;
 mod endpoint;
 mod gateway;
 mod identity;
+mod load_balancing;
 mod matching;
 mod mesh;
 mod name;
@@ -26,13 +27,19 @@ mod workload;
 
 pub use config_object::{ConfigObject, ConfigObjects, Objects, same_shared, set_shared};
 pub use destination::{
-    ClientTls, ClientTlsMode, ConnectionPool, DestinationRule, LoadBalancer, OutlierDetection, PortTrafficPolicy, Subset, TrafficPolicy,
+    ClientTls, ClientTlsMode, ConnectionPool, DestinationRule, Http2Keepalive, OutlierDetection, PortTrafficPolicy, ProxyProtocol,
+    RetryBudget, Subset, TcpKeepalive, TrafficPolicy, Tunnel,
 };
 pub use duration::parse_duration;
 pub use endpoint::{Endpoint, Health};
-pub use gateway::{Gateway, GatewayServer, NamespaceSelector, ServerTls, ServerTlsMode};
+pub use gateway::{
+    Bind, ClientAuthorities, Gateway, GatewayServer, NamespaceSelector, ServerCertificate, ServerTls, ServerTlsMode, TlsVersion,
+};
 pub use identity::{IdentityError, SpiffeId};
-pub use matching::{HeaderMatch, HttpMatch, StringMatch};
+pub use load_balancing::{
+    ConsistentHash, HashCookie, HashKey, HashTable, LoadBalancer, LoadBalancing, LocalityBalancing, Warmup, ZoneAwareBalancing,
+};
+pub use matching::{ClaimMatch, HeaderMatch, HttpMatch, StringMatch};
 pub use mesh::{
     AccessLogEncoding, InjectionValues, MeshConfig, MeshProxyDefaults, OutboundTrafficMode, OutboundTrafficPolicy, SidecarDefaults,
 };
@@ -42,8 +49,8 @@ pub use protocol::Protocol;
 pub use proxy::{ProxyConfig, ProxyRole};
 pub use proxy_environment::ProxyEnvironment;
 pub use route::{
-    AbortStatus, Destination, HeaderOperations, HttpAction, HttpFault, HttpRedirect, HttpRetry, HttpRewrite, HttpRoute, MESH_GATEWAY,
-    PercentMillis, TcpMatch, TcpRoute, TlsMatch, TlsRoute, VirtualService, WeightedDestination,
+    AbortStatus, Body, Cors, Destination, HeaderOperations, HttpAction, HttpFault, HttpRedirect, HttpRetry, HttpRewrite, HttpRoute,
+    MESH_GATEWAY, Mirror, PerMillion, RedirectPort, TcpMatch, TcpRoute, TlsMatch, TlsRoute, VirtualService, WeightedDestination,
 };
 pub use service::{Resolution, Service, ServiceKey, ServicePort, TargetPort};
 pub use service_entry::{Location, ServiceEntry, ServiceEntryEndpoint};

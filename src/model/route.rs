@@ -2,18 +2,28 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{ExportTo, HostPattern, HttpMatch, Labels, ObjectRef};
+use super::{ExportTo, HostPattern, HttpMatch, Labels, ObjectRef, StringMatch};
 
-/// A share in thousandths of a percent, so that `0.1 %` is exact.
+/// A share in millionths, the finest that Envoy knows: a percent is 10,000.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct PercentMillis(pub u32);
+pub struct PerMillion(pub u32);
+
+impl PerMillion {
+    /// Everything.
+    pub const ALL: Self = Self(1_000_000);
+
+    /// The share of so many percent, rounded.
+    pub fn from_percent(percent: f64) -> Self {
+        Self((percent * 10_000.0).round() as u32)
+    }
+}
 
 /// Routing rules for hosts.
 #[derive(Clone, Debug, PartialEq)]
 pub struct VirtualService {
     /// The object.
     pub origin: ObjectRef,
-    /// Hosts that it speaks for, short names resolved.
+    /// Hosts that it speaks for, short names resolved. Without any it is a delegate: others hand requests to it.
     pub hosts: Vec<HostPattern>,
     /// Where it holds: `mesh` for sidecars, `namespace/name` for gateways. Never empty.
     pub gateways: Vec<Arc<str>>,
@@ -58,15 +68,47 @@ pub struct HttpRoute {
     pub headers: HeaderOperations,
     /// Faults to inject before the request goes on.
     pub fault: HttpFault,
+    /// Destinations that get copies.
+    pub mirrors: Vec<Mirror>,
+    /// What browsers are told about other origins.
+    pub cors: Option<Cors>,
+}
+
+/// A destination that gets copies of requests; its answers are dropped.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mirror {
+    /// Where to.
+    pub destination: Destination,
+    /// The share of requests that is copied.
+    pub share: PerMillion,
+}
+
+/// `corsPolicy`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Cors {
+    /// Origins that are allowed.
+    pub allow_origins: Vec<StringMatch>,
+    /// Methods that are allowed.
+    pub allow_methods: Vec<Arc<str>>,
+    /// Request headers that are allowed.
+    pub allow_headers: Vec<Arc<str>>,
+    /// Response headers that a script may read.
+    pub expose_headers: Vec<Arc<str>>,
+    /// How long a browser may keep the answer.
+    pub max_age: Option<Duration>,
+    /// Whether credentials may be sent along.
+    pub allow_credentials: Option<bool>,
+    /// Whether preflights of other origins are sent on rather than answered here.
+    pub forward_unmatched_preflights: bool,
 }
 
 /// `fault`: what is done to a share of the requests, to see how clients bear it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct HttpFault {
     /// A pause before the request goes on, and the share of requests that get it.
-    pub delay: Option<(Duration, PercentMillis)>,
+    pub delay: Option<(Duration, PerMillion)>,
     /// An answer in place of the upstream's, and the share of requests that get it.
-    pub abort: Option<(AbortStatus, PercentMillis)>,
+    pub abort: Option<(AbortStatus, PerMillion)>,
 }
 
 /// The status of an injected answer.
@@ -90,8 +132,30 @@ pub enum HttpAction {
         /// The status code.
         status: u16,
         /// The body, if any.
-        body: Option<Arc<str>>,
+        body: Option<Body>,
     },
+    /// Hands it to the rules of another VirtualService, one without hosts.
+    Delegate {
+        /// Its namespace.
+        namespace: Arc<str>,
+        /// Its name.
+        name: Arc<str>,
+    },
+}
+
+/// The body of an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// Text.
+    Text(Arc<str>),
+    /// Anything else.
+    Bytes(Arc<[u8]>),
+}
+
+impl From<&str> for Body {
+    fn from(text: &str) -> Self {
+        Self::Text(text.into())
+    }
 }
 
 /// A destination with its share and its own header changes.
@@ -117,22 +181,35 @@ pub struct Destination {
 }
 
 /// `redirect`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct HttpRedirect {
     /// A new path.
     pub uri: Option<Arc<str>>,
+    /// What replaces the part of the path that matched.
+    pub prefix: Option<Arc<str>>,
     /// A new host.
     pub authority: Option<Arc<str>>,
     /// A new scheme.
     pub scheme: Option<Arc<str>>,
     /// A new port.
-    pub port: Option<u16>,
+    pub port: Option<RedirectPort>,
     /// 301, 302, 303, 307 or 308.
     pub code: u16,
 }
 
+/// Where a redirect's port comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RedirectPort {
+    /// This one.
+    Number(u16),
+    /// The scheme's own: 80 or 443.
+    OfScheme,
+    /// The one that the client called.
+    OfRequest,
+}
+
 /// `rewrite`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct HttpRewrite {
     /// Replaces the matched prefix, or the whole path where the match is exact.
     pub uri: Option<Arc<str>>,
@@ -143,7 +220,7 @@ pub struct HttpRewrite {
 }
 
 /// `retries`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct HttpRetry {
     /// 0 switches retries off.
     pub attempts: u32,
@@ -151,6 +228,12 @@ pub struct HttpRetry {
     pub per_try_timeout: Option<Duration>,
     /// Envoy's conditions, comma-separated; empty for the mesh's default.
     pub retry_on: Arc<str>,
+    /// The least pause before a second try; `None` for Envoy's own.
+    pub backoff: Option<Duration>,
+    /// Whether tries go to endpoints that the request has not met; `None` for the default, which is yes.
+    pub ignore_previous_hosts: Option<bool>,
+    /// Whether tries may go to other localities; `None` for the default, which is no.
+    pub remote_localities: Option<bool>,
 }
 
 /// `headers`: changes on the way there and back.

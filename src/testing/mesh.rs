@@ -63,6 +63,8 @@ pub(crate) fn forward(matches: Vec<HttpMatch>, destinations: Vec<WeightedDestina
         retry: None,
         headers: HeaderOperations::default(),
         fault: HttpFault::default(),
+        mirrors: Vec::new(),
+        cors: None,
     }
 }
 
@@ -119,6 +121,8 @@ pub(crate) fn http_gateway(namespace: &str, name: &str, selector: &[(&str, &str)
         hosts: vec![(NamespaceSelector::Any, HostPattern::new("*"))],
         tls: None,
         name: "".into(),
+        bind: None,
+        default_endpoint: None,
     };
     Gateway { origin: ObjectRef::new("Gateway", namespace, name), selector: labels(selector), servers: vec![server], created: 1 }
 }

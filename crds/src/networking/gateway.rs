@@ -39,7 +39,7 @@ api_objects! {
         pub name: Option<String>,
         /// The port.
         pub port: Option<GatewayPort>,
-        /// The address to listen on; without it all.
+        /// The address to listen on, or `unix://` and the path of a socket; without it all addresses.
         pub bind: Option<String>,
         /// Hosts, as `host` or `namespace/host`: only VirtualServices of that namespace (`.` its own, `*`
         /// any) and for such a host are served. `*.` in front of a host is a wildcard.
@@ -53,14 +53,14 @@ api_objects! {
     /// A port that a gateway listens on.
     #[schemars(transform = Required(&["number", "protocol", "name"]))]
     pub struct GatewayPort {
-        /// The port's number.
-        #[schemars(range(min = 1, max = 65535))]
+        /// The port's number; 0 only where `bind` is a socket.
+        #[schemars(range(min = 0, max = 65535))]
         pub number: Option<u32>,
         /// HTTP, HTTPS, GRPC, HTTP2, MONGO, TCP or TLS.
         pub protocol: String,
         /// A name, unlike those of the other ports.
         pub name: String,
-        /// Deprecated: has no effect.
+        /// Has no effect at a gateway, so nothing but 0 is accepted.
         #[schemars(range(min = 0, max = 65535))]
         pub target_port: Option<u32>,
     }

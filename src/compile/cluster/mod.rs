@@ -49,9 +49,14 @@ pub(super) enum Discovery {
     LogicalDns,
 }
 
+/// How the policy says that an endpoint is chosen, if it does.
+fn algorithm(policy: &TrafficPolicy) -> Option<&LoadBalancer> {
+    policy.load_balancer.as_ref()?.algorithm.as_ref()
+}
+
 /// How the proxy finds the endpoints of a service.
 pub(super) fn discovery(scope: &Scope<'_>, service: &Service, policy: &TrafficPolicy) -> Discovery {
-    let as_addressed = service.resolution == Resolution::Passthrough || policy.load_balancer == Some(LoadBalancer::Passthrough);
+    let as_addressed = service.resolution == Resolution::Passthrough || algorithm(policy) == Some(&LoadBalancer::Passthrough);
     match service.resolution {
         // Whoever calls a gateway wanted to go to the gateway: it has to choose an endpoint.
         _ if as_addressed && scope.role() == ProxyRole::Sidecar => Discovery::OriginalDst,
@@ -86,11 +91,11 @@ pub(super) fn outbound(scope: &Scope<'_>, key: &ClusterKey) -> Option<Draft> {
     let name = key.to_string();
     let mut cluster = Cluster { metadata: Some(outbound_metadata(scope, service, key)), ..named(&name) };
     find_endpoints(scope, &mut cluster, service, key, discovery);
-    cluster.lb_policy = match policy.load_balancer {
+    cluster.lb_policy = match algorithm(&policy) {
         _ if discovery == Discovery::OriginalDst => LbPolicy::ClusterProvided,
         Some(LoadBalancer::RoundRobin) => LbPolicy::RoundRobin,
         Some(LoadBalancer::Random) => LbPolicy::Random,
-        None | Some(LoadBalancer::LeastRequest | LoadBalancer::Passthrough) => LbPolicy::LeastRequest,
+        None | Some(LoadBalancer::LeastRequest | LoadBalancer::Passthrough | LoadBalancer::ConsistentHash(_)) => LbPolicy::LeastRequest,
     }
     .into();
     let pool = policy.connection_pool.clone().unwrap_or_default();

@@ -1,6 +1,7 @@
 //! What a route does with a request.
 
 use envoy_api::envoy::{
+    config::core::v3::{DataSource, data_source},
     config::route::v3::{
         DirectResponseAction, RedirectAction, RetryPolicy, Route, RouteAction, WeightedCluster,
         redirect_action::{PathRewriteSpecifier, RedirectResponseCode, SchemeRewriteSpecifier},
@@ -20,7 +21,7 @@ use crate::compile::{
     scope::Scope,
     virtual_services::Caller,
 };
-use crate::model::{HttpAction, HttpRedirect, HttpRetry, HttpRewrite, HttpRoute, WeightedDestination};
+use crate::model::{Body, HttpAction, HttpRedirect, HttpRetry, HttpRewrite, HttpRoute, RedirectPort, WeightedDestination};
 
 /// What is retried where the user does not say: requests of which the server can't have begun the work.
 const RETRY_ON: &str = "connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes";
@@ -37,12 +38,20 @@ pub(super) fn act(scope: &Scope<'_>, route: &mut Route, http: &HttpRoute, caller
         HttpAction::Forward(destinations) => return forward(scope, route, http, destinations, caller),
         HttpAction::Redirect(to) => route.action = Some(route::Action::Redirect(redirect(to))),
         HttpAction::Respond { status, body } => {
-            let body = body.as_deref().map(inline);
+            let body = body.as_ref().map(body_of);
             let answer = DirectResponseAction { status: (*status).into(), body, ..DirectResponseAction::default() };
             route.action = Some(route::Action::DirectResponse(answer));
         }
+        HttpAction::Delegate { .. } => {}
     }
     None
+}
+
+fn body_of(body: &Body) -> DataSource {
+    match body {
+        Body::Text(text) => inline(text),
+        Body::Bytes(bytes) => DataSource { specifier: Some(data_source::Specifier::InlineBytes(bytes.to_vec())), ..DataSource::default() },
+    }
 }
 
 /// On to a service's own cluster, as where there is no VirtualService.
@@ -124,7 +133,10 @@ fn redirect(to: &HttpRedirect) -> RedirectAction {
     };
     RedirectAction {
         host_redirect: to.authority.as_deref().unwrap_or_default().to_owned(),
-        port_redirect: to.port.map_or(0, u32::from),
+        port_redirect: match to.port {
+            Some(RedirectPort::Number(port)) => port.into(),
+            Some(RedirectPort::OfScheme | RedirectPort::OfRequest) | None => 0,
+        },
         response_code: code.into(),
         scheme_rewrite_specifier: to.scheme.as_deref().map(|scheme| SchemeRewriteSpecifier::SchemeRedirect(scheme.to_owned())),
         path_rewrite_specifier: to.uri.as_deref().map(|uri| PathRewriteSpecifier::PathRedirect(uri.to_owned())),

@@ -10,7 +10,7 @@ use envoy_api::envoy::{
 };
 
 use crate::compile::{listener::FAULT_FILTER, message::duration};
-use crate::model::{AbortStatus, HttpFault, PercentMillis};
+use crate::model::{AbortStatus, HttpFault, PerMillion};
 
 /// Makes the listener's fault filter act on a route, if there is anything to do.
 pub(super) fn add_to_route(route: &mut Route, fault: &HttpFault) {
@@ -33,6 +33,6 @@ pub(super) fn add_to_route(route: &mut Route, fault: &HttpFault) {
     route.typed_per_filter_config.insert(FAULT_FILTER.to_owned(), envoy_api::any(&config));
 }
 
-fn share(PercentMillis(millis): PercentMillis) -> FractionalPercent {
-    FractionalPercent { numerator: millis.saturating_mul(10), denominator: DenominatorType::Million.into() }
+fn share(PerMillion(numerator): PerMillion) -> FractionalPercent {
+    FractionalPercent { numerator, denominator: DenominatorType::Million.into() }
 }

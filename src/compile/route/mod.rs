@@ -21,7 +21,7 @@ use super::{
     scope::Scope,
     virtual_services::Caller,
 };
-use crate::model::{HttpMatch, HttpRoute, VirtualService};
+use crate::model::{HttpAction, HttpMatch, HttpRoute, VirtualService};
 
 pub(super) use gateway::gateway;
 pub(super) use outbound::{of_port, sniffed};
@@ -55,7 +55,8 @@ fn table(name: &str, virtual_hosts: Vec<VirtualHost>) -> RouteConfiguration {
 /// takes everything is left out.
 fn routes_of(scope: &Scope<'_>, routed: &VirtualService, caller: Caller<'_>) -> Vec<Route> {
     let mut routes = Vec::new();
-    for http in &routed.http {
+    // Routes of other objects are not looked up, so what is handed to them is left to the routes that follow.
+    for http in routed.http.iter().filter(|http| !matches!(http.action, HttpAction::Delegate { .. })) {
         if http.matches.is_empty() {
             routes.push(route_of(scope, routed, http, None, caller));
         }

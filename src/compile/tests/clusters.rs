@@ -30,7 +30,7 @@ fn rule(policy: TrafficPolicy) -> DestinationRule {
 }
 
 fn client_tls(mode: ClientTlsMode) -> ClientTls {
-    ClientTls { mode, sni: None, subject_alt_names: Vec::new(), ca_certificates: None, client_certificate: None, private_key: None }
+    ClientTls { mode, ..ClientTls::default() }
 }
 
 #[test]
@@ -164,7 +164,7 @@ fn limits_are_those_of_the_rule_and_otherwise_out_of_reach() {
 
     let mut mesh = bookinfo();
     mesh.destination_rules = vec![rule(TrafficPolicy {
-        load_balancer: Some(LoadBalancer::RoundRobin),
+        load_balancer: Some(LoadBalancer::RoundRobin.into()),
         connection_pool: Some(ConnectionPool {
             max_connections: Some(7),
             connect_timeout: Some(Duration::from_millis(250)),
@@ -194,8 +194,8 @@ fn limits_are_those_of_the_rule_and_otherwise_out_of_reach() {
 fn a_subset_overrides_the_rule_and_a_port_overrides_both() {
     let mut mesh = bookinfo();
     mesh.service("shop", "reviews", Some("10.96.0.3"), &["http:9080", "http-admin:9090"]);
-    let random = TrafficPolicy { load_balancer: Some(LoadBalancer::Random), ..TrafficPolicy::default() };
-    let mut rule = rule(TrafficPolicy { load_balancer: Some(LoadBalancer::RoundRobin), ..TrafficPolicy::default() });
+    let random = TrafficPolicy { load_balancer: Some(LoadBalancer::Random.into()), ..TrafficPolicy::default() };
+    let mut rule = rule(TrafficPolicy { load_balancer: Some(LoadBalancer::RoundRobin.into()), ..TrafficPolicy::default() });
     rule.subsets[0].policy = TrafficPolicy { ports: vec![PortTrafficPolicy { port: 9090, policy: random }], ..TrafficPolicy::default() };
     mesh.destination_rules = vec![rule];
     let compiled = compiled(&mesh, "shop", "productpage-v1");
@@ -207,7 +207,8 @@ fn a_subset_overrides_the_rule_and_a_port_overrides_both() {
 #[test]
 fn passing_on_as_addressed_can_be_asked_for() {
     let mut mesh = bookinfo();
-    mesh.destination_rules = vec![rule(TrafficPolicy { load_balancer: Some(LoadBalancer::Passthrough), ..TrafficPolicy::default() })];
+    mesh.destination_rules =
+        vec![rule(TrafficPolicy { load_balancer: Some(LoadBalancer::Passthrough.into()), ..TrafficPolicy::default() })];
     let compiled = compiled(&mesh, "shop", "productpage-v1");
     assert_eq!(kind(&compiled, REVIEWS), DiscoveryType::OriginalDst);
     assert_eq!(cluster(&compiled, REVIEWS).lb_policy, i32::from(LbPolicy::ClusterProvided));

@@ -17,7 +17,7 @@ use super::{
 use crate::compile::{ResourceType, compile};
 use crate::model::{
     AbortStatus, Endpoint, HeaderOperations, Health, HostPattern, HttpAction, HttpRedirect, HttpRewrite, MtlsMode, NamespaceSelector,
-    PercentMillis, Resolution, ServiceKey, SpiffeId, StringMatch,
+    PerMillion, Resolution, ServiceKey, SpiffeId, StringMatch,
 };
 use crate::testing::{
     TestCa, block_on,
@@ -117,12 +117,13 @@ async fn gateway(upstreams: &[&Echo]) -> (RunningEnvoy, u16) {
         ..HeaderOperations::default()
     };
     let mut moved = forward(vec![path(StringMatch::Exact("/moved".into()))], Vec::new());
-    let elsewhere = HttpRedirect { uri: Some("/there".into()), authority: Some("new.example".into()), scheme: None, port: None, code: 302 };
+    let elsewhere =
+        HttpRedirect { uri: Some("/there".into()), authority: Some("new.example".into()), code: 302, ..HttpRedirect::default() };
     moved.action = HttpAction::Redirect(elsewhere);
     let mut tea = forward(vec![path(StringMatch::Exact("/tea".into()))], Vec::new());
     tea.action = HttpAction::Respond { status: 418, body: Some("short and stout".into()) };
     let mut broken = forward(vec![path(StringMatch::Exact("/broken".into()))], vec![to(&reviews, Some("v1"), 1)]);
-    broken.fault.abort = Some((AbortStatus::Http(555), PercentMillis(100_000)));
+    broken.fault.abort = Some((AbortStatus::Http(555), PerMillion::ALL));
     let mut entry = virtual_service("shop", "bookinfo", &[HostPattern::new("*")], vec![split, changed, moved, tea, broken]);
     entry.gateways = vec!["shop/bookinfo-gateway".into()];
     mesh.virtual_services = vec![entry];

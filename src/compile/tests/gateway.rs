@@ -4,7 +4,9 @@ use serde_json::{Value, json};
 
 use super::{compiled, json, names};
 use crate::compile::{Compiled, ResourceType};
-use crate::model::{HostPattern, NamespaceSelector, Protocol, ServerTls, ServerTlsMode, StringMatch, TcpRoute, VirtualService};
+use crate::model::{
+    HostPattern, NamespaceSelector, Protocol, ServerCertificate, ServerTls, ServerTlsMode, StringMatch, TcpRoute, VirtualService,
+};
 use crate::testing::mesh::{TestMesh, bookinfo, forward, fqdn, http_gateway, labels, path, to, virtual_service};
 
 const SELECTOR: &[(&str, &str)] = &[("istio", "ingressgateway")];
@@ -105,7 +107,7 @@ fn of_a_servers_host_and_a_virtual_services_the_narrower_counts() {
 #[test]
 fn clients_are_sent_to_https_where_the_server_says_so() {
     let mut mesh = bookinfo();
-    mesh.gateways[0].servers[0].tls = Some(ServerTls { mode: ServerTlsMode::Passthrough, credential_name: None, https_redirect: true });
+    mesh.gateways[0].servers[0].tls = Some(ServerTls { https_redirect: true, ..ServerTls::default() });
     assert_eq!(hosts(&mesh)[0]["require_tls"], "ALL");
 }
 
@@ -132,7 +134,11 @@ fn servers_with_tls_are_not_served_half() {
     let mut server = mesh.gateways[0].servers[0].clone();
     server.port = 443;
     server.protocol = Protocol::Https;
-    server.tls = Some(ServerTls { mode: ServerTlsMode::Simple, credential_name: Some("cert".into()), https_redirect: false });
+    server.tls = Some(ServerTls {
+        mode: ServerTlsMode::Simple,
+        certificates: vec![ServerCertificate::Secret("cert".into())],
+        ..ServerTls::default()
+    });
     mesh.gateways[0].servers.push(server);
     mesh.service("istio-system", "istio-ingressgateway", Some("10.96.2.1"), &["http:80:8080", "https:443:8443"]).selector =
         labels(SELECTOR);

@@ -91,7 +91,7 @@ fn apply(mesh: &mut TestMesh, step: Step) {
         }
         4 => {
             let mut rule = versions(if step.how.is_multiple_of(2) { "shop" } else { "data" }, &host, &["v1", "v2"]);
-            rule.policy.load_balancer = step.how.is_multiple_of(3).then_some(LoadBalancer::Passthrough);
+            rule.policy.load_balancer = step.how.is_multiple_of(3).then_some(LoadBalancer::Passthrough.into());
             rule.created = i64::from(step.how);
             toggle(&mut mesh.destination_rules, rule, |it| &it.origin);
         }

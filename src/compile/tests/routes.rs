@@ -8,7 +8,7 @@ use super::{compiled, json, names};
 use crate::compile::{Compiled, ResourceType};
 use crate::model::{
     AbortStatus, ExportTo, HeaderMatch, HeaderOperations, HostPattern, HttpAction, HttpMatch, HttpRedirect, HttpRetry, HttpRewrite,
-    HttpRoute, OutboundTrafficMode, PercentMillis, Resolution, StringMatch, Visibility,
+    HttpRoute, OutboundTrafficMode, PerMillion, RedirectPort, Resolution, StringMatch, Visibility,
 };
 use crate::testing::mesh::{TestMesh, bookinfo, forward, fqdn, labels, path, to, virtual_service};
 
@@ -261,8 +261,9 @@ fn a_rule_answers_itself_or_redirects() {
         uri: Some("/here".into()),
         authority: Some("new.example".into()),
         scheme: Some("https".into()),
-        port: Some(8443),
+        port: Some(RedirectPort::Number(8443)),
         code: 307,
+        ..HttpRedirect::default()
     });
     let mut answer = forward(Vec::new(), Vec::new());
     answer.action = HttpAction::Respond { status: 418, body: Some("tea".into()) };
@@ -282,7 +283,8 @@ fn timeouts_and_retries_are_the_rules() {
     let retry = |attempts, retry_on: &str| {
         let mut rule = forward(Vec::new(), to_details());
         rule.timeout = Some(Duration::from_millis(1500));
-        rule.retry = Some(HttpRetry { attempts, per_try_timeout: Some(Duration::from_secs(1)), retry_on: retry_on.into() });
+        rule.retry =
+            Some(HttpRetry { attempts, per_try_timeout: Some(Duration::from_secs(1)), retry_on: retry_on.into(), ..HttpRetry::default() });
         routed(vec![rule])[0]["route"].clone()
     };
     let asked = retry(3, "5xx,503, reset");
@@ -296,8 +298,8 @@ fn timeouts_and_retries_are_the_rules() {
 #[test]
 fn faults_hit_a_share_of_requests() {
     let mut rule = forward(Vec::new(), to_details());
-    rule.fault.delay = Some((Duration::from_secs(7), PercentMillis(100_000)));
-    rule.fault.abort = Some((AbortStatus::Grpc(14), PercentMillis(100)));
+    rule.fault.delay = Some((Duration::from_secs(7), PerMillion::ALL));
+    rule.fault.abort = Some((AbortStatus::Grpc(14), PerMillion(1000)));
     let fault = &routed(vec![rule])[0]["typed_per_filter_config"]["envoy.filters.http.fault"];
     let share = |numerator: u32| json!({"numerator": numerator, "denominator": "MILLION"});
     assert_eq!(fault["delay"], json!({"fixed_delay": "7s", "percentage": share(1_000_000)}));

@@ -32,6 +32,9 @@ pub(super) fn read(reading: &mut Reading<'_>, at: &At<'_>, tls: &ClientTls) -> m
         ca_certificates: text(&tls.ca_certificates),
         client_certificate: text(&tls.client_certificate),
         private_key: text(&tls.private_key),
+        credential_name: text(&tls.credential_name),
+        ca_crl: text(&tls.ca_crl),
+        insecure_skip_verify: tls.insecure_skip_verify,
     }
 }
 

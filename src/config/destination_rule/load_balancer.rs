@@ -1,27 +1,35 @@
 //! `loadBalancer`: how an endpoint is chosen.
 
-use ferromesh_crds::networking::load_balancer::{ConsistentHash, LoadBalancer, LocalityLoadBalancer, SimpleLoadBalancer, Warmup};
+use ferromesh_crds::networking::load_balancer::{
+    ConsistentHash, HttpCookie, LoadBalancer, SimpleLoadBalancer, Warmup, ZoneAwareLoadBalancer,
+};
 
+use super::locality;
 use crate::config::path::At;
 use crate::config::problem::{Code, quoted};
 use crate::config::reading::Reading;
-use crate::model;
+use crate::config::server_tls::given;
+use crate::config::virtual_service::is_header_name;
+use crate::model::{self, HashKey, HashTable};
 
-/// How an endpoint is chosen; `None` is the mesh's choice.
-pub(super) fn read(reading: &mut Reading<'_>, at: &At<'_>, balancer: &LoadBalancer) -> Option<model::LoadBalancer> {
+/// The greatest table of Maglev that Envoy takes.
+const LARGEST_TABLE: u64 = 5_000_011;
+/// The greatest ring that Envoy takes.
+const LARGEST_RING: u64 = 8 * 1024 * 1024;
+
+/// How an endpoint is chosen. `outlier` says whether there is outlier detection beside it, without which no locality ever fails.
+pub(super) fn read(reading: &mut Reading<'_>, at: &At<'_>, balancer: &LoadBalancer, outlier: bool) -> model::LoadBalancing {
     if balancer.simple.is_some() && balancer.consistent_hash.is_some() {
         reading.error(at, Code::Conflict, "simple and consistentHash exclude each other");
     }
-    if let Some(hash) = &balancer.consistent_hash {
-        check_hash(reading, &at.field("consistentHash"), hash);
+    if balancer.warmup.is_some() && balancer.warmup_duration_secs.is_some() {
+        reading.error(at, Code::Conflict, "warmupDurationSecs is the old form of warmup: keep warmup");
     }
-    if let Some(setting) = &balancer.locality_lb_setting {
-        check_locality(reading, &at.field("localityLbSetting"), setting);
+    if balancer.locality_lb_setting.is_some() && balancer.zone_aware_lb_setting.is_some() {
+        reading.error(at, Code::Conflict, "localityLbSetting and zoneAwareLbSetting exclude each other");
     }
-    if let Some(warmup) = &balancer.warmup {
-        check_warmup(reading, &at.field("warmup"), warmup);
-    }
-    reading.duration(&at.field("warmupDurationSecs"), balancer.warmup_duration_secs.as_deref());
+    reading.deprecated(at, "warmupDurationSecs", balancer.warmup_duration_secs.is_some(), "warmup.duration");
+    let old_warmup = reading.duration(&at.field("warmupDurationSecs"), balancer.warmup_duration_secs.as_deref());
     let others = [
         ("consistentHash", balancer.consistent_hash.is_some()),
         ("localityLbSetting", balancer.locality_lb_setting.is_some()),
@@ -32,72 +40,146 @@ pub(super) fn read(reading: &mut Reading<'_>, at: &At<'_>, balancer: &LoadBalanc
     for (field, present) in others {
         reading.not_honoured(at, field, present);
     }
-    match balancer.simple? {
+    let simple = balancer.simple.and_then(|simple| match simple {
         SimpleLoadBalancer::Unspecified => None,
         SimpleLoadBalancer::LeastConn | SimpleLoadBalancer::LeastRequest => Some(model::LoadBalancer::LeastRequest),
         SimpleLoadBalancer::Random => Some(model::LoadBalancer::Random),
         SimpleLoadBalancer::Passthrough => Some(model::LoadBalancer::Passthrough),
         SimpleLoadBalancer::RoundRobin => Some(model::LoadBalancer::RoundRobin),
+    });
+    reading.deprecated(at, "simple", balancer.simple == Some(SimpleLoadBalancer::LeastConn), "LEAST_REQUEST, its new name");
+    let hash = balancer.consistent_hash.as_ref();
+    let hash = hash.map(|hash| model::LoadBalancer::ConsistentHash(consistent_hash(reading, &at.field("consistentHash"), hash)));
+    let old_warmup = old_warmup.map(|duration| model::Warmup { duration, minimum: None, aggression: None });
+    let setting = balancer.locality_lb_setting.as_ref();
+    model::LoadBalancing {
+        algorithm: simple.or(hash),
+        locality: setting.map(|setting| locality::read(reading, &at.field("localityLbSetting"), setting, outlier)),
+        zone_aware: balancer.zone_aware_lb_setting.as_ref().map(|one| zone_aware(reading, &at.field("zoneAwareLbSetting"), one, outlier)),
+        warmup: balancer.warmup.as_ref().and_then(|one| warmup(reading, &at.field("warmup"), one)).or(old_warmup),
     }
 }
 
-fn check_hash(reading: &mut Reading<'_>, at: &At<'_>, hash: &ConsistentHash) {
+fn consistent_hash(reading: &mut Reading<'_>, at: &At<'_>, hash: &ConsistentHash) -> model::ConsistentHash {
     let keys = [
         hash.http_header_name.is_some(),
         hash.http_cookie.is_some(),
         hash.use_source_ip.is_some(),
         hash.http_query_parameter_name.is_some(),
     ];
-    if keys.iter().filter(|key| **key).count() > 1 {
-        let message = "httpHeaderName, httpCookie, useSourceIp and httpQueryParameterName exclude each other";
-        reading.error(at, Code::Conflict, message);
+    match keys.iter().filter(|key| **key).count() {
+        0 => reading.warn(at, Code::NoEffect, "without httpHeaderName, httpCookie, useSourceIp or httpQueryParameterName chance decides"),
+        1 => {}
+        _ => {
+            let message = "httpHeaderName, httpCookie, useSourceIp and httpQueryParameterName exclude each other";
+            reading.error(at, Code::Conflict, message);
+        }
     }
+    model::ConsistentHash { key: hash_key(reading, at, hash), table: hash_table(reading, at, hash) }
+}
+
+fn hash_key(reading: &mut Reading<'_>, at: &At<'_>, hash: &ConsistentHash) -> Option<HashKey> {
+    if let Some(name) = &hash.http_header_name {
+        if !is_header_name(name) {
+            reading.error(&at.field("httpHeaderName"), Code::BadHeader, format!("{} is no name of a header", quoted(name)));
+        }
+        return Some(HashKey::Header(name.to_ascii_lowercase().into()));
+    }
+    if let Some(one) = &hash.http_cookie {
+        return Some(HashKey::Cookie(cookie(reading, &at.field("httpCookie"), one)));
+    }
+    if let Some(name) = &hash.http_query_parameter_name {
+        if name.is_empty() {
+            reading.error(&at.field("httpQueryParameterName"), Code::Required, "the name of a query parameter must not be empty");
+        }
+        return Some(HashKey::QueryParameter(name.as_str().into()));
+    }
+    match hash.use_source_ip {
+        Some(true) => Some(HashKey::SourceAddress),
+        Some(false) => {
+            reading.warn(&at.field("useSourceIp"), Code::NoEffect, "false names no property: chance decides");
+            None
+        }
+        None => None,
+    }
+}
+
+fn cookie(reading: &mut Reading<'_>, at: &At<'_>, cookie: &HttpCookie) -> model::HashCookie {
+    if cookie.name.is_empty() {
+        reading.required(&at.field("name"));
+    }
+    let list = at.field("attributes");
+    for (index, _) in cookie.attributes.iter().enumerate().filter(|(_, attribute)| attribute.name.is_empty()) {
+        reading.required(&list.index(index).field("name"));
+    }
+    let attributes = cookie.attributes.iter();
+    let attributes = attributes.map(|one| (one.name.as_str().into(), one.value.as_deref().unwrap_or_default().into())).collect();
+    model::HashCookie {
+        name: cookie.name.as_str().into(),
+        path: cookie.path.as_deref().filter(|path| !path.is_empty()).map(Into::into),
+        ttl: cookie.ttl.as_deref().and_then(|ttl| reading.any_duration(&at.field("ttl"), ttl)),
+        attributes,
+    }
+}
+
+/// A ring, unless Maglev's table is asked for; `minimumRingSize` is where 1.4 had the ring's size.
+fn hash_table(reading: &mut Reading<'_>, at: &At<'_>, hash: &ConsistentHash) -> HashTable {
     if hash.ring_hash.is_some() && hash.maglev.is_some() {
         reading.error(at, Code::Conflict, "ringHash and maglev exclude each other");
     }
-    if let Some(cookie) = &hash.http_cookie {
-        let at = at.field("httpCookie");
-        if cookie.name.is_empty() {
-            reading.required(&at.field("name"));
+    let old = hash.minimum_ring_size.filter(|size| *size > 0);
+    reading.deprecated(at, "minimumRingSize", old.is_some(), "ringHash.minimumRingSize");
+    if old.is_some() && (hash.ring_hash.is_some() || hash.maglev.is_some()) {
+        let message = "minimumRingSize is the old form of ringHash.minimumRingSize: keep ringHash or maglev";
+        reading.error(&at.field("minimumRingSize"), Code::Conflict, message);
+    }
+    if let Some(maglev) = &hash.maglev {
+        let size = maglev.table_size;
+        let prime = |size: u64| size < LARGEST_TABLE && is_prime(size);
+        if let Some(size) = size.filter(|size| !prime(*size)) {
+            let message = format!("{size} must be a prime number below {LARGEST_TABLE}");
+            reading.error(&at.field("maglev").field("tableSize"), Code::OutOfRange, message);
         }
-        if let Some(ttl) = &cookie.ttl {
-            reading.any_duration(&at.field("ttl"), ttl);
-        }
+        return HashTable::Maglev { size };
+    }
+    let ring = at.field("ringHash");
+    let (at, size) = match hash.ring_hash.as_ref() {
+        Some(one) => (ring.field("minimumRingSize"), one.minimum_ring_size),
+        None => (at.field("minimumRingSize"), old),
+    };
+    if let Some(size) = size.filter(|size| *size > LARGEST_RING) {
+        reading.error(&at, Code::OutOfRange, format!("{size} is too great: {LARGEST_RING} at most"));
+    }
+    HashTable::Ring { minimum_size: size.filter(|size| *size > 0) }
+}
+
+fn is_prime(number: u64) -> bool {
+    let least = number >= 2 && (number == 2 || number % 2 == 1);
+    least && (3..).step_by(2).take_while(|factor| factor * factor <= number).all(|factor| number % factor != 0)
+}
+
+fn zone_aware(reading: &mut Reading<'_>, at: &At<'_>, setting: &ZoneAwareLoadBalancer, outlier: bool) -> model::ZoneAwareBalancing {
+    locality::check_failover(reading, at, &setting.failover, &setting.failover_priority, outlier);
+    if setting.min_cluster_size == Some(0) {
+        reading.error(&at.field("minClusterSize"), Code::OutOfRange, "must be at least 1");
+    }
+    model::ZoneAwareBalancing {
+        enabled: setting.enabled,
+        failover: locality::failover(&setting.failover),
+        failover_priority: setting.failover_priority.iter().map(|label| label.as_str().into()).collect(),
+        min_cluster_size: setting.min_cluster_size,
     }
 }
 
-fn check_locality(reading: &mut Reading<'_>, at: &At<'_>, setting: &LocalityLoadBalancer) {
-    if !setting.distribute.is_empty() && !setting.failover.is_empty() {
-        reading.error(at, Code::Conflict, "distribute and failover exclude each other");
-    }
-    let list = at.field("distribute");
-    for (index, distribute) in setting.distribute.iter().enumerate() {
-        let sum: u64 = distribute.to.values().map(|share| u64::from(*share)).sum();
-        if sum != 100 {
-            reading.error(&list.index(index).field("to"), Code::BadWeights, format!("shares add up to {sum}, not 100"));
-        }
-    }
-    let list = at.field("failover");
-    for (index, failover) in setting.failover.iter().enumerate() {
-        let (from, to) = (failover.from.as_deref().unwrap_or_default(), failover.to.as_deref().unwrap_or_default());
-        if from == to {
-            reading.error(&list.index(index), Code::Conflict, format!("{} can't stand in for itself", quoted(from)));
-        }
-        if from.contains(['/', '*']) || to.contains(['/', '*']) {
-            reading.error(&list.index(index), Code::BadName, "from and to are regions, without zones or '*'");
-        }
-    }
-}
-
-fn check_warmup(reading: &mut Reading<'_>, at: &At<'_>, warmup: &Warmup) {
-    if warmup.duration.is_none() {
+fn warmup(reading: &mut Reading<'_>, at: &At<'_>, warmup: &Warmup) -> Option<model::Warmup> {
+    if !given(&warmup.duration) {
         reading.required(&at.field("duration"));
+        return None;
     }
-    reading.duration(&at.field("duration"), warmup.duration.as_deref());
-    if warmup.minimum_percent.is_some_and(|percent| !(0.0..=100.0).contains(&percent)) {
-        reading.error(&at.field("minimumPercent"), Code::OutOfRange, "must be from 0 to 100");
-    }
-    if warmup.aggression.is_some_and(|aggression| aggression < 1.0) {
+    if warmup.aggression.is_some_and(|aggression| !aggression.is_finite() || aggression < 1.0) {
         reading.error(&at.field("aggression"), Code::OutOfRange, "must be at least 1");
     }
+    let minimum = warmup.minimum_percent.map(|percent| reading.percent(&at.field("minimumPercent"), percent));
+    let duration = reading.duration(&at.field("duration"), warmup.duration.as_deref())?;
+    Some(model::Warmup { duration, minimum, aggression: warmup.aggression })
 }

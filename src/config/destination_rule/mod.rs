@@ -2,6 +2,7 @@
 
 mod client_tls;
 mod load_balancer;
+mod locality;
 mod outlier_detection;
 mod traffic_policy;
 

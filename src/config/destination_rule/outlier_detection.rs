@@ -33,6 +33,9 @@ pub(super) fn read(reading: &mut Reading<'_>, at: &At<'_>, outlier: &OutlierDete
         interval: reading.duration(&at.field("interval"), outlier.interval.as_deref()),
         base_ejection_time: reading.duration(&at.field("baseEjectionTime"), outlier.base_ejection_time.as_deref()),
         max_ejection_percent: reading.whole_percent(&at.field("maxEjectionPercent"), outlier.max_ejection_percent),
+        split_local_origin: split,
+        consecutive_local_origin_failures: outlier.consecutive_local_origin_failures,
+        error_codes: outlier.outlier_detection_http_error_codes.iter().filter_map(|code| u16::try_from(*code).ok()).collect(),
         min_health_percent: reading.whole_percent(&at.field("minHealthPercent"), outlier.min_health_percent),
     }
 }

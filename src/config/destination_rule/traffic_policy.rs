@@ -1,13 +1,17 @@
 //! `trafficPolicy`: of a host, of a subset, of a port.
 
-use ferromesh_crds::networking::destination_rule::{PortTrafficPolicy, RetryBudget, TrafficPolicy, Tunnel};
+use ferromesh_crds::networking::connection_pool::ConnectionPool;
+use ferromesh_crds::networking::destination_rule::{
+    ClientTls, OutlierDetection, PortTrafficPolicy, ProxyProtocolVersion, RetryBudget, TrafficPolicy, Tunnel,
+};
+use ferromesh_crds::networking::load_balancer::LoadBalancer;
 
 use super::{client_tls, load_balancer, outlier_detection};
 use crate::config::hosts::{is_ip, name_defect};
 use crate::config::path::At;
 use crate::config::problem::{Code, quoted};
 use crate::config::reading::Reading;
-use crate::model;
+use crate::model::{self, HostPattern};
 
 /// The policy of a host or subset, if it has one.
 pub(super) fn optional(reading: &mut Reading<'_>, parent: &At<'_>, policy: Option<&TrafficPolicy>) -> model::TrafficPolicy {
@@ -15,12 +19,6 @@ pub(super) fn optional(reading: &mut Reading<'_>, parent: &At<'_>, policy: Optio
     let at = parent.field("trafficPolicy");
     if *policy == TrafficPolicy::default() {
         reading.error(&at, Code::Required, "a traffic policy needs at least one field");
-    }
-    if let Some(tunnel) = &policy.tunnel {
-        check_tunnel(reading, &at.field("tunnel"), tunnel);
-    }
-    if let Some(budget) = &policy.retry_budget {
-        check_retry_budget(reading, &at.field("retryBudget"), budget);
     }
     reading.not_honoured(&at, "tunnel", policy.tunnel.is_some());
     reading.not_honoured(&at, "proxyProtocol", policy.proxy_protocol.is_some());
@@ -31,15 +29,21 @@ pub(super) fn optional(reading: &mut Reading<'_>, parent: &At<'_>, policy: Optio
     let numbers = settings.iter().enumerate().filter_map(|(index, one)| Some((list.index(index), one.port.as_ref()?.number?)));
     let numbers: Vec<_> = numbers.collect();
     reading.distinct(numbers.into_iter(), |port| format!("port {port} has settings already"));
+    let common = Common {
+        load_balancer: policy.load_balancer.as_ref(),
+        connection_pool: policy.connection_pool.as_ref(),
+        outlier_detection: policy.outlier_detection.as_ref(),
+        tls: policy.tls.as_ref(),
+    };
     model::TrafficPolicy {
-        load_balancer: policy.load_balancer.as_ref().and_then(|one| load_balancer::read(reading, &at.field("loadBalancer"), one)),
-        connection_pool: policy.connection_pool.as_ref().map(|one| reading.connection_pool(&at.field("connectionPool"), one)),
-        outlier_detection: policy
-            .outlier_detection
-            .as_ref()
-            .map(|one| outlier_detection::read(reading, &at.field("outlierDetection"), one)),
-        tls: policy.tls.as_ref().map(|one| client_tls::read(reading, &at.field("tls"), one)),
         ports,
+        tunnel: policy.tunnel.as_ref().and_then(|one| tunnel(reading, &at.field("tunnel"), one)),
+        proxy_protocol: policy.proxy_protocol.as_ref().map(|one| match one.version {
+            None | Some(ProxyProtocolVersion::V1) => model::ProxyProtocol::V1,
+            Some(ProxyProtocolVersion::V2) => model::ProxyProtocol::V2,
+        }),
+        retry_budget: policy.retry_budget.as_ref().map(|one| retry_budget(reading, &at.field("retryBudget"), one)),
+        ..common.read(reading, &at)
     }
 }
 
@@ -50,38 +54,64 @@ fn port(reading: &mut Reading<'_>, at: &At<'_>, settings: &PortTrafficPolicy) ->
     if *settings == (PortTrafficPolicy { port: settings.port.clone(), ..PortTrafficPolicy::default() }) {
         reading.error(at, Code::Required, "the settings of a port need at least one field beside it");
     }
-    let policy = model::TrafficPolicy {
-        load_balancer: settings.load_balancer.as_ref().and_then(|one| load_balancer::read(reading, &at.field("loadBalancer"), one)),
-        connection_pool: settings.connection_pool.as_ref().map(|one| reading.connection_pool(&at.field("connectionPool"), one)),
-        outlier_detection: settings
-            .outlier_detection
-            .as_ref()
-            .map(|one| outlier_detection::read(reading, &at.field("outlierDetection"), one)),
-        tls: settings.tls.as_ref().map(|one| client_tls::read(reading, &at.field("tls"), one)),
-        ports: Vec::new(),
+    let common = Common {
+        load_balancer: settings.load_balancer.as_ref(),
+        connection_pool: settings.connection_pool.as_ref(),
+        outlier_detection: settings.outlier_detection.as_ref(),
+        tls: settings.tls.as_ref(),
     };
+    let policy = common.read(reading, at);
     let port = reading.port_selector(&at.field("port"), settings.port.as_ref())?;
     Some(model::PortTrafficPolicy { port, policy })
 }
 
-fn check_tunnel(reading: &mut Reading<'_>, at: &At<'_>, tunnel: &Tunnel) {
-    if let Some(protocol) = tunnel.protocol.as_deref().filter(|protocol| !["", "CONNECT", "POST"].contains(protocol)) {
+/// What the settings of a host and of a single port have in common.
+struct Common<'a> {
+    load_balancer: Option<&'a LoadBalancer>,
+    connection_pool: Option<&'a ConnectionPool>,
+    outlier_detection: Option<&'a OutlierDetection>,
+    tls: Option<&'a ClientTls>,
+}
+
+// === impl Common ===
+
+impl Common<'_> {
+    fn read(&self, reading: &mut Reading<'_>, at: &At<'_>) -> model::TrafficPolicy {
+        let outlier = self.outlier_detection.is_some();
+        model::TrafficPolicy {
+            load_balancer: self.load_balancer.map(|one| load_balancer::read(reading, &at.field("loadBalancer"), one, outlier)),
+            connection_pool: self.connection_pool.map(|one| reading.connection_pool(&at.field("connectionPool"), one)),
+            outlier_detection: self.outlier_detection.map(|one| outlier_detection::read(reading, &at.field("outlierDetection"), one)),
+            tls: self.tls.map(|one| client_tls::read(reading, &at.field("tls"), one)),
+            ..model::TrafficPolicy::default()
+        }
+    }
+}
+
+fn tunnel(reading: &mut Reading<'_>, at: &At<'_>, tunnel: &Tunnel) -> Option<model::Tunnel> {
+    let protocol = tunnel.protocol.as_deref().unwrap_or_default();
+    if !["", "CONNECT", "POST"].contains(&protocol) {
         reading.error(&at.field("protocol"), Code::NotAllowed, format!("{} is not one of CONNECT, POST", quoted(protocol)));
     }
     if let Some(defect) = name_defect(&tunnel.target_host).filter(|_| !is_ip(&tunnel.target_host)) {
         reading.error(&at.field("targetHost"), Code::BadHost, defect);
     }
-    match tunnel.target_port {
-        Some(port) => drop(reading.port(&at.field("targetPort"), port)),
-        None => reading.required(&at.field("targetPort")),
-    }
+    let here = at.field("targetPort");
+    let Some(port) = tunnel.target_port else {
+        reading.required(&here);
+        return None;
+    };
+    Some(model::Tunnel {
+        by_post: protocol == "POST",
+        target_host: HostPattern::new(&tunnel.target_host),
+        target_port: reading.port(&here, port),
+    })
 }
 
-fn check_retry_budget(reading: &mut Reading<'_>, at: &At<'_>, budget: &RetryBudget) {
-    if budget.percent.is_some_and(|percent| !(0.0..=100.0).contains(&percent)) {
-        reading.error(&at.field("percent"), Code::OutOfRange, "must be from 0 to 100");
-    }
-    if let Some(interval) = &budget.budget_interval {
-        reading.any_duration(&at.field("budgetInterval"), interval);
+fn retry_budget(reading: &mut Reading<'_>, at: &At<'_>, budget: &RetryBudget) -> model::RetryBudget {
+    model::RetryBudget {
+        share: budget.percent.map(|percent| reading.percent(&at.field("percent"), percent)),
+        min_retry_concurrency: budget.min_retry_concurrency,
+        interval: budget.budget_interval.as_deref().and_then(|text| reading.any_duration(&at.field("budgetInterval"), text)),
     }
 }

@@ -5,7 +5,7 @@ use ferromesh_crds::networking::virtual_service::{FaultAbort, FaultDelay, HttpFa
 use crate::config::path::At;
 use crate::config::problem::{Code, quoted};
 use crate::config::reading::Reading;
-use crate::model::{self, AbortStatus, PercentMillis};
+use crate::model::{self, AbortStatus, PerMillion};
 
 /// The gRPC statuses by number, as the protocol counts them.
 const GRPC_STATUSES: [&str; 17] = [
@@ -39,20 +39,19 @@ pub(super) fn fault(reading: &mut Reading<'_>, at: &At<'_>, fault: &HttpFault) -
     }
 }
 
-fn delay(reading: &mut Reading<'_>, at: &At<'_>, delay: &FaultDelay) -> Option<(std::time::Duration, PercentMillis)> {
+fn delay(reading: &mut Reading<'_>, at: &At<'_>, delay: &FaultDelay) -> Option<(std::time::Duration, PerMillion)> {
     if delay.exponential_delay.is_some() {
         reading.error(&at.field("exponentialDelay"), Code::NotAllowed, "reserved: use fixedDelay");
     }
-    let fixed = at.field("fixedDelay");
-    if delay.fixed_delay.is_none() {
-        reading.required(&fixed);
+    if delay.fixed_delay.is_none() && delay.exponential_delay.is_none() {
+        reading.warn(at, Code::NoEffect, "without fixedDelay nothing is delayed");
     }
-    let duration = reading.duration(&fixed, delay.fixed_delay.as_deref());
+    let duration = reading.duration(&at.field("fixedDelay"), delay.fixed_delay.as_deref());
     let share = share(reading, at, delay.percentage.as_ref(), delay.percent);
     duration.map(|duration| (duration, share))
 }
 
-fn abort(reading: &mut Reading<'_>, at: &At<'_>, abort: &FaultAbort) -> Option<(AbortStatus, PercentMillis)> {
+fn abort(reading: &mut Reading<'_>, at: &At<'_>, abort: &FaultAbort) -> Option<(AbortStatus, PerMillion)> {
     if abort.http2_error.is_some() {
         reading.error(&at.field("http2Error"), Code::NotAllowed, "reserved: use httpStatus or grpcStatus");
     }
@@ -64,7 +63,9 @@ fn abort(reading: &mut Reading<'_>, at: &At<'_>, abort: &FaultAbort) -> Option<(
         (Some(status), None) => http_status(reading, &at.field("httpStatus"), status),
         (None, Some(status)) => grpc_status(reading, &at.field("grpcStatus"), status),
         (None, None) => {
-            reading.error(at, Code::Required, "one of httpStatus and grpcStatus is needed");
+            if abort.http2_error.is_none() {
+                reading.warn(at, Code::NoEffect, "without httpStatus or grpcStatus nothing is aborted");
+            }
             None
         }
     };
@@ -89,17 +90,17 @@ fn grpc_status(reading: &mut Reading<'_>, at: &At<'_>, status: &str) -> Option<A
 }
 
 /// The share of requests: `percentage`, or else the deprecated `percent`; none of them without both, as in the reference.
-fn share(reading: &mut Reading<'_>, at: &At<'_>, percentage: Option<&Percent>, percent: Option<i32>) -> PercentMillis {
+fn share(reading: &mut Reading<'_>, at: &At<'_>, percentage: Option<&Percent>, percent: Option<i32>) -> PerMillion {
     reading.deprecated(at, "percent", percent.is_some(), "percentage");
     let old = reading.whole_percent(&at.field("percent"), percent);
     match (percentage, old) {
         (Some(percentage), _) => reading.percentage(&at.field("percentage"), percentage),
-        (None, Some(percent)) => PercentMillis(percent * 1000),
+        (None, Some(percent)) => PerMillion::from_percent(percent.into()),
         (None, None) => {
             if percent.is_none() {
                 reading.warn(at, Code::NoEffect, "without a percentage no request is touched");
             }
-            PercentMillis(0)
+            PerMillion(0)
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Answers that a route gives itself: redirects and fixed responses.
 
-use ferromesh_crds::networking::virtual_service::{HttpDirectResponse, HttpRedirect};
+use ferromesh_crds::networking::virtual_service::{DerivePort, HttpDirectResponse, HttpRedirect};
 use k8s_openapi::ByteString;
 use serde_json::json;
 use std::sync::Arc;
@@ -8,12 +8,14 @@ use std::sync::Arc;
 use crate::config::path::At;
 use crate::config::problem::{Code, quoted};
 use crate::config::reading::Reading;
-use crate::model::{self, HttpAction};
+use crate::model::{self, Body, HttpAction, RedirectPort};
 
 /// The codes with which Envoy redirects.
 const REDIRECTS: [u32; 5] = [301, 302, 303, 307, 308];
 /// The longest body that a route may answer with. The reference has the same.
 const LONGEST_BODY: usize = 1 << 20;
+/// What is warned of, as in the reference.
+const LONG_BODY: usize = 100 << 10;
 
 pub(super) fn redirect(reading: &mut Reading<'_>, at: &At<'_>, redirect: &HttpRedirect) -> HttpAction {
     let text = |text: &Option<String>| text.as_deref().filter(|text| !text.is_empty()).map(Arc::<str>::from);
@@ -30,6 +32,10 @@ pub(super) fn redirect(reading: &mut Reading<'_>, at: &At<'_>, redirect: &HttpRe
         reading.error(at, Code::Conflict, "port and derivePort exclude each other");
     }
     reading.not_honoured(at, "prefixRewrite", prefix.is_some());
+    let derived = redirect.derive_port.map(|derive| match derive {
+        DerivePort::FromProtocolDefault => RedirectPort::OfScheme,
+        DerivePort::FromRequestPort => RedirectPort::OfRequest,
+    });
     reading.not_honoured(at, "derivePort", redirect.derive_port.is_some());
     if let Some(scheme) = scheme.as_deref().filter(|scheme| !["http", "https"].contains(scheme)) {
         reading.error(&at.field("scheme"), Code::NotAllowed, format!("{} is not one of http, https", quoted(scheme)));
@@ -39,8 +45,8 @@ pub(super) fn redirect(reading: &mut Reading<'_>, at: &At<'_>, redirect: &HttpRe
         let message = format!("{code} is no redirect that a proxy sends: use 301, 302, 303, 307 or 308");
         reading.error(&at.field("redirectCode"), Code::NotAllowed, message);
     }
-    let port = redirect.port.map(|port| reading.port(&at.field("port"), port));
-    HttpAction::Redirect(model::HttpRedirect { uri, authority, scheme, port, code: u16::try_from(code).unwrap_or_default() })
+    let port = redirect.port.map(|port| RedirectPort::Number(reading.port(&at.field("port"), port))).or(derived);
+    HttpAction::Redirect(model::HttpRedirect { uri, prefix, authority, scheme, port, code: u16::try_from(code).unwrap_or_default() })
 }
 
 pub(super) fn direct_response(reading: &mut Reading<'_>, at: &At<'_>, response: &HttpDirectResponse) -> Option<HttpAction> {
@@ -51,13 +57,20 @@ pub(super) fn direct_response(reading: &mut Reading<'_>, at: &At<'_>, response: 
             reading.error(&here, Code::Conflict, "string and bytes exclude each other");
         }
         match (&body.string, &body.bytes) {
-            (Some(text), _) => Some(Arc::<str>::from(text.as_str())),
+            (Some(text), _) => Some(Body::Text(text.as_str().into())),
             (None, Some(encoded)) => decoded(reading, &here.field("bytes"), encoded),
             (None, None) => None,
         }
     });
-    if body.as_ref().is_some_and(|body| body.len() > LONGEST_BODY) {
+    let size = match &body {
+        Some(Body::Text(text)) => text.len(),
+        Some(Body::Bytes(bytes)) => bytes.len(),
+        None => 0,
+    };
+    if size > LONGEST_BODY {
         reading.error(&here, Code::WrongSize, "a body has 1 MiB at most");
+    } else if size > LONG_BODY {
+        reading.warn(&here, Code::WrongSize, format!("{size} bytes go to every proxy with each change of its routes: 100 KiB are much"));
     }
     status.map(|status| HttpAction::Respond { status, body })
 }
@@ -75,14 +88,13 @@ fn status(reading: &mut Reading<'_>, at: &At<'_>, status: Option<u32>) -> Option
     status
 }
 
-fn decoded(reading: &mut Reading<'_>, at: &At<'_>, encoded: &str) -> Option<Arc<str>> {
+fn decoded(reading: &mut Reading<'_>, at: &At<'_>, encoded: &str) -> Option<Body> {
     let Ok(ByteString(bytes)) = serde_json::from_value(json!(encoded)) else {
         reading.error(at, Code::Unreadable, "must be base64");
         return None;
     };
-    let text = String::from_utf8(bytes).ok();
-    if text.is_none() {
-        reading.warn(at, Code::NotHonoured, "this mesh answers with text only: the body must be UTF-8");
-    }
-    text.map(Into::into)
+    Some(match String::from_utf8(bytes) {
+        Ok(text) => Body::Text(text.into()),
+        Err(other) => Body::Bytes(other.into_bytes().into()),
+    })
 }

@@ -8,35 +8,37 @@ use super::{gateways, headers};
 use crate::config::path::At;
 use crate::config::problem::{Code, quoted};
 use crate::config::reading::Reading;
-use crate::model::{HeaderMatch, HttpMatch, StringMatch};
+use crate::model::{ClaimMatch, HeaderMatch, HttpMatch, StringMatch};
 
 /// Headers that HTTP/2 calls by such names and that may be matched as headers.
 const PSEUDO_HEADERS: [&str; 4] = [":authority", ":method", ":path", ":scheme"];
 
-/// All conditions of a route. Where requests are handed between objects, paths can't be matched by regular expressions, because the
-/// two objects' paths are joined.
-pub(super) fn matches(reading: &mut Reading<'_>, route: &At<'_>, conditions: &[api::HttpMatch], delegating: bool) -> Vec<HttpMatch> {
+/// What conditions on a token's claims begin with, where they stand among the headers.
+const CLAIMS: &str = "@request.auth.claims";
+/// The regular expression that stands for "is there" in `withoutHeaders`, though it is none.
+const ANY: &str = "*";
+
+/// All conditions of a route. Claims are known at gateways only.
+pub(super) fn matches(reading: &mut Reading<'_>, route: &At<'_>, conditions: &[api::HttpMatch], at_gateways: bool) -> Vec<HttpMatch> {
     let at = route.field("match");
-    let read = |(index, condition): (usize, &api::HttpMatch)| {
-        let at = at.index(index);
-        if delegating && condition.uri.as_ref().is_some_and(|uri| uri.regex.is_some()) {
-            reading.error(&at.field("uri"), Code::Conflict, "a path can't be matched by regex where a delegate is in play");
-        }
-        one(reading, &at, condition)
-    };
-    conditions.iter().enumerate().map(read).collect()
+    conditions.iter().enumerate().map(|(index, condition)| one(reading, &at.index(index), condition, at_gateways)).collect()
 }
 
-fn one(reading: &mut Reading<'_>, at: &At<'_>, condition: &api::HttpMatch) -> HttpMatch {
+fn one(reading: &mut Reading<'_>, at: &At<'_>, condition: &api::HttpMatch, at_gateways: bool) -> HttpMatch {
     let text = |reading: &mut Reading<'_>, name: &str, value: &Option<api::StringMatch>| {
         let value = value.as_ref()?;
-        let read = string_match(reading, &at.field(name), value);
-        if value.exact.is_none() && value.prefix.is_none() && value.regex.is_none() {
-            reading.error(&at.field(name), Code::Required, "one of exact, prefix and regex is needed");
+        let at = at.field(name);
+        if is_empty(value) {
+            reading.warn(&at, Code::NoEffect, "without exact, prefix or regex it always holds");
         }
-        read
+        string_match(reading, &at, value)
     };
-    let uri = text(reading, "uri", &condition.uri);
+    // Any path begins with the empty text; of the others Envoy wants more.
+    let everything = |uri: &&api::StringMatch| uri.prefix.as_deref() == Some("");
+    let uri = match condition.uri.as_ref().filter(everything) {
+        Some(_) => Some(StringMatch::Prefix("".into())),
+        None => text(reading, "uri", &condition.uri),
+    };
     let ignore_uri_case = condition.ignore_uri_case.unwrap_or_default();
     if ignore_uri_case && matches!(uri, Some(StringMatch::Regex(_)) | None) {
         reading.warn(&at.field("ignoreUriCase"), Code::NoEffect, "holds for exact and prefix paths only");
@@ -45,8 +47,9 @@ fn one(reading: &mut Reading<'_>, at: &At<'_>, condition: &api::HttpMatch) -> Ht
     if let Some(namespace) = condition.source_namespace.as_deref().filter(|namespace| !namespace.is_empty()) {
         reading.namespace_name(&at.field("sourceNamespace"), namespace);
     }
-    let mut headers = header_matches(reading, &at.field("headers"), &condition.headers, false);
-    headers.extend(header_matches(reading, &at.field("withoutHeaders"), &condition.without_headers, true));
+    let mut fields = Fields { headers: Vec::new(), claims: Vec::new(), at_gateways };
+    fields.read(reading, &at.field("headers"), &condition.headers, false);
+    fields.read(reading, &at.field("withoutHeaders"), &condition.without_headers, true);
     HttpMatch {
         name: condition.name.as_deref().unwrap_or_default().into(),
         uri,
@@ -54,13 +57,20 @@ fn one(reading: &mut Reading<'_>, at: &At<'_>, condition: &api::HttpMatch) -> Ht
         scheme: text(reading, "scheme", &condition.scheme),
         method: text(reading, "method", &condition.method),
         authority: text(reading, "authority", &condition.authority),
-        headers,
+        headers: fields.headers,
+        claims: fields.claims,
         query_params: query_matches(reading, &at.field("queryParams"), &condition.query_params),
         port: reading.optional_port(&at.field("port"), condition.port),
         source_labels: reading.labels(&at.field("sourceLabels"), &condition.source_labels),
         source_namespace: condition.source_namespace.as_deref().filter(|namespace| !namespace.is_empty()).map(Into::into),
         gateways: gateways(reading, at, &condition.gateways),
+        stat_prefix: condition.stat_prefix.as_deref().filter(|prefix| !prefix.is_empty()).map(Into::into),
     }
+}
+
+/// Whether no way of comparing is given.
+pub(super) fn is_empty(condition: &api::StringMatch) -> bool {
+    condition.exact.is_none() && condition.prefix.is_none() && condition.regex.is_none()
 }
 
 /// A comparison of a text; none where no way of comparing is given.
@@ -82,25 +92,50 @@ pub(super) fn string_match(reading: &mut Reading<'_>, at: &At<'_>, condition: &a
     condition.exact.as_deref().map(|exact| StringMatch::Exact(exact.into()))
 }
 
-fn header_matches(
-    reading: &mut Reading<'_>,
-    at: &At<'_>,
-    conditions: &BTreeMap<String, api::StringMatch>,
-    inverted: bool,
-) -> Vec<HeaderMatch> {
-    let read = |(name, condition): (&String, &api::StringMatch)| {
-        let at = at.key(name);
-        if !headers::is_header_name(name) && !PSEUDO_HEADERS.contains(&name.as_str()) {
-            let claim = name.starts_with("@request.auth.claims");
-            let message = match claim {
-                true => "this mesh does not route by the claims of a token".to_owned(),
-                false => format!("{} is no name of a header", quoted(name)),
-            };
-            reading.error(&at, Code::BadHeader, message);
+/// Conditions that stand among the headers of a match.
+struct Fields {
+    headers: Vec<HeaderMatch>,
+    claims: Vec<ClaimMatch>,
+    at_gateways: bool,
+}
+
+// === impl Fields ===
+
+impl Fields {
+    fn read(&mut self, reading: &mut Reading<'_>, at: &At<'_>, conditions: &BTreeMap<String, api::StringMatch>, inverted: bool) {
+        for (name, condition) in conditions {
+            let at = at.key(name);
+            let present = inverted && condition.regex.as_deref() == Some(ANY);
+            let value = if present { None } else { string_match(reading, &at, condition) };
+            if let Some(claim) = name.get(..CLAIMS.len()).filter(|start| start.eq_ignore_ascii_case(CLAIMS)).map(|_| &name[CLAIMS.len()..])
+            {
+                let path = self.claim(reading, &at, name, claim);
+                self.claims.push(ClaimMatch { path, value, inverted });
+                continue;
+            }
+            if !headers::is_header_name(name) && !PSEUDO_HEADERS.contains(&name.as_str()) {
+                reading.error(&at, Code::BadHeader, format!("{} is no name of a header", quoted(name)));
+            }
+            self.headers.push(HeaderMatch { name: name.to_ascii_lowercase().into(), value, inverted });
         }
-        HeaderMatch { name: lower_case(name), value: string_match(reading, &at, condition), inverted }
-    };
-    conditions.iter().map(read).collect()
+    }
+
+    /// The steps to a claim: `.a.b`, or `[a][b]` where names have dots.
+    fn claim(&self, reading: &mut Reading<'_>, at: &At<'_>, name: &str, text: &str) -> Vec<Arc<str>> {
+        let steps: Vec<&str> = match (text.strip_prefix('.'), text.strip_prefix('[').and_then(|text| text.strip_suffix(']'))) {
+            (Some(dotted), _) => dotted.split('.').collect(),
+            (None, Some(bracketed)) => bracketed.split("][").collect(),
+            (None, None) => Vec::new(),
+        };
+        if steps.is_empty() || steps.contains(&"") {
+            reading.error(at, Code::BadHeader, format!("{} names no claim: write {CLAIMS}.NAME or {CLAIMS}[NAME]", quoted(name)));
+        } else if !self.at_gateways {
+            reading.error(at, Code::Conflict, "a token's claims are known at gateways only: name gateways other than mesh");
+        } else {
+            reading.warn(at, Code::NotHonoured, "this mesh does not know the claims of tokens yet, so the condition never holds");
+        }
+        steps.into_iter().map(Into::into).collect()
+    }
 }
 
 fn query_matches(reading: &mut Reading<'_>, at: &At<'_>, conditions: &BTreeMap<String, api::StringMatch>) -> Vec<HeaderMatch> {
@@ -112,8 +147,4 @@ fn query_matches(reading: &mut Reading<'_>, at: &At<'_>, conditions: &BTreeMap<S
         HeaderMatch { name: name.as_str().into(), value: string_match(reading, &at, condition), inverted: false }
     };
     conditions.iter().map(read).collect()
-}
-
-fn lower_case(name: &str) -> Arc<str> {
-    name.to_ascii_lowercase().into()
 }

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use ferromesh_crds::networking::virtual_service as api;
+use ferromesh_crds::networking::{VirtualServiceSpec, virtual_service as api};
 
-use super::{destinations, gateways};
+use super::{destinations, for_sidecars, gateways, is_mesh_server_name};
 use crate::config::hosts::{HostSet, is_ip, wildcard_defect};
 use crate::config::path::{At, SPEC};
 use crate::config::problem::{Code, quoted};
@@ -20,10 +20,16 @@ struct Connection<'a> {
     gateways: &'a [String],
 }
 
+/// What a VirtualService is for: server names must lie within it.
+struct ServedHosts {
+    set: HostSet,
+    at_gateways: bool,
+}
+
 /// All TLS routes; server names must lie within the object's hosts.
-pub(super) fn tls_routes(reading: &mut Reading<'_>, routes: &[api::TlsRoute], hosts: &[String]) -> Vec<TlsRoute> {
+pub(super) fn tls_routes(reading: &mut Reading<'_>, spec: &VirtualServiceSpec) -> Vec<TlsRoute> {
     let at = SPEC.field("tls");
-    let hosts = HostSet::new(hosts);
+    let hosts = ServedHosts { set: HostSet::new(&spec.hosts), at_gateways: !for_sidecars(spec) };
     let read = |(index, route): (usize, &api::TlsRoute)| {
         let at = at.index(index);
         let conditions = at.field("match");
@@ -33,7 +39,7 @@ pub(super) fn tls_routes(reading: &mut Reading<'_>, routes: &[api::TlsRoute], ho
         let matches = route.match_.iter().enumerate().map(|(index, one)| tls_match(reading, &conditions.index(index), one, &hosts));
         TlsRoute { matches: matches.collect(), destinations: destinations::of_connections(reading, &at, &route.route) }
     };
-    routes.iter().enumerate().map(read).collect()
+    spec.tls.iter().enumerate().map(read).collect()
 }
 
 /// All TCP routes.
@@ -48,7 +54,7 @@ pub(super) fn tcp_routes(reading: &mut Reading<'_>, routes: &[api::TcpRoute]) ->
     routes.iter().enumerate().map(read).collect()
 }
 
-fn tls_match(reading: &mut Reading<'_>, at: &At<'_>, condition: &api::TlsMatch, hosts: &HostSet) -> TlsMatch {
+fn tls_match(reading: &mut Reading<'_>, at: &At<'_>, condition: &api::TlsMatch, hosts: &ServedHosts) -> TlsMatch {
     let names = at.field("sniHosts");
     if condition.sni_hosts.is_empty() {
         reading.required(&names);
@@ -61,8 +67,9 @@ fn tls_match(reading: &mut Reading<'_>, at: &At<'_>, condition: &api::TlsMatch, 
             Some(_) if is_ip(name) => {
                 reading.warn(&at, Code::NoEffect, format!("{} is an address: clients send no address as server name", quoted(name)));
             }
+            Some(_) if hosts.at_gateways && is_mesh_server_name(name) && hosts.set.covers(&pattern) => {}
             Some(defect) => reading.error(&at, Code::BadHost, defect),
-            None if !hosts.covers(&pattern) => {
+            None if !hosts.set.covers(&pattern) => {
                 reading.error(&at, Code::BadHost, format!("{} lies within none of spec.hosts", quoted(name)));
             }
             None => {}

@@ -1,5 +1,6 @@
 //! VirtualService.
 
+mod cors;
 mod destinations;
 mod fault;
 mod headers;
@@ -7,19 +8,21 @@ mod http;
 mod http_action;
 mod http_match;
 mod l4;
+mod mirrors;
 mod reach;
 
 use std::sync::Arc;
 
 use ferromesh_crds::networking::{VirtualService, VirtualServiceSpec};
 
-use super::hosts::{backwards, is_ip, is_label, wildcard_defect};
+use super::hosts::{backwards, is_ip, is_label, name_defect, wildcard_defect};
 use super::path::{At, SPEC};
 use super::problem::{Code, Invalid, Parsed, quoted};
 use super::reading::{ParseContext, Reading};
 use crate::model::{self, HostPattern, MESH_GATEWAY};
 
 pub(super) use destinations::one as destination;
+pub(super) use headers::is_header_name;
 
 /// Reads a VirtualService.
 ///
@@ -41,13 +44,13 @@ pub fn virtual_service(object: &VirtualService, context: &ParseContext) -> Resul
         origin: reading.origin.clone(),
         hosts,
         gateways: if gateways.is_empty() { vec![MESH_GATEWAY.into()] } else { gateways },
-        http: http::routes(&mut reading, &spec.http, delegate),
-        tls: l4::tls_routes(&mut reading, &spec.tls, &spec.hosts),
+        http: http::routes(&mut reading, &spec.http, &http::Place { in_delegate: delegate, at_gateways: !for_sidecars(spec) }),
+        tls: l4::tls_routes(&mut reading, spec),
         tcp: l4::tcp_routes(&mut reading, &spec.tcp),
         export_to: reading.export_to(&SPEC, &spec.export_to, false),
         created: reading.created,
     };
-    reach::warn_of_unreachable(&mut reading, &spec.http);
+    reach::warn_of_unreachable(&mut reading, spec);
     reading.finish(value)
 }
 
@@ -59,17 +62,32 @@ fn check_delegate(reading: &mut Reading<'_>, spec: &VirtualServiceSpec) {
             reading.error(&at, Code::Required, format!("required: without hosts the object is a delegate, which has no {field}"));
         }
     }
-    reading.warn(&at, Code::NotHonoured, "without hosts the object is a delegate, and this mesh does not act on delegates");
+    if spec.gateways.is_empty() && spec.tls.is_empty() && spec.tcp.is_empty() {
+        reading.warn(&at, Code::NotHonoured, "without hosts the object is a delegate, and this mesh does not act on delegates");
+    }
+}
+
+/// Whether an object holds for sidecars, or else for gateways alone.
+fn for_sidecars(spec: &VirtualServiceSpec) -> bool {
+    spec.gateways.is_empty() || spec.gateways.iter().any(|gateway| gateway == MESH_GATEWAY)
+}
+
+/// Whether a text is a server name that proxies of a mesh use among themselves, such as `outbound_.80_._.reviews.shop.global`.
+fn is_mesh_server_name(host: &str) -> bool {
+    let port_and_rest = host.strip_prefix("outbound_.").and_then(|rest| rest.split_once("_."));
+    let subset_and_host = port_and_rest.filter(|(port, _)| port.parse::<u16>().is_ok()).and_then(|(_, rest)| rest.split_once("_."));
+    subset_and_host.is_some_and(|(subset, host)| (subset.is_empty() || is_label(subset)) && name_defect(host).is_none())
 }
 
 fn hosts(reading: &mut Reading<'_>, spec: &VirtualServiceSpec) -> Vec<HostPattern> {
     let at = SPEC.field("hosts");
-    let for_mesh = spec.gateways.is_empty() || spec.gateways.iter().any(|gateway| gateway == MESH_GATEWAY);
+    let for_mesh = for_sidecars(spec);
+    let by_server_name = !for_mesh && spec.tls.iter().flat_map(|route| &route.match_).any(|condition| !condition.sni_hosts.is_empty());
     let mut all_good = true;
     let mut hosts: Vec<HostPattern> = Vec::with_capacity(spec.hosts.len());
     for (index, host) in spec.hosts.iter().enumerate() {
         let here = at.index(index);
-        let defect = wildcard_defect(host).filter(|_| !is_ip(host));
+        let defect = wildcard_defect(host).filter(|_| !is_ip(host) && !(by_server_name && is_mesh_server_name(host)));
         all_good &= defect.is_none();
         if let Some(defect) = defect {
             reading.error(&here, Code::BadHost, defect);
@@ -120,13 +138,17 @@ fn gateway(reading: &mut Reading<'_>, at: &At<'_>, name: &str) -> Arc<str> {
         Some((".", short)) => (reading.namespace().to_owned(), short),
         Some((namespace, short)) => (namespace.to_owned(), short),
         None => match name.split_once('.') {
-            Some((short, rest)) => (rest.split('.').next().unwrap_or(rest).to_owned(), short),
+            Some((short, rest)) => {
+                let namespace = rest.split('.').next().unwrap_or(rest);
+                reading.warn(at, Code::Deprecated, format!("deprecated: write {}", quoted(&format!("{namespace}/{short}"))));
+                (namespace.to_owned(), short)
+            }
             None => (reading.namespace().to_owned(), name),
         },
     };
     if !is_label(&namespace) {
         reading.error(at, Code::BadName, format!("{} names no gateway: {} is no name of a namespace", quoted(name), quoted(&namespace)));
-    } else if !short.split('.').all(is_label) {
+    } else if !is_label(short) {
         reading.error(
             at,
             Code::BadName,
