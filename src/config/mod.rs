@@ -8,36 +8,55 @@
 //! It never reads a file, a clock or the cluster. The door for one object of any kind is [`parse_object`]; for one of a known type there
 //! is a function a kind; [`mesh_config`] reads the mesh's settings.
 
+mod authorization_policy;
+mod cel_syntax;
 mod connection_pool;
 mod destination_rule;
+mod extension;
 mod gateway;
 mod hosts;
 pub mod kubernetes;
+mod jwt;
 mod labels;
+mod legacy_authentication;
+mod legacy_rbac;
 mod mesh;
 mod numbers;
 mod object;
 mod path;
 mod peer_authentication;
+mod policy_target;
 mod problem;
 mod reading;
 mod regex;
+mod request_authentication;
 mod server_tls;
 mod service_entry;
 mod sidecar;
+mod telemetry;
+mod text_match;
+mod url;
 mod virtual_service;
 mod visibility;
 
+pub use authorization_policy::authorization_policy;
 pub use destination_rule::destination_rule;
+pub use extension::{traffic_extension, wasm_plugin};
 pub use gateway::gateway;
+pub use legacy_authentication::{mesh_policy, policy};
+pub use legacy_rbac::{cluster_rbac_config, rbac_config, service_role, service_role_binding};
 pub use mesh::{mesh_config, mesh_problems, proxy_problems};
 pub use object::parse_object;
 pub use peer_authentication::peer_authentication;
 pub use problem::{Code, Invalid, Parsed, Problem};
 pub use reading::ParseContext;
+pub use request_authentication::request_authentication;
 pub use service_entry::service_entry;
 pub use sidecar::sidecar;
+pub use telemetry::telemetry;
 pub use virtual_service::virtual_service;
 
+#[cfg(test)]
+mod corpus;
 #[cfg(test)]
 mod tests;

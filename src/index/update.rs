@@ -102,7 +102,7 @@ impl Fact {
 
 /// Whether a kind of the catalog is configuration of the mesh (and not of its installation).
 pub(super) fn is_config(kind: &catalog::Kind) -> bool {
-    matches!(kind.group, "networking.istio.io" | "security.istio.io")
+    kind.group != "install.ferromesh.dev"
 }
 
 pub(super) fn service(object: &Service, cluster_domain: &str) -> Fact {

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use rpds::RedBlackTreeMapSync;
 
-use super::{DestinationRule, Gateway, ObjectRef, PeerAuthentication, ServiceEntry, Sidecar, VirtualService};
+use super::{
+    AuthorizationPolicy, ClusterRbacConfig, DestinationRule, Gateway, MeshPolicy, ObjectRef, PeerAuthentication, Policy, RbacConfig,
+    RequestAuthentication, ServiceEntry, ServiceRole, ServiceRoleBinding, Sidecar, Telemetry, TrafficExtension, VirtualService, WasmPlugin,
+};
 
 /// Objects of one kind. Ordered, because their order reaches output.
 pub type Objects<T> = RedBlackTreeMapSync<ObjectRef, Arc<T>>;
@@ -79,18 +82,40 @@ macro_rules! config_kinds {
 }
 
 config_kinds! {
+    /// Which requests workloads allow.
+    authorization_policies: AuthorizationPolicy,
+    /// Where roles of Istio 1.4 count.
+    cluster_rbac_configs: ClusterRbacConfig,
     /// Settings of the traffic to a host.
     destination_rules: DestinationRule,
     /// Ports and hosts that gateways serve.
     gateways: Gateway,
+    /// How callers prove who they are, as Istio 1.4 had it.
+    mesh_policies: MeshPolicy,
     /// Whether workloads ask for mutual TLS.
     peer_authentications: PeerAuthentication,
+    /// How callers of a namespace prove who they are, as Istio 1.4 had it.
+    policies: Policy,
+    /// Where roles of Istio 1.4 count, as it had it before.
+    rbac_configs: RbacConfig,
+    /// Which tokens workloads believe.
+    request_authentications: RequestAuthentication,
     /// Services that Kubernetes does not know.
     service_entries: ServiceEntry,
+    /// Who has a role of Istio 1.4.
+    service_role_bindings: ServiceRoleBinding,
+    /// Roles of Istio 1.4.
+    service_roles: ServiceRole,
     /// What sidecars of a namespace reach.
     sidecars: Sidecar,
+    /// What workloads report.
+    telemetries: Telemetry,
+    /// Code of users inside proxies.
+    traffic_extensions: TrafficExtension,
     /// Routes.
     virtual_services: VirtualService,
+    /// WebAssembly inside proxies.
+    wasm_plugins: WasmPlugin,
 }
 
 /// Equal by pointer, which is cheap and the usual case, or by value.

@@ -4,43 +4,66 @@
 //! these values, `index` keeps the current ones in a [`Snapshot`], `compile` turns a snapshot into Envoy's resources. All types compare
 //! by value, because comparison is how change is detected.
 
+mod authorization_policy;
 mod config_object;
 mod destination;
 mod duration;
 mod endpoint;
+mod extension;
 mod gateway;
 mod identity;
+mod legacy_authentication;
+mod legacy_rbac;
 mod matching;
 mod mesh;
 mod name;
 mod peer_authentication;
+mod policy_target;
 mod protocol;
 mod proxy;
 mod proxy_environment;
+mod request_authentication;
 mod route;
 mod service;
 mod service_entry;
 mod sidecar;
 mod snapshot;
+mod telemetry;
 mod workload;
 
+pub use authorization_policy::{
+    AuthorizationAction, AuthorizationPolicy, AuthorizationRule, Condition, MetadataMatch, Operation, PathMatch, PathSegment,
+    ServiceAccountName, Source, TextAttribute, TextMatch, Values,
+};
 pub use config_object::{ConfigObject, ConfigObjects, Objects, same_shared, set_shared};
 pub use destination::{
     ClientTls, ClientTlsMode, ConnectionPool, DestinationRule, LoadBalancer, OutlierDetection, PortTrafficPolicy, Subset, TrafficPolicy,
 };
 pub use duration::parse_duration;
 pub use endpoint::{Endpoint, Health};
+pub use extension::{
+    ExtensionCode, ExtensionPhase, ExtensionPlacement, ExtensionTraffic, PullPolicy, TrafficExtension, WasmFailure, WasmLocation,
+    WasmModule, WasmPlugin,
+};
 pub use gateway::{Gateway, GatewayServer, NamespaceSelector, ServerTls, ServerTlsMode};
 pub use identity::{IdentityError, SpiffeId};
+pub use legacy_authentication::{
+    AuthenticationMethods, MeshPolicy, OriginMethod, PeerMethod, Policy, PolicyPort, PolicyService, TokenTrigger, TriggerPath,
+};
+pub use legacy_rbac::{
+    AccessRule, BoundRole, ClusterRbacConfig, RbacConfig, RbacScope, RbacTargets, ServiceRole, ServiceRoleBinding, Subject,
+};
 pub use matching::{HeaderMatch, HttpMatch, StringMatch};
 pub use mesh::{
     AccessLogEncoding, InjectionValues, MeshConfig, MeshProxyDefaults, OutboundTrafficMode, OutboundTrafficPolicy, SidecarDefaults,
 };
 pub use name::{ExportTo, HostPattern, Labels, ObjectRef, Visibility};
 pub use peer_authentication::{MtlsMode, PeerAuthentication};
+pub use policy_target::{PolicyTarget, TargetKind, TargetResource};
 pub use protocol::Protocol;
 pub use proxy::{ProxyConfig, ProxyRole};
 pub use proxy_environment::ProxyEnvironment;
+pub use request_authentication::{ClaimHeader, JwtKeys, JwtRule, KeySetUrl, RequestAuthentication, TokenLocation};
 pub use route::{
     AbortStatus, Destination, HeaderOperations, HttpAction, HttpFault, HttpRedirect, HttpRetry, HttpRewrite, HttpRoute, MESH_GATEWAY,
     PercentMillis, TcpMatch, TcpRoute, TlsMatch, TlsRoute, VirtualService, WeightedDestination,
@@ -49,4 +72,7 @@ pub use service::{Resolution, Service, ServiceKey, ServicePort, TargetPort};
 pub use service_entry::{Location, ServiceEntry, ServiceEntryEndpoint};
 pub use sidecar::{EgressListener, HostSelector, Sidecar};
 pub use snapshot::{Change, Changes, Snapshot};
+pub use telemetry::{
+    AccessLogging, MetricName, Metrics, MetricsOverride, StandardMetric, TagValue, Telemetry, Tracing, TrafficDirection,
+};
 pub use workload::{Workload, WorkloadKey};

@@ -15,7 +15,7 @@ type Pairs = Vec<(Arc<str>, Arc<str>)>;
 const HOST_NAMES: [&str; 2] = ["host", ":authority"];
 
 /// Whether a text is a header's name: one or more of the characters that RFC 9110 calls a token.
-pub(super) fn is_header_name(name: &str) -> bool {
+pub(in crate::config) fn is_header_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
 
