@@ -6,11 +6,16 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::CustomResourceExt;
 use serde_json::{Map, Value};
 
+use crate::authentication::{MeshPolicy, Policy};
+use crate::extensions::{TrafficExtension, WasmPlugin};
 use crate::install::MeshInstall;
 use crate::networking::{
     DestinationRule, EnvoyFilter, Gateway, ProxyConfig, ServiceEntry, Sidecar, VirtualService, WorkloadEntry, WorkloadGroup,
 };
-use crate::security::PeerAuthentication;
+use crate::rbac::{ClusterRbacConfig, RbacConfig, ServiceRole, ServiceRoleBinding};
+use crate::schema::Rules;
+use crate::security::{AuthorizationPolicy, PeerAuthentication, RequestAuthentication};
+use crate::telemetry::Telemetry;
 
 /// Versions of the networking group, the stored one first. All have the same schema.
 const NETWORKING: &[&str] = &["v1", "v1beta1", "v1alpha3"];
@@ -18,8 +23,22 @@ const NETWORKING: &[&str] = &["v1", "v1beta1", "v1alpha3"];
 const ENVOY_FILTER: &[&str] = &["v1alpha3"];
 /// Versions of ProxyConfig.
 const PROXY_CONFIG: &[&str] = &["v1beta1"];
-/// Versions of PeerAuthentication, the stored one first.
+/// Versions of the security group, the stored one first. All have the same schema.
 const SECURITY: &[&str] = &["v1", "v1beta1"];
+/// Versions of Telemetry, the stored one first: v1alpha1, as in the reference, so that either mesh reads what the other stored.
+const TELEMETRY: &[&str] = &["v1alpha1", "v1"];
+/// The one version of the extensions group.
+const EXTENSIONS: &[&str] = &["v1alpha1"];
+/// The one version of the groups that Istio 1.4 had and later ones have not.
+const LEGACY: &[&str] = &["v1alpha1"];
+
+/// For kinds of which there is one object.
+const SINGLE: &[(&str, &str)] = &[("self.metadata.name == 'default'", "there is one object of this kind: it must be named default")];
+/// A namespace has one Policy for all of its services.
+const POLICY_NAMES: &[(&str, &str)] = &[(
+    "(self.metadata.name == 'default') != (has(self.spec) && has(self.spec.targets) && self.spec.targets.size() > 0)",
+    "the Policy named default is for the whole namespace and has no targets; any other needs targets",
+)];
 /// Versions of MeshInstall, the stored one first.
 const INSTALL: &[&str] = &["v1alpha1"];
 
@@ -33,12 +52,20 @@ pub struct Kind {
     pub plural: &'static str,
     /// Served versions; the first is the one that is stored.
     pub versions: &'static [&'static str],
+    /// Whether its objects belong to no namespace.
+    pub cluster_scoped: bool,
+    /// CEL rules on whole objects: those on names can't stand in the spec.
+    rules: &'static [(&'static str, &'static str)],
     derived: fn() -> CustomResourceDefinition,
     schema: OnceLock<Value>,
 }
 
-static KINDS: [Kind; 11] = [
-    kind::<MeshInstall>("install.ferromesh.dev", "MeshInstall", "meshinstalls", INSTALL),
+static KINDS: [Kind; 22] = [
+    kind::<MeshPolicy>("authentication.istio.io", "MeshPolicy", "meshpolicies", LEGACY).cluster_scoped().ruled(SINGLE),
+    kind::<Policy>("authentication.istio.io", "Policy", "policies", LEGACY).ruled(POLICY_NAMES),
+    kind::<TrafficExtension>("extensions.istio.io", "TrafficExtension", "trafficextensions", EXTENSIONS),
+    kind::<WasmPlugin>("extensions.istio.io", "WasmPlugin", "wasmplugins", EXTENSIONS),
+    kind::<MeshInstall>("install.ferromesh.dev", "MeshInstall", "meshinstalls", INSTALL).cluster_scoped(),
     kind::<DestinationRule>("networking.istio.io", "DestinationRule", "destinationrules", NETWORKING),
     kind::<EnvoyFilter>("networking.istio.io", "EnvoyFilter", "envoyfilters", ENVOY_FILTER),
     kind::<Gateway>("networking.istio.io", "Gateway", "gateways", NETWORKING),
@@ -48,7 +75,14 @@ static KINDS: [Kind; 11] = [
     kind::<VirtualService>("networking.istio.io", "VirtualService", "virtualservices", NETWORKING),
     kind::<WorkloadEntry>("networking.istio.io", "WorkloadEntry", "workloadentries", NETWORKING),
     kind::<WorkloadGroup>("networking.istio.io", "WorkloadGroup", "workloadgroups", NETWORKING),
+    kind::<ClusterRbacConfig>("rbac.istio.io", "ClusterRbacConfig", "clusterrbacconfigs", LEGACY).cluster_scoped().ruled(SINGLE),
+    kind::<RbacConfig>("rbac.istio.io", "RbacConfig", "rbacconfigs", LEGACY).ruled(SINGLE),
+    kind::<ServiceRole>("rbac.istio.io", "ServiceRole", "serviceroles", LEGACY),
+    kind::<ServiceRoleBinding>("rbac.istio.io", "ServiceRoleBinding", "servicerolebindings", LEGACY),
+    kind::<AuthorizationPolicy>("security.istio.io", "AuthorizationPolicy", "authorizationpolicies", SECURITY),
     kind::<PeerAuthentication>("security.istio.io", "PeerAuthentication", "peerauthentications", SECURITY),
+    kind::<RequestAuthentication>("security.istio.io", "RequestAuthentication", "requestauthentications", SECURITY),
+    kind::<Telemetry>("telemetry.istio.io", "Telemetry", "telemetries", TELEMETRY),
 ];
 
 /// Every kind, by group and name.
@@ -69,12 +103,24 @@ const fn kind<K: CustomResourceExt>(
     plural: &'static str,
     versions: &'static [&'static str],
 ) -> Kind {
-    Kind { group, name, plural, versions, derived: K::crd, schema: OnceLock::new() }
+    Kind { group, name, plural, versions, cluster_scoped: false, rules: &[], derived: K::crd, schema: OnceLock::new() }
 }
 
 // === impl Kind ===
 
 impl Kind {
+    /// The same kind, without namespaces.
+    const fn cluster_scoped(mut self) -> Self {
+        self.cluster_scoped = true;
+        self
+    }
+
+    /// The same kind, with rules on whole objects.
+    const fn ruled(mut self, rules: &'static [(&'static str, &'static str)]) -> Self {
+        self.rules = rules;
+        self
+    }
+
     /// The name of the CRD.
     #[must_use]
     pub fn crd_name(&self) -> String {
@@ -114,6 +160,9 @@ impl Kind {
             let schema = derived.and_then(|version| version.schema).and_then(|schema| schema.open_api_v3_schema);
             let mut schema = serde_json::to_value(schema).expect("a schema is JSON");
             simplify(&mut schema, true);
+            if !self.rules.is_empty() {
+                schema["x-kubernetes-validations"] = Rules(self.rules).as_json();
+            }
             schema
         })
     }

@@ -18,7 +18,7 @@ impl Transform for Rules {
             Some(Value::Array(rules)) => rules,
             _ => Vec::new(),
         };
-        rules.extend(self.0.iter().map(|(rule, message)| json!({"rule": rule, "message": message})));
+        rules.extend(self.as_objects());
         schema.insert(VALIDATIONS.to_owned(), Value::Array(rules));
     }
 }
@@ -31,6 +31,17 @@ impl Transform for WithoutRule {
         if let Some(Value::Array(rules)) = schema.get_mut(VALIDATIONS) {
             rules.retain(|rule| rule["rule"] != self.0);
         }
+    }
+}
+
+impl Rules {
+    /// The rules, as the value of Kubernetes' keyword.
+    pub(crate) fn as_json(&self) -> Value {
+        self.as_objects().collect()
+    }
+
+    fn as_objects(&self) -> impl Iterator<Item = Value> {
+        self.0.iter().map(|(rule, message)| json!({"rule": rule, "message": message}))
     }
 }
 

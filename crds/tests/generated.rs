@@ -65,6 +65,7 @@ fn catalog_names_what_the_types_name() {
         assert_eq!(crd.metadata.name, Some(kind.crd_name()));
         assert_eq!(crd.spec.group, kind.group);
         assert_eq!((crd.spec.names.kind.as_str(), crd.spec.names.plural.as_str()), (kind.name, kind.plural));
+        assert_eq!(crd.spec.scope == "Cluster", kind.cluster_scoped, "{}", kind.name);
     }
 }
 

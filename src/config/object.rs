@@ -10,8 +10,9 @@ use serde_json::Value;
 use super::problem::{Code, Invalid, Parsed, Problem, clipped, quoted};
 use super::reading::{KEPT, ParseContext};
 use super::{
-    destination_rule, envoy_filter, gateway, peer_authentication, proxy_config, service_entry, sidecar, virtual_service, workload_entry,
-    workload_group,
+    authorization_policy, cluster_rbac_config, destination_rule, envoy_filter, gateway, mesh_policy, peer_authentication, policy,
+    proxy_config, rbac_config, request_authentication, service_entry, service_role, service_role_binding, sidecar, telemetry,
+    traffic_extension, virtual_service, wasm_plugin, workload_entry, workload_group,
 };
 use crate::model::ConfigObject;
 
@@ -28,16 +29,27 @@ pub fn parse_object(group: &str, kind: &str, object: &Value, context: &ParseCont
         return Err(single(Code::UnknownKind, format!("the mesh has no kind {} in group {}", quoted(kind), quoted(group))));
     };
     match kind {
+        "AuthorizationPolicy" => read(known, object, context, authorization_policy),
+        "ClusterRbacConfig" => read(known, object, context, cluster_rbac_config),
         "DestinationRule" => read(known, object, context, destination_rule),
         "EnvoyFilter" => read(known, object, context, envoy_filter),
         "Gateway" => read(known, object, context, gateway),
+        "MeshPolicy" => read(known, object, context, mesh_policy),
         "PeerAuthentication" => read(known, object, context, peer_authentication),
         "ProxyConfig" => read(known, object, context, proxy_config),
+        "Policy" => read(known, object, context, policy),
+        "RbacConfig" => read(known, object, context, rbac_config),
+        "RequestAuthentication" => read(known, object, context, request_authentication),
         "ServiceEntry" => read(known, object, context, service_entry),
+        "ServiceRole" => read(known, object, context, service_role),
+        "ServiceRoleBinding" => read(known, object, context, service_role_binding),
         "Sidecar" => read(known, object, context, sidecar),
+        "Telemetry" => read(known, object, context, telemetry),
+        "TrafficExtension" => read(known, object, context, traffic_extension),
         "VirtualService" => read(known, object, context, virtual_service),
         "WorkloadEntry" => read(known, object, context, workload_entry),
         "WorkloadGroup" => read(known, object, context, workload_group),
+        "WasmPlugin" => read(known, object, context, wasm_plugin),
         _ => Err(single(Code::UnknownKind, format!("{kind} is no configuration of traffic or security"))),
     }
 }

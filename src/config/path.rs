@@ -26,6 +26,9 @@ pub(super) const METADATA: At<'static> = At { parent: None, step: Step::Field("m
 /// The object's spec, where almost every path begins.
 pub(super) const SPEC: At<'static> = At { parent: None, step: Step::Field("spec") };
 
+/// The object's metadata.
+pub(super) const METADATA: At<'static> = At { parent: None, step: Step::Field("metadata") };
+
 // === impl At ===
 
 impl At<'_> {
@@ -42,6 +45,11 @@ impl At<'_> {
     /// An element of a list.
     pub(super) fn index(&self, index: usize) -> At<'_> {
         At { parent: Some(self), step: Step::Index(index) }
+    }
+
+    /// Reads the elements of the list that stands here, each at its place.
+    pub(super) fn each<'l, T, U>(&self, list: &'l [T], mut read: impl FnMut(&At<'_>, &'l T) -> U) -> Vec<U> {
+        list.iter().enumerate().map(|(index, one)| read(&self.index(index), one)).collect()
     }
 }
 

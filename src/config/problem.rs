@@ -104,6 +104,8 @@ codes! {
     NoEffect = "FM0122",
     /// It works only as long as something else stays as it is.
     Fragile = "FM0125",
+    /// What is written is legal and riskier than it looks.
+    Risky = "FM0126",
     /// A rule is never reached: an earlier one takes everything. The code is Istio's.
     UnreachableRule = "IST0130",
     /// A condition is never reached: an earlier one covers it. The code is Istio's.

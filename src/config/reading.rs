@@ -3,7 +3,7 @@
 use kube::core::ObjectMeta;
 use std::collections::BTreeSet;
 
-use super::path::At;
+use super::path::{At, SPEC};
 use super::problem::{Code, Invalid, Parsed, Problem};
 use crate::model::ObjectRef;
 
@@ -58,6 +58,13 @@ impl<'a> Reading<'a> {
         }
     }
 
+    /// Begins to read an object of a kind without namespaces. One that is in a file may name some; it has no meaning.
+    pub(super) fn cluster_scoped(kind: &'static str, metadata: &ObjectMeta, context: &'a ParseContext) -> Self {
+        let reading = Self::new(kind, metadata, context);
+        let origin = ObjectRef::new(kind, "", &reading.origin.name);
+        Self { origin, ..reading }
+    }
+
     /// The object's namespace.
     pub(super) fn namespace(&self) -> &str {
         &self.origin.namespace
@@ -89,6 +96,18 @@ impl<'a> Reading<'a> {
         if present {
             self.warn(&at.field(name), Code::NotHonoured, "this mesh does not act on it");
         }
+    }
+
+    /// Warns that the mesh does not act on objects of this kind yet, and what follows from that.
+    pub(super) fn not_honoured_kind(&mut self, consequence: &str) {
+        let message = format!("this mesh does not act on a {} yet: {consequence}", self.origin.kind);
+        self.warn(&SPEC, Code::NotHonoured, message);
+    }
+
+    /// Warns that a kind has a successor, and that the mesh does not act on its objects yet.
+    pub(super) fn deprecated_kind(&mut self, successor: &str, consequence: &str) {
+        self.warn(&SPEC, Code::Deprecated, format!("{} is deprecated: use {successor}", self.origin.kind));
+        self.not_honoured_kind(consequence);
     }
 
     /// Warns of a field that has a successor, if it is there.

@@ -19,7 +19,8 @@ pub(super) fn parse(object: &Value) -> Result<Parsed<ConfigObject>, Invalid> {
 }
 
 fn object(kind: &str, spec: Value) -> Value {
-    let group = if kind == "PeerAuthentication" { "security.istio.io" } else { "networking.istio.io" };
+    let known = ferromesh_crds::catalog::kinds().iter().find(|known| known.name == kind);
+    let group = known.map_or("networking.istio.io", |known| known.group);
     json!({"apiVersion": format!("{group}/v1"), "kind": kind, "metadata": {"name": "reviews", "namespace": "shop"}, "spec": spec})
 }
 

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use rpds::RedBlackTreeMapSync;
 
 use super::{
-    DestinationRule, EnvoyFilter, Gateway, ObjectRef, PeerAuthentication, ProxyConfig, ServiceEntry, Sidecar, VirtualService,
-    WorkloadEntry, WorkloadGroup,
+    AuthorizationPolicy, ClusterRbacConfig, DestinationRule, EnvoyFilter, Gateway, MeshPolicy, ObjectRef, PeerAuthentication, Policy,
+    ProxyConfig, RbacConfig, RequestAuthentication, ServiceEntry, ServiceRole, ServiceRoleBinding, Sidecar, Telemetry, TrafficExtension,
+    VirtualService, WasmPlugin, WorkloadEntry, WorkloadGroup,
 };
 
 /// Objects of one kind. Ordered, because their order reaches output.
@@ -82,26 +83,48 @@ macro_rules! config_kinds {
 }
 
 config_kinds! {
+    /// Which requests workloads allow.
+    authorization_policies: AuthorizationPolicy,
+    /// Where roles of Istio 1.4 count.
+    cluster_rbac_configs: ClusterRbacConfig,
     /// Settings of the traffic to a host.
     destination_rules: DestinationRule,
     /// Changes to proxies' configuration in Envoy's own terms.
     envoy_filters: EnvoyFilter,
     /// Ports and hosts that gateways serve.
     gateways: Gateway,
+    /// How callers prove who they are, as Istio 1.4 had it.
+    mesh_policies: MeshPolicy,
     /// Whether workloads ask for mutual TLS.
     peer_authentications: PeerAuthentication,
     /// Settings of single workloads' proxies.
     proxy_configs: ProxyConfig,
+    /// How callers of a namespace prove who they are, as Istio 1.4 had it.
+    policies: Policy,
+    /// Where roles of Istio 1.4 count, as it had it before.
+    rbac_configs: RbacConfig,
+    /// Which tokens workloads believe.
+    request_authentications: RequestAuthentication,
     /// Services that Kubernetes does not know.
     service_entries: ServiceEntry,
+    /// Who has a role of Istio 1.4.
+    service_role_bindings: ServiceRoleBinding,
+    /// Roles of Istio 1.4.
+    service_roles: ServiceRole,
     /// What sidecars of a namespace reach.
     sidecars: Sidecar,
+    /// What workloads report.
+    telemetries: Telemetry,
+    /// Code of users inside proxies.
+    traffic_extensions: TrafficExtension,
     /// Routes.
     virtual_services: VirtualService,
     /// Workloads outside of Kubernetes.
     workload_entries: WorkloadEntry,
     /// What WorkloadEntries that register themselves have in common.
     workload_groups: WorkloadGroup,
+    /// WebAssembly inside proxies.
+    wasm_plugins: WasmPlugin,
 }
 
 /// Equal by pointer, which is cheap and the usual case, or by value.

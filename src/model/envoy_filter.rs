@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{Labels, ObjectRef, TargetRef};
+use super::{Labels, ObjectRef, TargetResource};
 
 /// Changes to the configuration of the proxies that it selects.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,7 +27,7 @@ pub enum PatchTargets {
     /// Workloads with these labels; empty for all of the namespace.
     Workloads(Labels),
     /// The proxies behind these objects.
-    Objects(Vec<TargetRef>),
+    Objects(Vec<TargetResource>),
 }
 
 /// One change.

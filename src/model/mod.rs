@@ -4,32 +4,42 @@
 //! these values, `index` keeps the current ones in a [`Snapshot`], `compile` turns a snapshot into Envoy's resources. All types compare
 //! by value, because comparison is how change is detected.
 
+mod authorization_policy;
 mod config_object;
 mod destination;
 mod duration;
 mod endpoint;
 mod envoy_filter;
+mod extension;
 mod gateway;
 mod identity;
+mod legacy_authentication;
+mod legacy_rbac;
 mod load_balancing;
 mod matching;
 mod mesh;
 mod name;
 mod peer_authentication;
+mod policy_target;
 mod protocol;
 mod proxy;
 mod proxy_config;
 mod proxy_environment;
+mod request_authentication;
 mod route;
 mod service;
 mod service_entry;
 mod sidecar;
 mod snapshot;
-mod target;
+mod telemetry;
 mod workload;
 mod workload_entry;
 mod workload_group;
 
+pub use authorization_policy::{
+    AuthorizationAction, AuthorizationPolicy, AuthorizationRule, Condition, MetadataMatch, Operation, PathMatch, PathSegment,
+    ServiceAccountName, Source, TextAttribute, TextMatch, Values,
+};
 pub use config_object::{ConfigObject, ConfigObjects, Objects, same_shared, set_shared};
 pub use destination::{
     ClientTls, ClientTlsMode, ConnectionPool, DestinationRule, Http2Keepalive, OutlierDetection, PortTrafficPolicy, ProxyProtocol,
@@ -49,15 +59,27 @@ pub use load_balancing::{
     ConsistentHash, HashCookie, HashKey, HashTable, LoadBalancer, LoadBalancing, LocalityBalancing, Warmup, ZoneAwareBalancing,
 };
 pub use matching::{ClaimMatch, HeaderMatch, HttpMatch, StringMatch};
+pub use extension::{
+    ExtensionCode, ExtensionPhase, ExtensionPlacement, ExtensionTraffic, PullPolicy, TrafficExtension, WasmFailure, WasmLocation,
+    WasmModule, WasmPlugin,
+};
+pub use legacy_authentication::{
+    AuthenticationMethods, MeshPolicy, OriginMethod, PeerMethod, Policy, PolicyPort, PolicyService, TokenTrigger, TriggerPath,
+};
+pub use legacy_rbac::{
+    AccessRule, BoundRole, ClusterRbacConfig, RbacConfig, RbacScope, RbacTargets, ServiceRole, ServiceRoleBinding, Subject,
+};
 pub use mesh::{
     AccessLogEncoding, InjectionValues, MeshConfig, MeshProxyDefaults, OutboundTrafficMode, OutboundTrafficPolicy, SidecarDefaults,
 };
 pub use name::{ExportTo, HostPattern, Labels, ObjectRef, Visibility};
 pub use peer_authentication::{MtlsMode, PeerAuthentication};
+pub use policy_target::{PolicyTarget, TargetKind, TargetResource};
 pub use protocol::Protocol;
 pub use proxy::{ProxyRole, ProxySettings};
 pub use proxy_config::ProxyConfig;
 pub use proxy_environment::ProxyEnvironment;
+pub use request_authentication::{ClaimHeader, JwtKeys, JwtRule, KeySetUrl, RequestAuthentication, TokenLocation};
 pub use route::{
     AbortStatus, Body, Cors, Destination, HeaderOperations, HttpAction, HttpFault, HttpRedirect, HttpRetry, HttpRewrite, HttpRoute,
     MESH_GATEWAY, Mirror, PerMillion, RedirectPort, TcpMatch, TcpRoute, TlsMatch, TlsRoute, VirtualService, WeightedDestination,
@@ -66,7 +88,9 @@ pub use service::{Resolution, Service, ServiceKey, ServicePort, TargetPort};
 pub use service_entry::{Location, ServiceEntry, ServiceEntryEndpoint};
 pub use sidecar::{EgressListener, HostSelector, IngressEndpoint, IngressListener, Sidecar};
 pub use snapshot::{Change, Changes, Snapshot};
-pub use target::{TargetKind, TargetRef};
+pub use telemetry::{
+    AccessLogging, MetricName, Metrics, MetricsOverride, StandardMetric, TagValue, Telemetry, Tracing, TrafficDirection,
+};
 pub use workload::{Workload, WorkloadKey};
 pub use workload_entry::WorkloadEntry;
 pub use workload_group::{HealthCheck, WorkloadGroup, WorkloadProbe};

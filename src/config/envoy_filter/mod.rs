@@ -46,7 +46,7 @@ fn targets(reading: &mut Reading<'_>, spec: &EnvoyFilterSpec) -> PatchTargets {
     }
     reading.deprecated(&SPEC, "workloadLabels", !spec.workload_labels.is_empty(), "workloadSelector.labels");
     let legacy = reading.labels(&SPEC.field("workloadLabels"), &spec.workload_labels);
-    let objects = reading.target_refs(&at, &spec.target_refs);
+    let objects = reading.target_resources(&at, &spec.target_refs);
     let selector = spec.workload_selector.as_ref();
     let labels: Labels = selector.map_or(legacy, |one| reading.selector(&SPEC.field("workloadSelector"), "labels", &one.labels));
     if spec.target_refs.is_empty() { PatchTargets::Workloads(labels) } else { PatchTargets::Objects(objects) }

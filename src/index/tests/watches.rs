@@ -1,6 +1,7 @@
 //! The index on an API server.
 
 use ferromesh_crds::{
+    authentication::MeshPolicy,
     networking::{DestinationRule, Gateway, ServiceEntry, Sidecar, VirtualService},
     security::PeerAuthentication,
 };
@@ -218,6 +219,22 @@ async fn each_object_of_configuration_changes_itself_and_what_it_declares() {
     assert_eq!(running.changes().await, Changes::from([endpoints, itself]));
     running.api.delete::<ServiceEntry>(Some("shop"), "x");
     assert_eq!(running.changes().await, all);
+}
+
+#[tokio::test]
+async fn an_object_without_a_namespace_comes_and_goes_by_its_name_alone() {
+    let mut running = Running::ready(&FakeApi::new()).await;
+    let policy = |mode: &str| object::<MeshPolicy>("", "default", json!({"spec": {"peers": [{"mtls": {"mode": mode}}]}}));
+    let itself = Changes::from([Change::Config(ObjectRef::new("MeshPolicy", "", "default"))]);
+    running.api.insert(&policy("STRICT"));
+    assert_eq!(running.changes().await, itself);
+    running.api.insert(&policy("PERMISSIVE"));
+    assert_eq!(running.changes().await, itself);
+    running.api.delete::<MeshPolicy>(None, "default");
+    assert_eq!(running.changes().await, itself);
+    running.api.insert(&object::<MeshPolicy>("", "other", json!({"spec": {}})));
+    let rejected = running.source.rejected();
+    eventually("a complaint", || rejected.borrow().contains_key(&ObjectRef::new("MeshPolicy", "", "other"))).await;
 }
 
 #[tokio::test]

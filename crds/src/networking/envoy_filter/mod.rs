@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::object::api_objects;
 use crate::schema::{self, Required, Rules};
-use crate::selector::{PolicyTargetReference, WorkloadSelector};
+use crate::selector::{TargetReference, WorkloadSelector};
 use crate::status::MeshStatus;
 
 pub use legacy::{
@@ -46,7 +46,7 @@ api_objects! {
         pub workload_selector: Option<WorkloadSelector>,
         /// The objects meant, such as Gateways of the Gateway API, in place of `workloadSelector`.
         #[schemars(length(max = 16))]
-        pub target_refs: Vec<PolicyTargetReference>,
+        pub target_refs: Vec<TargetReference>,
         /// The changes, in the order in which they are made.
         #[schemars(length(max = 1024))]
         pub config_patches: Vec<EnvoyConfigObjectPatch>,
