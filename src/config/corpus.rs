@@ -11,8 +11,7 @@ use serde_json::Value;
 use super::{ParseContext, parse_object};
 
 /// Groups whose objects are judged here.
-const GROUPS: [&str; 5] =
-    ["authentication.istio.io", "extensions.istio.io", "rbac.istio.io", "security.istio.io", "telemetry.istio.io"];
+const GROUPS: [&str; 5] = ["authentication.istio.io", "extensions.istio.io", "rbac.istio.io", "security.istio.io", "telemetry.istio.io"];
 
 /// The files of a folder, each with its text and its object.
 fn objects(folder: &str) -> Vec<(PathBuf, String, Value)> {

@@ -72,7 +72,5 @@ pub use service::{Resolution, Service, ServiceKey, ServicePort, TargetPort};
 pub use service_entry::{Location, ServiceEntry, ServiceEntryEndpoint};
 pub use sidecar::{EgressListener, HostSelector, Sidecar};
 pub use snapshot::{Change, Changes, Snapshot};
-pub use telemetry::{
-    AccessLogging, MetricName, Metrics, MetricsOverride, StandardMetric, TagValue, Telemetry, Tracing, TrafficDirection,
-};
+pub use telemetry::{AccessLogging, MetricName, Metrics, MetricsOverride, StandardMetric, TagValue, Telemetry, Tracing, TrafficDirection};
 pub use workload::{Workload, WorkloadKey};
