@@ -7,10 +7,10 @@ use ferromesh_crds::MeshInstall;
 use ferromesh_crds::authentication::{MeshPolicy, Policy};
 use ferromesh_crds::catalog::{self, Kind};
 use ferromesh_crds::check;
+use ferromesh_crds::extensions::{TrafficExtension, WasmPlugin};
 use ferromesh_crds::networking::{
     DestinationRule, EnvoyFilter, Gateway, ProxyConfig, ServiceEntry, Sidecar, VirtualService, WorkloadEntry, WorkloadGroup,
 };
-use ferromesh_crds::extensions::{TrafficExtension, WasmPlugin};
 use ferromesh_crds::rbac::{ClusterRbacConfig, RbacConfig, ServiceRole, ServiceRoleBinding};
 use ferromesh_crds::security::{AuthorizationPolicy, PeerAuthentication, RequestAuthentication};
 use ferromesh_crds::telemetry::Telemetry;

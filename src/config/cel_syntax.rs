@@ -8,7 +8,22 @@ const LONGEST: usize = 65_536;
 const DEEPEST: usize = 100;
 /// Words that are no names.
 const RESERVED: [&str; 16] = [
-    "as", "break", "const", "continue", "else", "for", "function", "if", "import", "let", "loop", "package", "namespace", "return", "var", "void",
+    "as",
+    "break",
+    "const",
+    "continue",
+    "else",
+    "for",
+    "function",
+    "if",
+    "import",
+    "let",
+    "loop",
+    "package",
+    "namespace",
+    "return",
+    "var",
+    "void",
 ];
 /// Operators between two values; all bind to the left, and how tight does not matter here.
 const OPERATORS: [&str; 13] = ["||", "&&", "<=", ">=", "==", "!=", "<", ">", "+", "-", "*", "/", "%"];
@@ -314,8 +329,17 @@ mod tests {
 
     #[test]
     fn what_is_no_expression_is_refused() {
-        for expression in ["", "response.code >", "a b", "'x", "f(", "a.", "1x", "if", "{'a'}", "a ? b", "(a", "a @ b", "0x", "'a\n'", "a =  b"] {
+        for expression in
+            ["", "response.code >", "a b", "'x", "f(", "a.", "1x", "if", "{'a'}", "a ? b", "(a", "a @ b", "0x", "'a\n'", "a =  b"]
+        {
             assert!(check(expression).is_err(), "{expression}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn nothing_makes_it_panic(expression in r#"([a-c"'0-9.?:{}()\[\]`é\\ \n/!-]|\PC){0,40}"#) {
+            _ = check(&expression);
         }
     }
 

@@ -16,7 +16,10 @@ use super::tests::{parse, shared, yaml_files};
 
 /// Objects whose verdict can't be the reference's, each with the reason.
 const EXCEPTIONS: [(&str, &str); 3] = [
-    ("reject/authorizationpolicy-e8f4dffc59ad.yaml", "the empty list that is refused is not in the file, whose empty rule allows everything"),
+    (
+        "reject/authorizationpolicy-e8f4dffc59ad.yaml",
+        "the empty list that is refused is not in the file, whose empty rule allows everything",
+    ),
     ("reject/peerauthentication-40781f68ce36.yaml", "the empty map that is refused is not in the file: YAML made of protobuf drops it"),
     ("accept/requestauthentication-8b9836478022.yaml", "the reference's own CRD refuses it"),
 ];

@@ -93,7 +93,9 @@ impl Reading<'_> {
             self.error(at, Code::Unreadable, format!("key {index} of type {kind} lacks {}", missing.join(", ")));
         }
         if PRIVATE.iter().any(|member| is_filled(&key[*member])) {
-            let message = format!("key {index} holds secret material, which whoever may read this object can sign tokens with: keep the public part only");
+            let message = format!(
+                "key {index} holds secret material, which whoever may read this object can sign tokens with: keep the public part only"
+            );
             self.warn(at, Code::Risky, message);
         }
     }

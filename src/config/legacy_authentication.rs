@@ -166,10 +166,10 @@ fn token<'o>(reading: &mut Reading<'_>, at: &At<'_>, jwt: &'o Jwt, issuers: &mut
         reading.error(&place, Code::Duplicate, format!("there are two entries for the issuer {}", quoted(issuer)));
     }
     let mut locations = Vec::new();
-    locations.extend(at.field("jwtHeaders").each(&jwt.jwt_headers, |at, name| model::TokenLocation::Header {
-        name: reading.header_name(at, name),
-        prefix: "".into(),
-    }));
+    locations.extend(
+        at.field("jwtHeaders")
+            .each(&jwt.jwt_headers, |at, name| model::TokenLocation::Header { name: reading.header_name(at, name), prefix: "".into() }),
+    );
     locations.extend(reading.filled_texts(&at.field("jwtParams"), &jwt.jwt_params).into_iter().map(model::TokenLocation::Parameter));
     let rule = JwtRule {
         issuer: Some(issuer.into()),
@@ -215,4 +215,31 @@ fn path(reading: &mut Reading<'_>, at: &At<'_>, condition: &api::PathMatch) -> O
             TriggerPath::Regex(text.into())
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn methods(spec: Value) -> AuthenticationMethods {
+        let object =
+            json!({"apiVersion": "authentication.istio.io/v1alpha1", "kind": "MeshPolicy", "metadata": {"name": "default"}, "spec": spec});
+        mesh_policy(&serde_json::from_value(object).unwrap(), &ParseContext::default()).unwrap().value.methods
+    }
+
+    #[test]
+    fn a_peer_without_anything_is_mutual_tls() {
+        let peers = methods(json!({"peers": [{}, {"mtls": null}, {"mtls": {"mode": "PERMISSIVE"}}, {"mtls": {"allowTls": true}}]})).peers;
+        let expected = [false, false, true, true].map(|permissive| PeerMethod::MutualTls { permissive });
+        assert_eq!(peers, expected);
+    }
+
+    #[test]
+    fn a_cluster_scoped_object_has_no_namespace() {
+        let object = json!({"apiVersion": "authentication.istio.io/v1alpha1", "kind": "MeshPolicy", "metadata": {"name": "default", "namespace": "shop"}, "spec": {}});
+        let parsed = mesh_policy(&serde_json::from_value(object).unwrap(), &ParseContext::default()).unwrap();
+        assert_eq!(parsed.value.origin, model::ObjectRef::new("MeshPolicy", "", "default"));
+    }
 }

@@ -106,3 +106,43 @@ fn claim_headers(reading: &mut Reading<'_>, at: &At<'_>, entries: &[ClaimToHeade
         ClaimHeader { header: entry.header.as_str().into(), claim: entry.claim.split('.').map(Into::into).collect() }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::model::{JwtKeys, KeySetUrl};
+
+    fn rule(rule: Value) -> model::JwtRule {
+        let object = json!({"apiVersion": "security.istio.io/v1", "kind": "RequestAuthentication", "metadata": {"name": "a"}, "spec": {"jwtRules": [rule]}});
+        request_authentication(&serde_json::from_value(object).unwrap(), &ParseContext::default()).unwrap().value.rules.remove(0)
+    }
+
+    #[test]
+    fn keys_are_inline_remote_or_discovered() {
+        let remote =
+            |url: &str, host: &str, port: u16, tls: bool| JwtKeys::Remote(KeySetUrl { url: url.into(), host: host.into(), port, tls });
+        let keys = |url: &str| rule(json!({"issuer": "a", "jwksUri": url})).keys;
+        assert_eq!(keys("https://k.example.com/x"), remote("https://k.example.com/x", "k.example.com", 443, true));
+        assert_eq!(keys("http://[::1]:8080"), remote("http://[::1]:8080", "::1", 8080, false));
+        assert_eq!(rule(json!({"issuer": "a", "jwks_uri": "http://k"})).keys, remote("http://k", "k", 80, false));
+        assert_eq!(rule(json!({"issuer": "a", "jwks": "{\"keys\":[]}"})).keys, JwtKeys::Inline("{\"keys\":[]}".into()));
+        assert_eq!(rule(json!({"issuer": "a"})).keys, JwtKeys::Discovered);
+    }
+
+    #[test]
+    fn places_are_looked_at_in_order() {
+        let places =
+            rule(json!({"issuer": "a", "fromCookies": ["c"], "fromParams": ["p"], "fromHeaders": [{"name": "h", "prefix": "x "}]}))
+                .locations;
+        let header = TokenLocation::Header { name: "h".into(), prefix: "x ".into() };
+        assert_eq!(places, [header, TokenLocation::Parameter("p".into()), TokenLocation::Cookie("c".into())]);
+    }
+
+    #[test]
+    fn dots_lead_into_nested_claims() {
+        let claims = rule(json!({"issuer": "a", "outputClaimToHeaders": [{"header": "x-a", "claim": "b.c"}]})).claim_headers;
+        assert_eq!(claims, [ClaimHeader { header: "x-a".into(), claim: vec!["b".into(), "c".into()] }]);
+    }
+}

@@ -197,3 +197,37 @@ fn access_logging(reading: &mut Reading<'_>, at: &At<'_>, logging: &AccessLoggin
         filter,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn parsed(spec: Value) -> model::Telemetry {
+        let object = json!({"apiVersion": "telemetry.istio.io/v1", "kind": "Telemetry", "metadata": {"name": "a"}, "spec": spec});
+        telemetry(&serde_json::from_value(object).unwrap(), &ParseContext::default()).unwrap().value
+    }
+
+    #[test]
+    fn percent_are_kept_to_the_hundredth_and_the_first_provider_counts() {
+        let tracing =
+            parsed(json!({"tracing": [{"randomSamplingPercentage": 0.07, "providers": [{"name": "a"}, {"name": "b"}]}, {}]})).tracing;
+        let tracing = tracing.unwrap();
+        assert_eq!((tracing.sampling, tracing.provider.as_deref()), (Some(7), Some("a")));
+    }
+
+    #[test]
+    fn labels_are_changed_or_taken_away() {
+        let tags = json!({"a": {"value": "request.host"}, "b": {"operation": "REMOVE"}});
+        let spec = json!({"metrics": [{"overrides": [{"match": {"metric": "REQUEST_SIZE", "mode": "SERVER"}, "tagOverrides": tags}, {}]}]});
+        let overrides = parsed(spec).metrics.remove(0).overrides;
+        let labels: Vec<_> = overrides[0].labels.iter().map(|(name, value)| (&**name, value.as_deref())).collect();
+        assert_eq!(labels, [("a", Some("request.host")), ("b", None)]);
+        assert_eq!(
+            (&overrides[0].metric, overrides[0].direction),
+            (&MetricName::Standard(StandardMetric::RequestSize), TrafficDirection::Inbound)
+        );
+        assert_eq!((&overrides[1].metric, overrides[1].direction), (&MetricName::All, TrafficDirection::Both));
+    }
+}

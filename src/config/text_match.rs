@@ -33,7 +33,8 @@ impl Reading<'_> {
             (None, None) => (text, TextMatch::Exact(text.into())),
         };
         if rest.contains('*') && !rest.contains('{') {
-            let message = format!("{} has a '*' that is taken as it is: it is a wildcard only as the first or the last character", quoted(text));
+            let message =
+                format!("{} has a '*' that is taken as it is: it is a wildcard only as the first or the last character", quoted(text));
             self.warn(at, Code::NoEffect, message);
         }
         Some(parsed)

@@ -51,24 +51,24 @@ pub use envoy_filter::{
     ClusterMatch, EnvoyFilter, EnvoyPatch, FilterChainMatch, FilterClass, ListenerMatch, ObjectMatch, PatchContext, PatchOperation,
     PatchTargets, PatchedObject, RouteAction, RouteConfigurationMatch,
 };
-pub use gateway::{
-    Bind, ClientAuthorities, Gateway, GatewayServer, NamespaceSelector, ServerCertificate, ServerTls, ServerTlsMode, TlsVersion,
-};
-pub use identity::{IdentityError, SpiffeId};
-pub use load_balancing::{
-    ConsistentHash, HashCookie, HashKey, HashTable, LoadBalancer, LoadBalancing, LocalityBalancing, Warmup, ZoneAwareBalancing,
-};
-pub use matching::{ClaimMatch, HeaderMatch, HttpMatch, StringMatch};
 pub use extension::{
     ExtensionCode, ExtensionPhase, ExtensionPlacement, ExtensionTraffic, PullPolicy, TrafficExtension, WasmFailure, WasmLocation,
     WasmModule, WasmPlugin,
 };
+pub use gateway::{
+    Bind, ClientAuthorities, Gateway, GatewayServer, NamespaceSelector, ServerCertificate, ServerTls, ServerTlsMode, TlsVersion,
+};
+pub use identity::{IdentityError, SpiffeId};
 pub use legacy_authentication::{
     AuthenticationMethods, MeshPolicy, OriginMethod, PeerMethod, Policy, PolicyPort, PolicyService, TokenTrigger, TriggerPath,
 };
 pub use legacy_rbac::{
     AccessRule, BoundRole, ClusterRbacConfig, RbacConfig, RbacScope, RbacTargets, ServiceRole, ServiceRoleBinding, Subject,
 };
+pub use load_balancing::{
+    ConsistentHash, HashCookie, HashKey, HashTable, LoadBalancer, LoadBalancing, LocalityBalancing, Warmup, ZoneAwareBalancing,
+};
+pub use matching::{ClaimMatch, HeaderMatch, HttpMatch, StringMatch};
 pub use mesh::{
     AccessLogEncoding, InjectionValues, MeshConfig, MeshProxyDefaults, OutboundTrafficMode, OutboundTrafficPolicy, SidecarDefaults,
 };
@@ -88,9 +88,7 @@ pub use service::{Resolution, Service, ServiceKey, ServicePort, TargetPort};
 pub use service_entry::{Location, ServiceEntry, ServiceEntryEndpoint};
 pub use sidecar::{EgressListener, HostSelector, IngressEndpoint, IngressListener, Sidecar};
 pub use snapshot::{Change, Changes, Snapshot};
-pub use telemetry::{
-    AccessLogging, MetricName, Metrics, MetricsOverride, StandardMetric, TagValue, Telemetry, Tracing, TrafficDirection,
-};
+pub use telemetry::{AccessLogging, MetricName, Metrics, MetricsOverride, StandardMetric, TagValue, Telemetry, Tracing, TrafficDirection};
 pub use workload::{Workload, WorkloadKey};
 pub use workload_entry::WorkloadEntry;
 pub use workload_group::{HealthCheck, WorkloadGroup, WorkloadProbe};

@@ -48,7 +48,7 @@ api_objects! {
 
     /// A change to a label.
     #[schemars(transform = Rules(&[
-        ("(has(self.operation) && self.operation == 'REMOVE') || (has(self.value) && self.value != '')",
+        ("has(self.value) ? self.value != '' : has(self.operation) && self.operation == 'REMOVE'",
          "value must be set unless operation is REMOVE"),
         ("!has(self.operation) || self.operation != 'REMOVE' || !has(self.value)",
          "value must not be set when operation is REMOVE"),

@@ -56,7 +56,9 @@ pub(super) fn read(reading: &mut Reading<'_>, at: &At<'_>, condition: &api::Cond
         "source.ip" => Some(Condition::SourceAddress(addresses(reading, at, condition))),
         "remote.ip" => Some(Condition::RemoteAddress(addresses(reading, at, condition))),
         "destination.ip" => Some(Condition::DestinationAddress(addresses(reading, at, condition))),
-        "destination.port" => Some(Condition::DestinationPort(values(reading, at, condition, |reading, at, one| reading.port_text(at, one)))),
+        "destination.port" => {
+            Some(Condition::DestinationPort(values(reading, at, condition, |reading, at, one| reading.port_text(at, one))))
+        }
         _ => named(reading, at, condition),
     }
 }

@@ -118,3 +118,6 @@ fn warn_of_connections(reading: &mut Reading<'_>, at: &At<'_>, rule: &Authorizat
         reading.warn(at, Code::Risky, message);
     }
 }
+
+#[cfg(test)]
+mod tests;

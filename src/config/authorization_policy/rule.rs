@@ -175,7 +175,10 @@ fn path(reading: &mut Reading<'_>, at: &At<'_>, text: &str) -> Option<PathMatch>
     let many = segments.iter().position(|segment| *segment == PathSegment::Many);
     let after = many.map_or(&[][..], |place| &segments[place + 1..]);
     if !text.starts_with('/') || segments.iter().any(literal) {
-        let message = format!("{} is no template: {{*}} and {{**}} must stand alone between slashes, and nothing else may be a wildcard", quoted(text));
+        let message = format!(
+            "{} is no template: {{*}} and {{**}} must stand alone between slashes, and nothing else may be a wildcard",
+            quoted(text)
+        );
         reading.error(at, Code::NotAllowed, message);
         return None;
     }

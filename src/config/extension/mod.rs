@@ -27,8 +27,7 @@ pub fn wasm_plugin(object: &WasmPlugin, context: &ParseContext) -> Result<Parsed
     let mut reading = Reading::new("WasmPlugin", &object.metadata, context);
     let spec = &object.spec;
     reading.not_honoured_kind(CONSEQUENCE);
-    let attachment =
-        Attachment { selector: spec.selector.as_ref(), reference: spec.target_ref.as_ref(), references: &spec.target_refs };
+    let attachment = Attachment { selector: spec.selector.as_ref(), reference: spec.target_ref.as_ref(), references: &spec.target_refs };
     let placement = placement(&mut reading, &attachment, spec.phase, spec.priority, &spec.match_);
     let module = wasm::read(
         &mut reading,
@@ -92,7 +91,9 @@ fn lua(reading: &mut Reading<'_>, lua: &LuaConfig) -> ExtensionCode {
     match lua.inline_code.len() {
         0 => reading.required(&at),
         1..=LONGEST_SCRIPT => {}
-        length => reading.error(&at, Code::WrongSize, format!("has {length} bytes, {LONGEST_SCRIPT} at most are allowed: use wasm for more")),
+        length => {
+            reading.error(&at, Code::WrongSize, format!("has {length} bytes, {LONGEST_SCRIPT} at most are allowed: use wasm for more"))
+        }
     }
     ExtensionCode::Lua(lua.inline_code.as_str().into())
 }
@@ -138,3 +139,6 @@ fn selected(reading: &mut Reading<'_>, at: &At<'_>, selector: &TrafficSelector) 
     reading.distinct(numbers.into_iter(), |port| format!("port {port} is named twice"));
     ExtensionTraffic { direction, ports: ports.into_iter().flatten().collect() }
 }
+
+#[cfg(test)]
+mod tests;
