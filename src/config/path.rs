@@ -26,9 +26,6 @@ pub(super) const METADATA: At<'static> = At { parent: None, step: Step::Field("m
 /// The object's spec, where almost every path begins.
 pub(super) const SPEC: At<'static> = At { parent: None, step: Step::Field("spec") };
 
-/// The object's metadata.
-pub(super) const METADATA: At<'static> = At { parent: None, step: Step::Field("metadata") };
-
 // === impl At ===
 
 impl At<'_> {
