@@ -130,6 +130,13 @@ fn ports(reading: &mut Reading<'_>, spec: &ServiceEntrySpec, resolution: api::Re
     if spec.hosts.len() > 1 && spec.addresses.is_empty() && resolution != api::Resolution::None && ports.iter().any(opaque) {
         reading.error(&at, Code::Conflict, "several hosts can be told apart on HTTP and TLS ports only: split the object");
     }
+    if spec.addresses.is_empty() {
+        for (index, port) in ports.iter().enumerate().filter(|(_, port)| opaque(port) && port.protocol != Protocol::Udp) {
+            let message =
+                format!("without spec.addresses every connection to port {} is taken for this service, wherever it goes", port.number);
+            reading.warn(&at.index(index), Code::Fragile, message);
+        }
+    }
     if resolution == api::Resolution::DynamicDns {
         for (index, port) in ports.iter().enumerate().filter(|(_, port)| opaque(port)) {
             let message = format!("DYNAMIC_DNS needs a name in the request, which {} has not", port.protocol);

@@ -1,5 +1,7 @@
 //! What is read out of EnvoyFilters; what is refused is in the corpora.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 
 use super::envoy_filter;
@@ -41,4 +43,33 @@ fn patches_are_read_into_what_they_do() {
     assert_eq!((listener.port, chain.application_protocols.len()), (Some(443), 2));
     assert_eq!(chain.filter.as_deref(), Some("envoy.filters.network.http_connection_manager"));
     assert_eq!(chain.sub_filter.as_deref(), Some("envoy.filters.http.router"));
+}
+
+#[test]
+fn a_hostile_object_costs_little_and_says_little() {
+    let many = |count: usize, one: &dyn Fn(usize) -> Value| Value::Array((0..count).map(one).collect());
+    let filter = |name: &str| json!({"listener": {"filterChain": {"filter": {"name": name, "subFilter": {}}}}});
+    let mut deep = json!({"@type": 1});
+    for _ in 0..100 {
+        deep = json!([deep]);
+    }
+    let cases = [
+        many(30_000, &|n| json!({"applyTo": "LISTENER", "match": filter(&n.to_string()), "patch": {"operation": "ADD"}})),
+        many(
+            30_000,
+            &|_| json!({"applyTo": "CLUSTER", "match": {"proxy": {"proxyVersion": r"(\pL{500}){2}"}}, "patch": {"operation": "REMOVE"}}),
+        ),
+        json!([{"applyTo": "CLUSTER", "patch": {"operation": "ADD", "value": {"name": "x".repeat(3_000_000)}}}]),
+        json!([{"applyTo": "CLUSTER", "patch": {"operation": "ADD", "value": {"a": many(20_000, &|_| json!({"@type": 1}))}}}]),
+        json!([{"applyTo": "CLUSTER", "patch": {"operation": "ADD", "value": {"a": deep}}}]),
+    ];
+    for (index, patches) in cases.into_iter().enumerate() {
+        let start = Instant::now();
+        let verdict = read(json!({"configPatches": patches}));
+        let took = start.elapsed();
+        // Generous, because the machine may be busy; a quadratic cost would be minutes.
+        assert!(took < Duration::from_secs(5), "{index}: {took:?}");
+        let told = verdict.unwrap_err().to_string();
+        assert!(told.len() < 20_000, "{index}: {}", told.len());
+    }
 }
