@@ -14,6 +14,7 @@ use ferromesh_crds::networking::{
 use ferromesh_crds::rbac::{ClusterRbacConfig, RbacConfig, ServiceRole, ServiceRoleBinding};
 use ferromesh_crds::security::{AuthorizationPolicy, PeerAuthentication, RequestAuthentication};
 use ferromesh_crds::telemetry::Telemetry;
+use kube::core::cel;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
@@ -71,8 +72,8 @@ fn fitting_objects(folder: &str) -> Option<usize> {
     Some(fitting(&folder))
 }
 
-/// Checks every object of our kinds below a folder, and says how many there were: the schema takes it, the type loses nothing, and what
-/// the type writes it reads as the same.
+/// Checks every object of our kinds below a folder, and says how many there were: schema and CEL rules take it, the type loses nothing,
+/// and what the type writes it reads as the same.
 fn fitting(folder: &Path) -> usize {
     let mut checked = 0;
     for path in yaml_files(folder).into_iter().filter(|path| !path.ends_with(REFUSED_BY_SCHEMA)) {
@@ -83,6 +84,8 @@ fn fitting(folder: &Path) -> usize {
             let Some(kind) = catalog::find(group, object["kind"].as_str().unwrap_or_default()) else { continue };
             let problems: Vec<String> = check::problems(kind.schema(), &object).iter().map(ToString::to_string).collect();
             assert!(problems.is_empty(), "{}: {problems:?}", path.display());
+            let rules = cel::validate(kind.schema(), &object, None);
+            assert!(rules.is_ok(), "{}: {rules:?}", path.display());
             let read = reread(kind, &object).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
             assert_same(&object["spec"], &read["spec"], &path.display().to_string());
             assert_eq!(reread(kind, &read).expect("what was written can be read"), read, "{}", path.display());

@@ -98,7 +98,7 @@ fn claim_headers(reading: &mut Reading<'_>, at: &At<'_>, entries: &[ClaimToHeade
             let message = format!("{} may have letters, digits, '-' and '_' only", quoted(&entry.header));
             reading.error(&header, Code::BadHeader, message);
         } else if !taken.insert(entry.header.to_ascii_lowercase()) {
-            reading.warn(&header, Code::Duplicate, format!("{} gets another claim already", quoted(&entry.header)));
+            reading.warn(&header, Code::NoEffect, format!("{} gets another claim already: one of them is lost", quoted(&entry.header)));
         }
         if entry.claim.is_empty() {
             reading.required(&at.field("claim"));
