@@ -1,76 +1,109 @@
 //! What each code means: the tables of the pages docs/codes.md and, for the analysis' own, docs/analysis.md.
 
-/// The pages, as they were when this program was built.
-const PAGES: [&str; 1] = [include_str!("../../docs/codes.md")];
+use std::collections::BTreeSet;
+
+/// The pages, as they were when this program was built. Where both explain a code, the first counts.
+const PAGES: [&str; 2] = [include_str!("../../docs/analysis.md"), include_str!("../../docs/codes.md")];
 
 /// A code, explained.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Explanation {
     /// For example `FM0104`.
-    pub(super) code: &'static str,
-    /// The heading over it: what its kind of message means for the object.
-    pub(super) topic: &'static str,
+    pub(super) code: String,
+    /// What the reference calls it; only findings of the analysis have a name.
+    pub(super) name: Option<String>,
+    /// The heading over it.
+    pub(super) topic: String,
     pub(super) meaning: String,
     pub(super) example: String,
     pub(super) remedy: String,
 }
 
-/// All codes that there are, in the order of the pages.
+/// All codes that there are, in their order.
 pub(super) fn explanations() -> Vec<Explanation> {
-    PAGES.into_iter().flat_map(of_page).collect()
+    let mut told = BTreeSet::new();
+    let mut all: Vec<Explanation> = PAGES.into_iter().flat_map(of_page).filter(|found| told.insert(found.code.clone())).collect();
+    all.sort_by(|a, b| a.code.cmp(&b.code));
+    all
 }
 
-fn of_page(page: &'static str) -> Vec<Explanation> {
-    let mut topic = "";
+/// The rows of a page's tables whose first column is `code`; the heads of the others say which is which.
+fn of_page(page: &str) -> Vec<Explanation> {
+    let (mut topic, mut heads) = ("", Vec::new());
     let mut found = Vec::new();
     for line in page.lines() {
-        if let Some(heading) = line.strip_prefix('#') {
-            topic = heading.trim_start_matches('#').trim();
+        if line.starts_with('#') {
+            topic = line.trim_matches(['#', ' ']);
         }
-        found.extend(row(line, topic));
+        let cells = cells(line);
+        match cells.first().map(String::as_str) {
+            Some("code") => heads = cells,
+            Some(code) if is_code(code) && cells.len() == heads.len() => found.push(Explanation::of_row(topic, &heads, &cells)),
+            _ => {}
+        }
     }
     found
 }
 
-/// A row of a table `| code | … | … | … |`.
-fn row(line: &'static str, topic: &'static str) -> Option<Explanation> {
-    let (code, rest) = line.strip_prefix("| ")?.split_once(" | ")?;
-    let is_code = code.starts_with(|c: char| c.is_ascii_uppercase()) && code.ends_with(|c: char| c.is_ascii_digit());
-    let cells: Vec<String> = cells(rest.strip_suffix(" |")?);
-    match cells.as_slice() {
-        [meaning, example, remedy] if is_code => {
-            Some(Explanation { code, topic, meaning: meaning.clone(), example: example.clone(), remedy: remedy.clone() })
-        }
-        _ => None,
-    }
+fn is_code(text: &str) -> bool {
+    let digits = text.trim_start_matches(|c: char| c.is_ascii_uppercase());
+    digits.len() < text.len() && digits.len() == 4 && digits.bytes().all(|b| b.is_ascii_digit())
 }
 
-/// The cells of a row's rest; a bar inside a cell is written `\|`.
-fn cells(rest: &str) -> Vec<String> {
-    rest.replace("\\|", "\u{0}").split(" | ").map(|cell| cell.trim().replace('\u{0}', "|")).collect()
+/// The cells of a table's row, none of another line. A bar inside of a cell is written `\|`.
+fn cells(line: &str) -> Vec<String> {
+    let Some(row) = line.strip_prefix('|').and_then(|row| row.strip_suffix('|')) else { return Vec::new() };
+    row.replace("\\|", "\u{0}").split('|').map(|cell| cell.trim().replace('\u{0}', "|")).collect()
+}
+
+// === impl Explanation ===
+
+impl Explanation {
+    fn of_row(topic: &str, heads: &[String], cells: &[String]) -> Self {
+        let cell = |head: &str| heads.iter().position(|one| one == head).map(|column| cells[column].clone());
+        Self {
+            code: cells[0].clone(),
+            name: cell("name"),
+            topic: topic.to_owned(),
+            meaning: cell("what it means").unwrap_or_default(),
+            example: cell("how to see it").unwrap_or_default(),
+            remedy: cell("how to mend it").unwrap_or_default(),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::analysis;
     use crate::config;
 
     #[test]
-    fn every_code_of_messages_is_explained() {
+    fn every_code_of_messages_and_of_the_analysis_is_explained() {
         let explained = explanations();
-        let missing: Vec<&str> = config::Code::ALL
-            .iter()
-            .map(|code| code.as_str())
-            .filter(|code| !explained.iter().any(|explanation| explanation.code == *code))
-            .collect();
+        let whole = |code: &str| {
+            let explanation = explained.iter().find(|explanation| explanation.code == code);
+            explanation.is_some_and(|it| ![&it.meaning, &it.example, &it.remedy].iter().any(|text| text.is_empty()))
+        };
+        let of_messages = config::Code::ALL.iter().map(|code| code.as_str());
+        let of_analysis = analysis::Code::ALL.iter().map(|code| code.as_str());
+        let missing: Vec<&str> = of_messages.chain(of_analysis).filter(|code| !whole(code)).collect();
         assert_eq!(missing, Vec::<&str>::new());
     }
 
     #[test]
-    fn a_row_may_hold_bars() {
-        let explanation = row("| FM0001 | a \\| b | `x` | y |", "topic").unwrap();
-        assert_eq!(explanation.meaning, "a | b");
-        assert_eq!(row("| code | what | how | mend |", ""), None);
-        assert_eq!(row("|---|---|---|---|", ""), None);
+    fn heads_of_a_table_say_what_its_columns_are() {
+        let page = "## Topic\n| code | how to mend it | what it means | how to see it |\n|---|---|---|---|\n| FM0001 | d | a \\| b | `c` |\n\
+                    | FM1 | no | code | here |\n| FM0002 | too few |\n";
+        let text = str::to_owned;
+        let row = Explanation {
+            code: text("FM0001"),
+            name: None,
+            topic: text("Topic"),
+            meaning: text("a | b"),
+            example: text("`c`"),
+            remedy: text("d"),
+        };
+        assert_eq!(of_page(page), [row]);
     }
 }

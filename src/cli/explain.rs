@@ -64,7 +64,7 @@ impl ExplainArgs {
 }
 
 fn unknown(code: &str, all: &[Explanation]) -> Failure {
-    let meant = nearest(&code.to_ascii_uppercase(), all.iter().map(|explanation| explanation.code));
+    let meant = nearest(&code.to_ascii_uppercase(), all.iter().map(|explanation| explanation.code.as_str()));
     let meant = meant.map(|meant| format!(", did you mean {meant}?")).unwrap_or_default();
     Failure::usage(format_args!("unknown code \"{code}\"{meant}\n  all of them: ferromesh explain"))
 }
@@ -73,12 +73,13 @@ fn unknown(code: &str, all: &[Explanation]) -> Failure {
 
 impl Explanation {
     fn human(&self) -> String {
-        let Self { code, topic, meaning, example, remedy } = self;
-        format!("{code}  {meaning}\n\n{topic}\n\nHow to see it:   {example}\nHow to mend it:  {remedy}\n")
+        let Self { code, name, topic, meaning, example, remedy } = self;
+        let name = name.as_ref().map(|name| format!(" {name}")).unwrap_or_default();
+        format!("{code}{name}  {meaning}\n\n{topic}\n\nHow to see it:   {example}\nHow to mend it:  {remedy}\n")
     }
 
     fn value(&self) -> Value {
-        let Self { code, topic, meaning, example, remedy } = self;
-        json!({"code": code, "topic": topic, "meaning": meaning, "example": example, "remedy": remedy})
+        let Self { code, name, topic, meaning, example, remedy } = self;
+        json!({"code": code, "name": name, "topic": topic, "meaning": meaning, "example": example, "remedy": remedy})
     }
 }

@@ -66,6 +66,7 @@ fn wrong_usage_suggests_what_was_meant() {
 fn a_code_is_explained_offline() {
     insta::assert_snapshot!(run("explain fm0104", "").stdout);
     insta::assert_snapshot!(run("explain FM0104 -o json", "").stdout);
+    insta::assert_snapshot!(run("explain IST0101", "").stdout);
     let unknown = run("explain FM0140", "");
     assert_eq!(unknown.exit, Exit::Usage);
     insta::assert_snapshot!(unknown.stderr);
@@ -74,7 +75,7 @@ fn a_code_is_explained_offline() {
 #[test]
 fn all_codes_are_listed() {
     let list = run("explain", "").stdout;
-    assert!(list.starts_with("FM0101   The text can't be read at all.\n") && list.contains("\nFM3004   "), "{list}");
+    assert!(list.starts_with("FM0101   The text can't be read at all.\n") && list.contains("\nIST0174  "), "{list}");
 }
 
 #[test]

@@ -321,8 +321,8 @@ fn listed() -> String {
     let known = explanations();
     let line = |code: &analysis::Code| {
         let meaning = known.iter().find(|explanation| explanation.code == code.as_str());
-        let meaning = meaning.map(|explanation| format!(": {}", explanation.meaning)).unwrap_or_default();
-        format!("{code}  {:7}  {}{meaning}\n", code.level().to_string(), code.name())
+        let meaning = meaning.map(|explanation| explanation.meaning.as_str()).unwrap_or_default();
+        format!("{code:7}  {:7}  {}: {meaning}\n", code.level().to_string(), code.name())
     };
     analysis::Code::ALL.iter().map(line).collect()
 }

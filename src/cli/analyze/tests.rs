@@ -120,7 +120,7 @@ fn nothing_to_look_at_is_wrong_usage_and_no_cluster_has_its_own_code() {
 fn what_is_looked_for_is_listed() {
     let list = run("analyze -L", "");
     assert_eq!(list.exit, Exit::Clean);
-    assert!(list.stdout.contains("IST0101  Error    ReferencedResourceNotFound"), "{}", list.stdout);
+    assert!(list.stdout.contains("IST0101  Error    ReferencedResourceNotFound: What is named is not there"), "{}", list.stdout);
 }
 
 #[test]

@@ -101,10 +101,12 @@ impl Found {
     /// Whether a broken rule was told already, by the reader that knows the same rule: at the same place, or right below it if it is one
     /// about fields that exclude or need each other.
     fn tells(&self, broken: &Problem) -> bool {
+        let place = dotted(&broken.path);
         self.errors.iter().any(|told| {
-            let below = told.path.strip_prefix(&broken.path);
+            let told_at = dotted(&told.path);
             let among_fields = matches!(told.code, Code::Conflict | Code::Required);
-            below.is_some_and(|below| below.is_empty() || (among_fields && !below[1..].contains(['.', '['])))
+            let below = told_at.strip_prefix(&place);
+            told_at == place || below.and_then(|below| below.strip_prefix('.')).is_some_and(|below| among_fields && !below.contains('.'))
         })
     }
 
@@ -122,6 +124,11 @@ impl Found {
         }
         findings
     }
+}
+
+/// A path in which keys and positions are joined by dots as fields are, which is how CEL's evaluator writes keys.
+fn dotted(path: &str) -> String {
+    path.replace('[', ".").replace(']', "")
 }
 
 /// Whether an API group is a mesh's: one of ours, or one that we should know.

@@ -100,6 +100,13 @@ fn a_rule_that_a_reader_knows_too_is_told_once() {
 }
 
 #[test]
+fn a_rule_about_a_label_is_told_once_though_its_key_has_dots() {
+    let text = "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: a, namespace: b}\nspec:\n  selector:\n    \
+                matchLabels:\n      example.com/app: \"x*\"\n";
+    assert_eq!(findings(text), ["FM0117 7:24 spec.selector.matchLabels[example.com/app]"]);
+}
+
+#[test]
 fn warnings_fail_on_request_only() {
     let text = format!("{REVIEWS}  - route: [{{destination: {{host: never}}}}]\n");
     let warned = validate(&text);
