@@ -1,18 +1,21 @@
 //! May this object be stored? The validating webhook for the mesh's configuration.
 //!
 //! It reads an object as pilot will read it, with the same parsers, and refuses what pilot would not understand, with everything that is
-//! wrong in one message. What is doubtful but legal is a warning. Objects that are stored all the same, past the webhook, are told by
+//! wrong in one message. What is doubtful but legal, or does not fit the rest of the mesh, is a warning. Objects that are stored all the same, past the webhook, are told by
 //! their status. It answers from memory: no request waits for the API server. It never sees a MeshInstall: that is the operator's to
 //! judge.
 //!
 //! [`start`] serves it:
 //!
 //! ```text
-//! API server ──▶ webhook (/validate) ──▶ config::parse_object ──▶ allowed, with warnings, or denied
-//! watches ──▶ index ══ Verdicts ══▶ status ──▶ each object's status, and events
+//! API server ──▶ webhook (/validate) ──▶ config::parse_object ──▶ review ──▶ allowed, with warnings, or denied
+//!                                                                   ▲ World
+//! watches ──▶ index ══ Arc<Snapshot>, Changes ══════════════════════╯
+//!               ╰═════ Verdicts ══▶ status ──▶ each object's status, and events
 //! ```
 
 mod metrics;
+mod review;
 mod status;
 mod webhook;
 
@@ -24,6 +27,7 @@ use std::{path::PathBuf, time::Duration};
 
 use self::{
     metrics::{Metrics, StatusMetrics},
+    review::KnownMesh,
     status::StatusWriter,
     webhook::Webhook,
 };
@@ -67,6 +71,8 @@ pub fn start(config: GalleyConfig, client: Client, listener: Listener, tasks: &m
         purpose: Purpose::Review,
     };
     let source = index::start(client.clone(), index, tasks, &Readiness::new(), registry);
+    let mesh = KnownMesh::default();
+    tasks.spawn("review of the mesh", mesh.clone().follow(source.clone(), shutdown.clone()));
     let lease =
         LeaseConfig { namespace: config.namespace, name: LEASE.to_owned(), identity: config.pod.clone(), timing: LeaseTiming::default() };
     let (elector, leadership) = Elector::new(client.clone(), lease);
@@ -75,7 +81,7 @@ pub fn start(config: GalleyConfig, client: Client, listener: Listener, tasks: &m
     tasks.spawn("status", statuses.run(leadership, shutdown.clone()));
 
     let context = ParseContext { cluster_domain: config.cluster_domain, ..ParseContext::default() };
-    let webhook = Webhook { context, metrics };
+    let webhook = Webhook { context, mesh, metrics };
     let routes = admission_route("/validate", move |request| webhook.answer(&request));
     tasks.spawn("webhook", listener.serve(routes, security, Limits::webhook(), shutdown));
 }

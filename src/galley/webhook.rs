@@ -1,9 +1,12 @@
-//! The answers to the API server, from the question alone.
+//! The answers to the API server, from memory.
 
 use kube::core::admission::{AdmissionResponse, Operation};
-use std::time::Instant;
+use std::{cell::LazyCell, time::Instant};
 
-use super::metrics::{KnownKind, Metrics};
+use super::{
+    metrics::{KnownKind, Metrics},
+    review::KnownMesh,
+};
 use crate::config::{Code, Invalid, ParseContext, Problem, clipped, parse_object};
 use crate::runtime::AdmissionRequest;
 
@@ -20,12 +23,14 @@ const ALL_WARNINGS: usize = 4096;
 #[derive(Clone, Debug)]
 pub(super) struct Webhook {
     pub(super) context: ParseContext,
+    pub(super) mesh: KnownMesh,
     pub(super) metrics: Metrics,
 }
 
 /// What is said of one object.
 enum Verdict {
-    Good(Vec<Problem>),
+    /// With what is doubtful about it, or about the mesh with it.
+    Good(Vec<String>),
     Bad(Invalid),
     /// Refused whatever it says.
     Probe,
@@ -64,7 +69,11 @@ impl Webhook {
             context.default_namespace.clone_from(namespace);
         }
         match parse_object(&request.group, &request.kind, object, &context) {
-            Ok(parsed) => Verdict::Good(parsed.warnings),
+            Ok(parsed) => {
+                let mut warnings: Vec<String> = parsed.warnings.iter().map(Problem::to_string).collect();
+                warnings.extend(self.mesh.findings(&parsed.value, &metadata["annotations"]));
+                Verdict::Good(warnings)
+            }
             Err(invalid) => Verdict::Bad(invalid),
         }
     }
@@ -72,11 +81,12 @@ impl Webhook {
     /// Counts and logs a verdict and puts it into the API server's words.
     fn worded(&self, request: &AdmissionRequest, verdict: Verdict) -> AdmissionResponse {
         let kind = KnownKind::of(&request.group, &request.kind);
-        let object = format!("{} {}", request.kind, request.shown_name());
+        // Most are good, and of those nothing is told.
+        let object = LazyCell::new(|| format!("{} {}", request.kind, request.shown_name()));
         match verdict {
             Verdict::Good(warnings) => {
                 self.metrics.pass(kind);
-                tracing::debug!(object, warnings = warnings.len(), dry_run = request.dry_run, "may be stored");
+                tracing::debug!(object = %*object, warnings = warnings.len(), dry_run = request.dry_run, "may be stored");
                 let mut response = request.allow();
                 response.warnings = worded_warnings(&warnings);
                 response
@@ -84,12 +94,12 @@ impl Webhook {
             Verdict::Bad(invalid) => {
                 let unknown = invalid.errors.iter().any(|problem| problem.code == Code::UnknownKind);
                 self.metrics.fail(kind, if unknown { "unknown_kind" } else { "invalid" });
-                tracing::info!(object, %invalid, user = request.username, dry_run = request.dry_run, "refused");
-                request.deny(format_args!("{object} {invalid}"))
+                tracing::info!(object = %*object, %invalid, user = request.username, dry_run = request.dry_run, "refused");
+                request.deny(format_args!("{} {invalid}", *object))
             }
             Verdict::Probe => {
                 self.metrics.fail(kind, "probe");
-                request.deny(format_args!("{object} has the annotation {ALWAYS_REJECT}, so it is refused whatever it says: remove it"))
+                request.deny(format_args!("{} has the annotation {ALWAYS_REJECT}, so it is refused whatever it says: remove it", *object))
             }
             Verdict::Unconcerned => request.allow(),
         }
@@ -97,11 +107,11 @@ impl Webhook {
 }
 
 /// Each once, as many as the API server passes on; the last one counts what is left out.
-fn worded_warnings(warnings: &[Problem]) -> Option<Vec<String>> {
+fn worded_warnings(warnings: &[String]) -> Option<Vec<String>> {
     let mut told: Vec<String> = Vec::new();
     let (mut bytes, mut left_out) = (0, 0);
     for warning in warnings {
-        let words = clipped(&warning.to_string(), WARNING - 1);
+        let words = clipped(warning, WARNING - 1);
         if told.contains(&words) {
             continue;
         }

@@ -48,19 +48,32 @@ async fn hostile_questions_cost_little() {
         ),
         ("many hosts", review(&json!({"hosts": vec!["*.a.example.com"; big / 18]}).to_string()), Some(false)),
         ("many numbers", review(&format!("{{\"hosts\": [{}1]}}", "1,".repeat(big / 2))), None),
+        ("many hosts and routes", review(&many_hosts_and_routes().to_string()), Some(true)),
         ("a huge name", review(&json!({"hosts": ["x".repeat(big)]}).to_string()), Some(false)),
         ("no text", review("\"\\ud800\""), None),
         ("more than is read", " ".repeat(9 * 1024 * 1024), None),
     ];
+    let server = Server::ready(&FakeApi::new()).await;
     for (name, body, expected) in cases {
         let started = Instant::now();
-        let (status, body) = post(body).await;
+        let (status, body) = ask_webhook(&server.ca, SERVICE, server.address, "/validate", body).await;
         let took = started.elapsed();
         assert!(took < SOON, "{name}: {took:?}");
         assert_eq!(status.is_success(), expected.is_some(), "{name}: {status}");
         assert_eq!(body["response"]["allowed"].as_bool(), expected, "{name}: {body}");
         assert!(body.to_string().len() < 16_000, "{name}: {} bytes", body.to_string().len());
     }
+}
+
+/// Everything in it has to be looked up with everything else.
+fn many_hosts_and_routes() -> Value {
+    let hosts: Vec<String> = (0..250).map(|number| format!("{}.a{number}.example.com", "x".repeat(60))).collect();
+    let gateways: Vec<String> = (0..250).map(|number| format!("gateway-{number}")).collect();
+    let rule = |number: usize| {
+        let to = json!([{"destination": {"host": hosts[number % hosts.len()], "subset": "v1"}}]);
+        json!({"match": [{"uri": {"exact": format!("/{number}")}}], "route": to})
+    };
+    json!({"hosts": hosts, "gateways": gateways, "http": (0..2000).map(rule).collect::<Vec<_>>()})
 }
 
 /// As many unreachable rules as an object can hold.

@@ -5,13 +5,15 @@ mod hostile;
 use axum::{Router, body::Body};
 use http::StatusCode;
 use http_body_util::BodyExt;
+use ferromesh_crds::networking::DestinationRule;
+use k8s_openapi::api::core::v1::Service;
 use rcgen::KeyPair;
 use serde_json::{Value, json};
 use std::{fmt::Write as _, fs, net::SocketAddr, time::Duration};
 use tempfile::TempDir;
 use tower::ServiceExt;
 
-use super::{GalleyConfig, metrics::Metrics, start, webhook::Webhook};
+use super::{GalleyConfig, metrics::Metrics, review::KnownMesh, start, webhook::Webhook};
 use crate::config::ParseContext;
 use crate::runtime::{Listener, Readiness, Registry, Shutdown, Tasks, admission_route, encode_metrics};
 use crate::testing::{TestCa, ask_webhook, eventually, fake_api::FakeApi};
@@ -19,7 +21,8 @@ use crate::testing::{TestCa, ask_webhook, eventually, fake_api::FakeApi};
 const SERVICE: &str = "istio-galley.istio-system.svc";
 
 fn route(registry: &mut Registry) -> Router {
-    let webhook = Webhook { context: ParseContext::default(), metrics: Metrics::registered(registry) };
+    let (mesh, metrics) = (KnownMesh::default(), Metrics::registered(registry));
+    let webhook = Webhook { context: ParseContext::default(), mesh, metrics };
     admission_route("/validate", move |request| webhook.answer(&request))
 }
 
@@ -227,6 +230,49 @@ async fn it_is_ready_with_its_certificate_and_answers_over_tls() {
     let task = tokio::spawn(server.tasks.run(futures::StreamExt::chain(signal, futures::stream::pending()), Duration::from_secs(10)));
     stop.request();
     task.await.unwrap().unwrap();
+}
+
+/// What galley warns of, a Service and a DestinationRule with the subset v1 being there.
+#[tokio::test]
+async fn what_does_not_fit_the_mesh_is_warned_of_and_stored() {
+    let api = FakeApi::new();
+    let port = json!([{"name": "http", "port": 9080}]);
+    let service = json!({"metadata": {"name": "reviews", "namespace": "shop"}, "spec": {"clusterIP": "10.0.0.1", "ports": port}});
+    api.insert::<Service>(&serde_json::from_value(service).unwrap());
+    let rule = json!({"metadata": {"name": "reviews", "namespace": "shop"}, "spec": {"host": "reviews", "subsets": [{"name": "v1"}]}});
+    api.insert::<DestinationRule>(&serde_json::from_value(rule).unwrap());
+    let server = Server::ready(&api).await;
+
+    let routes = |destination: Value| json!({"hosts": ["reviews"], "http": [{"route": [{"destination": destination}]}]});
+    let mut gateways = routes(json!({"host": "reviews", "subset": "v1"}));
+    gateways["gateways"] = json!(["front"]);
+    let lost = creation(routes(json!({"host": "reviws"})));
+    let mut quiet = lost.clone();
+    quiet["object"]["metadata"]["annotations"] = json!({"galley.istio.io/analyze-suppress": "IST0101"});
+    // Once it warns at all, it knows the mesh.
+    while server.ask(&lost).await["warnings"].is_null() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let cases = [
+        ("fits", creation(routes(json!({"host": "reviews", "subset": "v1"})))),
+        ("host", lost),
+        ("subset", creation(routes(json!({"host": "reviews", "subset": "v9"})))),
+        ("gateway", creation(gateways)),
+        ("quiet", quiet),
+    ];
+    let mut told = String::new();
+    for (name, request) in cases {
+        let answer = server.ask(&request).await;
+        assert_eq!(answer["allowed"], true, "{name}: {answer}");
+        writeln!(told, "{name}: {}", answer["warnings"]).unwrap();
+    }
+    insta::assert_snapshot!(told, @r#"
+    fits: null
+    host: ["spec.http[0].route[0].destination.host: no service has the host \"reviws.shop.svc.cluster.local\": create it, or correct the name (IST0101)"]
+    subset: ["spec.http[0].route[0].destination.subset: no DestinationRule for \"reviews.shop.svc.cluster.local\" has a subset \"v9\" (IST0101)"]
+    gateway: ["spec.gateways[0]: there is no Gateway shop/front: create it, or correct the name (IST0101)"]
+    quiet: null
+    "#);
 }
 
 /// An API server that knows no kind of the mesh, or does not answer at all, is no reason to refuse what can be judged by itself.
