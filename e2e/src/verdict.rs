@@ -49,13 +49,13 @@ impl fmt::Display for Layer {
 // === impl Verdict ===
 
 impl Verdict {
-    /// The API server's verdict on an object in a namespace: a creation that is a dry run, with strict decoding.
+    /// The API server's verdict on an object, moved to a namespace: a creation that is a dry run, with strict decoding.
     ///
     /// # Errors
     /// When the API server can't be asked.
     pub async fn of_api_server(cluster: &Cluster, namespace: &str, object: &Value) -> anyhow::Result<Self> {
-        let mut object = object.clone();
-        let Some((kind, url)) = creation(namespace, &mut object) else {
+        let object = moved(object, namespace);
+        let Some((kind, url)) = creation(namespace, &object) else {
             return Ok(Self::Refused(Layer::Decoding, "no such kind".to_owned()));
         };
         let request = http::Request::post(url).header("content-type", "application/json").body(serde_json::to_vec(&object)?)?;
@@ -66,14 +66,21 @@ impl Verdict {
         }
     }
 
-    /// The command line's verdict on a file.
+    /// The command line's verdict on a file with an object.
     ///
     /// # Errors
     /// When it can't be run, or ends with a code that is no verdict.
-    pub async fn of_command_line(file: &Path) -> anyhow::Result<Self> {
+    pub async fn of_command_line(file: &Path, object: &Value) -> anyhow::Result<Self> {
         let mut command = Command::new(command_line()?);
-        command.args(["validate", "-o", "json", "-f"]).arg(file).kill_on_drop(true);
-        let said = run(command, None).await?;
+        command.args(["validate", "-o", "json", "-f"]).kill_on_drop(true);
+        let storable = storable(object);
+        let said = if storable == *object {
+            command.arg(file);
+            run(command, None).await?
+        } else {
+            command.arg("-");
+            run(command, Some(&storable.to_string())).await?
+        };
         match said.code {
             Some(0) => Ok(Self::Accepted),
             // Findings, or a file that can't be read as an object.
@@ -89,19 +96,38 @@ impl Verdict {
     }
 }
 
-/// The kind of an object and where it is created as a dry run; the object is put into the namespace, and gets a name if it has none.
-fn creation(namespace: &str, object: &mut Value) -> Option<(&'static catalog::Kind, String)> {
+/// The object in a namespace of that name. Where it names its own namespace, it names that one.
+fn moved(object: &Value, namespace: &str) -> Value {
+    fn replace(value: &mut Value, old: &str, new: &str) {
+        match value {
+            Value::String(text) if text == old => new.clone_into(text),
+            Value::Array(items) => items.iter_mut().for_each(|item| replace(item, old, new)),
+            Value::Object(fields) => fields.values_mut().for_each(|field| replace(field, old, new)),
+            _ => {}
+        }
+    }
+    let mut object = storable(object);
+    if let Some(old) = object["metadata"]["namespace"].as_str().map(str::to_owned) {
+        replace(&mut object["spec"], &old, namespace);
+        object["metadata"]["namespace"] = namespace.into();
+    }
+    object
+}
+
+/// The object with a name that Kubernetes allows: tests of the reference never store theirs, and one has a capital in its name.
+fn storable(object: &Value) -> Value {
+    let mut object = object.clone();
+    let name = object["metadata"]["name"].as_str().unwrap_or("e2e-conformance").to_lowercase();
+    object["metadata"]["name"] = name.into();
+    object
+}
+
+/// The kind of an object and where it is created as a dry run.
+fn creation(namespace: &str, object: &Value) -> Option<(&'static catalog::Kind, String)> {
     let (group, version) = object["apiVersion"].as_str()?.split_once('/')?;
     let kind = catalog::find(group, object["kind"].as_str()?)?;
-    let place = match kind.crd().spec.scope.as_str() {
-        "Cluster" => String::new(),
-        _ => format!("/namespaces/{namespace}"),
-    };
-    let url = format!("/apis/{group}/{version}{place}/{}?dryRun=All&fieldValidation=Strict", kind.plural);
-    let metadata = object["metadata"].as_object_mut()?;
-    metadata.remove("namespace");
-    metadata.entry("name").or_insert_with(|| "e2e-conformance".into());
-    Some((kind, url))
+    let place = if kind.cluster_scoped { String::new() } else { format!("/namespaces/{namespace}") };
+    Some((kind, format!("/apis/{group}/{version}{place}/{}?dryRun=All&fieldValidation=Strict", kind.plural)))
 }
 
 fn layer(kind: &'static catalog::Kind, code: u16, message: &str) -> Layer {
