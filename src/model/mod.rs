@@ -55,6 +55,7 @@ pub use extension::{
     ExtensionCode, ExtensionPhase, ExtensionPlacement, ExtensionTraffic, PullPolicy, TrafficExtension, WasmFailure, WasmLocation,
     WasmModule, WasmPlugin,
 };
+
 pub use gateway::{
     Bind, ClientAuthorities, Gateway, GatewayServer, NamespaceSelector, ServerCertificate, ServerTls, ServerTlsMode, TlsVersion,
 };

@@ -2,7 +2,9 @@
 
 mod claims;
 mod cluster;
+mod filters;
 mod gateways;
+mod large;
 mod pods;
 mod properties;
 mod routes;
