@@ -101,6 +101,9 @@ impl Tables {
     }
 
     fn virtual_service(&mut self, routes: &VirtualService, turn: Turn) {
+        if is_excessive(routes) {
+            return;
+        }
         for host in &routes.hosts {
             for gateway in &routes.gateways {
                 match &**gateway {
@@ -129,6 +132,13 @@ impl Tables {
             }
         }
     }
+}
+
+/// Whether a VirtualService has so many hosts for so many gateways or rules that looking at each pair would cost more than it is worth:
+/// whoever may write one object must not be able to occupy the whole mesh. No object that people write comes near.
+pub(super) fn is_excessive(routes: &VirtualService) -> bool {
+    const PAIRS: usize = 1_000_000;
+    routes.hosts.len().saturating_mul(routes.gateways.len() + routes.http.len()) > PAIRS
 }
 
 /// Whether a VirtualService sends HTTP requests to a subset of that host of its own.

@@ -1,5 +1,6 @@
 //! What an attacker may send, and what it costs: a bounded amount, and nobody else his answer.
 
+use ferromesh_crds::networking::VirtualService;
 use futures::future::join_all;
 use http::StatusCode;
 use rustls_pki_types::ServerName;
@@ -74,6 +75,28 @@ fn many_hosts_and_routes() -> Value {
         json!({"match": [{"uri": {"exact": format!("/{number}")}}], "route": to})
     };
     json!({"hosts": hosts, "gateways": gateways, "http": (0..2000).map(rule).collect::<Vec<_>>()})
+}
+
+/// An object of a megabyte whose hosts and gateways make a hundred million pairs, asked about and stored.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pairs_without_number_are_not_looked_at() {
+    let names = |count: usize| (0..count).map(|number| format!("a{number}.b")).collect::<Vec<_>>();
+    let to = json!([{"route": [{"destination": {"host": "reviews"}}]}]);
+    let gateways: Vec<String> = (0..10_000).map(|number| format!("g{number}")).collect();
+    let spec = json!({"hosts": names(10_000), "gateways": gateways, "http": to});
+    let api = FakeApi::new();
+    let stored = json!({"metadata": {"name": "many", "namespace": "shop"}, "spec": spec});
+    api.insert::<VirtualService>(&serde_json::from_value(stored).unwrap());
+    let server = Server::ready(&api).await;
+    let lost = creation(json!({"hosts": ["reviews"], "http": [{"route": [{"destination": {"host": "reviws"}}]}]}));
+    let started = Instant::now();
+    // Once it warns at all, it knows the mesh with the stored one in it.
+    while server.ask(&lost).await["warnings"].is_null() {
+        assert!(started.elapsed() < 4 * SOON, "the mesh is not known");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let answer = timeout(SOON, server.ask(&creation(spec))).await.expect("an answer in time");
+    assert_eq!(answer["allowed"], true);
 }
 
 /// As many unreachable rules as an object can hold.
