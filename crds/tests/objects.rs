@@ -84,7 +84,7 @@ fn fitting(folder: &Path) -> usize {
             let Some(kind) = catalog::find(group, object["kind"].as_str().unwrap_or_default()) else { continue };
             let problems: Vec<String> = check::problems(kind.schema(), &object).iter().map(ToString::to_string).collect();
             assert!(problems.is_empty(), "{}: {problems:?}", path.display());
-            let rules = cel::validate(kind.schema(), &object, None);
+            let rules = cel::Validator::new().validate(kind.schema(), &object, None);
             assert!(rules.is_ok(), "{}: {rules:?}", path.display());
             let read = reread(kind, &object).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
             assert_same(&object["spec"], &read["spec"], &path.display().to_string());

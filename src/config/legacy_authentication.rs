@@ -149,7 +149,7 @@ fn peer<'o>(reading: &mut Reading<'_>, at: &At<'_>, method: &'o api::PeerMethod,
     let mtls = method.mtls.as_ref();
     match &method.jwt {
         Some(_) if mtls.is_some() => reading.error(at, Code::Conflict, "only one of mtls and jwt may be set"),
-        Some(jwt) => return PeerMethod::Token(token(reading, &at.field("jwt"), jwt, issuers)),
+        Some(jwt) => return PeerMethod::Token(Box::new(token(reading, &at.field("jwt"), jwt, issuers))),
         None => {}
     }
     let allow_tls = mtls.is_some_and(|mtls| mtls.allow_tls == Some(true));

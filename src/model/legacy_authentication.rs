@@ -70,7 +70,7 @@ pub enum PeerMethod {
         permissive: bool,
     },
     /// A token.
-    Token(OriginMethod),
+    Token(Box<OriginMethod>),
 }
 
 /// A token that proves who an end user is.
