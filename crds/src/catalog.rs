@@ -7,11 +7,17 @@ use kube::CustomResourceExt;
 use serde_json::{Map, Value};
 
 use crate::install::MeshInstall;
-use crate::networking::{DestinationRule, Gateway, ServiceEntry, Sidecar, VirtualService};
+use crate::networking::{
+    DestinationRule, EnvoyFilter, Gateway, ProxyConfig, ServiceEntry, Sidecar, VirtualService, WorkloadEntry, WorkloadGroup,
+};
 use crate::security::PeerAuthentication;
 
 /// Versions of the networking group, the stored one first. All have the same schema.
 const NETWORKING: &[&str] = &["v1", "v1beta1", "v1alpha3"];
+/// Versions of EnvoyFilter.
+const ENVOY_FILTER: &[&str] = &["v1alpha3"];
+/// Versions of ProxyConfig.
+const PROXY_CONFIG: &[&str] = &["v1beta1"];
 /// Versions of PeerAuthentication, the stored one first.
 const SECURITY: &[&str] = &["v1", "v1beta1"];
 /// Versions of MeshInstall, the stored one first.
@@ -31,13 +37,17 @@ pub struct Kind {
     schema: OnceLock<Value>,
 }
 
-static KINDS: [Kind; 7] = [
+static KINDS: [Kind; 11] = [
     kind::<MeshInstall>("install.ferromesh.dev", "MeshInstall", "meshinstalls", INSTALL),
     kind::<DestinationRule>("networking.istio.io", "DestinationRule", "destinationrules", NETWORKING),
+    kind::<EnvoyFilter>("networking.istio.io", "EnvoyFilter", "envoyfilters", ENVOY_FILTER),
     kind::<Gateway>("networking.istio.io", "Gateway", "gateways", NETWORKING),
+    kind::<ProxyConfig>("networking.istio.io", "ProxyConfig", "proxyconfigs", PROXY_CONFIG),
     kind::<ServiceEntry>("networking.istio.io", "ServiceEntry", "serviceentries", NETWORKING),
     kind::<Sidecar>("networking.istio.io", "Sidecar", "sidecars", NETWORKING),
     kind::<VirtualService>("networking.istio.io", "VirtualService", "virtualservices", NETWORKING),
+    kind::<WorkloadEntry>("networking.istio.io", "WorkloadEntry", "workloadentries", NETWORKING),
+    kind::<WorkloadGroup>("networking.istio.io", "WorkloadGroup", "workloadgroups", NETWORKING),
     kind::<PeerAuthentication>("security.istio.io", "PeerAuthentication", "peerauthentications", SECURITY),
 ];
 

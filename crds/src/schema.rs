@@ -23,6 +23,17 @@ impl Transform for Rules {
     }
 }
 
+/// Takes a CEL rule of a type away where the type is used for something else.
+pub(crate) struct WithoutRule(pub(crate) &'static str);
+
+impl Transform for WithoutRule {
+    fn transform(&mut self, schema: &mut Schema) {
+        if let Some(Value::Array(rules)) = schema.get_mut(VALIDATIONS) {
+            rules.retain(|rule| rule["rule"] != self.0);
+        }
+    }
+}
+
 /// Marks fields that an object must have, by their JSON names. Reading an object never needs them: the types
 /// default what is absent.
 pub(crate) struct Required(pub(crate) &'static [&'static str]);
@@ -42,12 +53,14 @@ pub(crate) fn duration(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "string", "x-kubernetes-validations": rule(DURATION)})
 }
 
-/// Port names to port numbers, as an endpoint of a ServiceEntry has them.
+/// Port names to port numbers, as endpoints have them.
 pub(crate) fn endpoint_ports(_: &mut SchemaGenerator) -> Schema {
+    let names = "self.all(name, name.size() <= 63 && name.matches('^[a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?$'))";
     json_schema!({
         "type": "object",
         "maxProperties": 128,
         "additionalProperties": {"type": "integer", "minimum": 1, "maximum": 65535},
+        "x-kubernetes-validations": rule((names, "a port's name must be of letters, digits and inner dashes, 63 at most")),
     })
 }
 
@@ -101,4 +114,9 @@ pub(crate) fn time(_: &mut SchemaGenerator) -> Schema {
 /// An object that is kept as it is, whatever its fields; a webhook or another type checks it.
 pub(crate) fn any_object(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})
+}
+
+/// Variables of the environment.
+pub(crate) fn environment(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "object", "maxProperties": 1024, "additionalProperties": {"type": "string", "maxLength": 2048}})
 }

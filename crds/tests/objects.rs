@@ -6,7 +6,9 @@ use std::{env, fs};
 use ferromesh_crds::MeshInstall;
 use ferromesh_crds::catalog::{self, Kind};
 use ferromesh_crds::check;
-use ferromesh_crds::networking::{DestinationRule, Gateway, ServiceEntry, Sidecar, VirtualService};
+use ferromesh_crds::networking::{
+    DestinationRule, EnvoyFilter, Gateway, ProxyConfig, ServiceEntry, Sidecar, VirtualService, WorkloadEntry, WorkloadGroup,
+};
 use ferromesh_crds::security::PeerAuthentication;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -91,12 +93,16 @@ fn reread(kind: &Kind, object: &Value) -> serde_json::Result<Value> {
     }
     match kind.name {
         "DestinationRule" => through::<DestinationRule>(object),
+        "EnvoyFilter" => through::<EnvoyFilter>(object),
         "Gateway" => through::<Gateway>(object),
         "MeshInstall" => through::<MeshInstall>(object),
         "PeerAuthentication" => through::<PeerAuthentication>(object),
+        "ProxyConfig" => through::<ProxyConfig>(object),
         "ServiceEntry" => through::<ServiceEntry>(object),
         "Sidecar" => through::<Sidecar>(object),
         "VirtualService" => through::<VirtualService>(object),
+        "WorkloadEntry" => through::<WorkloadEntry>(object),
+        "WorkloadGroup" => through::<WorkloadGroup>(object),
         other => panic!("no type for {other}"),
     }
 }

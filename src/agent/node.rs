@@ -4,7 +4,7 @@ use envoy_api::envoy::config::core::v3::{Node, node::UserAgentVersionType};
 use prost_types::{ListValue, Struct, Value, value::Kind};
 use std::{collections::BTreeMap, net::IpAddr};
 
-use crate::model::{ProxyConfig, ProxyRole, SpiffeId};
+use crate::model::{ProxyRole, ProxySettings, SpiffeId};
 
 /// What is known of a pod's proxy before it starts.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,7 +28,7 @@ pub struct ProxyFacts {
     /// Further metadata by its key, as the injector or a user set it.
     pub metadata: BTreeMap<String, String>,
     /// The pod's ProxyConfig.
-    pub proxy_config: ProxyConfig,
+    pub proxy_config: ProxySettings,
     /// The mesh's trust domain.
     pub trust_domain: String,
     /// This release.
@@ -145,7 +145,7 @@ pub(super) mod tests {
                 ("POD_PORTS".to_owned(), r#"[{"containerPort":8080,"name":"http"}]"#.to_owned()),
             ]
             .into(),
-            proxy_config: ProxyConfig::default(),
+            proxy_config: ProxySettings::default(),
             trust_domain: "cluster.local".to_owned(),
             version: "1.2.3".to_owned(),
         }
@@ -169,7 +169,7 @@ pub(super) mod tests {
     #[test]
     fn pilot_is_in_the_namespace_of_its_address() {
         let pilot = |address: &str| {
-            let proxy_config = ProxyConfig { discovery_address: address.to_owned(), ..ProxyConfig::default() };
+            let proxy_config = ProxySettings { discovery_address: address.to_owned(), ..ProxySettings::default() };
             ProxyFacts { proxy_config, ..facts() }.pilot_identity().to_string()
         };
         assert_eq!(pilot(""), "spiffe://cluster.local/ns/istio-system/sa/istio-pilot");

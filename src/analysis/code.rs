@@ -110,6 +110,16 @@ codes! {
     NamespaceInjectionEnabledByDefault = "IST0148", Info,
     /// A Service for a name outside has a port whose name makes proxies take too much.
     ExternalNameServiceTypeInvalidPortName = "IST0150", Warning,
+    /// A change has its place by another, whose order is not certain.
+    EnvoyFilterUsesRelativeOperation = "IST0151", Warning,
+    /// Something that is no filter can't be replaced.
+    EnvoyFilterUsesReplaceOperationIncorrectly = "IST0152", Error,
+    /// Something is added where nothing can be added.
+    EnvoyFilterUsesAddOperationIncorrectly = "IST0153", Error,
+    /// Something is removed where nothing can be removed.
+    EnvoyFilterUsesRemoveOperationIncorrectly = "IST0154", Error,
+    /// A change has its place by another, and holds for one version of the proxy.
+    EnvoyFilterUsesRelativeOperationWithProxyVersion = "IST0155", Warning,
     /// Pods of a namespace run another proxy than new ones would.
     PodsIstioProxyImageMismatchInNamespace = "IST0158", Warning,
     /// The Secret of a gateway holds no certificate.

@@ -49,8 +49,10 @@ fn may_have(world: &World, service: &Service, subset: &Subset) -> bool {
         return true;
     }
     if !service.selector.is_empty() {
-        let selector = selector::both(&service.selector, &subset.labels);
-        if selector.is_some_and(|selector| world.any_selected(&selector, Some(&service.key.namespace)).is_some()) {
+        let namespace = &service.key.namespace;
+        let found =
+            |selector: Labels| world.any_selected(&selector, Some(namespace)).is_some() || world.may_have_entry(&selector, namespace);
+        if selector::both(&service.selector, &subset.labels).is_some_and(found) {
             return true;
         }
     }

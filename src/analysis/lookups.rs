@@ -1,9 +1,9 @@
 //! What several checks ask a world.
 
-use std::{collections::BTreeSet, fmt::Write, sync::Arc};
+use std::{collections::BTreeSet, fmt::Write, ops::Bound, sync::Arc};
 
 use super::World;
-use crate::model::{ExportTo, HostPattern, ObjectRef, Service, ServiceKey, Visibility};
+use crate::model::{ExportTo, HostPattern, ObjectRef, Objects, Service, ServiceKey, Visibility};
 
 /// How many objects of one host, namespace or selector are looked at. It bounds what an object costs where thousands share a host; a
 /// conflict with some of them tells enough.
@@ -18,6 +18,13 @@ impl World {
         let keys = tables.services.exact(host).take(LOOKED_AT).chain(tables.services.wider(host).into_iter().take(LOOKED_AT));
         keys.filter_map(|key: &ServiceKey| self.snapshot().services.get(key)).collect()
     }
+}
+
+/// The objects of one namespace, in the order of their names.
+pub(super) fn of_namespace<'a, T>(objects: &'a Objects<T>, kind: &'static str, namespace: &Arc<str>) -> Vec<&'a Arc<T>> {
+    let first = ObjectRef { kind, namespace: namespace.clone(), name: Arc::default() };
+    let later = objects.range::<ObjectRef, _>((Bound::Included(&first), Bound::Unbounded));
+    later.take_while(|(object, _)| object.namespace == *namespace).take(LOOKED_AT).map(|(_, object)| object).collect()
 }
 
 /// Whether two objects of different namespaces are exported to the same ones, so that whoever sees one sees the other. An object that

@@ -14,6 +14,7 @@ mod claims;
 mod code;
 mod deployment;
 mod destination_rule;
+mod envoy_filter;
 mod facts;
 mod finding;
 mod gateway;
@@ -58,6 +59,7 @@ pub fn analyze(world: &World) -> Vec<Finding> {
     for object in world.snapshot().config.values() {
         check(world, &object, &mut findings);
     }
+    envoy_filter::check(world, &mut findings);
     notes::check(world, &mut findings);
     service::check(world, &mut findings);
     deployment::check(world, &mut findings);

@@ -3,6 +3,7 @@
 use std::{ops::Bound, sync::Arc};
 
 use super::World;
+use super::lookups::{LOOKED_AT, of_namespace};
 use crate::model::{Labels, Workload, WorkloadKey};
 
 /// A label as the index has it.
@@ -28,6 +29,14 @@ pub(super) fn both(one: &Labels, other: &Labels) -> Option<Labels> {
 }
 
 impl World {
+    /// Whether some WorkloadEntry of a namespace has a selector's labels, as far as that can be told: of one that can't be reached, and of
+    /// very many, the labels are not known.
+    pub(super) fn may_have_entry(&self, selector: &Labels, namespace: &Arc<str>) -> bool {
+        let entries = of_namespace(&self.snapshot().config.workload_entries, "WorkloadEntry", namespace);
+        let has = |labels: &Labels| selector.iter().all(|(name, value)| labels.get(name) == Some(value));
+        entries.len() >= LOOKED_AT || entries.iter().any(|entry| entry.endpoint.as_ref().is_none_or(|endpoint| has(&endpoint.labels)))
+    }
+
     /// One of the workloads that a selector picks.
     pub(super) fn any_selected<'a>(&'a self, selector: &Labels, namespace: Option<&Arc<str>>) -> Option<&'a Arc<Workload>> {
         self.selected(selector, namespace, 1).pop()

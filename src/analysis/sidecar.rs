@@ -1,8 +1,8 @@
 //! Sidecars: which workloads they are for, and whether that is clear.
 
-use std::{ops::Bound, sync::Arc};
+use std::sync::Arc;
 
-use super::lookups::{LOOKED_AT, listed, some};
+use super::lookups::{listed, of_namespace, some};
 use super::{Code, Finding, World, selector};
 use crate::model::{ObjectRef, Sidecar};
 
@@ -22,7 +22,7 @@ pub(super) fn check(world: &World, sidecar: &Sidecar, findings: &mut Vec<Finding
     if !coverage.workloads {
         return;
     }
-    if world.any_selected(&sidecar.selector, Some(namespace)).is_none() {
+    if world.any_selected(&sidecar.selector, Some(namespace)).is_none() && !world.may_have_entry(&sidecar.selector, namespace) {
         let message = format!("no workload of the namespace has the labels {}", selector::text(&sidecar.selector));
         findings.push(Finding::new(Code::ReferencedResourceNotFound, &sidecar.origin, "spec.workloadSelector.labels", message));
         return;
@@ -34,7 +34,7 @@ pub(super) fn check(world: &World, sidecar: &Sidecar, findings: &mut Vec<Finding
 
 /// Two Sidecars contend where one workload has the labels of both.
 fn check_overlap(world: &World, sidecar: &Sidecar, findings: &mut Vec<Finding>) {
-    let mut rivals = Vec::new();
+    let mut rivals: Vec<&ObjectRef> = Vec::new();
     let mut example = None;
     for other in others(world, sidecar).filter(|other| !other.selector.is_empty()) {
         let Some(shared) = selector::both(&sidecar.selector, &other.selector) else { continue };
@@ -52,18 +52,6 @@ fn check_overlap(world: &World, sidecar: &Sidecar, findings: &mut Vec<Finding>) 
 
 /// The other Sidecars of the namespace.
 fn others<'a>(world: &'a World, sidecar: &'a Sidecar) -> impl Iterator<Item = &'a Arc<Sidecar>> {
-    let namespace = &sidecar.origin.namespace;
-    let first = ObjectRef { kind: "Sidecar", namespace: namespace.clone(), name: Arc::default() };
-    // Collected, because a range borrows where it starts.
-    let all: Vec<&Arc<Sidecar>> = world
-        .snapshot()
-        .config
-        .sidecars
-        .range::<ObjectRef, _>((Bound::Included(&first), Bound::Unbounded))
-        .take_while(|(object, _)| object.namespace == *namespace)
-        .map(|(_, other)| other)
-        .filter(|other| other.origin != sidecar.origin)
-        .take(LOOKED_AT)
-        .collect();
-    all.into_iter()
+    let all = of_namespace(&world.snapshot().config.sidecars, "Sidecar", &sidecar.origin.namespace);
+    all.into_iter().filter(|other| other.origin != sidecar.origin)
 }

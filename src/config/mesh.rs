@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::problem::{Code, Invalid, Problem, quoted};
-use crate::model::{MeshConfig, ProxyConfig, parse_duration};
+use crate::model::{MeshConfig, ProxySettings, parse_duration};
 
 /// Reads a MeshConfig. An empty text is all defaults.
 ///
@@ -41,7 +41,7 @@ pub fn mesh_problems(mesh: &MeshConfig) -> Vec<Problem> {
 }
 
 /// The values of a ProxyConfig that make no sense to a proxy; `at` is what stands before the fields' names in their paths.
-pub fn proxy_problems(proxy: &ProxyConfig, at: &str) -> Vec<Problem> {
+pub fn proxy_problems(proxy: &ProxySettings, at: &str) -> Vec<Problem> {
     let durations = [("terminationDrainDuration", &proxy.termination_drain_duration), ("drainDuration", &proxy.drain_duration)];
     let wrong = durations.into_iter().filter_map(|(name, text)| duration_problem(&format!("{at}{name}"), text, Duration::ZERO));
     let mut problems: Vec<Problem> = wrong.collect();

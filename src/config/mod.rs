@@ -10,6 +10,8 @@
 
 mod connection_pool;
 mod destination_rule;
+mod endpoint;
+mod envoy_filter;
 mod gateway;
 mod hosts;
 pub mod kubernetes;
@@ -20,24 +22,36 @@ mod object;
 mod path;
 mod peer_authentication;
 mod problem;
+mod proxy_config;
 mod reading;
 mod regex;
 mod server_tls;
 mod service_entry;
 mod sidecar;
+mod targets;
 mod virtual_service;
 mod visibility;
+mod workload_entry;
+mod workload_group;
 
 pub use destination_rule::destination_rule;
+pub use envoy_filter::envoy_filter;
 pub use gateway::gateway;
 pub use mesh::{mesh_config, mesh_problems, proxy_problems};
 pub use object::{check_schema, parse_object};
 pub use peer_authentication::peer_authentication;
 pub use problem::{Code, Invalid, Parsed, Problem};
+pub use proxy_config::proxy_config;
 pub use reading::ParseContext;
 pub use service_entry::service_entry;
 pub use sidecar::sidecar;
 pub use virtual_service::virtual_service;
+pub use workload_entry::workload_entry;
+pub use workload_group::workload_group;
 
+#[cfg(test)]
+mod rest_corpora;
+#[cfg(test)]
+mod round_trips;
 #[cfg(test)]
 mod tests;

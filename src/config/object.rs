@@ -9,7 +9,10 @@ use serde_json::Value;
 
 use super::problem::{Code, Invalid, Parsed, Problem, clipped, quoted};
 use super::reading::{KEPT, ParseContext};
-use super::{destination_rule, gateway, peer_authentication, service_entry, sidecar, virtual_service};
+use super::{
+    destination_rule, envoy_filter, gateway, peer_authentication, proxy_config, service_entry, sidecar, virtual_service, workload_entry,
+    workload_group,
+};
 use crate::model::ConfigObject;
 
 /// How much of a path and of a message is kept where an object's own texts are in them.
@@ -26,11 +29,15 @@ pub fn parse_object(group: &str, kind: &str, object: &Value, context: &ParseCont
     };
     match kind {
         "DestinationRule" => read(known, object, context, destination_rule),
+        "EnvoyFilter" => read(known, object, context, envoy_filter),
         "Gateway" => read(known, object, context, gateway),
         "PeerAuthentication" => read(known, object, context, peer_authentication),
+        "ProxyConfig" => read(known, object, context, proxy_config),
         "ServiceEntry" => read(known, object, context, service_entry),
         "Sidecar" => read(known, object, context, sidecar),
         "VirtualService" => read(known, object, context, virtual_service),
+        "WorkloadEntry" => read(known, object, context, workload_entry),
+        "WorkloadGroup" => read(known, object, context, workload_group),
         _ => Err(single(Code::UnknownKind, format!("{kind} is no configuration of traffic or security"))),
     }
 }

@@ -97,6 +97,8 @@ codes! {
     Deprecated = "FM0121",
     /// What is written changes nothing.
     NoEffect = "FM0122",
+    /// It works only as long as something else stays as it is.
+    Fragile = "FM0125",
     /// A rule is never reached: an earlier one takes everything. The code is Istio's.
     UnreachableRule = "IST0130",
     /// A condition is never reached: an earlier one covers it. The code is Istio's.

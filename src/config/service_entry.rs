@@ -5,16 +5,15 @@ use std::collections::BTreeSet;
 use ferromesh_crds::networking::ServiceEntry;
 use ferromesh_crds::networking::service_entry::{self as api, ServiceEntryPort, ServiceEntrySpec};
 
-use super::hosts::{is_ip, is_partial_wildcard, name_defect, wildcard_defect};
+use super::endpoint::{Addresses, is_socket};
+use super::hosts::{is_partial_wildcard, name_defect, wildcard_defect};
 use super::path::{At, SPEC};
 use super::problem::{Code, Invalid, Parsed, quoted};
 use super::reading::{ParseContext, Reading};
-use crate::model::{self, HostPattern, Location, Protocol, Resolution, ServiceEntryEndpoint, ServicePort, TargetPort};
+use crate::model::{self, HostPattern, Location, Protocol, Resolution, ServicePort, TargetPort};
 
 /// The label of services that are served through a waypoint, which DYNAMIC_DNS within the mesh can't be.
 const USE_WAYPOINT: &str = "istio.io/use-waypoint";
-/// Before the path of a Unix socket.
-const UNIX: &str = "unix://";
 
 /// Reads a ServiceEntry.
 ///
@@ -32,7 +31,8 @@ pub fn service_entry(object: &ServiceEntry, context: &ParseContext) -> Result<Pa
     let at = SPEC.field("endpoints");
     let names: BTreeSet<&str> = spec.ports.iter().map(|port| port.name.as_str()).collect();
     let endpoints = spec.endpoints.iter().enumerate();
-    let endpoints = endpoints.filter_map(|(index, one)| endpoint(&mut reading, &at.index(index), one, resolution, &names)).collect();
+    let addressing = if resolution == api::Resolution::Static { Addresses::Static } else { Addresses::Named };
+    let endpoints = endpoints.filter_map(|(index, one)| reading.endpoint(&at.index(index), one, addressing, Some(&names))).collect();
     let waypoint = object.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(USE_WAYPOINT));
     let internal = spec.location == Some(api::Location::MeshInternal);
     if waypoint && internal && resolution == api::Resolution::DynamicDns {
@@ -112,6 +112,12 @@ fn addresses(reading: &mut Reading<'_>, spec: &ServiceEntrySpec, resolution: api
 
 fn ports(reading: &mut Reading<'_>, spec: &ServiceEntrySpec, resolution: api::Resolution) -> Vec<ServicePort> {
     let at = SPEC.field("ports");
+    for (index, _) in spec.ports.iter().enumerate().filter(|(_, port)| port.target_port.is_some_and(|target| Some(target) != port.number)) {
+        if resolution == api::Resolution::None {
+            let message = "has no effect where resolution is NONE: connections go to the port that the client chose";
+            reading.warn(&at.index(index).field("targetPort"), Code::NoEffect, message);
+        }
+    }
     let read = |(index, one): (usize, &ServiceEntryPort)| port(reading, &at.index(index), one);
     let ports: Vec<ServicePort> = spec.ports.iter().enumerate().filter_map(read).collect();
     let names = spec.ports.iter().enumerate().filter(|(_, port)| !port.name.is_empty());
@@ -134,8 +140,9 @@ fn ports(reading: &mut Reading<'_>, spec: &ServiceEntrySpec, resolution: api::Re
 }
 
 fn port(reading: &mut Reading<'_>, at: &At<'_>, port: &ServiceEntryPort) -> Option<ServicePort> {
-    if port.name.is_empty() {
-        reading.required(&at.field("name"));
+    match port.name.as_str() {
+        "" => reading.required(&at.field("name")),
+        name => reading.port_name(&at.field("name"), name),
     }
     let Some(number) = port.number else {
         reading.required(&at.field("number"));
@@ -177,67 +184,7 @@ fn check_resolution(reading: &mut Reading<'_>, spec: &ServiceEntrySpec, resoluti
         }
         _ => {}
     }
-    let on_socket = |endpoint: &api::Endpoint| endpoint.address.as_deref().is_some_and(|address| address.starts_with(UNIX));
-    if spec.ports.len() != 1 && spec.endpoints.iter().any(on_socket) {
+    if spec.ports.len() != 1 && spec.endpoints.iter().any(is_socket) {
         reading.error(&SPEC.field("ports"), Code::WrongSize, "endpoints on Unix sockets need exactly one port");
     }
-}
-
-fn endpoint(
-    reading: &mut Reading<'_>,
-    at: &At<'_>,
-    endpoint: &api::Endpoint,
-    resolution: api::Resolution,
-    names: &BTreeSet<&str>,
-) -> Option<ServiceEntryEndpoint> {
-    let usable = address(reading, at, endpoint, resolution);
-    let here = at.field("ports");
-    let mut ports = Vec::with_capacity(endpoint.ports.len());
-    for (name, number) in &endpoint.ports {
-        let at = here.key(name);
-        if !names.contains(name.as_str()) {
-            reading.error(&at, Code::BadName, format!("spec.ports has no port {}", quoted(name)));
-        }
-        ports.push((name.as_str().into(), reading.port(&at, *number)));
-    }
-    reading.not_honoured(at, "network", super::server_tls::given(&endpoint.network));
-    let labels = reading.labels(&at.field("labels"), &endpoint.labels);
-    usable.then(|| ServiceEntryEndpoint {
-        address: endpoint.address.as_deref().unwrap_or_default().into(),
-        ports,
-        labels,
-        weight: endpoint.weight.unwrap_or_default(),
-        locality: endpoint.locality.as_deref().unwrap_or_default().into(),
-        service_account: endpoint.service_account.as_deref().filter(|account| !account.is_empty()).map(Into::into),
-    })
-}
-
-/// Checks an endpoint's address. Returns whether the mesh can reach it.
-fn address(reading: &mut Reading<'_>, at: &At<'_>, endpoint: &api::Endpoint, resolution: api::Resolution) -> bool {
-    let here = at.field("address");
-    let address = endpoint.address.as_deref().unwrap_or_default();
-    if address.is_empty() {
-        match super::server_tls::given(&endpoint.network) {
-            true => reading.warn(at, Code::NotHonoured, "this mesh does not reach endpoints through another network's gateway"),
-            false => reading.required(&here),
-        }
-        return false;
-    }
-    if let Some(path) = address.strip_prefix(UNIX) {
-        reading.unix_socket(&here, path);
-        if !endpoint.ports.is_empty() {
-            reading.error(&at.field("ports"), Code::Conflict, "an endpoint on a Unix socket has no ports");
-        }
-        if resolution != api::Resolution::Static {
-            reading.error(&here, Code::Conflict, "a Unix socket needs resolution STATIC");
-        }
-        reading.warn(&here, Code::NotHonoured, "this mesh does not reach endpoints on Unix sockets");
-        return false;
-    }
-    if resolution == api::Resolution::Static && !is_ip(address) {
-        reading.error(&here, Code::BadAddress, format!("{} is no IP address, which STATIC needs", quoted(address)));
-    } else if let Some(defect) = name_defect(address).filter(|_| !is_ip(address)) {
-        reading.error(&here, Code::BadAddress, defect);
-    }
-    true
 }

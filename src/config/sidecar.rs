@@ -2,20 +2,18 @@
 
 use ferromesh_crds::networking::Sidecar;
 use ferromesh_crds::networking::gateway::{ServerTls, ServerTlsMode};
-use ferromesh_crds::networking::sidecar::{self as api, CaptureMode, IngressListener, SidecarPort};
+use ferromesh_crds::networking::sidecar::{self as api, CaptureMode, SidecarPort};
 
+use super::endpoint::UNIX;
 use super::hosts::{is_ip, is_label};
 use super::path::{At, SPEC};
 use super::problem::{Code, Invalid, Parsed, quoted};
 use super::reading::{ParseContext, Reading};
 use super::server_tls::{given, mode_name};
 use super::virtual_service::destination;
-use crate::model::{self, EgressListener, HostSelector, Labels, OutboundTrafficMode};
-
-/// Before the path of a Unix socket.
-const UNIX: &str = "unix://";
-/// Addresses at which a workload's port may be reached.
-const LOCAL: [&str; 4] = ["127.0.0.1", "0.0.0.0", "[::1]", "[::]"];
+use crate::model::{
+    self, Destination, EgressListener, HostSelector, IngressEndpoint, IngressListener, Labels, OutboundTrafficMode, Protocol,
+};
 
 /// Reads a Sidecar.
 ///
@@ -30,31 +28,34 @@ pub fn sidecar(object: &Sidecar, context: &ParseContext) -> Result<Parsed<model:
     if nothing && spec.inbound_connection_pool.is_none() && spec.outbound_traffic_policy.is_none() && spec.workload_selector.is_none() {
         reading.error(&SPEC, Code::Required, "one of ingress, egress, inboundConnectionPool and outboundTrafficPolicy is needed");
     }
-    check_ingress(&mut reading, &spec.ingress);
-    if let Some(pool) = &spec.inbound_connection_pool {
-        reading.connection_pool(&SPEC.field("inboundConnectionPool"), pool);
-    }
+    let ports = ingress(&mut reading, &spec.ingress);
+    let pool = spec.inbound_connection_pool.as_ref();
+    let pool = pool.map(|pool| reading.connection_pool(&SPEC.field("inboundConnectionPool"), pool));
     reading.not_honoured(&SPEC, "ingress", !spec.ingress.is_empty());
     reading.not_honoured(&SPEC, "inboundConnectionPool", spec.inbound_connection_pool.is_some());
     let listeners = egress(&mut reading, &spec.egress);
+    let outbound = spec.outbound_traffic_policy.as_ref().map(|policy| outbound_traffic(&mut reading, policy));
     let value = model::Sidecar {
         origin: reading.origin.clone(),
         selector,
+        ingress: ports,
+        inbound_connection_pool: pool,
         egress: (!spec.egress.is_empty()).then_some(listeners),
-        outbound_traffic: spec.outbound_traffic_policy.as_ref().map(|policy| outbound_traffic(&mut reading, policy)),
+        outbound_traffic: outbound.as_ref().map(|(mode, _)| *mode),
+        egress_proxy: outbound.and_then(|(_, proxy)| proxy),
         created: reading.created,
     };
     reading.finish(value)
 }
 
 /// As in protobuf, no mode is the first one, REGISTRY_ONLY.
-fn outbound_traffic(reading: &mut Reading<'_>, policy: &api::OutboundTrafficPolicy) -> OutboundTrafficMode {
+fn outbound_traffic(reading: &mut Reading<'_>, policy: &api::OutboundTrafficPolicy) -> (OutboundTrafficMode, Option<Destination>) {
     let at = SPEC.field("outboundTrafficPolicy");
     let mode = match policy.mode {
         Some(api::OutboundTrafficMode::AllowAny) => OutboundTrafficMode::AllowAny,
         Some(api::OutboundTrafficMode::RegistryOnly) | None => OutboundTrafficMode::RegistryOnly,
     };
-    if let Some(proxy) = &policy.egress_proxy {
+    let proxy = policy.egress_proxy.as_ref().map(|proxy| {
         let here = at.field("egressProxy");
         if mode != OutboundTrafficMode::AllowAny {
             reading.error(&here, Code::Conflict, "needs mode ALLOW_ANY");
@@ -62,10 +63,10 @@ fn outbound_traffic(reading: &mut Reading<'_>, policy: &api::OutboundTrafficPoli
         if proxy.port.is_none() {
             reading.required(&here.field("port"));
         }
-        destination(reading, &here, proxy);
         reading.not_honoured(&at, "egressProxy", true);
-    }
-    mode
+        destination(reading, &here, proxy)
+    });
+    (mode, proxy)
 }
 
 /// Listeners on which services are reached. Those on Unix sockets are checked and left out.
@@ -124,11 +125,14 @@ fn check_egress_port(reading: &mut Reading<'_>, at: &At<'_>, listener: &api::Egr
 }
 
 fn check_port_fields(reading: &mut Reading<'_>, at: &At<'_>, port: &SidecarPort) {
+    if let Some(name) = port.name.as_deref().filter(|name| !name.is_empty()) {
+        reading.port_name(&at.field("name"), name);
+    }
     if let Some(protocol) = port.protocol.as_deref().filter(|protocol| !protocol.is_empty()) {
         reading.protocol(&at.field("protocol"), protocol);
     }
     if port.target_port.is_some_and(|port| port != 0) {
-        reading.warn(&at.field("targetPort"), Code::NoEffect, "deprecated: has no effect");
+        reading.error(&at.field("targetPort"), Code::NotAllowed, "has no effect in a Sidecar: remove it, or use defaultEndpoint");
     }
 }
 
@@ -172,58 +176,77 @@ fn egress_hosts(reading: &mut Reading<'_>, at: &At<'_>, entries: &[String]) -> V
     hosts
 }
 
-fn check_ingress(reading: &mut Reading<'_>, listeners: &[IngressListener]) {
+/// Ports of the workload.
+fn ingress(reading: &mut Reading<'_>, listeners: &[api::IngressListener]) -> Vec<IngressListener> {
     let list = SPEC.field("ingress");
-    for (index, listener) in listeners.iter().enumerate() {
-        let at = list.index(index);
-        let here = at.field("port");
-        match &listener.port {
-            None => reading.required(&here),
-            Some(port) => {
-                reading.port(&here.field("number"), port.number.unwrap_or_default());
-                check_port_fields(reading, &here, port);
-            }
-        }
-        if let Some(bind) = listener.bind.as_deref().filter(|bind| !bind.is_empty() && !is_ip(bind)) {
-            reading.error(&at.field("bind"), Code::BadAddress, format!("{} is no IP address", quoted(bind)));
-        }
-        if let Some(endpoint) = listener.default_endpoint.as_deref().filter(|endpoint| !endpoint.is_empty()) {
-            check_default_endpoint(reading, &at.field("defaultEndpoint"), endpoint);
-        }
-        let protocol = listener.port.as_ref().and_then(|port| port.protocol.as_deref()).and_then(model::Protocol::named);
-        if let Some(tls) = &listener.tls {
-            check_ingress_tls(reading, &at.field("tls"), tls, protocol);
-        }
-        if let Some(pool) = &listener.connection_pool {
-            reading.connection_pool(&at.field("connectionPool"), pool);
-            if pool.http.is_some() && protocol.is_some_and(|protocol| !protocol.is_http()) {
-                reading.warn(&at.field("connectionPool").field("http"), Code::NoEffect, "the port's protocol is not HTTP");
-            }
-        }
-    }
+    let read = |(index, one): (usize, &api::IngressListener)| ingress_listener(reading, &list.index(index), one);
+    let parsed = listeners.iter().enumerate().filter_map(read).collect();
     let numbers = listeners.iter().enumerate().filter_map(|(index, one)| Some((list.index(index), one.port.as_ref()?.number?)));
     let numbers: Vec<_> = numbers.collect();
     reading.distinct(numbers.into_iter(), |port| format!("there are two listeners on port {port}"));
+    parsed
+}
+
+fn ingress_listener(reading: &mut Reading<'_>, at: &At<'_>, listener: &api::IngressListener) -> Option<IngressListener> {
+    let here = at.field("port");
+    if let Some(port) = &listener.port {
+        check_port_fields(reading, &here, port);
+    } else {
+        reading.required(&here);
+    }
+    let bind = listener.bind.as_deref().filter(|bind| !bind.is_empty());
+    if let Some(bind) = bind.filter(|bind| !is_ip(bind)) {
+        reading.error(&at.field("bind"), Code::BadAddress, format!("{} is no IP address", quoted(bind)));
+    }
+    let endpoint = listener.default_endpoint.as_deref().filter(|endpoint| !endpoint.is_empty());
+    let endpoint = endpoint.map(|endpoint| default_endpoint(reading, &at.field("defaultEndpoint"), endpoint));
+    let protocol = listener.port.as_ref().and_then(|port| port.protocol.as_deref()).and_then(Protocol::named);
+    let tls = listener.tls.as_ref().map(|tls| ingress_tls(reading, &at.field("tls"), tls, protocol));
+    let pool = listener.connection_pool.as_ref().map(|pool| reading.connection_pool(&at.field("connectionPool"), pool));
+    let http = listener.connection_pool.as_ref().is_some_and(|pool| pool.http.is_some());
+    if http && protocol.is_some_and(|protocol| !protocol.is_http()) {
+        reading.warn(&at.field("connectionPool").field("http"), Code::NoEffect, "the port's protocol is not HTTP");
+    }
+    let port = listener.port.as_ref()?;
+    Some(IngressListener {
+        port: reading.port(&here.field("number"), port.number.unwrap_or_default()),
+        port_name: port.name.as_deref().unwrap_or_default().into(),
+        protocol,
+        bind: bind.and_then(|bind| bind.parse().ok()),
+        redirected: listener.capture_mode != Some(CaptureMode::None),
+        endpoint: endpoint.unwrap_or(IngressEndpoint::SamePort),
+        tls,
+        connection_pool: pool,
+    })
 }
 
 /// A local address and port, or a Unix socket.
-fn check_default_endpoint(reading: &mut Reading<'_>, at: &At<'_>, endpoint: &str) {
+fn default_endpoint(reading: &mut Reading<'_>, at: &At<'_>, endpoint: &str) -> IngressEndpoint {
     if let Some(path) = endpoint.strip_prefix(UNIX) {
-        return reading.unix_socket(at, path);
+        reading.unix_socket(at, path);
+        return IngressEndpoint::Socket(path.into());
     }
     let (host, port) = endpoint.rsplit_once(':').unwrap_or((endpoint, ""));
-    if !host.is_empty() && !LOCAL.contains(&host) {
-        let message = format!("{} must be 127.0.0.1:PORT, 0.0.0.0:PORT, [::1]:PORT, [::]:PORT or unix:///PATH", quoted(endpoint));
-        reading.error(at, Code::BadAddress, message);
-    }
-    match port.parse::<u32>() {
-        Ok(port) => drop(reading.port(at, port)),
-        Err(_) => reading.error(at, Code::BadAddress, format!("{} has no port number after its last colon", quoted(endpoint))),
+    let port = match port.parse::<u32>() {
+        Ok(port) => reading.port(at, port),
+        Err(_) => {
+            reading.error(at, Code::BadAddress, format!("{} has no port number after its last colon", quoted(endpoint)));
+            0
+        }
+    };
+    match host {
+        "0.0.0.0" | "[::]" => IngressEndpoint::PodAddress(port),
+        "" | "127.0.0.1" | "[::1]" => IngressEndpoint::Loopback(port),
+        _ => {
+            let message = format!("{} must be 127.0.0.1:PORT, 0.0.0.0:PORT, [::1]:PORT, [::]:PORT or unix:///PATH", quoted(endpoint));
+            reading.error(at, Code::BadAddress, message);
+            IngressEndpoint::SamePort
+        }
     }
 }
 
 /// TLS of an ingress listener: files only, and on TLS ports only.
-fn check_ingress_tls(reading: &mut Reading<'_>, at: &At<'_>, tls: &ServerTls, protocol: Option<model::Protocol>) {
+fn ingress_tls(reading: &mut Reading<'_>, at: &At<'_>, tls: &ServerTls, protocol: Option<Protocol>) -> model::ServerTls {
     let unsupported = [
         ("subjectAltNames", !tls.subject_alt_names.is_empty()),
         ("httpsRedirect", tls.https_redirect == Some(true)),
@@ -237,8 +260,33 @@ fn check_ingress_tls(reading: &mut Reading<'_>, at: &At<'_>, tls: &ServerTls, pr
     if let Some(mode @ (ServerTlsMode::IstioMutual | ServerTlsMode::AutoPassthrough)) = tls.mode {
         reading.error(&at.field("mode"), Code::NotAllowed, format!("{} can't be used for a sidecar's own ports", mode_name(mode)));
     }
-    if !protocol.is_some_and(model::Protocol::is_tls) {
+    if !protocol.is_some_and(Protocol::is_tls) {
         reading.error(at, Code::Conflict, "needs a port with the protocol HTTPS or TLS");
     }
-    reading.server_tls(at, tls);
+    reading.server_tls(at, tls)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn ports_of_a_workload_are_read() {
+        let spec = json!({"ingress": [
+            {"port": {"number": 80, "protocol": "HTTP", "name": "web"}, "defaultEndpoint": "0.0.0.0:8080", "captureMode": "NONE", "bind": "10.0.0.1"},
+            {"port": {"number": 81}, "defaultEndpoint": "[::1]:8081"},
+            {"port": {"number": 82}, "defaultEndpoint": "unix:///run/a.sock"},
+        ]});
+        let object = serde_json::from_value(json!({"metadata": {"name": "a"}, "spec": spec})).unwrap();
+        let sidecar = sidecar(&object, &ParseContext::default()).unwrap().value;
+        let endpoints: Vec<_> = sidecar.ingress.iter().map(|one| one.endpoint.clone()).collect();
+        assert_eq!(
+            endpoints,
+            [IngressEndpoint::PodAddress(8080), IngressEndpoint::Loopback(8081), IngressEndpoint::Socket("/run/a.sock".into())]
+        );
+        let first = &sidecar.ingress[0];
+        assert_eq!((first.port, first.bind, first.redirected), (80, Some("10.0.0.1".parse().unwrap()), false));
+    }
 }

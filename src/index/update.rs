@@ -138,3 +138,17 @@ pub(super) fn config(kind: &catalog::Kind, mut object: DynamicObject, context: &
     };
     Fact::new(kind.name, &metadata, Some(form))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pilot_may_watch_every_kind_of_configuration() {
+        let role = include_str!("../../charts/ferromesh/templates/roles/pilot.yaml");
+        let named: Vec<&str> = role.split(|character: char| !character.is_ascii_lowercase()).collect();
+        let missing: Vec<_> = catalog::kinds().iter().filter(|kind| is_config(kind) && !named.contains(&kind.plural)).collect();
+        let missing: Vec<_> = missing.iter().map(|kind| kind.crd_name()).collect();
+        assert!(missing.is_empty(), "charts/ferromesh/templates/roles/pilot.yaml does not name {missing:?}");
+    }
+}

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::pod::PodView;
 use crate::config::proxy_problems;
-use crate::model::ProxyConfig;
+use crate::model::ProxySettings;
 
 /// How traffic comes to the proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +69,7 @@ pub struct SidecarOptions {
     /// Whether the sidecar is a native sidecar container; `None` leaves it to what the nodes can do.
     pub native_sidecar: Option<bool>,
     /// The mesh's defaultConfig with the pod's own merged over it.
-    pub proxy_config: ProxyConfig,
+    pub proxy_config: ProxySettings,
     /// Readiness probe: initial delay in seconds.
     pub readiness_initial_delay: u32,
     /// Readiness probe: period in seconds.
@@ -126,7 +126,7 @@ impl SidecarOptions {
     ///
     /// # Errors
     /// One for each annotation that cannot be understood.
-    pub fn of(pod: &PodView<'_>, defaults: &ProxyConfig) -> Result<Self, Vec<AnnotationError>> {
+    pub fn of(pod: &PodView<'_>, defaults: &ProxySettings) -> Result<Self, Vec<AnnotationError>> {
         let mut read = Reader { pod, errors: Vec::new() };
         let traffic = |name: &str| format!("{TRAFFIC}{name}");
         read.parsed("inject.istio.io/templates", (), template);
@@ -290,7 +290,7 @@ fn named_objects(text: &str) -> Result<Vec<Value>, String> {
 }
 
 /// The pod's `proxy.istio.io/config` over the mesh's: member by member, `proxyMetadata` key by key.
-fn merge(defaults: &ProxyConfig, text: &str) -> Result<ProxyConfig, String> {
+fn merge(defaults: &ProxySettings, text: &str) -> Result<ProxySettings, String> {
     let own: serde_json::Value = serde_saphyr::from_str(text).map_err(|error| format!("is not YAML: {error}"))?;
     let Some(own) = own.as_object() else {
         return if own.is_null() { Ok(defaults.clone()) } else { Err("is not a YAML map of ProxyConfig's fields".to_owned()) };
@@ -302,7 +302,7 @@ fn merge(defaults: &ProxyConfig, text: &str) -> Result<ProxyConfig, String> {
             _ => merged[key.as_str()] = value.clone(),
         }
     }
-    let merged: ProxyConfig = serde_json::from_value(merged).map_err(|error| format!("is not a ProxyConfig: {error}"))?;
+    let merged: ProxySettings = serde_json::from_value(merged).map_err(|error| format!("is not a ProxyConfig: {error}"))?;
     match proxy_problems(&merged, "").first() {
         Some(problem) => Err(format!("has {}: {}", problem.path, problem.message)),
         None => Ok(merged),
@@ -316,7 +316,7 @@ mod tests {
 
     fn options(annotations: Value) -> Result<SidecarOptions, Vec<AnnotationError>> {
         let pod = json!({"metadata": {"annotations": annotations}, "spec": {}});
-        SidecarOptions::of(&PodView::new(&pod), &ProxyConfig::default())
+        SidecarOptions::of(&PodView::new(&pod), &ProxySettings::default())
     }
 
     #[test]
@@ -347,7 +347,7 @@ mod tests {
 
     #[test]
     fn proxy_config_is_merged_over_the_mesh_and_its_metadata_key_by_key() {
-        let defaults = ProxyConfig { proxy_metadata: [("A".to_owned(), "1".to_owned())].into(), ..ProxyConfig::default() };
+        let defaults = ProxySettings { proxy_metadata: [("A".to_owned(), "1".to_owned())].into(), ..ProxySettings::default() };
         let merged = merge(&defaults, "concurrency: 4\nproxyMetadata:\n  B: \"2\"\n").unwrap();
         assert_eq!(merged.concurrency, 4);
         assert_eq!(merged.proxy_metadata.len(), 2);

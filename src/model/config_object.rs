@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use rpds::RedBlackTreeMapSync;
 
-use super::{DestinationRule, Gateway, ObjectRef, PeerAuthentication, ServiceEntry, Sidecar, VirtualService};
+use super::{
+    DestinationRule, EnvoyFilter, Gateway, ObjectRef, PeerAuthentication, ProxyConfig, ServiceEntry, Sidecar, VirtualService,
+    WorkloadEntry, WorkloadGroup,
+};
 
 /// Objects of one kind. Ordered, because their order reaches output.
 pub type Objects<T> = RedBlackTreeMapSync<ObjectRef, Arc<T>>;
@@ -81,16 +84,24 @@ macro_rules! config_kinds {
 config_kinds! {
     /// Settings of the traffic to a host.
     destination_rules: DestinationRule,
+    /// Changes to proxies' configuration in Envoy's own terms.
+    envoy_filters: EnvoyFilter,
     /// Ports and hosts that gateways serve.
     gateways: Gateway,
     /// Whether workloads ask for mutual TLS.
     peer_authentications: PeerAuthentication,
+    /// Settings of single workloads' proxies.
+    proxy_configs: ProxyConfig,
     /// Services that Kubernetes does not know.
     service_entries: ServiceEntry,
     /// What sidecars of a namespace reach.
     sidecars: Sidecar,
     /// Routes.
     virtual_services: VirtualService,
+    /// Workloads outside of Kubernetes.
+    workload_entries: WorkloadEntry,
+    /// What WorkloadEntries that register themselves have in common.
+    workload_groups: WorkloadGroup,
 }
 
 /// Equal by pointer, which is cheap and the usual case, or by value.

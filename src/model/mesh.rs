@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-use super::ProxyConfig;
+use super::ProxySettings;
 
 /// The fields of Istio's MeshConfig that the mesh honours. An unknown one is an error when it is parsed, never silence.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -61,7 +61,7 @@ pub enum OutboundTrafficMode {
 }
 
 /// `defaultConfig`, the ProxyConfig that each pod's own annotation is merged over.
-pub type MeshProxyDefaults = ProxyConfig;
+pub type MeshProxyDefaults = ProxySettings;
 
 impl Default for MeshConfig {
     fn default() -> Self {
@@ -74,7 +74,7 @@ impl Default for MeshConfig {
             enable_auto_mtls: true,
             outbound_traffic_policy: OutboundTrafficPolicy::default(),
             connect_timeout: "10s".to_owned(),
-            default_config: ProxyConfig::default(),
+            default_config: ProxySettings::default(),
         }
     }
 }

@@ -8,6 +8,7 @@ mod config_object;
 mod destination;
 mod duration;
 mod endpoint;
+mod envoy_filter;
 mod gateway;
 mod identity;
 mod load_balancing;
@@ -17,13 +18,17 @@ mod name;
 mod peer_authentication;
 mod protocol;
 mod proxy;
+mod proxy_config;
 mod proxy_environment;
 mod route;
 mod service;
 mod service_entry;
 mod sidecar;
 mod snapshot;
+mod target;
 mod workload;
+mod workload_entry;
+mod workload_group;
 
 pub use config_object::{ConfigObject, ConfigObjects, Objects, same_shared, set_shared};
 pub use destination::{
@@ -32,6 +37,10 @@ pub use destination::{
 };
 pub use duration::parse_duration;
 pub use endpoint::{Endpoint, Health};
+pub use envoy_filter::{
+    ClusterMatch, EnvoyFilter, EnvoyPatch, FilterChainMatch, FilterClass, ListenerMatch, ObjectMatch, PatchContext, PatchOperation,
+    PatchTargets, PatchedObject, RouteAction, RouteConfigurationMatch,
+};
 pub use gateway::{
     Bind, ClientAuthorities, Gateway, GatewayServer, NamespaceSelector, ServerCertificate, ServerTls, ServerTlsMode, TlsVersion,
 };
@@ -46,7 +55,8 @@ pub use mesh::{
 pub use name::{ExportTo, HostPattern, Labels, ObjectRef, Visibility};
 pub use peer_authentication::{MtlsMode, PeerAuthentication};
 pub use protocol::Protocol;
-pub use proxy::{ProxyConfig, ProxyRole};
+pub use proxy::{ProxyRole, ProxySettings};
+pub use proxy_config::ProxyConfig;
 pub use proxy_environment::ProxyEnvironment;
 pub use route::{
     AbortStatus, Body, Cors, Destination, HeaderOperations, HttpAction, HttpFault, HttpRedirect, HttpRetry, HttpRewrite, HttpRoute,
@@ -54,6 +64,9 @@ pub use route::{
 };
 pub use service::{Resolution, Service, ServiceKey, ServicePort, TargetPort};
 pub use service_entry::{Location, ServiceEntry, ServiceEntryEndpoint};
-pub use sidecar::{EgressListener, HostSelector, Sidecar};
+pub use sidecar::{EgressListener, HostSelector, IngressEndpoint, IngressListener, Sidecar};
 pub use snapshot::{Change, Changes, Snapshot};
+pub use target::{TargetKind, TargetRef};
 pub use workload::{Workload, WorkloadKey};
+pub use workload_entry::WorkloadEntry;
+pub use workload_group::{HealthCheck, WorkloadGroup, WorkloadProbe};

@@ -36,7 +36,7 @@ impl FromStr for ProxyRole {
 /// Istio's ProxyConfig, as far as the mesh honours it: the mesh's `defaultConfig` with the pod's `proxy.istio.io/config` merged over it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
-pub struct ProxyConfig {
+pub struct ProxySettings {
     /// `host:port` of pilot's xDS; empty for the mesh's own.
     pub discovery_address: String,
     /// Envoy's worker threads; 0 for one a core that the container may use.
@@ -53,7 +53,7 @@ pub struct ProxyConfig {
     pub status_port: u16,
 }
 
-impl Default for ProxyConfig {
+impl Default for ProxySettings {
     fn default() -> Self {
         Self {
             discovery_address: String::new(),

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::ProxyConfig;
+use super::ProxySettings;
 
 /// What the environment of a proxy's container says, in a sidecar and in a gateway alike.
 #[derive(Clone, Copy, Debug)]
@@ -12,7 +12,7 @@ pub struct ProxyEnvironment<'a> {
     /// The mesh's trust domain.
     pub trust_domain: &'a str,
     /// The proxy's configuration.
-    pub config: &'a ProxyConfig,
+    pub config: &'a ProxySettings,
     /// The name of this cluster in metadata.
     pub cluster: &'a str,
     /// The name of the proxy's workload.
@@ -62,7 +62,7 @@ mod tests {
     #[test]
     fn the_users_word_replaces_ours() {
         let own = [("ISTIO_META_CLUSTER_ID".to_owned(), "mine".to_owned()), ("MORE".to_owned(), "theirs".to_owned())];
-        let config = ProxyConfig { proxy_metadata: own.into(), ..ProxyConfig::default() };
+        let config = ProxySettings { proxy_metadata: own.into(), ..ProxySettings::default() };
         let environment = ProxyEnvironment {
             ca_address: "citadel:15012",
             trust_domain: "td",

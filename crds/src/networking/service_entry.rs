@@ -1,12 +1,11 @@
 //! ServiceEntry: services that Kubernetes does not know.
 
-use std::collections::BTreeMap;
-
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::workload_entry::WorkloadEntrySpec;
 use crate::object::api_objects;
 use crate::schema::{self, Required, Rules};
 use crate::selector::WorkloadSelector;
@@ -64,7 +63,7 @@ api_objects! {
         pub resolution: Option<Resolution>,
         /// Endpoints, when they are listed here.
         #[schemars(length(max = 4096))]
-        pub endpoints: Vec<Endpoint>,
+        pub endpoints: Vec<WorkloadEntrySpec>,
         /// Chooses pods or WorkloadEntries of this namespace as endpoints, in place of a list.
         pub workload_selector: Option<WorkloadSelector>,
         /// Namespaces that see this object: names, `.` for its own, `*` for all. Without it: all.
@@ -88,40 +87,6 @@ api_objects! {
         /// The endpoints' port, when it is another.
         #[schemars(range(min = 1, max = 65535))]
         pub target_port: Option<u32>,
-    }
-
-    /// An endpoint of a service.
-    #[schemars(transform = Rules(&[
-        ("has(self.address) || has(self.network)",
-         "an endpoint needs an address, or the network behind whose gateway it lives"),
-        ("!has(self.address) || !has(self.ports) || !self.address.startsWith('unix://')",
-         "an endpoint on a Unix socket has no ports"),
-    ]))]
-    pub struct Endpoint {
-        /// An IP address, a DNS name, or `unix:///path` for a socket.
-        #[schemars(length(max = 256), transform = Rules(&[(
-            "!self.startsWith('unix://') || self.matches('^unix://[/@].*[^/]$')",
-            "unix:// must be followed by the absolute path of a socket, or by @ and an abstract name",
-        )]))]
-        pub address: Option<String>,
-        /// This endpoint's ports, by the names of the service's ports.
-        #[schemars(schema_with = "schema::endpoint_ports")]
-        pub ports: BTreeMap<String, u32>,
-        /// Labels of this endpoint, for subsets.
-        #[schemars(extend("maxProperties" = 256))]
-        pub labels: BTreeMap<String, String>,
-        /// The network in which it lives.
-        #[schemars(length(max = 2048))]
-        pub network: Option<String>,
-        /// Its place, as `region/zone/subzone`.
-        #[schemars(length(max = 2048))]
-        pub locality: Option<String>,
-        /// Its part of the sum of all weights.
-        #[schemars(range(max = 4294967295u32))]
-        pub weight: Option<u32>,
-        /// The service account under which it runs.
-        #[schemars(length(max = 253))]
-        pub service_account: Option<String>,
     }
 
     /// What the mesh made of a ServiceEntry.

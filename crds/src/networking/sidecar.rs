@@ -79,7 +79,7 @@ api_objects! {
         pub protocol: Option<String>,
         /// A name.
         pub name: Option<String>,
-        /// Deprecated: has no effect.
+        /// Has no effect here, so it must be left out.
         #[schemars(range(min = 0, max = 65535))]
         pub target_port: Option<u32>,
     }

@@ -5,7 +5,7 @@ use prost::Message;
 
 use super::bootstrap;
 use crate::agent::{Ports, ProxyFacts, node::tests::facts};
-use crate::model::{ProxyConfig, ProxyRole};
+use crate::model::{ProxyRole, ProxySettings};
 use crate::testing::envoy;
 
 #[test]
@@ -29,7 +29,7 @@ fn certificates_come_before_the_cluster_that_needs_them() {
 #[test]
 fn envoy_accepts_every_form() {
     let six = "fd00::7".parse().unwrap();
-    let direct = ProxyConfig { discovery_address: "127.0.0.1:15012".to_owned(), ..ProxyConfig::default() };
+    let direct = ProxySettings { discovery_address: "127.0.0.1:15012".to_owned(), ..ProxySettings::default() };
     let forms = [
         facts(),
         ProxyFacts { role: ProxyRole::Router, addresses: vec![six, [10, 9, 0, 7].into()], ..facts() },

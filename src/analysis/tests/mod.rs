@@ -2,7 +2,9 @@
 
 mod claims;
 mod cluster;
+mod filters;
 mod gateways;
+mod large;
 mod pods;
 mod properties;
 mod routes;
@@ -96,8 +98,11 @@ fn sidecar(namespace: &str, name: &str, selector: &[(&str, &str)]) -> Sidecar {
     Sidecar {
         origin: ObjectRef::new("Sidecar", namespace, name),
         selector: labels(selector),
+        ingress: Vec::new(),
+        inbound_connection_pool: None,
         egress: None,
         outbound_traffic: None,
+        egress_proxy: None,
         created: 1,
     }
 }

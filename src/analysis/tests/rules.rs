@@ -1,7 +1,7 @@
 //! DestinationRules, ServiceEntries and Sidecars.
 
 use super::*;
-use crate::model::{ClientTls, ClientTlsMode, PortTrafficPolicy, TrafficPolicy};
+use crate::model::{ClientTls, ClientTlsMode, PortTrafficPolicy, ServiceEntryEndpoint, TrafficPolicy, WorkloadEntry};
 use crate::testing::mesh::{bookinfo, fqdn, versions};
 
 fn tls(mode: ClientTlsMode, authorities: Option<&str>) -> TrafficPolicy {
@@ -118,4 +118,26 @@ fn a_namespace_has_one_sidecar_for_all() {
     assert_eq!(lines.len(), 2);
     assert!(lines[1].contains("Sidecar shop/two: spec.workloadSelector: Sidecar shop/one is for all workloads"), "{lines:?}");
     assert_eq!(analyze(&world(&bookinfo(), [named("shop", "one"), named("data", "one")])), []);
+}
+
+#[test]
+fn a_workload_outside_of_kubernetes_is_one() {
+    let entry = |name: &str, pairs: &[(&str, &str)]| {
+        let endpoint = ServiceEntryEndpoint {
+            address: "10.9.9.9".into(),
+            ports: Vec::new(),
+            labels: labels(pairs),
+            weight: 1,
+            locality: "".into(),
+            service_account: None,
+        };
+        let origin = ObjectRef::new("WorkloadEntry", "shop", name);
+        ConfigObject::from(WorkloadEntry { origin, endpoint: Some(endpoint), network: "".into(), created: 1 })
+    };
+    let narrowed = || ConfigObject::from(sidecar("shop", "vm", &[("app", "vm")]));
+    assert_eq!(analyze(&world(&bookinfo(), [narrowed(), entry("vm", &[("app", "vm"), ("x", "y")])])), []);
+    assert_eq!(analyze(&world(&bookinfo(), [narrowed(), entry("vm", &[("app", "other")])])).len(), 1);
+    let rule = || ConfigObject::from(versions("shop", &fqdn("shop", "ratings"), &["v9"]));
+    assert_eq!(analyze(&world(&bookinfo(), [rule()])).len(), 1);
+    assert_eq!(analyze(&world(&bookinfo(), [rule(), entry("vm", &[("app", "ratings"), ("version", "v9")])])), []);
 }

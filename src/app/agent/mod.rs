@@ -12,12 +12,12 @@ pub use wait::WaitArgs;
 use anyhow::Context;
 
 use super::LogArgs;
-use crate::model::ProxyConfig;
+use crate::model::ProxySettings;
 
 /// Reads the environment's ProxyConfig; JSON is YAML, too.
-fn proxy_config(text: &str) -> anyhow::Result<ProxyConfig> {
+fn proxy_config(text: &str) -> anyhow::Result<ProxySettings> {
     if text.trim().is_empty() {
-        return Ok(ProxyConfig::default());
+        return Ok(ProxySettings::default());
     }
     serde_saphyr::from_str(text).context("PROXY_CONFIG is not a ProxyConfig")
 }

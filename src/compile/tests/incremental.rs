@@ -110,8 +110,11 @@ fn apply(mesh: &mut TestMesh, step: Step) {
             let sidecar = Sidecar {
                 origin: ObjectRef::new("Sidecar", ["shop", "data"][step.which % 2], name),
                 selector: if step.how.is_multiple_of(2) { labels(&[("app", "reviews")]) } else { labels(&[]) },
+                ingress: Vec::new(),
+                inbound_connection_pool: None,
                 egress: Some(vec![EgressListener { port: None, hosts: vec![seen] }]),
                 outbound_traffic: step.how.is_multiple_of(3).then_some(OutboundTrafficMode::RegistryOnly),
+                egress_proxy: None,
                 created: i64::from(step.how),
             };
             toggle(&mut mesh.sidecars, sidecar, |it| &it.origin);

@@ -1,0 +1,18 @@
+//! A WorkloadEntry as it was parsed: a workload outside of Kubernetes.
+
+use std::sync::Arc;
+
+use super::{ObjectRef, ServiceEntryEndpoint};
+
+/// A workload that ServiceEntries of its namespace may select by its labels.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WorkloadEntry {
+    /// The object.
+    pub origin: ObjectRef,
+    /// How it is reached; `None` where the mesh can't: on a Unix socket, or behind another network's gateway.
+    pub endpoint: Option<ServiceEntryEndpoint>,
+    /// The network in which it lives; empty if not given.
+    pub network: Arc<str>,
+    /// Seconds since the epoch at which the object was made.
+    pub created: i64,
+}
