@@ -62,7 +62,7 @@ impl<'n> Manifest<'n> {
     }
 
     /// The object as JSON, with the `apiVersion` and `kind` of its list.
-    pub(super) fn to_value(&self) -> Value {
+    pub(super) fn to_value(self) -> Value {
         let mut value = self.node.to_value();
         if let Some(fields) = value.as_object_mut() {
             for (name, text) in [("apiVersion", self.api_version), ("kind", self.kind)] {
