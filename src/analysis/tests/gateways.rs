@@ -45,7 +45,7 @@ fn a_selector_of_no_workload_is_found() {
 
 #[test]
 fn a_gateway_for_all_workloads_has_nothing_to_miss() {
-    assert_eq!(analyze(&world(&empty_entrance(), [http_gateway("shop", "all", &[], 80).into()])), []);
+    assert_eq!(analyze(&world(&empty_entrance(), [http_gateway("shop", "all", &[], 12345).into()])), []);
 }
 
 #[test]
