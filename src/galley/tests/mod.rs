@@ -3,9 +3,9 @@
 mod hostile;
 
 use axum::{Router, body::Body};
+use ferromesh_crds::networking::DestinationRule;
 use http::StatusCode;
 use http_body_util::BodyExt;
-use ferromesh_crds::networking::DestinationRule;
 use k8s_openapi::api::core::v1::Service;
 use rcgen::KeyPair;
 use serde_json::{Value, json};
