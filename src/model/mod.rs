@@ -67,7 +67,8 @@ pub use legacy_rbac::{
     AccessRule, BoundRole, ClusterRbacConfig, RbacConfig, RbacScope, RbacTargets, ServiceRole, ServiceRoleBinding, Subject,
 };
 pub use load_balancing::{
-    ConsistentHash, HashCookie, HashKey, HashTable, LoadBalancer, LoadBalancing, LocalityBalancing, Warmup, ZoneAwareBalancing,
+    ConsistentHash, HashCookie, HashKey, HashTable, LoadBalancer, LoadBalancing, LocalityBalancing, LocalityShares, Warmup,
+    ZoneAwareBalancing,
 };
 pub use matching::{ClaimMatch, HeaderMatch, HttpMatch, StringMatch};
 pub use mesh::{
