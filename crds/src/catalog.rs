@@ -4,8 +4,10 @@ use std::sync::OnceLock;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
+use crate::check;
 use crate::install::MeshInstall;
 use crate::networking::{DestinationRule, Gateway, ServiceEntry, Sidecar, VirtualService};
 use crate::security::PeerAuthentication;
@@ -29,6 +31,7 @@ pub struct Kind {
     pub versions: &'static [&'static str],
     derived: fn() -> CustomResourceDefinition,
     schema: OnceLock<Value>,
+    rewrite: fn(Value) -> serde_json::Result<Value>,
 }
 
 static KINDS: [Kind; 7] = [
@@ -53,13 +56,17 @@ pub fn find(group: &str, name: &str) -> Option<&'static Kind> {
     KINDS.iter().find(|kind| kind.group == group && kind.name == name)
 }
 
-const fn kind<K: CustomResourceExt>(
+const fn kind<K: CustomResourceExt + DeserializeOwned + Serialize>(
     group: &'static str,
     name: &'static str,
     plural: &'static str,
     versions: &'static [&'static str],
 ) -> Kind {
-    Kind { group, name, plural, versions, derived: K::crd, schema: OnceLock::new() }
+    Kind { group, name, plural, versions, derived: K::crd, schema: OnceLock::new(), rewrite: rewrite::<K> }
+}
+
+fn rewrite<K: DeserializeOwned + Serialize>(object: Value) -> serde_json::Result<Value> {
+    serde_json::to_value(K::deserialize(object)?)
 }
 
 // === impl Kind ===
@@ -106,6 +113,14 @@ impl Kind {
             simplify(&mut schema, true);
             schema
         })
+    }
+
+    /// The object as the kind's types write it: without nulls, empty fields, and fields that they don't know.
+    ///
+    /// # Errors
+    /// Where a value has another type than the schema says, or the object's envelope (`apiVersion`, `kind`, `metadata`) is malformed.
+    pub fn normalised(&self, object: &Value) -> serde_json::Result<Value> {
+        (self.rewrite)(check::without_nulls(self.schema(), object))
     }
 }
 

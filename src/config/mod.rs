@@ -40,4 +40,6 @@ pub use sidecar::sidecar;
 pub use virtual_service::virtual_service;
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;

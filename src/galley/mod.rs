@@ -10,12 +10,15 @@
 //! API server ──▶ webhook (/validate) ──▶ config::parse_object ──▶ allowed, with warnings, or denied
 //! ```
 
+#[cfg(test)]
+mod agreement;
 mod metrics;
 mod webhook;
 
 #[cfg(test)]
 mod tests;
 
+use axum::Router;
 use std::{path::PathBuf, time::Duration};
 
 use self::{metrics::Metrics, webhook::Webhook};
@@ -35,14 +38,17 @@ pub struct GalleyConfig {
 
 /// Starts galley's tasks. They end with `tasks`; `readiness` turns good once there is a certificate.
 pub fn start(config: GalleyConfig, listener: Listener, tasks: &mut Tasks, readiness: &Readiness, registry: &mut Registry) {
-    let metrics = Metrics::registered(registry);
     let shutdown = tasks.shutdown();
 
     let (certificate, security) = CertificateFiles::new(config.certificates, config.reread, registry);
     tasks.spawn("serving certificate", certificate.run(readiness.wait_for("serving certificate"), shutdown.clone()));
 
     let context = ParseContext { cluster_domain: config.cluster_domain, ..ParseContext::default() };
-    let webhook = Webhook { context, metrics };
-    let routes = admission_route("/validate", move |request| webhook.answer(&request));
-    tasks.spawn("webhook", listener.serve(routes, security, Limits::webhook(), shutdown));
+    tasks.spawn("webhook", listener.serve(routes(context, registry), security, Limits::webhook(), shutdown));
+}
+
+/// What [`start`] serves: the webhook, whose answers depend on `context` and the question alone. Its metrics go to `registry`.
+pub fn routes(context: ParseContext, registry: &mut Registry) -> Router {
+    let webhook = Webhook { context, metrics: Metrics::registered(registry) };
+    admission_route("/validate", move |request| webhook.answer(&request))
 }

@@ -12,16 +12,15 @@ use std::{
 };
 use tower::ServiceExt;
 
-use super::{GalleyConfig, metrics::Metrics, start, webhook::Webhook};
+use super::{GalleyConfig, routes, start};
 use crate::config::ParseContext;
-use crate::runtime::{Listener, Readiness, Registry, Shutdown, Tasks, admission_route, encode_metrics};
+use crate::runtime::{Listener, Readiness, Registry, Shutdown, Tasks, encode_metrics};
 use crate::testing::{TestCa, ask_webhook, eventually};
 
 const SERVICE: &str = "istio-galley.istio-system.svc";
 
 fn route(registry: &mut Registry) -> Router {
-    let webhook = Webhook { context: ParseContext::default(), metrics: Metrics::registered(registry) };
-    admission_route("/validate", move |request| webhook.answer(&request))
+    routes(ParseContext::default(), registry)
 }
 
 /// What galley answers to the creation of an object in namespace shop.

@@ -5,6 +5,7 @@ mod eventually;
 pub(crate) mod fake_api;
 pub(crate) mod http;
 pub(crate) mod mesh;
+pub(crate) mod objects;
 mod pki;
 mod runtime;
 mod skip;
