@@ -46,8 +46,7 @@ fn read<Api: DeserializeOwned, Model: Into<ConfigObject>>(
 ) -> Read<ConfigObject> {
     let found = check::problems(kind.schema(), object);
     let (mut errors, more) = schema_errors(&found);
-    // To the schema null is the same as absent, to the types it isn't.
-    let typed = match Api::deserialize(object).or_else(|_| Api::deserialize(check::without_nulls(kind.schema(), object))) {
+    let typed = match Api::deserialize(object).or_else(|_| Api::deserialize(readable(kind, object))) {
         Ok(typed) => typed,
         Err(_) if !errors.is_empty() => return Err(Invalid { errors, more }),
         Err(error) => return Err(single(Code::Unreadable, clipped(&error.to_string(), SHOWN))),
@@ -63,6 +62,16 @@ fn read<Api: DeserializeOwned, Model: Into<ConfigObject>>(
             Err(Invalid { errors, more })
         }
     }
+}
+
+/// What the types have to read of an object. To the schema null is the same as absent, to the types it isn't; and what somebody wrote into
+/// the status decides nothing.
+fn readable(kind: &Kind, object: &Value) -> Value {
+    let mut readable = check::without_nulls(kind.schema(), object);
+    if let Some(fields) = readable.as_object_mut() {
+        fields.remove("status");
+    }
+    readable
 }
 
 /// What the schema does not allow, in the words and codes of this module.
