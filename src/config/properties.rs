@@ -1,43 +1,20 @@
 //! What holds for every object of every kind: those that are made from the schemas, those of users, and those that the fuzzer kept.
-//!
-//! A run makes the same objects every time, so that a failure is somebody's change; `PROPTEST_CASES=2000` makes others, and more.
 
 use std::{cell::Cell, env, fs, path::Path};
 
 use ferromesh_crds::catalog::{self, Kind};
-use proptest::{
-    collection::vec,
-    prelude::{ProptestConfig, any},
-    test_runner::{RngAlgorithm, TestRng, TestRunner},
-};
 use serde_json::Value;
 
-use crate::testing::objects::{Choices, change, laws, mended, object};
+use crate::testing::for_many;
+use crate::testing::objects::{change, laws, mended, object};
 
-/// How many objects are made of each kind.
-const CASES: u32 = 60;
 /// How many of 100 objects, made and mended, are to be accepted: fewer, and the laws of accepted objects say little.
 const ACCEPTED: usize = 10;
-
-/// Does something with the bytes of many objects.
-fn with_choices(test: impl Fn(&mut Choices<'_>)) {
-    let more = env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
-    let config = ProptestConfig { cases: more.unwrap_or(CASES), failure_persistence: None, ..ProptestConfig::default() };
-    let mut runner = match more {
-        Some(_) => TestRunner::new(config),
-        None => TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha)),
-    };
-    let run = runner.run(&vec(any::<u8>(), 0..1500), |bytes| {
-        test(&mut Choices::new(&bytes));
-        Ok(())
-    });
-    run.unwrap();
-}
 
 #[test]
 fn laws_hold_for_objects_made_from_the_schemas() {
     for kind in catalog::kinds() {
-        with_choices(|choices| _ = laws::hold(kind, &object(kind, choices)));
+        for_many(|choices| _ = laws::hold(kind, &object(kind, choices)));
     }
 }
 
@@ -45,7 +22,7 @@ fn laws_hold_for_objects_made_from_the_schemas() {
 #[test]
 fn laws_hold_for_objects_that_are_changed_bit_by_bit() {
     for kind in catalog::kinds() {
-        with_choices(|choices| {
+        for_many(|choices| {
             let mut object = Value::Null;
             for _ in 0..4 {
                 change(kind, &mut object, choices);
@@ -60,7 +37,7 @@ fn laws_hold_for_objects_that_are_mended_and_many_are_accepted() {
     let mut too_few = Vec::new();
     for kind in catalog::kinds().iter().filter(|kind| laws::is_configuration(kind)) {
         let (accepted, all) = (Cell::new(0), Cell::new(0));
-        with_choices(|choices| {
+        for_many(|choices| {
             let raw = object(kind, choices);
             all.set(all.get() + 1);
             accepted.set(accepted.get() + usize::from(laws::hold(kind, &mended(kind, raw, choices))));

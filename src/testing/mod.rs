@@ -1,5 +1,6 @@
 //! Builders and fakes for tests.
 
+mod cases;
 pub(crate) mod envoy;
 mod eventually;
 pub(crate) mod fake_api;
@@ -11,6 +12,7 @@ mod runtime;
 mod skip;
 mod webhook;
 
+pub(crate) use cases::for_many;
 pub(crate) use eventually::eventually;
 pub(crate) use pki::TestCa;
 pub(crate) use runtime::block_on;
