@@ -53,6 +53,12 @@ envoy-api: ## make Envoy's descriptors again from the pinned binary
 build-times: ## how long a change in each row of src/ takes to check and to build tests for
 	@ci/build-times.sh
 
+# --- fuzzing ---
+
+.PHONY: fuzz
+fuzz: prepare ## feed hostile objects and reviews to the readers and the webhook (SECONDS_EACH=60, TARGETS="…" of `fuzz/run.sh list`)
+	@fuzz/run.sh
+
 # --- the local cluster ---
 
 .PHONY: cluster-tools cluster-up cluster-down cluster-status

@@ -6,7 +6,7 @@ set -euo pipefail
 
 # program=package; a path stands for a program that has a fixed place.
 wanted=(
-  cc=gcc make=make git=git curl=curl jq=jq openssl=openssl strip=binutils tar=tar column=bsdextrautils
+  cc=gcc c++=g++ make=make git=git curl=curl jq=jq openssl=openssl strip=binutils tar=tar column=bsdextrautils
   ip=iproute2 nft=nftables iptables=iptables containerd=containerd runc=runc
   chromium=chromium
 )

@@ -55,6 +55,7 @@ step() { # NAME COMMAND…
 
 level_lint() {
   step "formatting" cargo fmt --all --check
+  step "formatting of the fuzzer" cargo fmt --manifest-path fuzz/Cargo.toml --check
   step "clippy" cargo clippy --locked --workspace --all-targets --quiet -- -D warnings
   step "shell scripts parse" bash -c 'git ls-files -z "*.sh" .ci/run | xargs -0 -n1 bash -n'
 }

@@ -4,9 +4,11 @@ use std::sync::OnceLock;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
 use crate::authentication::{MeshPolicy, Policy};
+use crate::check;
 use crate::extensions::{TrafficExtension, WasmPlugin};
 use crate::install::MeshInstall;
 use crate::networking::{
@@ -58,6 +60,7 @@ pub struct Kind {
     rules: &'static [(&'static str, &'static str)],
     derived: fn() -> CustomResourceDefinition,
     schema: OnceLock<Value>,
+    rewrite: fn(Value) -> serde_json::Result<Value>,
 }
 
 static KINDS: [Kind; 22] = [
@@ -97,13 +100,27 @@ pub fn find(group: &str, name: &str) -> Option<&'static Kind> {
     KINDS.iter().find(|kind| kind.group == group && kind.name == name)
 }
 
-const fn kind<K: CustomResourceExt>(
+const fn kind<K: CustomResourceExt + DeserializeOwned + Serialize>(
     group: &'static str,
     name: &'static str,
     plural: &'static str,
     versions: &'static [&'static str],
 ) -> Kind {
-    Kind { group, name, plural, versions, cluster_scoped: false, rules: &[], derived: K::crd, schema: OnceLock::new() }
+    Kind {
+        group,
+        name,
+        plural,
+        versions,
+        cluster_scoped: false,
+        rules: &[],
+        derived: K::crd,
+        schema: OnceLock::new(),
+        rewrite: rewrite::<K>,
+    }
+}
+
+fn rewrite<K: DeserializeOwned + Serialize>(object: Value) -> serde_json::Result<Value> {
+    serde_json::to_value(K::deserialize(object)?)
 }
 
 // === impl Kind ===
@@ -165,6 +182,14 @@ impl Kind {
             }
             schema
         })
+    }
+
+    /// The object as the kind's types write it: without nulls, empty fields, and fields that they don't know.
+    ///
+    /// # Errors
+    /// Where a value has another type than the schema says, or the object's envelope (`apiVersion`, `kind`, `metadata`) is malformed.
+    pub fn normalised(&self, object: &Value) -> serde_json::Result<Value> {
+        (self.rewrite)(check::without_nulls(self.schema(), object))
     }
 }
 

@@ -68,6 +68,8 @@ pub use workload_group::workload_group;
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod round_trips;
 #[cfg(test)]
 mod tests;

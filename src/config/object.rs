@@ -65,13 +65,10 @@ fn read<Api: DeserializeOwned, Model: Into<ConfigObject>>(
 ) -> Read<ConfigObject> {
     let found = check::problems(kind.schema(), object);
     let (mut errors, more) = schema_errors(&found);
-    let typed = match Api::deserialize(object) {
+    let typed = match Api::deserialize(object).or_else(|_| Api::deserialize(readable(kind, object))) {
         Ok(typed) => typed,
         Err(_) if !errors.is_empty() => return Err(Invalid { errors, more }),
-        // To the schema null is the same as absent, to the types it isn't.
-        Err(_) => {
-            serde_json::from_value(without_nulls(object)).map_err(|error| single(Code::Unreadable, clipped(&error.to_string(), SHOWN)))?
-        }
+        Err(error) => return Err(single(Code::Unreadable, clipped(&error.to_string(), SHOWN))),
     };
     match reader(&typed, context) {
         Ok(parsed) if errors.is_empty() => Ok(Parsed { value: parsed.value.into(), warnings: parsed.warnings }),
@@ -79,7 +76,9 @@ fn read<Api: DeserializeOwned, Model: Into<ConfigObject>>(
         Err(invalid) => {
             let told: BTreeSet<String> = errors.iter().map(|problem| problem.path.clone()).collect();
             errors.extend(invalid.errors.into_iter().filter(|problem| !told.contains(&problem.path)));
-            Err(Invalid { errors, more: more + invalid.more })
+            let more = more + invalid.more + errors.len().saturating_sub(KEPT);
+            errors.truncate(KEPT);
+            Err(Invalid { errors, more })
         }
     }
 }
@@ -91,6 +90,16 @@ fn read<Api: DeserializeOwned, Model: Into<ConfigObject>>(
 pub fn check_schema(kind: &Kind, object: &Value) -> Result<(), Invalid> {
     let (errors, more) = schema_errors(&check::problems(kind.schema(), object));
     if errors.is_empty() { Ok(()) } else { Err(Invalid { errors, more }) }
+}
+
+/// What the types have to read of an object. To the schema null is the same as absent, to the types it isn't; and what somebody wrote into
+/// the status decides nothing.
+fn readable(kind: &Kind, object: &Value) -> Value {
+    let mut readable = check::without_nulls(kind.schema(), object);
+    if let Some(fields) = readable.as_object_mut() {
+        fields.remove("status");
+    }
+    readable
 }
 
 /// What the schema does not allow, in the words and codes of this module.
@@ -112,16 +121,4 @@ fn schema_errors(found: &[check::Problem]) -> (Vec<Problem>, usize) {
 
 fn single(code: Code, message: String) -> Invalid {
     Invalid { errors: vec![Problem { path: String::new(), message, code }], more: 0 }
-}
-
-/// The object without fields that are null.
-fn without_nulls(value: &Value) -> Value {
-    match value {
-        Value::Object(fields) => {
-            let present = fields.iter().filter(|(_, value)| !value.is_null());
-            Value::Object(present.map(|(name, value)| (name.clone(), without_nulls(value))).collect())
-        }
-        Value::Array(items) => Value::Array(items.iter().map(without_nulls).collect()),
-        other => other.clone(),
-    }
 }

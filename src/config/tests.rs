@@ -213,6 +213,31 @@ fn nulls_are_absent_fields() {
     parse(&object("VirtualService", spec)).unwrap();
 }
 
+#[test]
+fn nulls_do_not_hide_what_the_reader_finds() {
+    let told = told(
+        "VirtualService",
+        json!({"hosts": ["a_b"], "gateways": null, "htp": [], "http": [{"route": [{"destination": {"host": "a"}}]}]}),
+    );
+    assert!(told.contains("spec.htp: ") && told.contains("spec.hosts[0]: "), "{told}");
+}
+
+#[test]
+fn the_status_decides_nothing() {
+    let mut object = object("DestinationRule", json!({"host": "a"}));
+    let without = parse(&object).unwrap();
+    object["status"] = json!({"observedGeneration": i64::MAX, "conditions": [{"type": "Accepted", "lastTransitionTime": "yesterday"}]});
+    assert_eq!(parse(&object).unwrap(), without);
+}
+
+#[test]
+fn errors_of_schema_and_reader_together_are_counted_beyond_a_hundred() {
+    let mut spec: serde_json::Map<_, _> = (0..90).map(|number| (format!("unknown{number}"), json!(1))).collect();
+    spec.insert("hosts".to_owned(), (0..90).map(|number| json!(format!("a_{number}"))).collect());
+    let invalid = parse(&object("VirtualService", spec.into())).unwrap_err();
+    assert_eq!((invalid.errors.len(), invalid.more), (100, 81));
+}
+
 /// Objects of the greatest size that the API server takes, made to cost as much as possible.
 #[test]
 fn a_hostile_object_costs_little_and_says_little() {

@@ -14,6 +14,8 @@
 //!               ╰═════ Verdicts ══▶ status ──▶ each object's status, and events
 //! ```
 
+#[cfg(test)]
+mod agreement;
 mod metrics;
 mod review;
 mod status;
@@ -22,6 +24,7 @@ mod webhook;
 #[cfg(test)]
 mod tests;
 
+use axum::Router;
 use kube::Client;
 use std::{path::PathBuf, time::Duration};
 
@@ -58,7 +61,6 @@ const LEASE: &str = "istio-galley";
 /// Starts galley's tasks. They end with `tasks`; `readiness` turns good once there is a certificate: what the cluster holds is not waited
 /// for, because an answer from the object alone is better than none.
 pub fn start(config: GalleyConfig, client: Client, listener: Listener, tasks: &mut Tasks, readiness: &Readiness, registry: &mut Registry) {
-    let metrics = Metrics::registered(registry);
     let shutdown = tasks.shutdown();
 
     let (certificate, security) = CertificateFiles::new(config.certificates, config.reread, registry);
@@ -81,7 +83,17 @@ pub fn start(config: GalleyConfig, client: Client, listener: Listener, tasks: &m
     tasks.spawn("status", statuses.run(leadership, shutdown.clone()));
 
     let context = ParseContext { cluster_domain: config.cluster_domain, ..ParseContext::default() };
-    let webhook = Webhook { context, mesh, metrics };
-    let routes = admission_route("/validate", move |request| webhook.answer(&request));
+    let routes = answers(context, mesh, registry);
     tasks.spawn("webhook", listener.serve(routes, security, Limits::webhook(), shutdown));
+}
+
+/// What [`start`] serves while nothing is known of the cluster: the webhook, whose answers then depend on `context` and the question
+/// alone. Its metrics go to `registry`.
+pub fn routes(context: ParseContext, registry: &mut Registry) -> Router {
+    answers(context, KnownMesh::default(), registry)
+}
+
+fn answers(context: ParseContext, mesh: KnownMesh, registry: &mut Registry) -> Router {
+    let webhook = Webhook { context, mesh, metrics: Metrics::registered(registry) };
+    admission_route("/validate", move |request| webhook.answer(&request))
 }

@@ -188,3 +188,12 @@ impl Starting<'_> {
         self.tasks.spawn("settings of the mesh", file.run(self.updates.clone(), self.tasks.shutdown()));
     }
 }
+
+/// What the index takes in of an object that a watch brings; none if it has no use for it.
+#[cfg(test)]
+pub(crate) fn taken_in(kind: &catalog::Kind, object: DynamicObject, context: &ParseContext) -> Option<crate::model::ConfigObject> {
+    match update::config(kind, object, context, Purpose::Traffic).form {
+        Some(update::Form::Config(value)) => Some(value),
+        _ => None,
+    }
+}

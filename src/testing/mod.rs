@@ -1,15 +1,18 @@
 //! Builders and fakes for tests.
 
+mod cases;
 pub(crate) mod envoy;
 mod eventually;
 pub(crate) mod fake_api;
 pub(crate) mod http;
 pub(crate) mod mesh;
+pub(crate) mod objects;
 mod pki;
 mod runtime;
 mod skip;
 mod webhook;
 
+pub(crate) use cases::for_many;
 pub(crate) use eventually::eventually;
 pub(crate) use pki::TestCa;
 pub(crate) use runtime::block_on;

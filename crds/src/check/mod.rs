@@ -36,6 +36,30 @@ pub fn unknown_fields(schema: &Value, object: &Value) -> Vec<String> {
         .collect()
 }
 
+/// The object without fields that are null, which mean the same as absent ones. What the schema leaves open is kept as it is: null may
+/// mean something there.
+#[must_use]
+pub fn without_nulls(schema: &Value, object: &Value) -> Value {
+    match object {
+        Value::Object(fields) => {
+            let (properties, every, opaque) = (&schema["properties"], &schema["additionalProperties"], is_opaque(schema));
+            let kept = fields.iter().filter_map(|(name, value)| match properties.get(name).or(every.is_object().then_some(every)) {
+                Some(part) => (!value.is_null()).then(|| (name.clone(), without_nulls(part, value))),
+                None => (opaque || !value.is_null()).then(|| (name.clone(), value.clone())),
+            });
+            Value::Object(kept.collect())
+        }
+        Value::Array(items) => Value::Array(items.iter().map(|item| without_nulls(&schema["items"], item)).collect()),
+        other => other.clone(),
+    }
+}
+
+/// Whether a schema leaves open which fields there are.
+fn is_opaque(schema: &Value) -> bool {
+    let listed = schema["properties"].is_object() || schema["additionalProperties"].is_object();
+    !listed || schema["x-kubernetes-preserve-unknown-fields"] == true
+}
+
 /// Where the check stands in the object, and what it has found so far.
 struct Walk {
     path: String,
@@ -104,7 +128,7 @@ impl Walk {
         }
         let properties = schema["properties"].as_object();
         let every = schema.get("additionalProperties").filter(|every| every.is_object());
-        let opaque = (properties.is_none() && every.is_none()) || schema["x-kubernetes-preserve-unknown-fields"] == true;
+        let opaque = is_opaque(schema);
         for (name, value) in present() {
             if let Some(property) = properties.and_then(|properties| properties.get(name)) {
                 self.within(Segment::Field(name), |walk| walk.value(property, value));

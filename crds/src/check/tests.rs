@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 
-use super::{problems, unknown_fields};
+use super::{problems, unknown_fields, without_nulls};
 use crate::catalog;
 
 fn check(kind: &str, spec: Value) -> Vec<String> {
@@ -99,4 +99,17 @@ fn contents_that_the_schema_leaves_open_are_not_looked_at() {
 fn hostile_object_gets_no_endless_answer() {
     let fields = (0..100_000).map(|number| (format!("hots{number}"), json!(1))).chain([("x".repeat(1_000_000), json!(1))]);
     assert_eq!(check("VirtualService", Value::Object(fields.collect())).len(), super::MOST);
+}
+
+#[test]
+fn nulls_are_dropped_where_the_schema_says_what_stands_there() {
+    let schema = json!({"properties": {
+        "listed": {"type": "string"},
+        "map": {"additionalProperties": {"type": "string"}},
+        "list": {"items": {"properties": {"a": {}}}},
+        "open": {"x-kubernetes-preserve-unknown-fields": true, "properties": {"a": {}}},
+    }});
+    let object = json!({"listed": null, "map": {"a": null}, "list": [null, {"a": null}], "open": {"a": null, "b": null, "c": {"a": null}}});
+    let expected = json!({"map": {}, "list": [null, {}], "open": {"b": null, "c": {"a": null}}});
+    assert_eq!(without_nulls(&schema, &object), expected);
 }

@@ -13,17 +13,15 @@ use std::{fmt::Write as _, fs, net::SocketAddr, time::Duration};
 use tempfile::TempDir;
 use tower::ServiceExt;
 
-use super::{GalleyConfig, metrics::Metrics, review::KnownMesh, start, webhook::Webhook};
+use super::{GalleyConfig, routes, start};
 use crate::config::ParseContext;
-use crate::runtime::{Listener, Readiness, Registry, Shutdown, Tasks, admission_route, encode_metrics};
+use crate::runtime::{Listener, Readiness, Registry, Shutdown, Tasks, encode_metrics};
 use crate::testing::{TestCa, ask_webhook, eventually, fake_api::FakeApi};
 
 const SERVICE: &str = "istio-galley.istio-system.svc";
 
 fn route(registry: &mut Registry) -> Router {
-    let (mesh, metrics) = (KnownMesh::default(), Metrics::registered(registry));
-    let webhook = Webhook { context: ParseContext::default(), mesh, metrics };
-    admission_route("/validate", move |request| webhook.answer(&request))
+    routes(ParseContext::default(), registry)
 }
 
 /// What galley answers to the creation of an object in namespace shop.

@@ -1,0 +1,47 @@
+//! What the webhook lets pass, the index takes in, with the meaning that the webhook saw.
+
+use axum::body::Body;
+use ferromesh_crds::catalog;
+use http_body_util::BodyExt;
+use kube::core::DynamicObject;
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+use super::routes;
+use crate::config::{ParseContext, parse_object};
+use crate::index;
+use crate::runtime::Registry;
+use crate::testing::objects::{laws, mended, object};
+use crate::testing::{block_on, for_many};
+
+/// Whether galley allows the object.
+fn allowed(kind: &catalog::Kind, object: &Value) -> bool {
+    let review = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {
+        "uid": "u-1", "kind": {"group": kind.group, "version": kind.versions[0], "kind": kind.name}, "operation": "CREATE",
+        "namespace": object["metadata"]["namespace"], "name": object["metadata"]["name"], "object": object,
+    }});
+    let request = http::Request::post("/validate").body(Body::from(review.to_string())).unwrap();
+    let answer = block_on(async {
+        let response = routes(ParseContext::default(), &mut Registry::default()).oneshot(request).await.unwrap();
+        response.into_body().collect().await.unwrap().to_bytes()
+    });
+    let answer: Value = serde_json::from_slice(&answer).unwrap();
+    answer["response"]["allowed"].as_bool().unwrap()
+}
+
+#[test]
+fn what_the_webhook_allows_the_index_takes_in() {
+    for kind in catalog::kinds().iter().filter(|kind| laws::is_configuration(kind)) {
+        for_many(|choices| {
+            let mut object = object(kind, choices);
+            if choices.below(2) == 1 {
+                object = mended(kind, object, choices);
+            }
+            let watched: DynamicObject = serde_json::from_value(object.clone()).unwrap();
+            let taken_in = index::taken_in(kind, watched, &ParseContext::default());
+            let meant = parse_object(kind.group, kind.name, &object, &ParseContext::default()).ok().map(|parsed| parsed.value);
+            assert_eq!(allowed(kind, &object), taken_in.is_some(), "{object}");
+            assert_eq!(meant, taken_in, "{object}");
+        });
+    }
+}
