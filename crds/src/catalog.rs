@@ -194,13 +194,21 @@ impl Kind {
 }
 
 /// Takes out of a derived schema what Kubernetes does not need: `nullable` (it drops nulls by itself),
-/// formats of numbers (it warns of those), titles, and line breaks inside paragraphs.
+/// formats of numbers (it warns of those; bounds take their place), titles, and line breaks inside paragraphs.
 fn simplify(schema: &mut Value, root: bool) {
     let Some(fields) = schema.as_object_mut() else { return };
     fields.remove("nullable");
     fields.remove("title");
     if fields.get("type").is_some_and(|kind| kind == "integer" || kind == "number") {
-        fields.remove("format");
+        let bounds = match fields.remove("format").as_ref().and_then(Value::as_str) {
+            Some("int32") => Some((i64::from(i32::MIN), i64::from(i32::MAX))),
+            Some("uint32") => Some((0, i64::from(u32::MAX))),
+            _ => None,
+        };
+        if let Some((least, most)) = bounds {
+            fields.entry("minimum").or_insert_with(|| least.into());
+            fields.entry("maximum").or_insert_with(|| most.into());
+        }
     }
     if let Some(Value::String(description)) = fields.get_mut("description") {
         *description = unwrap_lines(description);

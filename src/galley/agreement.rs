@@ -23,8 +23,11 @@ fn allowed(kind: &catalog::Kind, object: &Value) -> bool {
     let request = http::Request::post("/validate").body(Body::from(review.to_string())).unwrap();
     let answer = block_on(async {
         let response = routes(ParseContext::default(), &mut Registry::default()).oneshot(request).await.unwrap();
-        response.into_body().collect().await.unwrap().to_bytes()
+        let read = response.status().is_success();
+        read.then_some(response.into_body().collect().await.unwrap().to_bytes())
     });
+    // A review that can't be read, for its names for example, allows nothing.
+    let Some(answer) = answer else { return false };
     let answer: Value = serde_json::from_slice(&answer).unwrap();
     answer["response"]["allowed"].as_bool().unwrap()
 }
@@ -37,7 +40,11 @@ fn what_the_webhook_allows_the_index_takes_in() {
             if choices.below(2) == 1 {
                 object = mended(kind, object, choices);
             }
-            let watched: DynamicObject = serde_json::from_value(object.clone()).unwrap();
+            // Kubernetes itself refuses broken metadata; no watch brings it.
+            let Ok(watched) = serde_json::from_value::<DynamicObject>(object.clone()) else {
+                assert!(!allowed(kind, &object), "{object}");
+                return;
+            };
             let taken_in = index::taken_in(kind, watched, &ParseContext::default());
             let meant = parse_object(kind.group, kind.name, &object, &ParseContext::default()).ok().map(|parsed| parsed.value);
             assert_eq!(allowed(kind, &object), taken_in.is_some(), "{object}");
