@@ -59,6 +59,7 @@ mod tests {
         assert!(matches("*", "Namespace shop"));
         assert!(matches("Pod a*b*c.shop", "Pod a1b2bc.shop"));
         assert!(!matches("Pod *.shop", "Pod reviews.store"));
+        assert!(!matches("Pod *.shop", "Pod reviews.shops"));
         assert!(!matches("Pod a", "Pod ab"));
         assert!(!matches("Pod a*a", "Pod a"));
     }

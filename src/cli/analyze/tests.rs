@@ -89,6 +89,7 @@ fn thresholds_hold_back_what_is_told_and_what_fails() {
     assert_eq!(told.exit, Exit::Clean, "{told:?}");
     assert!(told.stdout.contains("IST0130"), "{told:?}");
     assert_eq!(run("analyze --use-kube=false --failure-threshold warning -", text).exit, Exit::Findings);
+    assert!(run("analyze --use-kube=false --output-threshold warning -o log -", text).stdout.contains("IST0130"));
     let quiet = run("analyze --use-kube=false --failure-threshold Warning --output-threshold Error -o log -", text);
     assert_eq!((quiet.exit, quiet.stdout.as_str()), (Exit::Findings, ""));
 }
