@@ -27,11 +27,6 @@ demo-down: ## remove what `make demo` made
 test: prepare ## every level of tests, cheapest first; the last line sums up (LEVELS="lint unit": only those)
 	@ci/test.sh $(LEVELS)
 
-.PHONY: cli
-cli: ## build the command line, ferromesh, and say where it is
-	@cargo build --locked --quiet -p ferromesh --bin ferromesh
-	@echo "$${CARGO_TARGET_DIR:-target}/debug/ferromesh"
-
 # --- parts of the tests ---
 
 .PHONY: prepare lint unit generate envoy-api build-times
