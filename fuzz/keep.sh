@@ -10,8 +10,11 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir "$work/all" "$work/kept"
 # Whole objects only: what is no JSON reaches nothing but the parser of JSON.
-find "$known" "$committed" -type f -size -"$((largest + 1))"c -exec grep -lZ '^{' {} + | xargs -0 -r cp -t "$work/all" --
-FUZZ_TARGET=$target "$fuzzer" -merge=1 -merge_control_file="$work/control" "$work/kept" "$work/all" >"$work/log" 2>&1 || {
+for folder in "$committed" "$known"; do
+  # grep fails where it finds none.
+  { find "$folder" -type f -size -"$((largest + 1))"c -exec grep -lZ '^{' {} + || true; } | xargs -0 -r cp -t "$work/all" --
+done
+FUZZ_TARGET=$target "$fuzzer" -set_cover_merge=1 -merge_control_file="$work/control" "$work/kept" "$work/all" >"$work/log" 2>&1 || {
   tail -20 "$work/log" >&2
   exit 1
 }

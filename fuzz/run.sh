@@ -20,7 +20,7 @@ command -v g++ >/dev/null || command -v c++ >/dev/null || {
 }
 cp ../Cargo.lock Cargo.lock
 RUSTC_WRAPPER="$PWD/rustc.sh" CARGO_TARGET_DIR="$cache/target" cargo build --quiet
-targets=$(FUZZ_TARGET=list "$fuzzer")
+targets=$(FUZZ_TARGET=list "$fuzzer" 2>/dev/null)
 if [ "${1:-}" = list ]; then
   echo "$targets"
   exit 0

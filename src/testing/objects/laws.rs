@@ -48,8 +48,8 @@ pub(crate) fn hold(kind: &Kind, object: &Value) -> bool {
     assert_eq!(verdict, parse(kind, &with_nulls(kind.schema(), object)), "null is not the same as absent in {object}");
     if let Ok(parsed) = &verdict {
         // The status decides nothing, so it may be anything.
-        let written = written.or_else(|| written_and_read_again(kind, &without_status(object)));
-        let written = written.unwrap_or_else(|| panic!("accepted, but its types don't read it: {object}"));
+        let bare = without_status(object);
+        let written = written_and_read_again(kind, &bare).unwrap_or_else(|| panic!("accepted, but its types don't read it: {object}"));
         assert_eq!(Ok(parsed), parse(kind, &written).as_ref(), "what is written of it means something else: {object}");
     }
     verdict.is_ok()
@@ -62,9 +62,11 @@ pub(crate) fn review_is_answered(body: &[u8]) {
     assert!(answer.len() < LONGEST_ANSWER, "an answer of {} bytes", answer.len());
     match status {
         StatusCode::OK => {
-            let (asked, answer): (Value, Value) =
-                (serde_json::from_slice(body).expect("it was read"), serde_json::from_slice(&answer).expect("an answer is JSON"));
-            assert_eq!(answer["response"]["uid"], asked["request"]["uid"]);
+            let answer: Value = serde_json::from_slice(&answer).expect("an answer is JSON");
+            // What a review does not need may be malformed: it is skipped.
+            if let Ok(asked) = serde_json::from_slice::<Value>(body) {
+                assert_eq!(answer["response"]["uid"], asked["request"]["uid"]);
+            }
             assert!(answer["response"]["allowed"].is_boolean(), "{answer}");
         }
         StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE => {}
