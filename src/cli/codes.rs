@@ -27,7 +27,8 @@ pub(super) fn explanations() -> Vec<Explanation> {
     all
 }
 
-/// The rows of a page's tables whose first column is `code`; the heads of the others say which is which.
+/// The rows of a page's tables whose first column is `code`; the heads of the others say which is which. What follows no head is no row:
+/// a line between would end the table for everyone who looks at the page.
 fn of_page(page: &str) -> Vec<Explanation> {
     let (mut topic, mut heads) = ("", Vec::new());
     let mut found = Vec::new();
@@ -39,7 +40,8 @@ fn of_page(page: &str) -> Vec<Explanation> {
         match cells.first().map(String::as_str) {
             Some("code") => heads = cells,
             Some(code) if is_code(code) && cells.len() == heads.len() => found.push(Explanation::of_row(topic, &heads, &cells)),
-            _ => {}
+            Some(_) => {}
+            None => heads.clear(),
         }
     }
     found
@@ -94,7 +96,7 @@ mod tests {
     #[test]
     fn heads_of_a_table_say_what_its_columns_are() {
         let page = "## Topic\n| code | how to mend it | what it means | how to see it |\n|---|---|---|---|\n| FM0001 | d | a \\| b | `c` |\n\
-                    | FM1 | no | code | here |\n| FM0002 | too few |\n";
+                    | FM1 | no | code | here |\n| FM0002 | too few |\n\n| FM0003 | behind | the | table |\n";
         let text = str::to_owned;
         let row = Explanation {
             code: text("FM0001"),

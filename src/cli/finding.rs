@@ -70,6 +70,12 @@ impl Finding {
         Self { severity, code: problem.code.to_string(), object: None, path: problem.path.clone(), message, hint, location: None }
     }
 
+    /// A file that is no text at all, in words that name it.
+    pub(super) fn of_unreadable(message: &str) -> Self {
+        let problem = Problem { path: String::new(), message: message.to_owned(), code: Code::Unreadable };
+        Self::of(&problem, Severity::Error)
+    }
+
     /// A finding about the text of a file itself.
     pub(super) fn of_text(problem: &TextProblem, text: &SourceText) -> Self {
         let code = if problem.duplicate { Code::Duplicate } else { Code::Unreadable };
@@ -87,7 +93,9 @@ impl Finding {
     /// The same with the place of its field in the file that its object is in.
     pub(super) fn placed(self, manifest: &Manifest<'_>, text: &SourceText) -> Self {
         let located = manifest.node.locate(&self.path);
-        let about_the_key = [Code::UnknownField, Code::Duplicate].iter().any(|code| code.as_str() == self.code);
+        // The analysis tells what readers found under a code of its own, with theirs behind the message.
+        let (_, own_code) = without_code(&self.message);
+        let about_the_key = [Code::UnknownField, Code::Duplicate].map(Code::as_str).contains(&own_code.unwrap_or(&self.code));
         let place = match self.path.as_str() {
             // What stands for an object as a whole is its kind.
             "" => manifest.node.get("kind").map_or(manifest.node.place, |kind| kind.place),
@@ -107,19 +115,34 @@ impl Finding {
 /// nothing but that is said.
 pub(super) fn sentence(code: &str, path: &str, message: String) -> String {
     let about_reach = [Code::UnreachableRule, Code::IneffectiveMatch].iter().any(|one| one.as_str() == code);
-    match message.as_str() {
-        "required" => format!("\"{}\" is required", last_name(path)),
-        _ if about_reach => format!("{path} {message}"),
-        _ => message,
+    let required = message.strip_prefix("required").filter(|rest| rest.is_empty() || rest.starts_with([' ', ':']));
+    match required {
+        Some(rest) => format!("\"{}\" is required{rest}", last_name(path)),
+        None if about_reach => format!("{path} {message}"),
+        None => message,
     }
 }
 
-/// A message, and what was probably meant, apart.
+/// A message, and what was probably meant, apart. A code behind both stays with the message.
 pub(super) fn without_hint(message: &str) -> (String, Option<String>) {
-    match message.split_once(MEANT) {
-        Some((message, meant)) => (message.to_owned(), Some(format!("did you mean {meant}"))),
+    let (text, code) = without_code(message);
+    match text.split_once(MEANT) {
+        Some((text, meant)) => (with_code(text, code), Some(format!("did you mean {meant}"))),
         None => (message.to_owned(), None),
     }
+}
+
+/// A message, and the code in brackets that it may end in, apart: `weights add up to 90, not 100 (FM0112)`.
+fn without_code(message: &str) -> (&str, Option<&str>) {
+    let parts = message.strip_suffix(')').and_then(|message| message.rsplit_once(" ("));
+    match parts.filter(|(_, code)| Code::ALL.iter().any(|known| known.as_str() == *code)) {
+        Some((text, code)) => (text, Some(code)),
+        None => (message, None),
+    }
+}
+
+fn with_code(text: &str, code: Option<&str>) -> String {
+    code.map_or_else(|| text.to_owned(), |code| format!("{text} ({code})"))
 }
 
 /// The name of the field that a path ends in.
@@ -170,6 +193,23 @@ mod tests {
         let text = "a: 1\r\nb: \"x\r\n  y\"\r\n";
         let location = Location::new("a.yaml", text, Place { line: 2, column: 4, start: 9, end: 17 });
         assert_eq!((location.text.as_str(), location.marked), ("b: \"x", 3..5));
+    }
+
+    #[test]
+    fn a_message_stands_without_its_path_and_its_code_apart_from_the_hint() {
+        let told = |message: &str| sentence("FM0103", "spec.tls.privateKey", message.to_owned());
+        assert_eq!(told("required"), "\"privateKey\" is required");
+        assert_eq!(told("required (FM0103)"), "\"privateKey\" is required (FM0103)");
+        assert_eq!(told("required by SIMPLE"), "\"privateKey\" is required by SIMPLE");
+        assert_eq!(told("required: it is used"), "\"privateKey\" is required: it is used");
+        assert_eq!(told("requiredness"), "requiredness");
+        let hint = |message: &str| without_hint(message);
+        assert_eq!(
+            hint("no \"htp\", did you mean \"http\"? (FM0104)"),
+            ("no \"htp\" (FM0104)".to_owned(), Some("did you mean \"http\"?".to_owned()))
+        );
+        assert_eq!(hint("a (b), did you mean c?"), ("a (b)".to_owned(), Some("did you mean c?".to_owned())));
+        assert_eq!(hint("weights add up to 90 (FM0112)"), ("weights add up to 90 (FM0112)".to_owned(), None));
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod exit;
 mod explain;
 mod finding;
 mod input;
+mod kinds;
 mod manifest;
 mod report;
 mod source;

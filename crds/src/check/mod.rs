@@ -120,7 +120,7 @@ impl Walk {
     fn object(&mut self, schema: &Value, fields: &Map<String, Value>) {
         let at_root = self.path.is_empty();
         let present = || fields.iter().filter(|(_, value)| !value.is_null());
-        self.count(schema, "minProperties", "maxProperties", present().count());
+        self.count(schema, ["minProperties", "maxProperties"], "fields", present().count());
         for name in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
             if fields.get(name).is_none_or(Value::is_null) {
                 self.within(Segment::Field(name), |walk| walk.report(ProblemKind::Required));
@@ -145,7 +145,7 @@ impl Walk {
     }
 
     fn array(&mut self, schema: &Value, items: &[Value]) {
-        self.count(schema, "minItems", "maxItems", items.len());
+        self.count(schema, ["minItems", "maxItems"], "elements", items.len());
         for (index, item) in items.iter().enumerate() {
             self.within(Segment::Index(index), |walk| walk.value(&schema["items"], item));
         }
@@ -160,7 +160,7 @@ impl Walk {
     }
 
     fn text(&mut self, schema: &Value, text: &str) {
-        self.count(schema, "minLength", "maxLength", text.chars().count());
+        self.count(schema, ["minLength", "maxLength"], "characters", text.chars().count());
         if let Some(allowed) = schema["enum"].as_array() {
             let allowed: Vec<String> = allowed.iter().filter_map(Value::as_str).map(str::to_owned).collect();
             if !allowed.iter().any(|one| one == text) {
@@ -171,11 +171,10 @@ impl Walk {
     }
 
     /// Compares a size with the schema's bounds.
-    fn count(&mut self, schema: &Value, least: &str, most: &str, count: usize) {
-        let bound = |name: &str| schema[name].as_u64().and_then(|bound| usize::try_from(bound).ok());
-        let (least, most) = (bound(least), bound(most));
+    fn count(&mut self, schema: &Value, bounds: [&str; 2], unit: &'static str, count: usize) {
+        let [least, most] = bounds.map(|name| schema[name].as_u64().and_then(|bound| usize::try_from(bound).ok()));
         if least.is_some_and(|least| count < least) || most.is_some_and(|most| count > most) {
-            self.report(ProblemKind::WrongSize { count, least, most });
+            self.report(ProblemKind::WrongSize { unit, count, least, most });
         }
     }
 

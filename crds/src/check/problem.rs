@@ -50,6 +50,8 @@ pub enum ProblemKind {
     },
     /// The string, list or map has too few or too many elements.
     WrongSize {
+        /// What is counted: `fields`, `elements` or `characters`.
+        unit: &'static str,
         /// How many it has.
         count: usize,
         /// How many it must have.
@@ -81,7 +83,12 @@ impl fmt::Display for ProblemKind {
                 write!(f, "unknown field \"{name}\"")?;
                 did_you_mean(f, suggestion.as_deref())
             }
-            Self::WrongType { expected, found } => write!(f, "must be of type {expected}, not {found}"),
+            Self::WrongType { expected, found } => {
+                write!(f, "must be of type {expected}, not {found}")?;
+                // Who wrote 1.5, yes or on in YAML meant the text.
+                let quotes = expected == "string" && matches!(*found, "number" | "boolean");
+                f.write_str(if quotes { ": write it in quotes" } else { "" })
+            }
             Self::Required => f.write_str("required"),
             Self::NotAllowed { value, allowed, suggestion } => {
                 write!(f, "\"{value}\" is not one of {}", allowed.join(", "))?;
@@ -90,8 +97,8 @@ impl fmt::Display for ProblemKind {
             Self::OutOfRange { value, least, most } => {
                 write!(f, "{value} must be {}", bounds(least.as_ref(), most.as_ref()))
             }
-            Self::WrongSize { count, least, most } => {
-                write!(f, "has {count} elements, must have {}", bounds(least.as_ref(), most.as_ref()))
+            Self::WrongSize { unit, count, least, most } => {
+                write!(f, "has {count} {unit}, must have {}", bounds(least.as_ref(), most.as_ref()))
             }
         }
     }

@@ -46,6 +46,7 @@ fn wrong_type_is_named_with_its_path() {
         check("VirtualService", spec),
         ["spec.hosts: must be of type array, not string", "spec.http[0].route[0].weight: must be of type integer, not string"]
     );
+    assert_eq!(check("DestinationRule", json!({"host": true})), ["spec.host: must be of type string, not boolean: write it in quotes"]);
 }
 
 #[test]
@@ -85,7 +86,7 @@ fn values_outside_an_enum_or_a_range_are_named() {
 #[test]
 fn too_many_members_of_a_one_of_are_named() {
     let spec = json!({"http": [{"match": [{"uri": {"exact": "/a", "prefix": "/b"}}]}]});
-    assert_eq!(check("VirtualService", spec), ["spec.http[0].match[0].uri: has 2 elements, must have at most 1"]);
+    assert_eq!(check("VirtualService", spec), ["spec.http[0].match[0].uri: has 2 fields, must have at most 1"]);
 }
 
 #[test]

@@ -25,6 +25,7 @@ use super::{
     exit::{Exit, Failure},
     finding::{Finding, Location, Severity, sentence, without_hint},
     input::{self, SourceText},
+    kinds::unknown,
     manifest::manifests,
     report::{self, Count, Output, counted},
     source::{self, Node},
@@ -32,13 +33,13 @@ use super::{
 };
 use crate::analysis::{self, Level, World};
 use crate::config::{Code, Problem, mesh_config};
-use crate::model::MeshConfig;
+use crate::model::{MeshConfig, parse_duration};
 
 /// Find what is doubtful about the mesh as a whole, in a cluster, in files, or in both together.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Files are looked at as if they were applied to the cluster. --use-kube=false looks at files alone.
-Exit codes: 0 nothing found, 79 something found, 65 a file can't be parsed, 69 no cluster, 77 forbidden.
+Exit codes: 0 nothing as bad as --failure-threshold, 79 something found, 65 a file can't be parsed, 69 no cluster, 77 forbidden.
 
 Examples:
   ferromesh analyze
@@ -76,7 +77,7 @@ pub(super) struct AnalyzeArgs {
     /// List what is looked for, and do nothing else
     #[arg(short = 'L', long)]
     list_analyzers: bool,
-    /// Pass over documents that can't be parsed
+    /// Pass over what can't be parsed, and kinds of a mesh that this one has not
     #[arg(long)]
     ignore_unknown: bool,
     /// A file with the mesh's settings, in place of those of the cluster
@@ -91,9 +92,9 @@ pub(super) struct AnalyzeArgs {
         value_name = "NAMESPACE"
     )]
     istio_namespace: String,
-    /// How many seconds the cluster may take
-    #[arg(long, default_value = "30", value_name = "SECONDS", help_heading = "Cluster")]
-    timeout: u64,
+    /// How long the cluster may take, for example 30s or 2m; a number alone is seconds
+    #[arg(long, default_value = "30s", value_parser = seconds, value_name = "TIME", help_heading = "Cluster")]
+    timeout: Duration,
     #[command(flatten)]
     cluster: ClusterArgs,
 }
@@ -144,6 +145,7 @@ impl AnalyzeArgs {
         let mut stock = Stock::default();
         let unlisted = read.map(|read| take_live(read.live, &mut stock, streams));
         self.take_files(&files, &default_namespace, &mut stock, &mut found);
+        stock.repeated().iter().for_each(|told| streams.note(&format!("note: {told}")));
 
         let Made { world, left_out } = world::make(&stock, Setting { mesh_namespace: &self.istio_namespace, mesh, unlisted });
         left_out.iter().for_each(|told| streams.note(&format!("note: {told}")));
@@ -155,9 +157,9 @@ impl AnalyzeArgs {
         let failed = found.findings.iter().any(|finding| finding.severity >= self.failure_threshold);
         found.findings.retain(|finding| finding.severity >= self.output_threshold);
         self.tell(&found, stock.iter().count(), streams, style)?;
-        Ok(match (failed, found.unreadable && !self.ignore_unknown) {
-            (true, _) => Exit::Findings,
-            (false, true) => Exit::Unreadable,
+        Ok(match (found.unreadable && !self.ignore_unknown, failed) {
+            (true, _) => Exit::Unreadable,
+            (false, true) => Exit::Findings,
             (false, false) => Exit::Clean,
         })
     }
@@ -181,7 +183,16 @@ impl AnalyzeArgs {
     fn read_files(&self, streams: &mut Streams<'_>, found: &mut Found) -> Result<Vec<FileRead>, Failure> {
         let mut files = Vec::new();
         for source in input::sources(&self.files, self.recursive)? {
-            let text = source.read(streams.stdin)?;
+            let text = match source.read(streams.stdin) {
+                Ok(text) => text,
+                // The other files are worth a look all the same.
+                Err(failure) if failure.exit == Exit::Unreadable => {
+                    found.unreadable = true;
+                    found.findings.extend((!self.ignore_unknown).then(|| Finding::of_unreadable(&failure.message)));
+                    continue;
+                }
+                Err(failure) => return Err(failure),
+            };
             let (documents, problems) = source::read(&text.text);
             for problem in problems.iter().filter(|_| !self.ignore_unknown) {
                 found.unreadable |= !problem.duplicate;
@@ -193,16 +204,32 @@ impl AnalyzeArgs {
     }
 
     fn read_cluster(&self) -> Result<Read, Failure> {
-        ask(Duration::from_secs(self.timeout), async {
+        let read = ask(self.timeout, async {
             let cluster = self.cluster.connect().await?;
             let live = live::read(&cluster, &self.istio_namespace).await?;
             Ok(Read { live, namespace: cluster.namespace })
+        });
+        read.map_err(|failure| match failure.exit {
+            Exit::Unreachable | Exit::TimedOut if !self.files.is_empty() => {
+                let message = format!("{}\n  to look at the files alone: ferromesh analyze --use-kube=false …", failure.message);
+                Failure { message, ..failure }
+            }
+            _ => failure,
         })
     }
 
     fn take_files<'n>(&self, files: &'n [FileRead], default_namespace: &str, stock: &mut Stock<'n>, found: &mut Found) {
         for file in files {
             for manifest in file.documents.iter().flat_map(manifests) {
+                let suppressed = |problem: &Problem| {
+                    let namespace = manifest.namespace().unwrap_or(default_namespace);
+                    let [kind, name] = [manifest.kind, manifest.name()].map(Option::unwrap_or_default);
+                    self.suppresses(problem.code.as_str(), kind, namespace, name)
+                };
+                if let Some(problem) = unknown(&manifest).filter(|problem| !self.ignore_unknown && !suppressed(problem)) {
+                    let object = manifest.shown(Some(default_namespace));
+                    found.findings.push(Finding { object, ..Finding::of(&problem, Severity::Error).placed(&manifest, &file.text) });
+                }
                 if !stock.add_file(&file.text, manifest, default_namespace) && !self.ignore_unknown {
                     let message = "a document needs apiVersion and kind: --ignore-unknown passes over those without".to_owned();
                     let problem = Problem { path: String::new(), message, code: Code::Required };
@@ -233,14 +260,14 @@ impl AnalyzeArgs {
         if elsewhere && !in_file {
             return None;
         }
-        let dotted = match &*object.namespace {
-            "" => format!("{} {}", object.kind, object.name),
-            namespace => format!("{} {}.{namespace}", object.kind, object.name),
-        };
-        if self.suppress.iter().any(|suppression| suppression.covers(finding.code.as_str(), &dotted)) {
-            return None;
-        }
-        Some(of_analysis(finding, item))
+        let suppressed = self.suppresses(finding.code.as_str(), object.kind, &object.namespace, &object.name);
+        (!suppressed).then(|| of_analysis(finding, item))
+    }
+
+    /// Whether a code is not to be told of an object; the namespace is empty for what lives outside of namespaces.
+    fn suppresses(&self, code: &str, kind: &str, namespace: &str, name: &str) -> bool {
+        let dotted = if namespace.is_empty() { format!("{kind} {name}") } else { format!("{kind} {name}.{namespace}") };
+        self.suppress.iter().any(|suppression| suppression.covers(code, &dotted))
     }
 
     fn tell(&self, found: &Found, objects: usize, streams: &mut Streams<'_>, style: Style) -> Result<(), Failure> {
@@ -259,6 +286,12 @@ impl AnalyzeArgs {
         }
         Ok(())
     }
+}
+
+/// A time as istioctl takes it, or in seconds.
+fn seconds(text: &str) -> Result<Duration, String> {
+    let number = text.parse().ok().map(Duration::from_secs);
+    number.or_else(|| parse_duration(text)).ok_or_else(|| "write for example 30s or 2m".to_owned())
 }
 
 /// Takes what a cluster holds; returns the kinds that could not be listed.

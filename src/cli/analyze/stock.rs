@@ -32,6 +32,8 @@ pub(super) struct Item<'n> {
 #[derive(Debug, Default)]
 pub(super) struct Stock<'n> {
     items: BTreeMap<Key, Item<'n>>,
+    /// Objects of files whose place the same object took, further behind.
+    replaced: Vec<(Key, &'n SourceText, Manifest<'n>)>,
 }
 
 // === impl Key ===
@@ -66,8 +68,24 @@ impl<'n> Stock<'n> {
         if let Some(metadata) = value["metadata"].as_object_mut() {
             metadata.insert("namespace".to_owned(), key.namespace.as_str().into());
         }
-        self.items.insert(key, Item { value, file: Some((text, manifest)) });
+        let before = self.items.insert(key.clone(), Item { value, file: Some((text, manifest)) });
+        // Without a name nobody knows whether it is the same.
+        if let Some((text, manifest)) = before.and_then(|item| item.file).filter(|_| !key.name.is_empty()) {
+            self.replaced.push((key, text, manifest));
+        }
         true
+    }
+
+    /// Notes on objects that stand in the files more than once, of which the last counts, as with kubectl.
+    pub(super) fn repeated(&self) -> Vec<String> {
+        let place = |text: &SourceText, manifest: &Manifest<'_>| format!("{}:{}", text.name, manifest.node.place.line);
+        let note = |(key, text, manifest): &(Key, &SourceText, Manifest<'_>)| {
+            let (last, at) = self.items.get(key)?.file.as_ref()?;
+            let namespace = if key.namespace.is_empty() { String::new() } else { format!("{}/", key.namespace) };
+            let object = format!("{} {namespace}{}", key.kind, key.name);
+            Some(format!("{object} of {} is passed over: it stands in {} again", place(text, manifest), place(last, at)))
+        };
+        self.replaced.iter().filter_map(note).collect()
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&Key, &Item<'n>)> {

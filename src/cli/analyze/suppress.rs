@@ -19,7 +19,7 @@ impl FromStr for Suppression {
     fn from_str(text: &str) -> Result<Self, String> {
         match text.split_once('=') {
             Some((code, object)) if !code.is_empty() && !object.is_empty() => {
-                Ok(Self { code: code.trim().to_owned(), object: object.trim().to_owned() })
+                Ok(Self { code: code.trim().to_ascii_uppercase(), object: object.trim().to_owned() })
             }
             _ => Err("write CODE=KIND NAME.NAMESPACE, for example \"IST0102=Namespace shop\" or \"IST0103=Pod *.shop\"".to_owned()),
         }
@@ -69,6 +69,7 @@ mod tests {
         let suppression: Suppression = "IST0103=Pod *.shop".parse().unwrap();
         assert!(suppression.covers("IST0103", "Pod a.shop"));
         assert!(!suppression.covers("IST0102", "Pod a.shop"));
+        assert_eq!("ist0103 = Pod *.shop".parse(), Ok(suppression));
         assert!("IST0103".parse::<Suppression>().unwrap_err().contains("CODE=KIND NAME.NAMESPACE"));
     }
 }

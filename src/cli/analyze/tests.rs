@@ -105,16 +105,72 @@ fn other_namespaces_are_told_of_on_request() {
 #[test]
 fn text_that_can_not_be_parsed_is_told_unless_it_may_be_passed_over() {
     let told = run("analyze --use-kube=false -", "a: [\n");
-    assert_eq!(told.exit, Exit::Findings, "{told:?}");
+    assert_eq!(told.exit, Exit::Unreadable, "{told:?}");
     let passed = run("analyze --use-kube=false --ignore-unknown -", "a: [\n---\nb: 1\n");
     assert!(passed.stderr.starts_with("note: "), "{}", passed.stderr);
     assert_eq!((passed.exit, passed.stdout.as_str()), (Exit::Clean, "✓ nothing found in 0 objects\n"));
 }
 
 #[test]
+fn a_file_that_is_no_text_keeps_nobody_from_the_others() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("a.yaml"), b"\xff").unwrap();
+    std::fs::write(directory.path().join("b.yaml"), BROKEN).unwrap();
+    let told = |flag: &str| run(&format!("analyze --use-kube=false {flag} -o log {}", directory.path().display()), "");
+    let all = told("");
+    assert_eq!(all.exit, Exit::Unreadable, "{all:?}");
+    assert!(all.stdout.contains("[FM0101] ") && all.stdout.contains("b.yaml:8) spec.htp"), "{all:?}");
+    let passed = told("--ignore-unknown");
+    assert!(passed.exit == Exit::Findings && !passed.stdout.contains("FM0101"), "{passed:?}");
+}
+
+#[test]
+fn what_a_reader_found_is_told_as_validate_tells_it() {
+    let text = BROKEN.replace("  htp: []\n", "  http:\n  - timout: 3s\n    route: [{weight: 1}]\n");
+    let told = run("analyze --use-kube=false -", &text).stdout;
+    assert!(told.contains("unknown field \"timout\" (FM0104)\n --> stdin:9:5  "), "{told}");
+    assert!(told.contains("  |     ^^^^^^ did you mean \"timeout\"?\n"), "{told}");
+    assert!(told.contains("\"destination\" is required (FM0103)\n"), "{told}");
+}
+
+#[test]
+fn kinds_that_the_mesh_has_not_are_told() {
+    let object = |api_version: &str, kind: &str| format!("apiVersion: {api_version}\nkind: {kind}\nmetadata: {{name: a}}\n");
+    let text = [object("networking.istio.io/v1", "VirtualServce"), object("example.com/v1", "Foo")].join("---\n");
+    let told = run("analyze --use-kube=false -o log -", &text);
+    assert_eq!((told.exit, told.stdout.lines().count()), (Exit::Findings, 1), "{told:?}");
+    assert!(told.stdout.starts_with("Error [FM0118] (VirtualServce default/a stdin:2) kind: networking.istio.io has no kind"), "{told:?}");
+    for flags in [&["--ignore-unknown"][..], &["-S", "FM0118=VirtualServce a.default"]] {
+        let words: Vec<&str> = ["analyze", "--use-kube=false", "-o", "log"].iter().chain(flags).chain(&["-"]).copied().collect();
+        let passed = run_words(&PIPE, &words, &text);
+        assert_eq!((passed.exit, passed.stdout.as_str()), (Exit::Clean, ""), "{flags:?}");
+    }
+}
+
+#[test]
+fn an_object_that_stands_in_the_files_twice_is_told() {
+    let told = run("analyze --use-kube=false -o log -", &format!("{BROKEN}---\n{BROKEN}"));
+    assert!(
+        told.stderr.starts_with("note: VirtualService shop/reviews of stdin:1 is passed over: it stands in stdin:10 again\n"),
+        "{told:?}"
+    );
+    assert!(!run("analyze --use-kube=false -o log -", BROKEN).stderr.contains("passed over"));
+}
+
+#[test]
+fn without_a_cluster_the_way_to_look_at_files_alone_is_told() {
+    let told = run("analyze --kubeconfig /no/such/file -", BROKEN);
+    assert_eq!(told.exit, Exit::Unreachable);
+    assert!(told.stderr.ends_with("\n  to look at the files alone: ferromesh analyze --use-kube=false …\n"), "{told:?}");
+}
+
+#[test]
 fn nothing_to_look_at_is_wrong_usage_and_no_cluster_has_its_own_code() {
     assert_eq!(run("analyze --use-kube=false", "").exit, Exit::Usage);
     assert_eq!(run("analyze --kubeconfig /no/such/file", "").exit, Exit::Unreachable);
+    for (time, exit) in [("5s", Exit::Unreachable), ("5", Exit::Unreachable), ("five", Exit::Usage)] {
+        assert_eq!(run(&format!("analyze --kubeconfig /no/such/file --timeout {time}"), "").exit, exit, "{time}");
+    }
 }
 
 #[test]

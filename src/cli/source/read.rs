@@ -35,7 +35,8 @@ pub(in crate::cli) fn read(text: &str) -> (Vec<Node>, Vec<TextProblem>) {
             Ok(node) => documents.push(node),
             Err(Fault(problem)) => {
                 reader.problems.push(problem);
-                if !matches!(reader.parser.proceed_next_document(), Ok(true)) {
+                // What is too much stays too much: the documents behind it would be told of one by one.
+                if reader.nodes > MOST_NODES || !matches!(reader.parser.proceed_next_document(), Ok(true)) {
                     break;
                 }
             }
@@ -157,7 +158,7 @@ impl<'t> Reader<'t> {
     fn count(&mut self, more: usize, place: Place) -> Result<(), Fault> {
         self.nodes = self.nodes.saturating_add(more);
         if self.nodes > MOST_NODES {
-            return Err(Fault::new(format!("with its aliases replaced, the file has more than {MOST_NODES} values"), place));
+            return Err(Fault::new(format!("the file has more than {MOST_NODES} values, aliases replaced: split it"), place));
         }
         Ok(())
     }

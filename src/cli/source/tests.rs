@@ -117,6 +117,7 @@ fn aliases_that_blow_up_are_refused() {
     }
     let problems = problems(&text);
     assert!(problems.len() == 1 && problems[0].contains("more than 2000000 values"), "{problems:?}");
+    assert_eq!(self::problems(&format!("{text}---\na: 1\n---\nb: 1\n")), problems, "told once");
     assert_eq!(self::problems("a: &a [*a]"), ["1:8 this alias stands inside the value that it stands for"]);
 }
 

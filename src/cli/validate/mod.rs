@@ -20,13 +20,12 @@ use super::{
     source,
     terminal::{Streams, Style},
 };
-use crate::config::Code;
 
 /// Check files offline: everything that the cluster would refuse, or warn of.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Objects of other APIs (Deployments, Services, …) are counted and left alone.
-Exit codes: 0 nothing found, 79 something found, 65 a file can't be parsed, 64 wrong usage.
+Exit codes: 0 nothing as bad as --fail-on, 79 something found, 65 a file can't be parsed, 64 wrong usage.
 
 Examples:
   ferromesh validate reviews.yaml
@@ -49,7 +48,7 @@ pub(super) struct ValidateArgs {
     #[arg(short, long, value_enum, default_value_t, value_name = "FORM")]
     output: Output,
     /// The least severity that makes the exit code 79
-    #[arg(long, value_enum, default_value = "error", value_name = "SEVERITY")]
+    #[arg(long, value_enum, default_value = "error", value_name = "SEVERITY", ignore_case = true)]
     fail_on: Severity,
 }
 
@@ -160,15 +159,7 @@ impl ValidateArgs {
 impl Seen {
     fn unreadable(&mut self, failure: &Failure) {
         self.unreadable = true;
-        self.findings.push(Finding {
-            severity: Severity::Error,
-            code: Code::Unreadable.to_string(),
-            object: None,
-            path: String::new(),
-            message: failure.message.clone(),
-            hint: None,
-            location: None,
-        });
+        self.findings.push(Finding::of_unreadable(&failure.message));
     }
 
     /// `✓ 3 objects are valid; 2 objects of other APIs skipped`.

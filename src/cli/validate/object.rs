@@ -1,18 +1,17 @@
 //! Everything that is wrong with one object, or doubtful, found offline.
 
-use ferromesh_crds::{MeshInstallSpec, catalog, catalog::Kind, check};
+use ferromesh_crds::{MeshInstallSpec, catalog::Kind, check};
 use serde_json::Value;
 
 use super::{cel::Rules, metadata};
 use crate::cli::{
     finding::{Finding, Severity},
+    kinds::{is_mesh, known},
     manifest::Manifest,
+    source::Content,
 };
 use crate::config::{Code, Invalid, ParseContext, Problem, check_schema, parse_object};
 use crate::operator;
-
-/// Ends of the API groups that are a mesh's.
-const MESH_GROUPS: [&str; 2] = ["istio.io", "ferromesh.dev"];
 
 /// Checks objects; what is compiled for one serves the next.
 pub(super) struct Checker {
@@ -56,7 +55,7 @@ impl Checker {
                 Err(problem) => Found { errors: vec![problem], ..Found::default() },
             },
             (Some(_), Some(_)) => return Verdict::OtherApi,
-            (api_version, kind) => untyped(api_version, kind),
+            _ => untyped(manifest),
         };
         Verdict::Checked(found.into_findings())
     }
@@ -131,43 +130,19 @@ fn dotted(path: &str) -> String {
     path.replace('[', ".").replace(']', "")
 }
 
-/// Whether an API group is a mesh's: one of ours, or one that we should know.
-fn is_mesh(group: &str) -> bool {
-    MESH_GROUPS.iter().any(|end| group.strip_suffix(end).is_some_and(|start| start.is_empty() || start.ends_with('.')))
-}
-
-/// The kind of an object of the mesh, if there is one in that version.
-fn known(manifest: &Manifest<'_>, kind: &str) -> Result<&'static Kind, Problem> {
-    let (group, version) = (manifest.group(), manifest.version());
-    let problem = |path: &str, message: String| Problem { path: path.to_owned(), message, code: Code::UnknownKind };
-    let Some(known) = catalog::find(group, kind) else {
-        let of_group: Vec<&str> = catalog::kinds().iter().filter(|known| known.group == group).map(|known| known.name).collect();
-        if of_group.is_empty() {
-            let mut groups: Vec<&str> = catalog::kinds().iter().map(|known| known.group).collect();
-            groups.dedup();
-            let message = format!("the mesh has no API group \"{group}\", only {}", groups.join(", "));
-            return Err(problem("apiVersion", with_hint(message, check::nearest(group, groups.into_iter()))));
-        }
-        let message = format!("{group} has no kind \"{kind}\", only {}", of_group.join(", "));
-        return Err(problem("kind", with_hint(message, check::nearest(kind, of_group.into_iter()))));
-    };
-    if known.versions.contains(&version) {
-        return Ok(known);
-    }
-    let message = format!("{kind} has no version \"{version}\", only {}", known.versions.join(", "));
-    Err(problem("apiVersion", with_hint(message, check::nearest(version, known.versions.iter().copied()))))
-}
-
-fn with_hint(message: String, meant: Option<String>) -> String {
-    meant.map(|meant| format!("{message}, did you mean \"{meant}\"?")).unwrap_or(message)
-}
-
 /// What is wrong with a document that does not say what it is.
-fn untyped(api_version: Option<&str>, kind: Option<&str>) -> Found {
-    let fields = [("apiVersion", api_version), ("kind", kind)];
-    let missing = fields.into_iter().filter(|(_, value)| value.is_none());
-    let problem = |path: &str| Problem { path: path.to_owned(), message: "required".to_owned(), code: Code::Required };
-    Found { errors: missing.map(|(path, _)| problem(path)).collect(), ..Found::default() }
+fn untyped(manifest: &Manifest<'_>) -> Found {
+    let problem = |path: &str, code, message: String| Problem { path: path.to_owned(), message, code };
+    if !matches!(manifest.node.content, Content::Map(_)) {
+        let message = "this is no object: it needs apiVersion, kind and metadata".to_owned();
+        return Found { errors: vec![problem("", Code::WrongType, message)], ..Found::default() };
+    }
+    let fields = [("apiVersion", manifest.api_version), ("kind", manifest.kind)];
+    let missing = fields.into_iter().filter(|(_, value)| value.is_none()).map(|(path, _)| match manifest.node.get(path) {
+        Some(node) if !node.is_null() => problem(path, Code::WrongType, "must be of type string".to_owned()),
+        _ => problem(path, Code::Required, "required".to_owned()),
+    });
+    Found { errors: missing.collect(), ..Found::default() }
 }
 
 /// What the schema and the operator say of a MeshInstall.

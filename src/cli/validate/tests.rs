@@ -113,7 +113,7 @@ fn warnings_fail_on_request_only() {
     assert_eq!(warned.exit, Exit::Clean, "{}", warned.stdout);
     assert!(warned.stdout.starts_with("warning[IST0130]: spec.http[2] never matches: spec.http[1] takes every"), "{}", warned.stdout);
     assert!(warned.stdout.ends_with("1 warning in 1 object\n"), "{}", warned.stdout);
-    assert_eq!(run("validate --fail-on warning -", &text).exit, Exit::Findings);
+    assert_eq!(run("validate --fail-on Warning -", &text).exit, Exit::Findings);
 }
 
 #[test]
@@ -177,6 +177,13 @@ fn kinds_and_versions_that_there_are_not_are_named_with_those_that_there_are() {
         "{group}"
     );
     assert!(group.ends_with(", did you mean \"networking.istio.io\"?"), "{group}");
+}
+
+#[test]
+fn a_document_that_is_no_object_is_told_so() {
+    assert_eq!(findings("just text\n---\n- a\n"), ["FM0102 1:1 -", "FM0102 3:1 -"]);
+    assert!(validate("42").stdout.starts_with("error[FM0102]: this is no object: it needs apiVersion, kind and metadata\n"));
+    assert_eq!(findings("apiVersion: 1\nkind: [x]\n"), ["FM0102 1:13 apiVersion", "FM0102 2:1 kind"]);
 }
 
 #[test]
