@@ -72,6 +72,9 @@ fn laws_hold_for_objects_of_users_and_of_the_reference() {
 #[test]
 fn laws_hold_for_what_the_fuzzer_kept() {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
+    for name in laws::Target::names() {
+        assert!(!files(&corpus.join(&name)).is_empty(), "fuzz/corpus/{name} has no files");
+    }
     let mut replayed = 0;
     for folder in fs::read_dir(&corpus).unwrap() {
         let folder = folder.unwrap();
