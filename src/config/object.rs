@@ -22,8 +22,7 @@ const SHOWN: usize = 300;
 /// Reads an object of any kind, whatever the version: all versions of a kind have the same fields.
 ///
 /// # Errors
-/// What the schema does not allow (unknown fields among it), and what the kind's own reader finds. Where types are wrong so that the
-/// object can't be read, only the former.
+/// What the schema does not allow (unknown fields among it), and what the kind's own reader finds in the rest.
 pub fn parse_object(group: &str, kind: &str, object: &Value, context: &ParseContext) -> Result<Parsed<ConfigObject>, Invalid> {
     let Some(known) = catalog::find(group, kind) else {
         return Err(single(Code::UnknownKind, format!("the mesh has no kind {} in group {}", quoted(kind), quoted(group))));
@@ -65,9 +64,17 @@ fn read<Api: DeserializeOwned, Model: Into<ConfigObject>>(
 ) -> Read<ConfigObject> {
     let found = check::problems(kind.schema(), object);
     let (mut errors, more) = schema_errors(&found);
+    let mut left_out = BTreeSet::new();
     let typed = match Api::deserialize(object).or_else(|_| Api::deserialize(readable(kind, object))) {
         Ok(typed) => typed,
-        Err(_) if !errors.is_empty() => return Err(Invalid { errors, more }),
+        Err(_) if !errors.is_empty() => {
+            let (rest, wrong) = check::without_wrong_values(kind.schema(), &readable(kind, object), &found);
+            left_out = wrong;
+            match Api::deserialize(rest) {
+                Ok(typed) => typed,
+                Err(_) => return Err(Invalid { errors, more }),
+            }
+        }
         Err(error) => return Err(single(Code::Unreadable, clipped(&error.to_string(), SHOWN))),
     };
     match reader(&typed, context) {
@@ -75,12 +82,20 @@ fn read<Api: DeserializeOwned, Model: Into<ConfigObject>>(
         Ok(_) => Err(Invalid { errors, more }),
         Err(invalid) => {
             let told: BTreeSet<String> = errors.iter().map(|problem| problem.path.clone()).collect();
-            errors.extend(invalid.errors.into_iter().filter(|problem| !told.contains(&problem.path)));
+            let is_news =
+                |problem: &Problem| !told.contains(&problem.path) && !left_out.iter().any(|field| lies_within(field, &problem.path));
+            errors.extend(invalid.errors.into_iter().filter(is_news));
             let more = more + invalid.more + errors.len().saturating_sub(KEPT);
             errors.truncate(KEPT);
             Err(Invalid { errors, more })
         }
     }
+}
+
+/// Whether a path is, or leads into, the part of the object at `outer`. What is said of a whole from which a wrong value was left out may
+/// come from that alone.
+fn lies_within(path: &str, outer: &str) -> bool {
+    path.strip_prefix(outer).is_some_and(|rest| outer.is_empty() || rest.is_empty() || rest.starts_with(['.', '[']))
 }
 
 /// Checks an object against the schema of a kind alone, for kinds that have no reader here.

@@ -295,3 +295,22 @@ fn a_hostile_object_costs_little_and_says_little() {
         println!("{name}: {took:?}");
     }
 }
+
+#[test]
+fn a_wrong_type_keeps_nothing_else_from_being_told() {
+    let rule = json!({
+        "apiVersion": "networking.istio.io/v1", "kind": "DestinationRule", "metadata": {"name": "reviews", "namespace": "shop"},
+        "spec": {
+            "host": "reviews", "trafficPolicy": {"loadBalancer": {"simple": "ROUND_ROBN"}, "outlierDetection": {"interval": 1}},
+            "subsets": [{"name": "v1", "labels": {"version": "v*"}}, {"name": "v1"}],
+        },
+    });
+    let paths: Vec<String> = parse(&rule).unwrap_err().errors.into_iter().map(|problem| problem.path).collect();
+    let expected = [
+        "spec.trafficPolicy.loadBalancer.simple",
+        "spec.trafficPolicy.outlierDetection.interval",
+        "spec.subsets[0].labels[version]",
+        "spec.subsets[1]",
+    ];
+    assert_eq!(paths, expected);
+}

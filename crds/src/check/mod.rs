@@ -10,6 +10,7 @@ pub use problem::{Problem, ProblemKind};
 pub use suggest::nearest;
 
 use serde_json::{Map, Value};
+use std::collections::BTreeSet;
 
 /// How many problems are looked for: more than anyone reads, and few enough that a hostile object costs little.
 const MOST: usize = 1000;
@@ -54,6 +55,52 @@ pub fn without_nulls(schema: &Value, object: &Value) -> Value {
     }
 }
 
+/// The object without the fields whose values a check found to be wrong, so that the rest can be read, and the paths of those fields. For
+/// a wrong element it is the whole list or map that goes: the others would move.
+#[must_use]
+pub fn without_wrong_values(schema: &Value, object: &Value, found: &[Problem]) -> (Value, BTreeSet<String>) {
+    let is_wrong = |problem: &&Problem| {
+        use ProblemKind::{NotAllowed, OutOfRange, WrongType};
+        matches!(problem.kind, NotAllowed { .. } | OutOfRange { .. } | WrongType { .. })
+    };
+    let wrong = found.iter().filter(is_wrong).map(|problem| {
+        let mut path = problem.path.as_str();
+        while let Some((list, _)) = path.strip_suffix(']').and_then(|path| path.rsplit_once('[')) {
+            path = list;
+        }
+        path.to_owned()
+    });
+    let wrong = wrong.collect();
+    (prune(schema, object, &mut String::new(), &wrong), wrong)
+}
+
+fn prune(schema: &Value, value: &Value, path: &mut String, wrong: &BTreeSet<String>) -> Value {
+    let mut inside = |schema: &Value, segment: Segment<'_>, value: &Value| {
+        let length = path.len();
+        segment.append_to(path);
+        let kept = (!wrong.contains(path.as_str())).then(|| prune(schema, value, path, wrong));
+        path.truncate(length);
+        kept
+    };
+    match value {
+        Value::Object(fields) => {
+            let kept = fields.iter().filter_map(|(name, value)| {
+                let kept = match schema["properties"].get(name) {
+                    Some(part) => inside(part, Segment::Field(name), value),
+                    None => inside(&schema["additionalProperties"], Segment::Key(name), value),
+                };
+                Some((name.clone(), kept?))
+            });
+            Value::Object(kept.collect())
+        }
+        Value::Array(items) => {
+            let kept = items.iter().enumerate().filter_map(|(index, item)| inside(&schema["items"], Segment::Index(index), item));
+            Value::Array(kept.collect())
+        }
+        other => other.clone(),
+    }
+}
+
 /// Whether a schema leaves open which fields there are.
 fn is_opaque(schema: &Value) -> bool {
     let listed = schema["properties"].is_object() || schema["additionalProperties"].is_object();
@@ -71,6 +118,23 @@ enum Segment<'a> {
     Field(&'a str),
     Key(&'a str),
     Index(usize),
+}
+
+// === impl Segment ===
+
+impl Segment<'_> {
+    fn append_to(&self, path: &mut String) {
+        match self {
+            Self::Field(name) => {
+                if !path.is_empty() {
+                    path.push('.');
+                }
+                path.push_str(name);
+            }
+            Self::Key(key) => path.extend(["[", key, "]"]),
+            Self::Index(index) => path.extend(["[", &index.to_string(), "]"]),
+        }
+    }
 }
 
 // === impl Walk ===
@@ -181,16 +245,7 @@ impl Walk {
     /// Checks a part of the object.
     fn within(&mut self, segment: Segment<'_>, check: impl FnOnce(&mut Self)) {
         let length = self.path.len();
-        match segment {
-            Segment::Field(name) => {
-                if length > 0 {
-                    self.path.push('.');
-                }
-                self.path.push_str(name);
-            }
-            Segment::Key(key) => self.path.extend(["[", key, "]"]),
-            Segment::Index(index) => self.path.extend(["[", &index.to_string(), "]"]),
-        }
+        segment.append_to(&mut self.path);
         check(self);
         self.path.truncate(length);
     }
