@@ -87,12 +87,21 @@ pub enum HashTable {
 pub struct LocalityBalancing {
     /// Whether it is in force; `None` means yes.
     pub enabled: Option<bool>,
-    /// Shares of the traffic by the client's locality, in percent.
-    pub distribute: Vec<(Arc<str>, BTreeMap<Arc<str>, u32>)>,
+    /// Shares of the traffic by the client's locality.
+    pub distribute: Vec<LocalityShares>,
     /// What stands in for a region: from, to.
     pub failover: Vec<(Arc<str>, Arc<str>)>,
     /// Labels, or `label=value`, in order of weight.
     pub failover_priority: Vec<Arc<str>>,
+}
+
+/// Where the traffic of one locality goes. Localities are `region/zone/subzone`, with `*` at the end for all that begin so.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LocalityShares {
+    /// The client's locality.
+    pub from: Arc<str>,
+    /// Shares by locality, in percent; they add up to 100.
+    pub to: BTreeMap<Arc<str>, u32>,
 }
 
 /// `zoneAwareLbSetting`.

@@ -37,7 +37,8 @@ pub use gateway::{
 };
 pub use identity::{IdentityError, SpiffeId};
 pub use load_balancing::{
-    ConsistentHash, HashCookie, HashKey, HashTable, LoadBalancer, LoadBalancing, LocalityBalancing, Warmup, ZoneAwareBalancing,
+    ConsistentHash, HashCookie, HashKey, HashTable, LoadBalancer, LoadBalancing, LocalityBalancing, LocalityShares, Warmup,
+    ZoneAwareBalancing,
 };
 pub use matching::{ClaimMatch, HeaderMatch, HttpMatch, StringMatch};
 pub use mesh::{

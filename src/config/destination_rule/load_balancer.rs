@@ -154,8 +154,8 @@ fn hash_table(reading: &mut Reading<'_>, at: &At<'_>, hash: &ConsistentHash) -> 
 }
 
 fn is_prime(number: u64) -> bool {
-    let least = number >= 2 && (number == 2 || number % 2 == 1);
-    least && (3..).step_by(2).take_while(|factor| factor * factor <= number).all(|factor| number % factor != 0)
+    let least = number >= 2 && (number == 2 || !number.is_multiple_of(2));
+    least && (3..).step_by(2).take_while(|factor| factor * factor <= number).all(|factor| !number.is_multiple_of(factor))
 }
 
 fn zone_aware(reading: &mut Reading<'_>, at: &At<'_>, setting: &ZoneAwareLoadBalancer, outlier: bool) -> model::ZoneAwareBalancing {

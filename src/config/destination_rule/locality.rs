@@ -34,9 +34,7 @@ pub(super) fn read(reading: &mut Reading<'_>, at: &At<'_>, setting: &LocalityLoa
     }
 }
 
-type Shares = std::collections::BTreeMap<Arc<str>, u32>;
-
-fn distribute(reading: &mut Reading<'_>, at: &At<'_>, distribute: &LocalityDistribute) -> (Arc<str>, Shares) {
+fn distribute(reading: &mut Reading<'_>, at: &At<'_>, distribute: &LocalityDistribute) -> model::LocalityShares {
     let to = at.field("to");
     for (locality, share) in distribute.to.iter().filter(|(_, share)| !(1..=100).contains(*share)) {
         reading.error(&to.key(locality), Code::OutOfRange, format!("{share} must be from 1 to 100"));
@@ -49,8 +47,10 @@ fn distribute(reading: &mut Reading<'_>, at: &At<'_>, distribute: &LocalityDistr
     for (index, defect) in defects(&localities) {
         reading.error(&to.key(localities[index]), Code::BadName, defect);
     }
-    let shares = distribute.to.iter().map(|(locality, share)| (locality.as_str().into(), *share)).collect();
-    (distribute.from.as_deref().unwrap_or_default().into(), shares)
+    model::LocalityShares {
+        from: distribute.from.as_deref().unwrap_or_default().into(),
+        to: distribute.to.iter().map(|(locality, share)| (locality.as_str().into(), *share)).collect(),
+    }
 }
 
 /// What is wrong with localities of one list, by position: each is malformed, or lies within another.

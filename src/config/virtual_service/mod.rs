@@ -87,7 +87,7 @@ fn hosts(reading: &mut Reading<'_>, spec: &VirtualServiceSpec) -> Vec<HostPatter
     let mut hosts: Vec<HostPattern> = Vec::with_capacity(spec.hosts.len());
     for (index, host) in spec.hosts.iter().enumerate() {
         let here = at.index(index);
-        let defect = wildcard_defect(host).filter(|_| !is_ip(host) && !(by_server_name && is_mesh_server_name(host)));
+        let defect = wildcard_defect(host).filter(|_| !(is_ip(host) || by_server_name && is_mesh_server_name(host)));
         all_good &= defect.is_none();
         if let Some(defect) = defect {
             reading.error(&here, Code::BadHost, defect);
