@@ -33,11 +33,8 @@ trait Condition {
     /// Where it is kept, to be found by conditions that it may cover.
     fn place(&self) -> Place<'_>;
 
-    /// Where those are kept that may cover this one.
-    fn places(&self) -> Vec<Place<'_>>;
-
-    /// What it asks of the path, for messages.
-    fn prefix(&self) -> Option<&str>;
+    /// What it asks of the path, by which those that may cover it are found.
+    fn path(&self) -> Option<&StringMatch>;
 }
 
 /// A part of the conditions: those that agree on the path.
@@ -94,7 +91,7 @@ fn warn_of_list<C: Condition>(reading: &mut Reading<'_>, list: &'static str, rou
 }
 
 fn warn_of_condition<C: Condition>(reading: &mut Reading<'_>, at: &At<'_>, list: &str, earlier: &C, (route, position): (usize, usize)) {
-    let message = match earlier.prefix() {
+    let message = match earlier.path().and_then(|path| path.prefix.as_deref()) {
         Some(prefix) => format!("never decides: spec.{list}[{route}].match[{position}] takes the prefix {} already", quoted(prefix)),
         None => format!("never decides: spec.{list}[{route}].match[{position}] takes all that it asks for already"),
     };
@@ -105,14 +102,47 @@ fn warn_of_condition<C: Condition>(reading: &mut Reading<'_>, at: &At<'_>, list:
 
 impl<'a, C: Condition> Seen<'a, C> {
     fn covering(&mut self, condition: &C) -> Option<(&'a C, usize, usize)> {
-        for place in condition.places() {
-            let Some(earlier) = self.places.get(&place) else { continue };
-            self.budget = self.budget.checked_sub(earlier.len())?;
-            if let Some(found) = earlier.iter().find(|(earlier, ..)| earlier.covers(condition)) {
-                return Some(*found);
+        let path = condition.path();
+        let exact = path.and_then(|path| path.exact.as_deref());
+        let regex = path.and_then(|path| path.regex.as_deref()).map(Place::Regex);
+        for place in [Some(Place::Anywhere), exact.map(Place::Exact), regex].into_iter().flatten() {
+            if let Some(found) = self.covering_at(place, condition) {
+                return Some(found);
             }
         }
+        // In sorted order the longest prefix of a text is near it: what lies between them begins as both do.
+        let path = exact.or(path.and_then(|path| path.prefix.as_deref()))?;
+        let mut rest = &path[..path.floor_char_boundary(LOOKED_AT)];
+        while !rest.is_empty()
+            && let Some((shared, is_prefix)) = self.nearest_prefix(rest)
+        {
+            if !is_prefix {
+                rest = &rest[..rest.floor_char_boundary(shared)];
+                continue;
+            }
+            if let Some(found) = self.covering_at(Place::Prefix(&rest[..shared]), condition) {
+                return Some(found);
+            }
+            rest = &rest[..rest.floor_char_boundary(shared.saturating_sub(1))];
+        }
         None
+    }
+
+    fn covering_at(&mut self, place: Place<'_>, condition: &C) -> Option<(&'a C, usize, usize)> {
+        let earlier = self.places.get(&place)?;
+        self.budget = self.budget.checked_sub(earlier.len())?;
+        earlier.iter().find(|(earlier, ..)| earlier.covers(condition)).copied()
+    }
+
+    /// The last of the prefixes that do not come after a text: how much of it the text begins with, and whether that is all of it.
+    fn nearest_prefix(&self, text: &str) -> Option<(usize, bool)> {
+        match self.places.range(Place::Prefix("")..=Place::Prefix(text)).next_back()?.0 {
+            Place::Prefix(prefix) => {
+                let shared = shared_beginning(prefix, text);
+                Some((shared, shared == prefix.len()))
+            }
+            _ => None,
+        }
     }
 
     fn remember(&mut self, condition: &'a C, route: usize, position: usize) {
@@ -160,22 +190,14 @@ impl Condition for HttpMatch {
         }
     }
 
-    fn places(&self) -> Vec<Place<'_>> {
-        let mut places = vec![Place::Anywhere];
-        let Some(uri) = asked_path(self) else { return places };
-        if let Some(expression) = &uri.regex {
-            places.push(Place::Regex(expression));
-        } else if let Some(path) = uri.exact.as_deref().or(uri.prefix.as_deref()) {
-            places.extend(uri.exact.as_deref().map(Place::Exact));
-            let ends = path.char_indices().map(|(start, character)| start + character.len_utf8()).take_while(|end| *end <= LOOKED_AT);
-            places.extend(ends.map(|end| Place::Prefix(&path[..end])));
-        }
-        places
+    fn path(&self) -> Option<&StringMatch> {
+        asked_path(self)
     }
+}
 
-    fn prefix(&self) -> Option<&str> {
-        asked_path(self)?.prefix.as_deref()
-    }
+/// How many bytes two texts begin with in common.
+fn shared_beginning(one: &str, other: &str) -> usize {
+    one.bytes().zip(other.bytes()).take_while(|(one, other)| one == other).count()
 }
 
 /// What is asked of the path; every path begins with `/`, so that asks nothing.
@@ -231,11 +253,7 @@ impl Condition for L4Match {
         Place::Anywhere
     }
 
-    fn places(&self) -> Vec<Place<'_>> {
-        vec![Place::Anywhere]
-    }
-
-    fn prefix(&self) -> Option<&str> {
+    fn path(&self) -> Option<&StringMatch> {
         None
     }
 }
@@ -264,11 +282,7 @@ impl Condition for TlsMatch {
         Place::Anywhere
     }
 
-    fn places(&self) -> Vec<Place<'_>> {
-        vec![Place::Anywhere]
-    }
-
-    fn prefix(&self) -> Option<&str> {
+    fn path(&self) -> Option<&StringMatch> {
         None
     }
 }
@@ -323,4 +337,42 @@ fn tls_caller(condition: &TlsMatch) -> Caller<'_> {
 /// Whether all that `inner` names is named by `outer`; no names mean all.
 fn within(inner: &[String], outer: &[String]) -> bool {
     outer.is_empty() || outer.len() <= REMEMBERED && !inner.is_empty() && inner.iter().all(|name| outer.contains(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(prefix: &str, method: &str) -> HttpMatch {
+        let text = |exact: &str| StringMatch { exact: Some(exact.to_owned()), ..StringMatch::default() };
+        HttpMatch {
+            uri: Some(StringMatch { prefix: Some(prefix.to_owned()), ..StringMatch::default() }),
+            method: (!method.is_empty()).then(|| text(method)),
+            ..HttpMatch::default()
+        }
+    }
+
+    #[test]
+    fn the_condition_that_covers_is_found_among_prefixes_of_any_length() {
+        let earlier = [at("/a", "PUT"), at("/a/b", ""), at("/a/b/c", "GET"), at("/a/bb", ""), at("/ä", ""), at("/z", "")];
+        let mut seen = Seen { places: BTreeMap::new(), budget: COMPARED };
+        for (index, condition) in earlier.iter().enumerate() {
+            seen.remember(condition, index, 0);
+        }
+        let mut found = |prefix: &str, method: &str| seen.covering(&at(prefix, method)).map(|(_, route, _)| route);
+        assert_eq!(found("/a/b/c/d", "PUT"), Some(1));
+        assert_eq!(found("/a/b/c/d", "GET"), Some(2));
+        assert_eq!((found("/a/c", "PUT"), found("/a/c", "GET")), (Some(0), None));
+        assert_eq!((found("/äö", ""), found("/ö", ""), found("/", "")), (Some(4), None, None));
+        assert_eq!(found(&format!("/z/{}", "ä".repeat(LOOKED_AT)), ""), Some(5));
+    }
+
+    #[test]
+    fn comparing_ends_where_it_costs_too_much() {
+        let mut seen = Seen { places: BTreeMap::new(), budget: 1 };
+        let (first, second) = (at("/a", ""), at("/a", ""));
+        seen.remember(&first, 0, 0);
+        assert!(seen.covering(&second).is_some());
+        assert!(seen.covering(&second).is_none());
+    }
 }
