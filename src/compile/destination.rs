@@ -1,10 +1,10 @@
 //! Where a route leads: the cluster of a destination.
 
 use super::{naming, scope::Scope};
-use crate::model::{Destination, Protocol, WeightedDestination};
+use crate::model::{Destination, Protocol, TrafficPolicy, WeightedDestination};
 
 /// The cluster that a destination stands for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Target {
     /// The cluster's name.
     pub(super) cluster: String,
@@ -12,6 +12,8 @@ pub(super) struct Target {
     pub(super) authority: String,
     /// What is spoken there; `None` if nobody declares the service.
     pub(super) protocol: Option<Protocol>,
+    /// The policy for it, as far as routes are concerned.
+    pub(super) policy: TrafficPolicy,
 }
 
 /// The cluster of a destination for clients that called `port`. A destination that does not exist has a cluster that does not exist:
@@ -26,6 +28,7 @@ pub(super) fn target(scope: &Scope<'_>, destination: &Destination, called: u16) 
         cluster: naming::outbound_cluster(port, destination.subset.as_deref(), &destination.host),
         authority: format!("{}:{port}", destination.host),
         protocol: service.and_then(|service| service.port(port)).map(|port| port.protocol),
+        policy: service.map(|service| scope.routing_policy(service, port, destination.subset.as_deref())).unwrap_or_default(),
     }
 }
 

@@ -30,6 +30,10 @@ pub(super) enum Input {
     RulesOf(HostPattern),
     /// DestinationRules for wildcard hosts.
     WildcardRules,
+    /// Whether DestinationRules for that very host say what concerns routes.
+    RoutingRulesOf(HostPattern),
+    /// Whether DestinationRules for wildcard hosts say what concerns routes.
+    WildcardRoutingRules,
     /// Which VirtualServices exist, for which hosts.
     VirtualServices,
     /// VirtualServices that name that gateway.

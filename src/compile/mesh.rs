@@ -7,7 +7,11 @@ use std::{
 
 use foldhash::fast::FixedState;
 
-use super::{by_host::ByHost, input::Input};
+use super::{
+    by_host::ByHost,
+    input::Input,
+    policy::{concerns_routes, routing_input},
+};
 use crate::model::{
     Change, Changes, DestinationRule, HostPattern, MESH_GATEWAY, ObjectRef, PeerAuthentication, Service, ServiceKey, Sidecar, Snapshot,
     SpiffeId, VirtualService,
@@ -132,8 +136,10 @@ impl Mesh {
                 bind(&mut self.bound, object, before.map(|it| &*it.gateways), after.map(|it| &*it.gateways), dirty);
             }
             "DestinationRule" => {
-                old.config.destination_rules.get(object).into_iter().for_each(|it| self.rules.remove(it, dirty));
-                new.config.destination_rules.get(object).into_iter().for_each(|it| self.rules.insert(it, dirty));
+                let (before, after) = (old.config.destination_rules.get(object), new.config.destination_rules.get(object));
+                dirty.extend(before.into_iter().chain(after).filter(|it| concerns_routes(it)).map(|it| routing_input(&it.host)));
+                before.into_iter().for_each(|it| self.rules.remove(it, dirty));
+                after.into_iter().for_each(|it| self.rules.insert(it, dirty));
             }
             "Gateway" => _ = dirty.insert(Input::Gateways),
             "Sidecar" => {

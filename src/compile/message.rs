@@ -10,18 +10,23 @@ use envoy_api::envoy::{
         },
         listener::v3::{Filter, ListenerFilter, filter, listener_filter},
     },
-    r#type::matcher::v3 as matcher,
+    r#type::{matcher::v3 as matcher, v3::Percent},
 };
 use prost::{Message, Name};
 use prost_types::{Struct, Value, value::Kind};
 
-use crate::model::{ObjectRef, StringMatch};
+use crate::model::{ObjectRef, PerMillion, StringMatch};
 
 /// A duration as protobuf writes it.
 pub(super) fn duration(duration: Duration) -> prost_types::Duration {
     // Both parts fit: the parser takes durations of at most 292 years.
     let seconds = i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
     prost_types::Duration { seconds, nanos: i32::try_from(duration.subsec_nanos()).unwrap_or(0) }
+}
+
+/// A share in percent.
+pub(super) fn percent(share: PerMillion) -> Percent {
+    Percent { value: f64::from(share.0) / 10_000.0 }
 }
 
 /// No time at all, which Envoy mostly takes as "without limit".

@@ -7,7 +7,8 @@
 //!
 //! `recipe` lists the resources that there may be. `cluster`, `endpoints`, `listener` and `route` make them, each with the reference's
 //! names; `tls` and `mtls` say who is trusted; `policy`, `virtual_services`, `visibility`, `gateways` and `workload_ports` answer which
-//! objects count for whom; `destination` says where a route leads.
+//! objects count for whom; `destination` says where a route leads and
+//! `hashing` what decides the endpoint.
 //!
 //! # How work is shared
 //!
@@ -36,6 +37,7 @@ mod facts;
 #[cfg(test)]
 mod fixture;
 mod gateways;
+mod hashing;
 mod input;
 mod listener;
 mod memo;

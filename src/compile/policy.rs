@@ -5,8 +5,8 @@ use std::{
     sync::Arc,
 };
 
-use super::{input::Input, scope::Scope};
-use crate::model::{DestinationRule, Service, Subset, TrafficPolicy};
+use super::{hashing, input::Input, scope::Scope};
+use crate::model::{DestinationRule, HostPattern, Service, Subset, TrafficPolicy};
 
 impl<'a> Scope<'a> {
     /// The DestinationRules that hold for a service, as the proxy is concerned: of the client's namespace, else the service's, else the
@@ -21,7 +21,9 @@ impl<'a> Scope<'a> {
         let covering = rules.covering(host).map(|rule| (usize::MAX - rule.host.as_str().len(), rule));
         let mut by_namespace: BTreeMap<&Arc<str>, Vec<(usize, &'a Arc<DestinationRule>)>> = BTreeMap::new();
         for (distance, rule) in exact.chain(covering) {
-            let selected = rule.workload_selector.as_ref().is_none_or(|selector| self.selected_by(selector));
+            // Whom a rule selects is in its own namespace, wherever else it is seen.
+            let selects = |selector| self.in_namespace(&rule.origin.namespace) && self.selected_by(selector);
+            let selected = rule.workload_selector.as_ref().is_none_or(selects);
             if selected && self.sees(&rule.export_to, &rule.origin.namespace) {
                 by_namespace.entry(&rule.origin.namespace).or_default().push((distance, rule));
             }
@@ -62,6 +64,17 @@ impl<'a> Scope<'a> {
         self.rules_for(service).into_iter().flat_map(|rule| &rule.subsets).find(|subset| &*subset.name == name)
     }
 
+    /// The policy for one port and subset of a service as far as routes to it are concerned. Few rules say anything about routes, so that
+    /// a change of the others leaves routes alone.
+    pub(super) fn routing_policy(&self, service: &Service, port: u16, subset: Option<&str>) -> TrafficPolicy {
+        let host = &service.key.host;
+        let rules = &self.mesh.rules;
+        self.reads(Input::RoutingRulesOf(host.clone()));
+        self.reads(Input::WildcardRoutingRules);
+        let mut covering = rules.exact(host).iter().chain(rules.covering(host));
+        if covering.any(|rule| concerns_routes(rule)) { self.traffic_policy(service, port, subset) } else { TrafficPolicy::default() }
+    }
+
     /// The policy for one port and subset of a service: the subset's members over the rule's, a port's own policy over both.
     pub(super) fn traffic_policy(&self, service: &Service, port: u16, subset: Option<&str>) -> TrafficPolicy {
         let rules = self.rules_for(service);
@@ -70,10 +83,27 @@ impl<'a> Scope<'a> {
         let policy = for_port(&first.policy, port);
         let subset = subset.and_then(|name| rules.iter().flat_map(|rule| &rule.subsets).find(|subset| &*subset.name == name));
         match subset {
-            Some(subset) => over(&for_port(&subset.policy, port), policy),
+            Some(subset) => over_for_port(&subset.policy, policy, port),
             None => policy,
         }
     }
+}
+
+/// Whether a rule says what routes, not clusters, have to do.
+pub(super) fn concerns_routes(rule: &DestinationRule) -> bool {
+    let own = |policy: &TrafficPolicy| {
+        let pool = policy.connection_pool.as_ref();
+        hashing::key(policy).is_some()
+            || policy.tunnel.is_some()
+            || pool.is_some_and(|pool| pool.tcp_idle_timeout.is_some() || pool.max_connection_duration.is_some())
+    };
+    let of = |policy: &TrafficPolicy| own(policy) || policy.ports.iter().any(|port| own(&port.policy));
+    of(&rule.policy) || rule.subsets.iter().any(|subset| of(&subset.policy))
+}
+
+/// What is dirtied by rules for a host that concern routes.
+pub(super) fn routing_input(host: &HostPattern) -> Input {
+    if host.is_wildcard() { Input::WildcardRoutingRules } else { Input::RoutingRulesOf(host.clone()) }
 }
 
 /// The policy that holds for a port: a port's own replaces the general one as a whole.
@@ -88,6 +118,20 @@ fn for_port(policy: &TrafficPolicy, port: u16) -> TrafficPolicy {
         },
         None => TrafficPolicy { ports: Vec::new(), ..policy.clone() },
     }
+}
+
+/// A subset's policy over the rule's. What the subset says of the port alone takes nothing from either.
+fn over_for_port(subset: &TrafficPolicy, rule: TrafficPolicy, port: u16) -> TrafficPolicy {
+    let rule = match subset.ports.iter().any(|own| own.port == port) {
+        true => TrafficPolicy {
+            tunnel: rule.tunnel,
+            proxy_protocol: rule.proxy_protocol,
+            retry_budget: rule.retry_budget,
+            ..TrafficPolicy::default()
+        },
+        false => rule,
+    };
+    over(&for_port(subset, port), rule)
 }
 
 /// `upper`, with what it leaves open from `lower`.

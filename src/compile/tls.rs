@@ -4,12 +4,14 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use envoy_api::envoy::{
     config::core::v3::{
-        ApiConfigSource, ApiVersion, ConfigSource, GrpcService, TransportSocket,
+        ApiConfigSource, ApiVersion, ConfigSource, GrpcService, ProxyProtocolConfig, TransportSocket,
         api_config_source::ApiType,
         config_source::ConfigSourceSpecifier,
         grpc_service::{EnvoyGrpc, TargetSpecifier},
+        proxy_protocol_config::Version,
     },
     extensions::transport_sockets::{
+        proxy_protocol::v3::ProxyProtocolUpstreamTransport,
         raw_buffer::v3::RawBuffer,
         tls::v3::{
             CertificateValidationContext, CommonTlsContext, DownstreamTlsContext, SdsSecretConfig, SubjectAltNameMatcher, TlsCertificate,
@@ -27,7 +29,7 @@ use super::{
     message::{file, transport_socket, zero},
     naming,
 };
-use crate::model::{ClientTls, ClientTlsMode, SpiffeId};
+use crate::model::{ClientTls, ClientTlsMode, ProxyProtocol, SpiffeId};
 
 /// The static cluster of Envoy's bootstrap behind which the agent serves secrets.
 const SDS_CLUSTER: &str = "sds-grpc";
@@ -161,12 +163,15 @@ pub(super) fn mesh_server(trust_domain: &str, alpn: &[&str]) -> TransportSocket 
 pub(super) fn client(tls: &ClientTls, server_name: Option<&str>, alpn: &[&str]) -> TransportSocket {
     let mut validation = CertificateValidationContext {
         match_typed_subject_alt_names: sans(&Peers::Names(&tls.subject_alt_names)),
+        crl: tls.ca_crl.as_deref().map(file),
         ..CertificateValidationContext::default()
     };
     match &tls.ca_certificates {
         Some(path) => validation.trusted_ca = Some(file(path)),
         None => validation.system_root_certs = Some(SystemRootCerts {}),
     }
+    // Without a context of validation any certificate will do.
+    let validation = (!tls.unverified()).then_some(ValidationContextType::ValidationContext(validation));
     let own = match (tls.mode, &tls.client_certificate, &tls.private_key) {
         (ClientTlsMode::Mutual, Some(chain), Some(key)) => {
             vec![TlsCertificate { certificate_chain: Some(file(chain)), private_key: Some(file(key)), ..TlsCertificate::default() }]
@@ -177,11 +182,11 @@ pub(super) fn client(tls: &ClientTls, server_name: Option<&str>, alpn: &[&str]) 
         tls_params: versions(TlsProtocol::TlSv12),
         tls_certificates: own,
         alpn_protocols: alpn.iter().map(|name| (*name).to_owned()).collect(),
-        validation_context_type: Some(ValidationContextType::ValidationContext(validation)),
+        validation_context_type: validation,
         ..CommonTlsContext::default()
     };
     // Every public authority's certificate would do otherwise, whoever holds it.
-    let checks_name = server_name.is_some() && tls.ca_certificates.is_none() && tls.subject_alt_names.is_empty();
+    let checks_name = server_name.is_some() && !tls.unverified() && tls.ca_certificates.is_none() && tls.subject_alt_names.is_empty();
     let context = UpstreamTlsContext {
         common_tls_context: Some(common),
         sni: server_name.unwrap_or_default().to_owned(),
@@ -189,6 +194,20 @@ pub(super) fn client(tls: &ClientTls, server_name: Option<&str>, alpn: &[&str]) 
         ..UpstreamTlsContext::default()
     };
     transport_socket("envoy.transport_sockets.tls", &context)
+}
+
+/// A socket whose connections begin with the client's address, as the PROXY protocol writes it.
+pub(super) fn behind_proxy_protocol(socket: TransportSocket, version: ProxyProtocol) -> TransportSocket {
+    let version = match version {
+        ProxyProtocol::V1 => Version::V1,
+        ProxyProtocol::V2 => Version::V2,
+    };
+    let context = ProxyProtocolUpstreamTransport {
+        config: Some(ProxyProtocolConfig { version: version.into(), ..ProxyProtocolConfig::default() }),
+        transport_socket: Some(socket),
+        ..ProxyProtocolUpstreamTransport::default()
+    };
+    transport_socket("envoy.transport_sockets.upstream_proxy_protocol", &context)
 }
 
 /// Plain text.

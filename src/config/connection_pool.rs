@@ -43,9 +43,6 @@ impl Reading<'_> {
                 interval: self.duration(&at.field("interval"), keepalive.interval.as_deref()),
             }
         });
-        self.not_honoured(at, "tcpKeepalive", tcp.tcp_keepalive.is_some());
-        self.not_honoured(at, "maxConnectionDuration", tcp.max_connection_duration.is_some());
-        self.not_honoured(at, "idleTimeout", tcp.idle_timeout.is_some());
     }
 
     fn http_settings(&mut self, at: &At<'_>, http: &HttpSettings, parsed: &mut model::ConnectionPool) {
@@ -71,9 +68,5 @@ impl Reading<'_> {
                 timeout: self.duration(&at.field("timeout"), keepalive.timeout.as_deref()),
             }
         });
-        self.not_honoured(at, "h2UpgradePolicy", http.h2_upgrade_policy == Some(H2UpgradePolicy::Upgrade));
-        self.not_honoured(at, "useClientProtocol", http.use_client_protocol == Some(true));
-        self.not_honoured(at, "maxConcurrentStreams", http.max_concurrent_streams.is_some());
-        self.not_honoured(at, "http2KeepAlive", http.http2_keep_alive.is_some());
     }
 }

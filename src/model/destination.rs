@@ -163,6 +163,15 @@ pub struct ClientTls {
     pub insecure_skip_verify: Option<bool>,
 }
 
+// === impl ClientTls ===
+
+impl ClientTls {
+    /// Whether any certificate of the server will do.
+    pub fn unverified(&self) -> bool {
+        self.insecure_skip_verify == Some(true)
+    }
+}
+
 /// How TLS is spoken to an upstream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ClientTlsMode {

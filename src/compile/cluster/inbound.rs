@@ -49,7 +49,7 @@ fn to_application(scope: &Scope<'_>, name: &str) -> Cluster {
     let mut cluster = Cluster {
         connect_timeout: Some(duration(connect_timeout(scope))),
         cleanup_interval: Some(duration(CLEANUP)),
-        circuit_breakers: Some(limits::circuit_breakers(&Default::default())),
+        circuit_breakers: Some(limits::circuit_breakers(&Default::default(), None)),
         upstream_bind_config: Some(BindConfig { source_address: Some(address), ..BindConfig::default() }),
         ..named(name)
     };

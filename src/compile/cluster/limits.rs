@@ -1,29 +1,44 @@
 //! How much a cluster takes, and which of its endpoints are left out for a while.
 
 use envoy_api::envoy::{
-    config::cluster::v3::{CircuitBreakers, OutlierDetection, circuit_breakers::Thresholds, cluster::CommonLbConfig},
+    config::cluster::v3::{
+        CircuitBreakers, OutlierDetection,
+        circuit_breakers::{Thresholds, thresholds},
+        cluster::CommonLbConfig,
+    },
     r#type::v3::Percent,
 };
 
-use crate::compile::message::duration;
-use crate::model::{ConnectionPool, OutlierDetection as Ejection};
+use crate::compile::message::{duration, percent};
+use crate::model::{ConnectionPool, OutlierDetection as Ejection, RetryBudget};
 
 /// Enforced in all cases, never: the two shares that matter.
 const ALWAYS: u32 = 100;
 const NEVER: u32 = 0;
 
 /// Limits of connections and requests. What the user does not limit is unlimited: Envoy's own defaults are too low for a mesh.
-pub(super) fn circuit_breakers(pool: &ConnectionPool) -> CircuitBreakers {
+/// A budget of retries takes the place of their number.
+pub(super) fn circuit_breakers(pool: &ConnectionPool, budget: Option<&RetryBudget>) -> CircuitBreakers {
     let limit = |limit: Option<u32>| Some(limit.unwrap_or(u32::MAX));
     let thresholds = Thresholds {
         max_connections: limit(pool.max_connections),
         max_pending_requests: limit(pool.http1_max_pending_requests),
         max_requests: limit(pool.http2_max_requests),
         max_retries: limit(pool.max_retries),
+        retry_budget: budget.map(retry_budget),
         track_remaining: true,
         ..Thresholds::default()
     };
     CircuitBreakers { thresholds: vec![thresholds], ..CircuitBreakers::default() }
+}
+
+/// What is not said of a budget is Envoy's default: a fifth of the requests in hand, and never less than three.
+fn retry_budget(budget: &RetryBudget) -> thresholds::RetryBudget {
+    thresholds::RetryBudget {
+        budget_percent: budget.share.map(percent),
+        budget_interval: budget.interval.map(duration),
+        min_retry_concurrency: budget.min_retry_concurrency,
+    }
 }
 
 /// When an endpoint is ejected. Success rates are never a reason: the API has no field for them.
@@ -39,6 +54,10 @@ pub(super) fn outlier_detection(ejection: &Ejection) -> OutlierDetection {
         interval: ejection.interval.map(duration),
         base_ejection_time: ejection.base_ejection_time.map(duration),
         max_ejection_percent: ejection.max_ejection_percent,
+        split_external_local_origin_errors: ejection.split_local_origin,
+        // As in the reference, and unlike with the other counts, 0 is the default.
+        consecutive_local_origin_failure: count(ejection.consecutive_local_origin_failures).filter(|_| ejection.split_local_origin),
+        enforcing_local_origin_success_rate: ejection.split_local_origin.then_some(NEVER),
         ..OutlierDetection::default()
     }
 }

@@ -1,5 +1,6 @@
 //! Clusters: upstreams, each with how its endpoints are found, chosen, connected to and trusted.
 
+mod balancing;
 mod inbound;
 mod limits;
 mod protocol;
@@ -27,6 +28,9 @@ use super::{
 };
 use crate::model::{LoadBalancer, Protocol, ProxyRole, Resolution, Service, TrafficPolicy, parse_duration};
 
+use balancing::algorithm;
+use protocol::Spoken;
+
 pub(super) use inbound::{inbound, inbound_passthrough};
 
 /// When the mesh's setting can't be read.
@@ -47,11 +51,6 @@ pub(super) enum Discovery {
     StrictDns,
     /// By DNS, one address at a time.
     LogicalDns,
-}
-
-/// How the policy says that an endpoint is chosen, if it does.
-fn algorithm(policy: &TrafficPolicy) -> Option<&LoadBalancer> {
-    policy.load_balancer.as_ref()?.algorithm.as_ref()
 }
 
 /// How the proxy finds the endpoints of a service.
@@ -91,21 +90,17 @@ pub(super) fn outbound(scope: &Scope<'_>, key: &ClusterKey) -> Option<Draft> {
     let name = key.to_string();
     let mut cluster = Cluster { metadata: Some(outbound_metadata(scope, service, key)), ..named(&name) };
     find_endpoints(scope, &mut cluster, service, key, discovery);
-    cluster.lb_policy = match algorithm(&policy) {
-        _ if discovery == Discovery::OriginalDst => LbPolicy::ClusterProvided,
-        Some(LoadBalancer::RoundRobin) => LbPolicy::RoundRobin,
-        Some(LoadBalancer::Random) => LbPolicy::Random,
-        None | Some(LoadBalancer::LeastRequest | LoadBalancer::Passthrough | LoadBalancer::ConsistentHash(_)) => LbPolicy::LeastRequest,
-    }
-    .into();
+    balancing::choose(&mut cluster, &policy, discovery);
     let pool = policy.connection_pool.clone().unwrap_or_default();
     cluster.connect_timeout = Some(duration(pool.connect_timeout.unwrap_or_else(|| connect_timeout(scope))));
-    cluster.circuit_breakers = Some(limits::circuit_breakers(&pool));
+    cluster.circuit_breakers = Some(limits::circuit_breakers(&pool, policy.retry_budget.as_ref()));
     cluster.outlier_detection = policy.outlier_detection.as_ref().map(limits::outlier_detection);
     let panic = policy.outlier_detection.as_ref().and_then(|it| it.min_health_percent).unwrap_or(0);
     cluster.common_lb_config = Some(limits::panic_below(panic));
-    transport::secure(scope, &mut cluster, &transport::Upstream { service, port, key, discovery, policy: &policy });
-    let options = protocol::outbound_options(port.protocol, &pool, transport::names_from_request(&policy, port.protocol));
+    cluster.upstream_connection_options = pool.tcp_keepalive.as_ref().map(protocol::keepalive);
+    let spoken = Spoken::of(port.protocol, &pool);
+    transport::secure(scope, &mut cluster, &transport::Upstream { service, port, key, discovery, policy: &policy, spoken });
+    let options = protocol::outbound_options(spoken, &pool, transport::names_from_request(&policy, port.protocol));
     protocol::set(&mut cluster, options);
     Some(Draft::new(ResourceType::Cluster, &name, &cluster))
 }
@@ -114,7 +109,7 @@ pub(super) fn outbound(scope: &Scope<'_>, key: &ClusterKey) -> Option<Draft> {
 pub(super) fn passthrough(scope: &Scope<'_>) -> Draft {
     let mut cluster = Cluster {
         connect_timeout: Some(duration(connect_timeout(scope))),
-        circuit_breakers: Some(limits::circuit_breakers(&Default::default())),
+        circuit_breakers: Some(limits::circuit_breakers(&Default::default(), None)),
         ..named(PASSTHROUGH_CLUSTER)
     };
     as_addressed(&mut cluster);

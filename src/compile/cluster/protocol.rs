@@ -1,9 +1,14 @@
 //! Which HTTP a cluster speaks, and how it treats its connections.
 
+use std::time::Duration;
+
 use envoy_api::envoy::{
     config::{
-        cluster::v3::Cluster,
-        core::v3::{Http1ProtocolOptions, Http2ProtocolOptions, HttpProtocolOptions as Common, UpstreamHttpProtocolOptions},
+        cluster::v3::{Cluster, UpstreamConnectionOptions},
+        core::v3::{
+            self as core, Http1ProtocolOptions, Http2ProtocolOptions, HttpProtocolOptions as Common, KeepaliveSettings,
+            UpstreamHttpProtocolOptions,
+        },
     },
     extensions::upstreams::http::v3::{
         HttpProtocolOptions,
@@ -14,45 +19,110 @@ use envoy_api::envoy::{
 };
 
 use crate::compile::message::duration;
-use crate::model::{ConnectionPool, Protocol};
+use crate::model::{ConnectionPool, Http2Keepalive, Protocol, TcpKeepalive};
 
 /// The key under which Envoy looks for these options.
 const KEY: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 
+/// Time between pings of HTTP/2, and how long an answer may take, where the user leaves one of them open.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What is spoken with endpoints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Spoken {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2, whatever the request came in.
+    Http2,
+    /// HTTP in the version of the request.
+    AsClient,
+    /// No HTTP.
+    Bytes,
+}
+
+// === impl Spoken ===
+
+impl Spoken {
+    /// What is spoken on a port: what it declares, unless the policy says otherwise.
+    pub(super) fn of(protocol: Protocol, pool: &ConnectionPool) -> Self {
+        match protocol {
+            _ if !protocol.is_http() && protocol != Protocol::Auto => Self::Bytes,
+            _ if pool.use_client_protocol => Self::AsClient,
+            _ if protocol.is_http2() || pool.h2_upgrade == Some(true) => Self::Http2,
+            Protocol::Auto => Self::AsClient,
+            _ => Self::Http1,
+        }
+    }
+}
+
 /// Options for the port of a service; `None` where Envoy's defaults, HTTP/1.1 among them, will do.
 pub(super) fn outbound_options(
-    protocol: Protocol,
+    spoken: Spoken,
     pool: &ConnectionPool,
     names: Option<UpstreamHttpProtocolOptions>,
 ) -> Option<HttpProtocolOptions> {
-    let common = (pool.idle_timeout.is_some() || pool.max_requests_per_connection.is_some()).then(|| Common {
-        idle_timeout: pool.idle_timeout.map(duration),
+    let common = Common {
+        // That of all connections holds for those of HTTP, too.
+        idle_timeout: pool.idle_timeout.or(pool.tcp_idle_timeout).map(duration),
         // In the API, 0 is no limit; Envoy would refuse it.
         max_requests_per_connection: pool.max_requests_per_connection.filter(|limit| *limit > 0),
+        max_connection_duration: pool.max_connection_duration.map(duration),
         ..Common::default()
-    });
-    let spoken = match protocol {
-        Protocol::Auto => downstream_protocol(),
-        _ if protocol.is_http2() => http2_protocol(),
-        _ if common.is_none() && names.is_none() => return None,
-        _ => http1_protocol(),
+    };
+    let common = (common != Common::default()).then_some(common);
+    let options = match spoken {
+        Spoken::AsClient => downstream_protocol(http2_options(pool)),
+        Spoken::Http2 => explicit(ProtocolConfig::Http2ProtocolOptions(http2_options(pool))),
+        Spoken::Http1 | Spoken::Bytes if common.is_none() && names.is_none() => return None,
+        Spoken::Http1 | Spoken::Bytes => explicit(ProtocolConfig::HttpProtocolOptions(Http1ProtocolOptions::default())),
     };
     Some(HttpProtocolOptions {
         common_http_protocol_options: common,
         upstream_http_protocol_options: names,
-        upstream_protocol_options: Some(spoken),
+        upstream_protocol_options: Some(options),
         ..HttpProtocolOptions::default()
     })
 }
 
+fn http2_options(pool: &ConnectionPool) -> Http2ProtocolOptions {
+    let pings = |pings: &Http2Keepalive| KeepaliveSettings {
+        interval: Some(duration(pings.interval.unwrap_or(PING_INTERVAL))),
+        timeout: Some(duration(pings.timeout.unwrap_or(PING_TIMEOUT))),
+        ..KeepaliveSettings::default()
+    };
+    Http2ProtocolOptions {
+        max_concurrent_streams: pool.max_concurrent_streams,
+        connection_keepalive: pool.http2_keepalive.as_ref().map(pings),
+        ..Http2ProtocolOptions::default()
+    }
+}
+
+/// Keepalive probes of a cluster's sockets. Envoy counts in seconds.
+pub(super) fn keepalive(probes: &TcpKeepalive) -> UpstreamConnectionOptions {
+    let seconds = |time: Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
+    let keepalive = core::TcpKeepalive {
+        keepalive_probes: probes.probes,
+        keepalive_time: probes.time.map(seconds),
+        keepalive_interval: probes.interval.map(seconds),
+    };
+    UpstreamConnectionOptions { tcp_keepalive: Some(keepalive), ..UpstreamConnectionOptions::default() }
+}
+
 /// The version of HTTP in which the request came.
 pub(super) fn as_downstream() -> HttpProtocolOptions {
-    HttpProtocolOptions { upstream_protocol_options: Some(downstream_protocol()), ..HttpProtocolOptions::default() }
+    HttpProtocolOptions {
+        upstream_protocol_options: Some(downstream_protocol(Http2ProtocolOptions::default())),
+        ..HttpProtocolOptions::default()
+    }
 }
 
 /// HTTP/2 whatever the request came in.
 pub(super) fn http2() -> HttpProtocolOptions {
-    HttpProtocolOptions { upstream_protocol_options: Some(http2_protocol()), ..HttpProtocolOptions::default() }
+    HttpProtocolOptions {
+        upstream_protocol_options: Some(explicit(ProtocolConfig::Http2ProtocolOptions(Http2ProtocolOptions::default()))),
+        ..HttpProtocolOptions::default()
+    }
 }
 
 /// Gives a cluster its options.
@@ -61,20 +131,12 @@ pub(super) fn set(cluster: &mut Cluster, options: Option<HttpProtocolOptions>) {
     cluster.typed_extension_protocol_options.extend(options);
 }
 
-fn downstream_protocol() -> UpstreamProtocolOptions {
+fn downstream_protocol(http2: Http2ProtocolOptions) -> UpstreamProtocolOptions {
     UpstreamProtocolOptions::UseDownstreamProtocolConfig(UseDownstreamHttpConfig {
         http_protocol_options: Some(Http1ProtocolOptions::default()),
-        http2_protocol_options: Some(Http2ProtocolOptions::default()),
+        http2_protocol_options: Some(http2),
         ..UseDownstreamHttpConfig::default()
     })
-}
-
-fn http1_protocol() -> UpstreamProtocolOptions {
-    explicit(ProtocolConfig::HttpProtocolOptions(Http1ProtocolOptions::default()))
-}
-
-fn http2_protocol() -> UpstreamProtocolOptions {
-    explicit(ProtocolConfig::Http2ProtocolOptions(Http2ProtocolOptions::default()))
 }
 
 fn explicit(config: ProtocolConfig) -> UpstreamProtocolOptions {

@@ -6,14 +6,14 @@ use envoy_api::envoy::config::{
 };
 use prost_types::Struct;
 
-use super::Discovery;
+use super::{Discovery, protocol::Spoken};
 use crate::compile::{
     endpoints,
     naming::ClusterKey,
     scope::Scope,
     tls::{self, Peers, alpn},
 };
-use crate::model::{ClientTls, ClientTlsMode, Protocol, Service, ServicePort, TrafficPolicy};
+use crate::model::{ClientTls, ClientTlsMode, Protocol, ProxyProtocol, Service, ServicePort, TrafficPolicy};
 
 /// What a connection leads to.
 pub(super) struct Upstream<'a> {
@@ -22,6 +22,7 @@ pub(super) struct Upstream<'a> {
     pub(super) key: &'a ClusterKey,
     pub(super) discovery: Discovery,
     pub(super) policy: &'a TrafficPolicy,
+    pub(super) spoken: Spoken,
 }
 
 /// Chooses the cluster's transport sockets: as the DestinationRule says; without one, the mesh's mTLS to every endpoint that speaks it.
@@ -41,6 +42,20 @@ pub(super) fn secure(scope: &Scope<'_>, cluster: &mut Cluster, to: &Upstream<'_>
             cluster.transport_socket_matches = vec![speaking, others];
         }
     }
+    if let Some(version) = to.policy.proxy_protocol {
+        introduce(cluster, version);
+    }
+}
+
+/// Lets each connection begin, before any TLS, with the client's address.
+fn introduce(cluster: &mut Cluster, version: ProxyProtocol) {
+    for it in &mut cluster.transport_socket_matches {
+        it.transport_socket = it.transport_socket.take().map(|socket| tls::behind_proxy_protocol(socket, version));
+    }
+    if cluster.transport_socket_matches.is_empty() {
+        let socket = cluster.transport_socket.take().unwrap_or_else(tls::raw);
+        cluster.transport_socket = Some(tls::behind_proxy_protocol(socket, version));
+    }
 }
 
 /// How the server's name, which TLS needs, is that of each request where the user gives none.
@@ -49,7 +64,7 @@ pub(super) fn names_from_request(policy: &TrafficPolicy, protocol: Protocol) -> 
     let of_request = tls.sni.is_none() && (protocol.is_http() || protocol == Protocol::Auto);
     of_request.then(|| UpstreamHttpProtocolOptions {
         auto_sni: true,
-        auto_san_validation: tls.subject_alt_names.is_empty(),
+        auto_san_validation: tls.subject_alt_names.is_empty() && !tls.unverified(),
         ..UpstreamHttpProtocolOptions::default()
     })
 }
@@ -63,7 +78,7 @@ fn asked_for(scope: &Scope<'_>, to: &Upstream<'_>, tls: &ClientTls) -> Option<Tr
         ClientTlsMode::Disable => None,
         ClientTlsMode::IstioMutual => Some(mesh(scope, to, Some(tls))),
         ClientTlsMode::Simple | ClientTlsMode::Mutual => {
-            let offered: &[&str] = if to.port.protocol.is_http2() { &["h2"] } else { &[] };
+            let offered: &[&str] = if to.spoken == Spoken::Http2 { &["h2"] } else { &[] };
             let host = &to.service.key.host;
             let opaque = !to.port.protocol.is_http() && to.port.protocol != Protocol::Auto;
             let own_name = (opaque && !host.is_wildcard()).then(|| host.as_str());
@@ -81,12 +96,11 @@ fn mesh(scope: &Scope<'_>, to: &Upstream<'_>, asked: Option<&ClientTls>) -> Tran
         (_, []) => Peers::TrustDomain(&scope.settings().trust_domain),
         (_, identities) => Peers::Identities(identities),
     };
-    let protocol = to.port.protocol;
-    let offered = match protocol {
-        Protocol::Auto => alpn::ANY_HTTP,
-        _ if protocol.is_http2() => alpn::HTTP2,
-        _ if protocol.is_http() => alpn::HTTP1,
-        _ => alpn::TCP,
+    let offered = match to.spoken {
+        Spoken::AsClient => alpn::ANY_HTTP,
+        Spoken::Http2 => alpn::HTTP2,
+        Spoken::Http1 => alpn::HTTP1,
+        Spoken::Bytes => alpn::TCP,
     };
     tls::mesh_client(&server_name, &peers, offered)
 }

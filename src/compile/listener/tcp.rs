@@ -14,7 +14,7 @@ use envoy_api::envoy::{
             set_filter_state::v3::Config as SetFilterState,
             tcp_proxy::v3::{
                 TcpProxy,
-                tcp_proxy::{ClusterSpecifier, WeightedCluster, weighted_cluster::ClusterWeight},
+                tcp_proxy::{ClusterSpecifier, TunnelingConfig, WeightedCluster, weighted_cluster::ClusterWeight},
             },
         },
     },
@@ -23,13 +23,16 @@ use envoy_api::envoy::{
 use super::access_log::access_logs;
 use crate::compile::{
     destination::{Target, target, weighted},
-    message::{inline, network_filter},
+    hashing,
+    message::{duration, inline, network_filter},
     naming::{self, BLACK_HOLE_CLUSTER, PASSTHROUGH_CLUSTER},
     scope::Scope,
     tls::alpn,
     virtual_services::Caller,
 };
-use crate::model::{OutboundTrafficMode, Protocol, Service, ServicePort, TcpMatch, VirtualService, WeightedDestination};
+use crate::model::{
+    OutboundTrafficMode, Protocol, Service, ServicePort, TcpMatch, TrafficPolicy, Tunnel, VirtualService, WeightedDestination,
+};
 
 /// What Envoy offers as protocol names in TLS to the upstream, in place of what the cluster says.
 const OFFERED_PROTOCOLS: &str = "envoy.network.application_protocols";
@@ -53,7 +56,7 @@ impl Way {
 
 /// Passes connections on to a cluster.
 pub(super) fn proxy(scope: &Scope<'_>, cluster: &str) -> Filter {
-    proxy_to(scope, cluster, ClusterSpecifier::Cluster(cluster.to_owned()))
+    proxy_to(scope, cluster, ClusterSpecifier::Cluster(cluster.to_owned()), &[])
 }
 
 /// What becomes of connections to where nobody declared a service.
@@ -74,7 +77,8 @@ pub(super) fn ways(scope: &Scope<'_>, service: &Service, port: &ServicePort) -> 
     if !ways.iter().any(Way::unconditional) {
         let cluster = naming::outbound_cluster(port.number, None, &service.key.host);
         let mut filters = opaque(port.protocol == Protocol::Auto);
-        filters.push(proxy(scope, &cluster));
+        let policy = scope.routing_policy(service, port.number, None);
+        filters.push(proxy_to(scope, &cluster, ClusterSpecifier::Cluster(cluster.clone()), &[&policy]));
         ways.push(Way { ranges: Vec::new(), server_names: Vec::new(), filters });
     }
     ways
@@ -113,24 +117,45 @@ fn to_destinations(scope: &Scope<'_>, destinations: &[WeightedDestination], call
     let targets: Vec<_> = weighted(destinations).into_iter().map(|it| (target(scope, &it.destination, called), it.weight.max(1))).collect();
     let mut filters = opaque(targets.iter().any(|(target, _)| target.protocol == Some(Protocol::Auto)));
     let place = targets.first().map(|(target, _)| target.cluster.clone()).unwrap_or_else(|| BLACK_HOLE_CLUSTER.to_owned());
+    let policies: Vec<_> = targets.iter().map(|(target, _)| &target.policy).collect();
     filters.push(match &*targets {
-        [] | [_] => proxy(scope, &place),
+        [] | [_] => proxy_to(scope, &place, ClusterSpecifier::Cluster(place.clone()), &policies),
         _ => {
             let weight = |(target, weight): &(Target, u32)| ClusterWeight {
                 name: target.cluster.clone(),
                 weight: *weight,
                 ..ClusterWeight::default()
             };
-            proxy_to(scope, &place, ClusterSpecifier::WeightedClusters(WeightedCluster { clusters: targets.iter().map(weight).collect() }))
+            let clusters = WeightedCluster { clusters: targets.iter().map(weight).collect() };
+            proxy_to(scope, &place, ClusterSpecifier::WeightedClusters(clusters), &policies)
         }
     });
     filters
 }
 
-fn proxy_to(scope: &Scope<'_>, place: &str, to: ClusterSpecifier) -> Filter {
-    let config =
-        TcpProxy { stat_prefix: place.to_owned(), access_log: access_logs(scope), cluster_specifier: Some(to), ..TcpProxy::default() };
+/// Passes connections on to destinations with these policies. What holds for a connection before its destination is chosen is what the
+/// first of them says.
+fn proxy_to(scope: &Scope<'_>, place: &str, to: ClusterSpecifier, policies: &[&TrafficPolicy]) -> Filter {
+    let pool = policies.first().and_then(|policy| policy.connection_pool.as_ref());
+    let config = TcpProxy {
+        stat_prefix: place.to_owned(),
+        access_log: access_logs(scope),
+        idle_timeout: pool.and_then(|pool| pool.tcp_idle_timeout).map(duration),
+        max_downstream_connection_duration: pool.and_then(|pool| pool.max_connection_duration).map(duration),
+        tunneling_config: policies.first().and_then(|policy| policy.tunnel.as_ref()).map(tunneling),
+        hash_policy: hashing::of_connections(policies.iter().copied()),
+        cluster_specifier: Some(to),
+        ..TcpProxy::default()
+    };
     network_filter("envoy.filters.network.tcp_proxy", &config)
+}
+
+/// Through the destination, which is a proxy of HTTP, to another host.
+fn tunneling(tunnel: &Tunnel) -> TunnelingConfig {
+    let host = tunnel.target_host.as_str();
+    let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+    let hostname = format!("{host}:{}", tunnel.target_port);
+    TunnelingConfig { hostname, use_post: tunnel.by_post, ..TunnelingConfig::default() }
 }
 
 /// A cluster of which nobody says what it speaks offers HTTP; connections that are none have to say so, for the other sidecar treats

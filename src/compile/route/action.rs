@@ -16,12 +16,13 @@ use envoy_api::envoy::{
 
 use super::headers;
 use crate::compile::{
-    destination::{target, weighted},
+    destination::{Target, target, weighted},
+    hashing,
     message::{duration, inline, regex, zero},
     scope::Scope,
     virtual_services::Caller,
 };
-use crate::model::{Body, HttpAction, HttpRedirect, HttpRetry, HttpRewrite, HttpRoute, RedirectPort, WeightedDestination};
+use crate::model::{Body, HttpAction, HttpRedirect, HttpRetry, HttpRewrite, HttpRoute, RedirectPort, TrafficPolicy, WeightedDestination};
 
 /// What is retried where the user does not say: requests of which the server can't have begun the work.
 const RETRY_ON: &str = "connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes";
@@ -54,11 +55,12 @@ fn body_of(body: &Body) -> DataSource {
     }
 }
 
-/// On to a service's own cluster, as where there is no VirtualService.
-pub(super) fn to_service(cluster: &str) -> route::Action {
+/// On to a service's own cluster, as where there is no VirtualService. `policy` is the service's.
+pub(super) fn to_service(cluster: &str, policy: &TrafficPolicy) -> route::Action {
     route::Action::Route(RouteAction {
         timeout: Some(zero()),
         retry_policy: retry_policy(None),
+        hash_policy: hashing::of_requests([policy].into_iter()),
         cluster_specifier: Some(ClusterSpecifier::Cluster(cluster.to_owned())),
         ..RouteAction::default()
     })
@@ -82,17 +84,18 @@ fn forward(
         authority = rewrite.authority.as_deref().map(str::to_owned).or(authority);
     }
     let destinations = weighted(destinations);
+    let targets: Vec<Target> = destinations.iter().map(|it| target(scope, &it.destination, caller.port)).collect();
+    action.hash_policy = hashing::of_requests(targets.iter().map(|target| &target.policy));
     let mut leads_to = None;
-    action.cluster_specifier = Some(match &*destinations {
-        [only] => {
-            let target = target(scope, &only.destination, caller.port);
+    action.cluster_specifier = Some(match (&*destinations, &*targets) {
+        ([only], [target]) => {
             headers::add_to_route(route, &only.headers);
             authority = headers::authority(&only.headers).map(str::to_owned).or(authority);
-            leads_to = Some(target.authority);
-            ClusterSpecifier::Cluster(target.cluster)
+            leads_to = Some(target.authority.clone());
+            ClusterSpecifier::Cluster(target.cluster.clone())
         }
-        several => {
-            let clusters = several.iter().map(|it| cluster_weight(scope, it, caller)).collect();
+        (several, targets) => {
+            let clusters = several.iter().zip(targets).map(|(it, target)| cluster_weight(it, target)).collect();
             ClusterSpecifier::WeightedClusters(WeightedCluster { clusters, ..WeightedCluster::default() })
         }
     });
@@ -101,10 +104,10 @@ fn forward(
     leads_to
 }
 
-fn cluster_weight(scope: &Scope<'_>, to: &WeightedDestination, caller: Caller<'_>) -> ClusterWeight {
+fn cluster_weight(to: &WeightedDestination, target: &Target) -> ClusterWeight {
     let authority = headers::authority(&to.headers).map(str::to_owned);
     let mut destination = ClusterWeight {
-        name: target(scope, &to.destination, caller.port).cluster,
+        name: target.cluster.clone(),
         weight: Some(to.weight),
         host_rewrite_specifier: authority.map(cluster_weight::HostRewriteSpecifier::HostRewriteLiteral),
         ..ClusterWeight::default()

@@ -73,7 +73,8 @@ fn service_routes(scope: &Scope<'_>, service: &Service, port: u16) -> Vec<Route>
     if !routes.is_empty() {
         return routes;
     }
-    let route = everything("default", to_service(&naming::outbound_cluster(port, None, host)));
+    let policy = scope.routing_policy(service, port, None);
+    let route = everything("default", to_service(&naming::outbound_cluster(port, None, host), &policy));
     vec![Route { decorator: decorator(&format!("{host}:{port}"), "/*"), ..route }]
 }
 

@@ -12,8 +12,8 @@ use rpds::{HashTrieMapSync, RedBlackTreeMapSync};
 use super::{Proxy, ResourceType, proxy};
 use crate::compile::{Compiled, Compiler, Resource, compile};
 use crate::model::{
-    Change, Changes, EgressListener, ExportTo, HostPattern, HostSelector, HttpMatch, LoadBalancer, MtlsMode, ObjectRef,
-    OutboundTrafficMode, Sidecar, Snapshot, Visibility, WorkloadKey,
+    Change, Changes, ConsistentHash, EgressListener, ExportTo, HashKey, HashTable, HostPattern, HostSelector, HttpMatch, LoadBalancer,
+    MtlsMode, ObjectRef, OutboundTrafficMode, OutlierDetection, Sidecar, Snapshot, Visibility, WorkloadKey,
 };
 use crate::testing::mesh::{
     TestMesh, bookinfo, forward, fqdn, http_gateway, labels, peer_authentication, port, to, versions, virtual_service,
@@ -91,7 +91,11 @@ fn apply(mesh: &mut TestMesh, step: Step) {
         }
         4 => {
             let mut rule = versions(if step.how.is_multiple_of(2) { "shop" } else { "data" }, &host, &["v1", "v2"]);
-            rule.policy.load_balancer = step.how.is_multiple_of(3).then_some(LoadBalancer::Passthrough.into());
+            let hash = ConsistentHash { key: Some(HashKey::Header("x-user".into())), table: HashTable::Ring { minimum_size: None } };
+            let balancers = [None, Some(LoadBalancer::Passthrough), Some(LoadBalancer::ConsistentHash(hash))];
+            rule.policy.load_balancer = balancers[usize::from(step.how) % balancers.len()].clone().map(Into::into);
+            rule.policy.outlier_detection = step.how.is_multiple_of(5).then(OutlierDetection::default);
+            rule.workload_selector = step.how.is_multiple_of(7).then(|| labels(&[("app", "productpage")]));
             rule.created = i64::from(step.how);
             toggle(&mut mesh.destination_rules, rule, |it| &it.origin);
         }

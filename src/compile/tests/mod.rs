@@ -9,6 +9,8 @@ mod goldens;
 mod inbound;
 mod incremental;
 mod outbound;
+mod policies;
+mod policies_envoy;
 mod routes;
 mod sharing;
 

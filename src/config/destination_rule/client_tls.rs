@@ -17,8 +17,6 @@ pub(super) fn read(reading: &mut Reading<'_>, at: &At<'_>, tls: &ClientTls) -> m
         check_unverified(reading, at, tls, mode);
     }
     reading.not_honoured(at, "credentialName", given(&tls.credential_name));
-    reading.not_honoured(at, "insecureSkipVerify", tls.insecure_skip_verify == Some(true));
-    reading.not_honoured(at, "caCrl", given(&tls.ca_crl));
     let text = |text: &Option<String>| text.as_deref().filter(|text| !text.is_empty()).map(Into::into);
     model::ClientTls {
         mode: match mode {

@@ -30,13 +30,8 @@ pub(super) fn read(reading: &mut Reading<'_>, at: &At<'_>, balancer: &LoadBalanc
     }
     reading.deprecated(at, "warmupDurationSecs", balancer.warmup_duration_secs.is_some(), "warmup.duration");
     let old_warmup = reading.duration(&at.field("warmupDurationSecs"), balancer.warmup_duration_secs.as_deref());
-    let others = [
-        ("consistentHash", balancer.consistent_hash.is_some()),
-        ("localityLbSetting", balancer.locality_lb_setting.is_some()),
-        ("zoneAwareLbSetting", balancer.zone_aware_lb_setting.is_some()),
-        ("warmupDurationSecs", balancer.warmup_duration_secs.is_some()),
-        ("warmup", balancer.warmup.is_some()),
-    ];
+    let others =
+        [("localityLbSetting", balancer.locality_lb_setting.is_some()), ("zoneAwareLbSetting", balancer.zone_aware_lb_setting.is_some())];
     for (field, present) in others {
         reading.not_honoured(at, field, present);
     }

@@ -22,9 +22,6 @@ pub(super) fn read(reading: &mut Reading<'_>, at: &At<'_>, outlier: &OutlierDete
             reading.error(&list.index(index), Code::OutOfRange, format!("{code} must be from 100 to 599"));
         }
     }
-    let split_given = outlier.split_external_local_origin_errors.is_some();
-    reading.not_honoured(at, "consecutiveLocalOriginFailures", outlier.consecutive_local_origin_failures.is_some());
-    reading.not_honoured(at, "splitExternalLocalOriginErrors", split_given);
     reading.not_honoured(at, "outlierDetectionHttpErrorCodes", !outlier.outlier_detection_http_error_codes.is_empty());
     model::OutlierDetection {
         // The old field says how many errors in a row eject, as this one does.

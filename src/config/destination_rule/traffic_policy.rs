@@ -20,9 +20,6 @@ pub(super) fn optional(reading: &mut Reading<'_>, parent: &At<'_>, policy: Optio
     if *policy == TrafficPolicy::default() {
         reading.error(&at, Code::Required, "a traffic policy needs at least one field");
     }
-    reading.not_honoured(&at, "tunnel", policy.tunnel.is_some());
-    reading.not_honoured(&at, "proxyProtocol", policy.proxy_protocol.is_some());
-    reading.not_honoured(&at, "retryBudget", policy.retry_budget.is_some());
     let settings = &policy.port_level_settings;
     let list = at.field("portLevelSettings");
     let ports = settings.iter().enumerate().filter_map(|(index, one)| port(reading, &list.index(index), one)).collect();
