@@ -39,7 +39,12 @@ fn of_page(page: &str) -> Vec<Explanation> {
         let cells = cells(line);
         match cells.first().map(String::as_str) {
             Some("code") => heads = cells,
-            Some(code) if is_code(code) && cells.len() == heads.len() => found.push(Explanation::of_row(topic, &heads, &cells)),
+            Some(first) if cells.len() == heads.len() => {
+                let codes = codes(first);
+                // Several share their row with the names of all.
+                let named = codes.len() == 1;
+                found.extend(codes.into_iter().map(|code| Explanation::of_row(code, topic, named, &heads, &cells)));
+            }
             Some(_) => {}
             None => heads.clear(),
         }
@@ -47,9 +52,22 @@ fn of_page(page: &str) -> Vec<Explanation> {
     found
 }
 
-fn is_code(text: &str) -> bool {
+/// The codes of a row: `IST0104`, or `IST0104, IST0166 to IST0169`; none if it is of something else.
+fn codes(text: &str) -> Vec<String> {
+    let parts = text.split(", ").map(|part| {
+        let (first, last) = part.split_once(" to ").unwrap_or((part, part));
+        let ((area, first), (_, last)) = (code(first)?, code(last)?);
+        Some((first..=last).map(|number| format!("{area}{number:04}")).collect::<Vec<String>>())
+    });
+    parts.collect::<Option<Vec<_>>>().unwrap_or_default().concat()
+}
+
+/// The letters and the number of a code.
+fn code(text: &str) -> Option<(&str, u16)> {
     let digits = text.trim_start_matches(|c: char| c.is_ascii_uppercase());
-    digits.len() < text.len() && digits.len() == 4 && digits.bytes().all(|b| b.is_ascii_digit())
+    let area = text.strip_suffix(digits).filter(|area| !area.is_empty())?;
+    let is_number = digits.len() == 4 && digits.bytes().all(|b| b.is_ascii_digit());
+    if is_number { Some((area, digits.parse().ok()?)) } else { None }
 }
 
 /// The cells of a table's row, none of another line. A bar inside of a cell is written `\|`.
@@ -61,13 +79,14 @@ fn cells(line: &str) -> Vec<String> {
 // === impl Explanation ===
 
 impl Explanation {
-    fn of_row(topic: &str, heads: &[String], cells: &[String]) -> Self {
+    fn of_row(code: String, topic: &str, named: bool, heads: &[String], cells: &[String]) -> Self {
         let cell = |head: &str| heads.iter().position(|one| one == head).map(|column| cells[column].clone());
         Self {
-            code: cells[0].clone(),
-            name: cell("name"),
+            code,
+            name: cell("name").filter(|_| named),
             topic: topic.to_owned(),
-            meaning: cell("what it means").unwrap_or_default(),
+            // Of what is not looked for only the reason is told.
+            meaning: cell("what it means").or_else(|| cell("why")).unwrap_or_default(),
             example: cell("how to see it").unwrap_or_default(),
             remedy: cell("how to mend it").unwrap_or_default(),
         }
@@ -91,6 +110,21 @@ mod tests {
         let of_analysis = analysis::Code::ALL.iter().map(|code| code.as_str());
         let missing: Vec<&str> = of_messages.chain(of_analysis).filter(|code| !whole(code)).collect();
         assert_eq!(missing, Vec::<&str>::new());
+    }
+
+    #[test]
+    fn nothing_is_listed_without_a_meaning() {
+        let mute: Vec<String> = explanations().into_iter().filter(|it| it.meaning.is_empty()).map(|it| it.code).collect();
+        assert_eq!(mute, Vec::<String>::new());
+    }
+
+    #[test]
+    fn codes_that_share_a_row_are_explained_each() {
+        let page = "## Not found\n| code | name | why |\n|---|---|---|\n| IST0156, IST0166 to IST0168 | of waypoints | There are none. |\n";
+        let found = of_page(page);
+        let codes: Vec<&str> = found.iter().map(|it| it.code.as_str()).collect();
+        assert_eq!(codes, ["IST0156", "IST0166", "IST0167", "IST0168"]);
+        assert!(found.iter().all(|it| it.name.is_none() && it.meaning == "There are none."), "{found:?}");
     }
 
     #[test]

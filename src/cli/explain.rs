@@ -75,7 +75,12 @@ impl Explanation {
     fn human(&self) -> String {
         let Self { code, name, topic, meaning, example, remedy } = self;
         let name = name.as_ref().map(|name| format!(" {name}")).unwrap_or_default();
-        format!("{code}{name}  {meaning}\n\n{topic}\n\nHow to see it:   {example}\nHow to mend it:  {remedy}\n")
+        let mut told = format!("{code}{name}  {meaning}\n\n{topic}\n");
+        // Of codes that are not used here there is neither.
+        if !remedy.is_empty() {
+            told.push_str(&format!("\nHow to see it:   {example}\nHow to mend it:  {remedy}\n"));
+        }
+        told
     }
 
     fn value(&self) -> Value {
