@@ -32,12 +32,12 @@ fn free_port() -> u16 {
 }
 
 /// What an upstream got.
-fn got(body: &str) -> Value {
+pub(super) fn got(body: &str) -> Value {
     serde_json::from_str(body).unwrap_or_else(|_| panic!("no answer of the upstream: {body}"))
 }
 
 /// An endpoint of `reviews` on loopback.
-fn on_loopback(version: &str, number: u16, mtls: bool) -> Endpoint {
+pub(super) fn on_loopback(version: &str, number: u16, mtls: bool) -> Endpoint {
     Endpoint {
         address: "127.0.0.1".into(),
         port: number,
@@ -53,7 +53,7 @@ fn on_loopback(version: &str, number: u16, mtls: bool) -> Endpoint {
 }
 
 /// The sample with these endpoints of `reviews` alone.
-fn reviews_at(endpoints: Vec<Endpoint>) -> TestMesh {
+pub(super) fn reviews_at(endpoints: Vec<Endpoint>) -> TestMesh {
     let mut mesh = bookinfo();
     let key = ServiceKey { host: fqdn("shop", "reviews"), namespace: "shop".into() };
     mesh.services.get_mut(&key).unwrap().selector = labels(&[("app", "none")]);

@@ -2,13 +2,16 @@
 
 mod bootstrap;
 mod clusters;
+mod delegates;
 mod endpoints;
 mod envoy;
+mod envoy_routes;
 mod gateway;
 mod goldens;
 mod inbound;
 mod incremental;
 mod outbound;
+mod route_actions;
 mod routes;
 mod sharing;
 
