@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::model::{HostPattern, ServiceKey, WorkloadKey};
+use crate::model::{HostPattern, ObjectRef, ServiceKey, WorkloadKey};
 
 /// One part of the snapshot, or of what [`super::mesh::Mesh`] derives from it. A resource notes each that it read; a change dirties
 /// some of them, and only resources that read one of those are compiled again.
@@ -36,6 +36,8 @@ pub(super) enum Input {
     WildcardRoutingRules,
     /// Which VirtualServices exist, for which hosts.
     VirtualServices,
+    /// One VirtualService, or its absence.
+    VirtualService(ObjectRef),
     /// VirtualServices that name that gateway.
     VirtualServicesOn(Arc<str>),
     /// VirtualServices that name that very host.

@@ -130,7 +130,7 @@ impl Mesh {
         match object.kind {
             "VirtualService" => {
                 let (before, after) = (old.config.virtual_services.get(object), new.config.virtual_services.get(object));
-                dirty.insert(Input::VirtualServices);
+                dirty.extend([Input::VirtualServices, Input::VirtualService(object.clone())]);
                 before.into_iter().for_each(|it| self.virtual_services.remove(it, dirty));
                 after.into_iter().for_each(|it| self.virtual_services.insert(it, dirty));
                 bind(&mut self.bound, object, before.map(|it| &*it.gateways), after.map(|it| &*it.gateways), dirty);

@@ -10,7 +10,10 @@ use envoy_api::envoy::{
         },
         listener::v3::{Filter, ListenerFilter, filter, listener_filter},
     },
-    r#type::{matcher::v3 as matcher, v3::Percent},
+    r#type::{
+        matcher::v3 as matcher,
+        v3::{FractionalPercent, Percent, fractional_percent::DenominatorType},
+    },
 };
 use prost::{Message, Name};
 use prost_types::{Struct, Value, value::Kind};
@@ -32,6 +35,11 @@ pub(super) fn percent(share: PerMillion) -> Percent {
 /// No time at all, which Envoy mostly takes as "without limit".
 pub(super) const fn zero() -> prost_types::Duration {
     prost_types::Duration { seconds: 0, nanos: 0 }
+}
+
+/// A share of requests.
+pub(super) fn share(PerMillion(numerator): PerMillion) -> FractionalPercent {
+    FractionalPercent { numerator, denominator: DenominatorType::Million.into() }
 }
 
 /// An address and port; the address may be a host name where Envoy resolves it.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{input::Input, scope::Scope};
-use crate::model::{HostPattern, HttpMatch, MESH_GATEWAY, TcpMatch, VirtualService};
+use crate::model::{HostPattern, HttpMatch, MESH_GATEWAY, ObjectRef, TcpMatch, VirtualService};
 
 /// By whom a route is asked for.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +23,13 @@ impl<'a> Scope<'a> {
         let table = &self.mesh.virtual_services;
         let mut candidates = table.exact(host).iter().chain(table.covering(host));
         candidates.find(|it| it.for_mesh() && self.sees_virtual_service(it, host, port))
+    }
+
+    /// The VirtualService of that name, whoever may see it.
+    pub(super) fn named_virtual_service(&self, namespace: &str, name: &str) -> Option<&'a Arc<VirtualService>> {
+        let object = ObjectRef::new("VirtualService", namespace, name);
+        self.reads(Input::VirtualService(object.clone()));
+        self.mesh.snapshot.config.virtual_services.get(&object)
     }
 
     /// The hosts that VirtualServices name for sidecars, and that no service has.

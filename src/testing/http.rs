@@ -26,8 +26,13 @@ pub(crate) async fn get(port: u16, path: &str, headers: &[(&str, &str)]) -> Answ
 
 /// The same where it may fail.
 pub(crate) async fn try_get(port: u16, path: &str, headers: &[(&str, &str)]) -> Result<Answer, Error> {
+    ask(http::Method::GET, port, path, headers).await
+}
+
+/// The same with any method.
+pub(crate) async fn ask(method: http::Method, port: u16, path: &str, headers: &[(&str, &str)]) -> Result<Answer, Error> {
     let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build_http::<Empty<bytes::Bytes>>();
-    let mut request = http::Request::get(format!("http://127.0.0.1:{port}{path}"));
+    let mut request = http::Request::builder().method(method).uri(format!("http://127.0.0.1:{port}{path}"));
     for (name, value) in headers {
         request = request.header(*name, *value);
     }

@@ -3,7 +3,7 @@
 use envoy_api::envoy::{
     config::listener::v3::Filter,
     extensions::filters::{
-        http::{fault::v3::HttpFault, router::v3::Router},
+        http::{cors::v3::Cors, fault::v3::HttpFault, router::v3::Router},
         network::http_connection_manager::v3::{
             HttpConnectionManager, HttpFilter, Rds,
             http_connection_manager::{
@@ -24,6 +24,8 @@ use crate::compile::{
 
 /// The filter that injects the faults of routes.
 pub(in crate::compile) const FAULT_FILTER: &str = "envoy.filters.http.fault";
+/// The filter that answers browsers' preflights, and tells them what routes allow.
+pub(in crate::compile) const CORS_FILTER: &str = "envoy.filters.http.cors";
 /// What gateways call themselves in the header `server`.
 const SERVER_NAME: &str = "istio-envoy";
 
@@ -78,10 +80,15 @@ pub(super) fn manager(scope: &Scope<'_>, sender: Sender, place: &str, routes: Ro
     network_filter("envoy.filters.network.http_connection_manager", &manager)
 }
 
-/// The filters, in the order in which requests pass them. Only routes of who sends requests out know faults.
+/// The filters, in the order in which requests pass them. Only routes of who sends requests out know faults and
+/// other origins.
 fn filters(sender: Sender) -> Vec<HttpFilter> {
-    let fault = matches!(sender, Sender::Application | Sender::Outside).then(|| filter(FAULT_FILTER, &HttpFault::default()));
-    fault.into_iter().chain([filter("envoy.filters.http.router", &Router::default())]).collect()
+    let mut filters = Vec::new();
+    if matches!(sender, Sender::Application | Sender::Outside) {
+        filters.extend([filter(FAULT_FILTER, &HttpFault::default()), filter(CORS_FILTER, &Cors {})]);
+    }
+    filters.push(filter("envoy.filters.http.router", &Router::default()));
+    filters
 }
 
 fn filter<M: Message + Name>(name: &str, config: &M) -> HttpFilter {

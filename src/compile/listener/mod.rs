@@ -21,7 +21,7 @@ use super::{
 };
 
 pub(super) use gateway::gateway;
-pub(super) use http::FAULT_FILTER;
+pub(super) use http::{CORS_FILTER, FAULT_FILTER};
 pub(super) use inbound::virtual_inbound;
 pub(super) use outbound::{has_sniffed_routes, of_address, of_port, outbound_recipes, takes_plain_http, virtual_outbound};
 

@@ -3,18 +3,14 @@
 use envoy_api::envoy::{
     config::core::v3::{DataSource, data_source},
     config::route::v3::{
-        DirectResponseAction, RedirectAction, RetryPolicy, Route, RouteAction, WeightedCluster,
-        redirect_action::{PathRewriteSpecifier, RedirectResponseCode, SchemeRewriteSpecifier},
-        retry_policy::{RetryHostPredicate, retry_host_predicate},
-        route,
+        DirectResponseAction, Route, RouteAction, WeightedCluster, route,
         route_action::{ClusterSpecifier, HostRewriteSpecifier},
         weighted_cluster::{ClusterWeight, cluster_weight},
     },
-    extensions::retry::host::previous_hosts::v3::PreviousHostsPredicate,
     r#type::matcher::v3::RegexMatchAndSubstitute,
 };
 
-use super::headers;
+use super::{headers, mirror, redirect::redirect, retry::retry_policy};
 use crate::compile::{
     destination::{Target, target, weighted},
     hashing,
@@ -22,22 +18,13 @@ use crate::compile::{
     scope::Scope,
     virtual_services::Caller,
 };
-use crate::model::{Body, HttpAction, HttpRedirect, HttpRetry, HttpRewrite, HttpRoute, RedirectPort, TrafficPolicy, WeightedDestination};
-
-/// What is retried where the user does not say: requests of which the server can't have begun the work.
-const RETRY_ON: &str = "connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes";
-/// How often it is retried then.
-const RETRIES: u32 = 2;
-/// How often another endpoint is looked for that the request has not met yet.
-const OTHER_HOSTS: i64 = 5;
-/// The condition that refers to a list of status codes.
-const STATUS_CODES: &str = "retriable-status-codes";
+use crate::model::{Body, HttpAction, HttpRewrite, HttpRoute, TrafficPolicy, WeightedDestination};
 
 /// Gives a route its action. Returns the `host:port` to which it leads, if it is one.
 pub(super) fn act(scope: &Scope<'_>, route: &mut Route, http: &HttpRoute, caller: Caller<'_>) -> Option<String> {
     match &http.action {
         HttpAction::Forward(destinations) => return forward(scope, route, http, destinations, caller),
-        HttpAction::Redirect(to) => route.action = Some(route::Action::Redirect(redirect(to))),
+        HttpAction::Redirect(to) => route.action = Some(route::Action::Redirect(redirect(to, caller))),
         HttpAction::Respond { status, body } => {
             let body = body.as_ref().map(body_of);
             let answer = DirectResponseAction { status: (*status).into(), body, ..DirectResponseAction::default() };
@@ -90,7 +77,8 @@ fn forward(
     action.cluster_specifier = Some(match (&*destinations, &*targets) {
         ([only], [target]) => {
             headers::add_to_route(route, &only.headers);
-            authority = headers::authority(&only.headers).map(str::to_owned).or(authority);
+            // Among several destinations, too, Envoy lets the route's own host count.
+            authority = authority.or_else(|| headers::authority(&only.headers).map(str::to_owned));
             leads_to = Some(target.authority.clone());
             ClusterSpecifier::Cluster(target.cluster.clone())
         }
@@ -99,6 +87,7 @@ fn forward(
             ClusterSpecifier::WeightedClusters(WeightedCluster { clusters, ..WeightedCluster::default() })
         }
     });
+    mirror::add_to_action(scope, &mut action, &http.mirrors, caller);
     action.host_rewrite_specifier = authority.map(HostRewriteSpecifier::HostRewriteLiteral);
     route.action = Some(route::Action::Route(action));
     leads_to
@@ -124,58 +113,4 @@ fn rewrite_path(action: &mut RouteAction, rewrite: &HttpRewrite) {
         let rewrite = RegexMatchAndSubstitute { pattern: Some(regex(pattern)), substitution: substitution.to_string() };
         action.regex_rewrite = Some(rewrite);
     }
-}
-
-fn redirect(to: &HttpRedirect) -> RedirectAction {
-    let code = match to.code {
-        302 => RedirectResponseCode::Found,
-        303 => RedirectResponseCode::SeeOther,
-        307 => RedirectResponseCode::TemporaryRedirect,
-        308 => RedirectResponseCode::PermanentRedirect,
-        _ => RedirectResponseCode::MovedPermanently,
-    };
-    RedirectAction {
-        host_redirect: to.authority.as_deref().unwrap_or_default().to_owned(),
-        port_redirect: match to.port {
-            Some(RedirectPort::Number(port)) => port.into(),
-            Some(RedirectPort::OfScheme | RedirectPort::OfRequest) | None => 0,
-        },
-        response_code: code.into(),
-        scheme_rewrite_specifier: to.scheme.as_deref().map(|scheme| SchemeRewriteSpecifier::SchemeRedirect(scheme.to_owned())),
-        path_rewrite_specifier: to.uri.as_deref().map(|uri| PathRewriteSpecifier::PathRedirect(uri.to_owned())),
-        ..RedirectAction::default()
-    }
-}
-
-/// What is retried, how often; `None` for nothing. Each retry goes to an endpoint that the request has not met, if there is one.
-fn retry_policy(retry: Option<&HttpRetry>) -> Option<RetryPolicy> {
-    let attempts = retry.map_or(RETRIES, |retry| retry.attempts);
-    if attempts == 0 {
-        return None;
-    }
-    let asked = retry.map(|retry| &*retry.retry_on).filter(|text| !text.is_empty()).unwrap_or(RETRY_ON);
-    let (retry_on, retriable_status_codes) = conditions(asked);
-    let predicate = retry_host_predicate::ConfigType::TypedConfig(envoy_api::any(&PreviousHostsPredicate {}));
-    Some(RetryPolicy {
-        retry_on,
-        retriable_status_codes,
-        num_retries: Some(attempts),
-        per_try_timeout: retry.and_then(|retry| retry.per_try_timeout).map(duration),
-        retry_host_predicate: vec![RetryHostPredicate {
-            name: "envoy.retry_host_predicates.previous_hosts".to_owned(),
-            config_type: Some(predicate),
-        }],
-        host_selection_retry_max_attempts: OTHER_HOSTS,
-        ..RetryPolicy::default()
-    })
-}
-
-/// Users list status codes among the conditions; Envoy takes them apart from them.
-fn conditions(text: &str) -> (String, Vec<u32>) {
-    let (codes, mut names): (Vec<_>, Vec<_>) =
-        text.split(',').map(str::trim).filter(|part| !part.is_empty()).partition(|part| part.parse::<u32>().is_ok());
-    if !codes.is_empty() && !names.contains(&STATUS_CODES) {
-        names.push(STATUS_CODES);
-    }
-    (names.join(","), codes.into_iter().filter_map(|code| code.parse().ok()).collect())
 }

@@ -6,11 +6,13 @@ use envoy_api::envoy::{
         common::fault::v3::{FaultDelay, fault_delay::FaultDelaySecifier},
         http::fault::v3::{FaultAbort, HttpFault as Fault, fault_abort::ErrorType},
     },
-    r#type::v3::{FractionalPercent, fractional_percent::DenominatorType},
 };
 
-use crate::compile::{listener::FAULT_FILTER, message::duration};
-use crate::model::{AbortStatus, HttpFault, PerMillion};
+use crate::compile::{
+    listener::FAULT_FILTER,
+    message::{duration, share},
+};
+use crate::model::{AbortStatus, HttpFault};
 
 /// Makes the listener's fault filter act on a route, if there is anything to do.
 pub(super) fn add_to_route(route: &mut Route, fault: &HttpFault) {
@@ -31,8 +33,4 @@ pub(super) fn add_to_route(route: &mut Route, fault: &HttpFault) {
     });
     let config = Fault { delay, abort, ..Fault::default() };
     route.typed_per_filter_config.insert(FAULT_FILTER.to_owned(), envoy_api::any(&config));
-}
-
-fn share(PerMillion(numerator): PerMillion) -> FractionalPercent {
-    FractionalPercent { numerator, denominator: DenominatorType::Million.into() }
 }

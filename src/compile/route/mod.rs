@@ -2,11 +2,16 @@
 
 mod action;
 mod condition;
+mod cors;
+mod delegate;
 mod domains;
 mod fault;
 mod gateway;
 mod headers;
+mod mirror;
 mod outbound;
+mod redirect;
+mod retry;
 
 use envoy_api::envoy::config::{
     core::v3::Metadata,
@@ -21,7 +26,9 @@ use super::{
     scope::Scope,
     virtual_services::Caller,
 };
-use crate::model::{HttpAction, HttpMatch, HttpRoute, VirtualService};
+use crate::model::{HttpMatch, VirtualService};
+
+use delegate::{Rule, rules};
 
 pub(super) use gateway::gateway;
 pub(super) use outbound::{of_port, sniffed};
@@ -53,18 +60,21 @@ fn table(name: &str, virtual_hosts: Vec<VirtualHost>) -> RouteConfiguration {
 
 /// The routes that a VirtualService gives to a caller: those whose conditions the caller can fulfil. What would follow a route that
 /// takes everything is left out.
-fn routes_of(scope: &Scope<'_>, routed: &VirtualService, caller: Caller<'_>) -> Vec<Route> {
+fn routes_of<'a>(scope: &Scope<'a>, routed: &'a VirtualService, caller: Caller<'_>) -> Vec<Route> {
     let mut routes = Vec::new();
-    // Routes of other objects are not looked up, so what is handed to them is left to the routes that follow.
-    for http in routed.http.iter().filter(|http| !matches!(http.action, HttpAction::Delegate { .. })) {
-        if http.matches.is_empty() {
-            routes.push(route_of(scope, routed, http, None, caller));
+    for rule in rules(scope, routed) {
+        let before = routes.len();
+        if rule.http.matches.is_empty() {
+            routes.push(route_of(scope, routed, &rule, None, caller));
         }
-        for condition in http.matches.iter().filter(|condition| scope.may_match_http(condition, caller)) {
-            routes.push(route_of(scope, routed, http, Some(condition), caller));
+        for condition in rule.http.matches.iter().filter(|condition| scope.may_match_http(condition, caller)) {
+            routes.push(route_of(scope, routed, &rule, Some(condition), caller));
             if routes.last().is_some_and(takes_everything) {
                 break;
             }
+        }
+        if let Some(delegate) = rule.delegate.filter(|_| routes.len() > before) {
+            scope.shaped_by(delegate);
         }
         if routes.last().is_some_and(takes_everything) {
             break;
@@ -76,27 +86,34 @@ fn routes_of(scope: &Scope<'_>, routed: &VirtualService, caller: Caller<'_>) -> 
     routes
 }
 
-fn route_of(scope: &Scope<'_>, routed: &VirtualService, http: &HttpRoute, condition: Option<&HttpMatch>, caller: Caller<'_>) -> Route {
+fn route_of(scope: &Scope<'_>, routed: &VirtualService, rule: &Rule<'_>, condition: Option<&HttpMatch>, caller: Caller<'_>) -> Route {
+    let http = &*rule.http;
     let mut route = Route {
         name: match condition {
             Some(condition) if !condition.name.is_empty() => format!("{}.{}", http.name, condition.name),
             _ => http.name.to_string(),
         },
         r#match: Some(condition.map_or_else(any_path, condition::route_match)),
-        metadata: Some(origin(routed)),
+        metadata: Some(origin(routed, rule)),
+        stat_prefix: condition.and_then(|condition| condition.stat_prefix.as_deref()).unwrap_or_default().to_owned(),
         ..Route::default()
     };
     headers::add_to_route(&mut route, &http.headers);
     fault::add_to_route(&mut route, &http.fault);
+    if let Some(cors) = &http.cors {
+        cors::add_to_route(&mut route, cors);
+    }
     let authority = action::act(scope, &mut route, http, caller);
     let authority = authority.unwrap_or_else(|| format!("{}:{}", routed.origin.name, caller.port));
     route.decorator = decorator(&authority, &condition::shown(condition));
     route
 }
 
-/// The object that a route came from, in the form that the reference's tools read.
-fn origin(routed: &VirtualService) -> Metadata {
-    metadata("istio", object([("config", api_path(&routed.origin, "virtual-service"))]))
+/// The object that a route came from, in the form that the reference's tools read, and the one to which that handed it.
+fn origin(routed: &VirtualService, rule: &Rule<'_>) -> Metadata {
+    let config = ("config", api_path(&routed.origin, "virtual-service"));
+    let delegate = rule.delegate.map(|it| ("delegate", api_path(it, "virtual-service")));
+    metadata("istio", object([config].into_iter().chain(delegate)))
 }
 
 /// What a route is called in traces; nothing where nobody knows its destination.

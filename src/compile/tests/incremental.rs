@@ -12,8 +12,8 @@ use rpds::{HashTrieMapSync, RedBlackTreeMapSync};
 use super::{Proxy, ResourceType, proxy};
 use crate::compile::{Compiled, Compiler, Resource, compile};
 use crate::model::{
-    Change, Changes, ConsistentHash, EgressListener, ExportTo, HashKey, HashTable, HostPattern, HostSelector, HttpMatch, LoadBalancer,
-    MtlsMode, ObjectRef, OutboundTrafficMode, OutlierDetection, Sidecar, Snapshot, Visibility, WorkloadKey,
+    Change, Changes, ConsistentHash, EgressListener, ExportTo, HashKey, HashTable, HostPattern, HostSelector, HttpAction, HttpMatch,
+    HttpRoute, LoadBalancer, MtlsMode, ObjectRef, OutboundTrafficMode, OutlierDetection, Sidecar, Snapshot, Visibility, WorkloadKey,
 };
 use crate::testing::mesh::{
     TestMesh, bookinfo, forward, fqdn, http_gateway, labels, peer_authentication, port, to, versions, virtual_service,
@@ -36,7 +36,7 @@ struct Step {
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let step = (0..11_u8, 0..NAMES.len(), any::<u8>(), any::<u8>());
+    let step = (0..12_u8, 0..NAMES.len(), any::<u8>(), any::<u8>());
     prop::collection::vec(step.prop_map(|(what, which, how, asking)| Step { what, which, how, asking }), 1..20)
 }
 
@@ -79,7 +79,10 @@ fn apply(mesh: &mut TestMesh, step: Step) {
             let condition = HttpMatch { source_labels: labels(&[("app", "productpage")]), ..HttpMatch::default() };
             let conditions = if step.how.is_multiple_of(2) { vec![condition] } else { Vec::new() };
             let rule = forward(conditions, vec![to(&host, Some("v1"), 1), to(&other, None, u32::from(step.how))]);
-            let mut object = virtual_service("shop", &format!("vs-{name}"), &[host], vec![rule]);
+            let handing = HttpAction::Delegate { namespace: "data".into(), name: "parts".into() };
+            let handing = HttpRoute { action: handing, ..forward(Vec::new(), Vec::new()) };
+            let rules = if step.how.is_multiple_of(3) { vec![handing, rule] } else { vec![rule] };
+            let mut object = virtual_service("shop", &format!("vs-{name}"), &[host], rules);
             if step.how.is_multiple_of(4) {
                 object.hosts.push(HostPattern::new("*.extra.example.com"));
             }
@@ -124,7 +127,16 @@ fn apply(mesh: &mut TestMesh, step: Step) {
             toggle(&mut mesh.sidecars, sidecar, |it| &it.origin);
         }
         8 => mesh.config.enable_auto_mtls = step.how.is_multiple_of(2),
-        9 => mesh.services.values_mut().filter(|it| it.key.host == host).for_each(|it| {
+        9 => {
+            let condition = HttpMatch { source_labels: labels(&[("app", "productpage")]), ..HttpMatch::default() };
+            let conditions = if step.how.is_multiple_of(2) { vec![condition] } else { Vec::new() };
+            let mut delegate = virtual_service("data", "parts", &[], vec![forward(conditions, vec![to(&other, None, 1)])]);
+            if step.how.is_multiple_of(3) {
+                delegate.export_to = ExportTo(vec![Visibility::Private]);
+            }
+            toggle(&mut mesh.virtual_services, delegate, |it| &it.origin);
+        }
+        10 => mesh.services.values_mut().filter(|it| it.key.host == host).for_each(|it| {
             it.export_to = ExportTo(if step.how.is_multiple_of(2) { vec![Visibility::Private] } else { Vec::new() });
         }),
         _ => mesh.services.values_mut().filter(|it| it.key.host == host).for_each(|it| {

@@ -2,8 +2,10 @@
 
 mod bootstrap;
 mod clusters;
+mod delegates;
 mod endpoints;
 mod envoy;
+mod envoy_routes;
 mod gateway;
 mod goldens;
 mod inbound;
@@ -11,6 +13,7 @@ mod incremental;
 mod outbound;
 mod policies;
 mod policies_envoy;
+mod route_actions;
 mod routes;
 mod sharing;
 

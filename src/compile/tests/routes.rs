@@ -12,27 +12,27 @@ use crate::model::{
 };
 use crate::testing::mesh::{TestMesh, bookinfo, forward, fqdn, labels, path, to, virtual_service};
 
-fn host<'a>(table: &'a Value, name: &str) -> &'a Value {
+pub(super) fn host<'a>(table: &'a Value, name: &str) -> &'a Value {
     table["virtual_hosts"].as_array().unwrap().iter().find(|it| it["name"] == name).unwrap_or_else(|| panic!("no {name}: {table}"))
 }
 
-fn routes(compiled: &Compiled, port: &str) -> Value {
+pub(super) fn routes(compiled: &Compiled, port: &str) -> Value {
     json(compiled, ResourceType::Route, port)
 }
 
 /// The routes of `details` for `productpage`, where a VirtualService has these rules.
-fn routed(http: Vec<HttpRoute>) -> Vec<Value> {
+pub(super) fn routed(http: Vec<HttpRoute>) -> Vec<Value> {
     let mut mesh = bookinfo();
     mesh.virtual_services.push(virtual_service("shop", "details", &[fqdn("shop", "details")], http));
     routes_of_details(&mesh, "shop", "productpage-v1")
 }
 
-fn routes_of_details(mesh: &TestMesh, namespace: &str, name: &str) -> Vec<Value> {
+pub(super) fn routes_of_details(mesh: &TestMesh, namespace: &str, name: &str) -> Vec<Value> {
     let table = routes(&compiled(mesh, namespace, name), "9080");
     host(&table, "details.shop.svc.cluster.local:9080")["routes"].as_array().unwrap().clone()
 }
 
-fn to_details() -> Vec<crate::model::WeightedDestination> {
+pub(super) fn to_details() -> Vec<crate::model::WeightedDestination> {
     vec![to(&fqdn("shop", "details"), None, 1)]
 }
 
@@ -279,7 +279,7 @@ fn a_rule_answers_itself_or_redirects() {
 }
 
 #[test]
-fn what_is_handed_to_another_object_or_asks_for_claims_takes_no_request() {
+fn what_is_handed_to_nobody_or_asks_for_claims_takes_no_request() {
     let mut handed = forward(Vec::new(), Vec::new());
     handed.action = HttpAction::Delegate { namespace: "shop".into(), name: "parts".into() };
     let claim = ClaimMatch { path: vec!["group".into()], value: None, inverted: false };

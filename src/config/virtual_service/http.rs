@@ -56,7 +56,6 @@ fn route(reading: &mut Reading<'_>, at: &At<'_>, route: &HttpRoute, place: &Plac
     {
         reading.error(at, Code::Conflict, "rewrite.authority and headers.request both set the host");
     }
-    reading.not_honoured(at, "corsPolicy", route.cors_policy.is_some());
     let cors = route.cors_policy.as_ref().map(|one| cors::read(reading, &at.field("corsPolicy"), one));
     Some(model::HttpRoute {
         name: route.name.as_deref().unwrap_or_default().into(),
@@ -95,7 +94,6 @@ fn delegate(reading: &mut Reading<'_>, at: &At<'_>, route: &HttpRoute, delegate:
     for (field, _) in others.iter().filter(|(_, present)| *present) {
         reading.error(at, Code::Conflict, format!("delegate and {field} exclude each other"));
     }
-    reading.not_honoured(at, "delegate", true);
     let namespace = if namespace.is_empty() { reading.namespace() } else { namespace };
     Some(HttpAction::Delegate { namespace: namespace.into(), name: name.into() })
 }
@@ -138,9 +136,6 @@ fn retry(reading: &mut Reading<'_>, at: &At<'_>, retry: &HttpRetry) -> model::Ht
             reading.error(&at.field("retryOn"), Code::NotAllowed, format!("{} is no condition for retries", quoted(condition)));
         }
     }
-    reading.not_honoured(at, "retryRemoteLocalities", retry.retry_remote_localities.is_some());
-    reading.not_honoured(at, "retryIgnorePreviousHosts", retry.retry_ignore_previous_hosts.is_some());
-    reading.not_honoured(at, "backoff", retry.backoff.is_some());
     model::HttpRetry {
         attempts,
         per_try_timeout: reading.duration(&at.field("perTryTimeout"), retry.per_try_timeout.as_deref()),

@@ -31,12 +31,10 @@ pub(super) fn redirect(reading: &mut Reading<'_>, at: &At<'_>, redirect: &HttpRe
     if redirect.port.is_some() && redirect.derive_port.is_some() {
         reading.error(at, Code::Conflict, "port and derivePort exclude each other");
     }
-    reading.not_honoured(at, "prefixRewrite", prefix.is_some());
     let derived = redirect.derive_port.map(|derive| match derive {
         DerivePort::FromProtocolDefault => RedirectPort::OfScheme,
         DerivePort::FromRequestPort => RedirectPort::OfRequest,
     });
-    reading.not_honoured(at, "derivePort", redirect.derive_port.is_some());
     if let Some(scheme) = scheme.as_deref().filter(|scheme| !["http", "https"].contains(scheme)) {
         reading.error(&at.field("scheme"), Code::NotAllowed, format!("{} is not one of http, https", quoted(scheme)));
     }

@@ -43,7 +43,6 @@ fn one(reading: &mut Reading<'_>, at: &At<'_>, condition: &api::HttpMatch, at_ga
     if ignore_uri_case && matches!(uri, Some(StringMatch::Regex(_)) | None) {
         reading.warn(&at.field("ignoreUriCase"), Code::NoEffect, "holds for exact and prefix paths only");
     }
-    reading.not_honoured(at, "statPrefix", condition.stat_prefix.is_some());
     if let Some(namespace) = condition.source_namespace.as_deref().filter(|namespace| !namespace.is_empty()) {
         reading.namespace_name(&at.field("sourceNamespace"), namespace);
     }

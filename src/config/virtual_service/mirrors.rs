@@ -14,8 +14,6 @@ pub(super) fn read(reading: &mut Reading<'_>, at: &At<'_>, route: &HttpRoute) ->
         reading.error(at, Code::Conflict, "mirror and mirrors exclude each other");
     }
     let share = share(reading, at, route);
-    reading.not_honoured(at, "mirror", route.mirror.is_some());
-    reading.not_honoured(at, "mirrors", !route.mirrors.is_empty());
     let mut read = Vec::with_capacity(route.mirrors.len());
     if let Some(destination) = &route.mirror {
         read.push(Mirror { destination: destinations::one(reading, &at.field("mirror"), destination), share });

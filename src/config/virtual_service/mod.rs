@@ -62,9 +62,6 @@ fn check_delegate(reading: &mut Reading<'_>, spec: &VirtualServiceSpec) {
             reading.error(&at, Code::Required, format!("required: without hosts the object is a delegate, which has no {field}"));
         }
     }
-    if spec.gateways.is_empty() && spec.tls.is_empty() && spec.tcp.is_empty() {
-        reading.warn(&at, Code::NotHonoured, "without hosts the object is a delegate, and this mesh does not act on delegates");
-    }
 }
 
 /// Whether an object holds for sidecars, or else for gateways alone.
