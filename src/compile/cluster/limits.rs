@@ -68,7 +68,7 @@ pub(super) fn outlier_detection(ejection: &Ejection) -> OutlierDetection {
 /// Endpoints that are draining or ejected get requests too once fewer than that share is left; 0 means never. `by_locality` makes the
 /// weights of localities count, whatever the number of their endpoints.
 pub(super) fn common(panic_below: u32, by_locality: bool) -> CommonLbConfig {
-    let weighted = by_locality.then(|| LocalityConfigSpecifier::LocalityWeightedLbConfig(LocalityWeightedLbConfig {}));
+    let weighted = by_locality.then_some(LocalityConfigSpecifier::LocalityWeightedLbConfig(LocalityWeightedLbConfig {}));
     CommonLbConfig {
         healthy_panic_threshold: Some(Percent { value: panic_below.into() }),
         locality_config_specifier: weighted,
