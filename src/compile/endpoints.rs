@@ -10,12 +10,13 @@ use prost_types::Struct;
 
 use super::{
     cluster::{self, Discovery},
+    locality,
     message::{metadata, object, socket_address, text},
     naming::ClusterKey,
     resource::{Draft, ResourceType},
     scope::Scope,
 };
-use crate::model::{Endpoint, Health, Labels, MtlsMode, Service};
+use crate::model::{Endpoint, Health, Labels, MtlsMode, Service, TrafficPolicy};
 
 /// What an endpoint's metadata for the choice of a transport socket says if it answers the mesh's mTLS.
 pub(super) fn speaks_mtls() -> Struct {
@@ -35,14 +36,20 @@ pub(super) fn assignment(scope: &Scope<'_>, key: &ClusterKey) -> Option<Draft> {
     let usable = usable(scope, service, key);
     // Envoy refuses names here: it resolves none.
     let addressed = usable.into_iter().filter(|endpoint| endpoint.address.parse::<IpAddr>().is_ok());
-    let assignment = grouped(scope, &name, service, addressed);
+    let assignment = grouped(scope, &name, service, &policy, addressed);
     Some(Draft::new(ResourceType::Endpoints, &name, &assignment))
 }
 
 /// The endpoints that a cluster resolves by DNS; `one` for clusters that take no more than one.
-pub(super) fn resolved_by_dns(scope: &Scope<'_>, service: &Service, key: &ClusterKey, one: bool) -> ClusterLoadAssignment {
+pub(super) fn resolved_by_dns(
+    scope: &Scope<'_>,
+    service: &Service,
+    key: &ClusterKey,
+    policy: &TrafficPolicy,
+    one: bool,
+) -> ClusterLoadAssignment {
     let most = if one { 1 } else { usize::MAX };
-    grouped(scope, &key.to_string(), service, usable(scope, service, key).into_iter().take(most))
+    grouped(scope, &key.to_string(), service, policy, usable(scope, service, key).into_iter().take(most))
 }
 
 /// Whether every endpoint of a service's port answers the mesh's mTLS, and there is one.
@@ -79,36 +86,47 @@ fn grouped<'e>(
     scope: &Scope<'_>,
     cluster: &str,
     service: &Service,
+    policy: &TrafficPolicy,
     endpoints: impl Iterator<Item = &'e Endpoint>,
 ) -> ClusterLoadAssignment {
     let endpoints: Vec<&Endpoint> = endpoints.collect();
     // Where all are going away, they are still better than none.
     let draining =
         if endpoints.iter().any(|endpoint| endpoint.health != Health::Draining) { HealthStatus::Draining } else { HealthStatus::Healthy };
-    let mut localities: BTreeMap<&str, Vec<LbEndpoint>> = BTreeMap::new();
-    for endpoint in endpoints {
+    let preference = locality::preference(policy);
+    let ranks = preference.as_ref().map_or_else(|| vec![0; endpoints.len()], |it| it.ranks(scope, &endpoints));
+    let mut localities: BTreeMap<(u32, &str), Vec<LbEndpoint>> = BTreeMap::new();
+    for (endpoint, rank) in endpoints.into_iter().zip(ranks) {
         let health = if endpoint.health == Health::Draining { draining } else { HealthStatus::Healthy };
         let host = Host { address: Some(socket_address(&endpoint.address, endpoint.port)), ..Host::default() };
         let mtls = answers_mtls(scope, service, endpoint);
-        localities.entry(&endpoint.locality).or_default().push(LbEndpoint {
+        localities.entry((rank, &endpoint.locality)).or_default().push(LbEndpoint {
             health_status: health.into(),
             metadata: mtls.then(|| metadata("envoy.transport_socket_match", speaks_mtls())),
             load_balancing_weight: Some(endpoint.weight.max(1)),
             host_identifier: Some(HostIdentifier::Endpoint(host)),
         });
     }
-    let endpoints = localities.into_iter().map(|(locality, endpoints)| group(locality, endpoints)).collect();
+    let own: Vec<(&str, u32)> = localities.iter().map(|((_, locality), endpoints)| (*locality, weight(endpoints))).collect();
+    let weights = preference.and_then(|it| it.weights(scope, &own));
+    let weights = weights.unwrap_or_else(|| own.iter().map(|(_, weight)| *weight).collect());
+    let groups = localities.into_iter().zip(weights).filter(|(_, weight)| *weight > 0);
+    let endpoints = groups.map(|(((rank, locality), endpoints), weight)| group(locality, rank, weight, endpoints)).collect();
     ClusterLoadAssignment { cluster_name: cluster.to_owned(), endpoints, ..ClusterLoadAssignment::default() }
 }
 
-fn group(locality: &str, endpoints: Vec<LbEndpoint>) -> LocalityLbEndpoints {
+fn weight(endpoints: &[LbEndpoint]) -> u32 {
+    endpoints.iter().filter_map(|endpoint| endpoint.load_balancing_weight).fold(0, u32::saturating_add)
+}
+
+fn group(locality: &str, rank: u32, weight: u32, endpoints: Vec<LbEndpoint>) -> LocalityLbEndpoints {
     let mut parts = locality.splitn(3, '/').map(str::to_owned);
     let mut part = || parts.next().unwrap_or_default();
-    let weight = endpoints.iter().filter_map(|endpoint| endpoint.load_balancing_weight).fold(0, u32::saturating_add);
     LocalityLbEndpoints {
         locality: Some(Locality { region: part(), zone: part(), sub_zone: part() }),
         lb_endpoints: endpoints,
         load_balancing_weight: Some(weight),
+        priority: rank,
         ..LocalityLbEndpoints::default()
     }
 }

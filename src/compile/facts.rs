@@ -16,6 +16,8 @@ pub(super) enum Fact {
     Namespace,
     /// Whether it is in that namespace.
     InNamespace(Arc<str>),
+    /// Its locality.
+    Locality,
     /// The value of one of its labels.
     Label(Arc<str>),
     /// Whether one of its labels has that value.
@@ -46,6 +48,7 @@ impl Fact {
             Self::Role => FactValue::Role(proxy.role),
             Self::Namespace => FactValue::Text(Some(proxy.key.namespace.clone())),
             Self::InNamespace(namespace) => FactValue::Bool(*namespace == proxy.key.namespace),
+            Self::Locality => FactValue::Text(Some(proxy.locality.clone())),
             Self::Label(name) => FactValue::Text(proxy.labels.get(&**name).map(|value| value.as_str().into())),
             Self::HasLabel(name, value) => FactValue::Bool(proxy.labels.get(&**name).is_some_and(|found| **found == **value)),
             Self::NamedPort(name) => FactValue::Port(proxy.named_ports.iter().find(|(port, _)| port == name).map(|(_, number)| *number)),

@@ -8,7 +8,7 @@
 //! `recipe` lists the resources that there may be. `cluster`, `endpoints`, `listener` and `route` make them, each with the reference's
 //! names; `tls` and `mtls` say who is trusted; `policy`, `virtual_services`, `visibility`, `gateways` and `workload_ports` answer which
 //! objects count for whom; `destination` says where a route leads and
-//! `hashing` what decides the endpoint.
+//! `hashing` and `locality` what decides the endpoint.
 //!
 //! # How work is shared
 //!
@@ -40,6 +40,7 @@ mod gateways;
 mod hashing;
 mod input;
 mod listener;
+mod locality;
 mod memo;
 mod mesh;
 mod message;

@@ -112,6 +112,20 @@ impl Scope<'_> {
         differing.count() == 0
     }
 
+    /// Where the proxy is: `region/zone/subzone`, or empty.
+    pub(super) fn locality(&self) -> &Arc<str> {
+        self.ask(Fact::Locality);
+        &self.proxy.locality
+    }
+
+    /// The value of one of the workload's labels.
+    pub(super) fn label(&self, name: &str) -> Option<Arc<str>> {
+        match self.ask(Fact::Label(name.into())) {
+            FactValue::Text(value) => value,
+            _ => None,
+        }
+    }
+
     /// The number of the workload's port of that name.
     pub(super) fn named_port(&self, name: &Arc<str>) -> Option<u16> {
         match self.ask(Fact::NamedPort(name.clone())) {

@@ -4,7 +4,10 @@ use envoy_api::envoy::{
     config::cluster::v3::{
         CircuitBreakers, OutlierDetection,
         circuit_breakers::{Thresholds, thresholds},
-        cluster::CommonLbConfig,
+        cluster::{
+            CommonLbConfig,
+            common_lb_config::{LocalityConfigSpecifier, LocalityWeightedLbConfig},
+        },
     },
     r#type::v3::Percent,
 };
@@ -62,7 +65,13 @@ pub(super) fn outlier_detection(ejection: &Ejection) -> OutlierDetection {
     }
 }
 
-/// Endpoints that are draining or ejected get requests too once fewer than this share is left; 0 means never.
-pub(super) fn panic_below(percent: u32) -> CommonLbConfig {
-    CommonLbConfig { healthy_panic_threshold: Some(Percent { value: percent.into() }), ..CommonLbConfig::default() }
+/// Endpoints that are draining or ejected get requests too once fewer than that share is left; 0 means never. `by_locality` makes the
+/// weights of localities count, whatever the number of their endpoints.
+pub(super) fn common(panic_below: u32, by_locality: bool) -> CommonLbConfig {
+    let weighted = by_locality.then_some(LocalityConfigSpecifier::LocalityWeightedLbConfig(LocalityWeightedLbConfig {}));
+    CommonLbConfig {
+        healthy_panic_threshold: Some(Percent { value: panic_below.into() }),
+        locality_config_specifier: weighted,
+        ..CommonLbConfig::default()
+    }
 }

@@ -20,7 +20,7 @@ use prost_types::Value;
 use std::time::Duration;
 
 use super::{
-    endpoints,
+    endpoints, locality,
     message::{ads, api_path, duration, list, metadata, nested, object, text},
     naming::{BLACK_HOLE_CLUSTER, ClusterKey, PASSTHROUGH_CLUSTER},
     resource::{Draft, ResourceType},
@@ -89,14 +89,15 @@ pub(super) fn outbound(scope: &Scope<'_>, key: &ClusterKey) -> Option<Draft> {
 
     let name = key.to_string();
     let mut cluster = Cluster { metadata: Some(outbound_metadata(scope, service, key)), ..named(&name) };
-    find_endpoints(scope, &mut cluster, service, key, discovery);
+    find_endpoints(scope, &mut cluster, service, key, &policy, discovery);
     balancing::choose(&mut cluster, &policy, discovery);
     let pool = policy.connection_pool.clone().unwrap_or_default();
     cluster.connect_timeout = Some(duration(pool.connect_timeout.unwrap_or_else(|| connect_timeout(scope))));
     cluster.circuit_breakers = Some(limits::circuit_breakers(&pool, policy.retry_budget.as_ref()));
     cluster.outlier_detection = policy.outlier_detection.as_ref().map(limits::outlier_detection);
     let panic = policy.outlier_detection.as_ref().and_then(|it| it.min_health_percent).unwrap_or(0);
-    cluster.common_lb_config = Some(limits::panic_below(panic));
+    let by_locality = discovery != Discovery::OriginalDst && locality::preference(&policy).is_some();
+    cluster.common_lb_config = Some(limits::common(panic, by_locality));
     cluster.upstream_connection_options = pool.tcp_keepalive.as_ref().map(protocol::keepalive);
     let spoken = Spoken::of(port.protocol, &pool);
     transport::secure(scope, &mut cluster, &transport::Upstream { service, port, key, discovery, policy: &policy, spoken });
@@ -141,7 +142,14 @@ fn as_addressed(cluster: &mut Cluster) {
     cluster.lb_policy = LbPolicy::ClusterProvided.into();
 }
 
-fn find_endpoints(scope: &Scope<'_>, cluster: &mut Cluster, service: &Service, key: &ClusterKey, discovery: Discovery) {
+fn find_endpoints(
+    scope: &Scope<'_>,
+    cluster: &mut Cluster,
+    service: &Service,
+    key: &ClusterKey,
+    policy: &TrafficPolicy,
+    discovery: Discovery,
+) {
     match discovery {
         Discovery::OriginalDst => as_addressed(cluster),
         Discovery::Eds => {
@@ -151,7 +159,7 @@ fn find_endpoints(scope: &Scope<'_>, cluster: &mut Cluster, service: &Service, k
         Discovery::StrictDns | Discovery::LogicalDns => {
             let one = discovery == Discovery::LogicalDns;
             cluster.cluster_discovery_type = Some(ClusterDiscoveryType::ClusterType(by_dns(one)));
-            cluster.load_assignment = Some(endpoints::resolved_by_dns(scope, service, key, one));
+            cluster.load_assignment = Some(endpoints::resolved_by_dns(scope, service, key, policy, one));
         }
     }
 }

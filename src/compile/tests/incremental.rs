@@ -139,6 +139,9 @@ fn apply(mesh: &mut TestMesh, step: Step) {
         10 => mesh.services.values_mut().filter(|it| it.key.host == host).for_each(|it| {
             it.export_to = ExportTo(if step.how.is_multiple_of(2) { vec![Visibility::Private] } else { Vec::new() });
         }),
+        10 => mesh.workloads.values_mut().filter(|it| it.key.name.starts_with(name)).for_each(|it| {
+            it.locality = ["region/zone", "region/other", "far/zone"][usize::from(step.how) % 3].into();
+        }),
         _ => mesh.services.values_mut().filter(|it| it.key.host == host).for_each(|it| {
             it.addresses = if step.how.is_multiple_of(2) { Vec::new() } else { vec!["10.96.0.77".parse().unwrap()] };
         }),

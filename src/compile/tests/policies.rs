@@ -9,8 +9,8 @@ use super::{cluster, compiled, json};
 use crate::compile::{Compiled, ResourceType};
 use crate::model::{
     ClientTls, ClientTlsMode, ConnectionPool, ConsistentHash, HashCookie, HashKey, HashTable, HostPattern, Http2Keepalive, HttpAction,
-    LoadBalancer, LoadBalancing, OutlierDetection, PerMillion, PortTrafficPolicy, ProxyProtocol, RetryBudget, TcpKeepalive, TrafficPolicy,
-    Tunnel, Warmup,
+    LoadBalancer, LoadBalancing, LocalityBalancing, LocalityShares, OutlierDetection, PerMillion, PortTrafficPolicy, ProxyProtocol,
+    RetryBudget, TcpKeepalive, TrafficPolicy, Tunnel, Warmup,
 };
 use crate::testing::mesh::{TestMesh, bookinfo, fqdn, labels, versions};
 
@@ -297,4 +297,69 @@ fn a_rule_with_a_selector_holds_for_those_workloads_of_its_own_namespace() {
     assert_eq!(algorithm(&mesh, "shop", "ratings-v1"), i32::from(LbPolicy::LeastRequest));
     mesh.workload("data", "productpage-v1", "10.244.9.9", &[("app", "productpage")]);
     assert_eq!(algorithm(&mesh, "data", "productpage-v1"), i32::from(LbPolicy::LeastRequest));
+}
+
+/// `reviews` with v1 in the proxy's zone, v2 in another zone of its region and v3 in another region: rank, place and weight.
+fn spread(locality: Option<LocalityBalancing>, outliers: bool) -> Vec<(u64, String, u64)> {
+    let balancing = LoadBalancing { locality, ..LoadBalancing::default() };
+    let outlier_detection = outliers.then(OutlierDetection::default);
+    let mut mesh = with(TrafficPolicy { load_balancer: Some(balancing), outlier_detection, ..TrafficPolicy::default() });
+    for (key, workload) in &mut mesh.workloads {
+        workload.locality = match &*key.name {
+            "reviews-v2" => "region/other".into(),
+            "reviews-v3" => "far/zone".into(),
+            _ => "region/zone".into(),
+        };
+    }
+    let groups = json(&productpage(&mesh), ResourceType::Endpoints, REVIEWS)["endpoints"].as_array().cloned().unwrap();
+    let text = |group: &Value, part: &str| group["locality"][part].as_str().unwrap_or_default().to_owned();
+    let group = |it: &Value| {
+        let place = format!("{}/{}", text(it, "region"), text(it, "zone"));
+        (it["priority"].as_u64().unwrap_or_default(), place, it["load_balancing_weight"].as_u64().unwrap())
+    };
+    groups.iter().map(group).collect()
+}
+
+fn places(groups: &[(u64, &str, u64)]) -> Vec<(u64, String, u64)> {
+    groups.iter().map(|(rank, place, weight)| (*rank, (*place).to_owned(), *weight)).collect()
+}
+
+#[test]
+fn near_endpoints_are_used_first_where_failing_ones_are_found() {
+    let alike = places(&[(0, "far/zone", 1), (0, "region/other", 1), (0, "region/zone", 1)]);
+    assert_eq!(spread(None, false), alike);
+    assert_eq!(spread(Some(LocalityBalancing { enabled: Some(false), ..LocalityBalancing::default() }), true), alike);
+    let nearest = places(&[(0, "region/zone", 1), (1, "region/other", 1), (2, "far/zone", 1)]);
+    assert_eq!(spread(None, true), nearest);
+    assert_eq!(spread(Some(LocalityBalancing::default()), true), nearest);
+}
+
+#[test]
+fn labels_can_decide_what_is_near() {
+    let by = |labels: &[&str]| {
+        let failover_priority = labels.iter().map(|label| (*label).into()).collect();
+        spread(Some(LocalityBalancing { failover_priority, ..LocalityBalancing::default() }), true)
+    };
+    // The client is of version v1, as is the endpoint in its zone.
+    assert_eq!(by(&["version"]), places(&[(0, "region/zone", 1), (1, "far/zone", 1), (1, "region/other", 1)]));
+    assert_eq!(by(&["version=v3"]), places(&[(0, "far/zone", 1), (1, "region/other", 1), (1, "region/zone", 1)]));
+    let region = by(&["topology.kubernetes.io/region", "version=v2"]);
+    assert_eq!(region, places(&[(0, "region/other", 1), (1, "region/zone", 1), (2, "far/zone", 1)]));
+}
+
+#[test]
+fn localities_get_the_shares_that_the_rule_gives_them() {
+    let shares = |from: &str| {
+        let to = [("region/*".into(), 80), ("far/*".into(), 20)].into();
+        let distribute = vec![LocalityShares { from: from.into(), to }];
+        spread(Some(LocalityBalancing { distribute, ..LocalityBalancing::default() }), false)
+    };
+    assert_eq!(shares("region/zone/*"), places(&[(0, "far/zone", 20), (0, "region/other", 40), (0, "region/zone", 40)]));
+    assert_eq!(shares("elsewhere"), places(&[(0, "far/zone", 1), (0, "region/other", 1), (0, "region/zone", 1)]));
+    let only = LocalityShares { from: "*".into(), to: [("region/other/*".into(), 100)].into() };
+    let only = LocalityBalancing { distribute: vec![only], ..LocalityBalancing::default() };
+    assert_eq!(spread(Some(only.clone()), false), places(&[(0, "region/other", 100)]));
+    let balancing = LoadBalancing { locality: Some(only), ..LoadBalancing::default() };
+    let cluster = reviews(TrafficPolicy { load_balancer: Some(balancing), ..TrafficPolicy::default() });
+    assert_eq!(cluster["common_lb_config"]["locality_weighted_lb_config"], json!({}));
 }
