@@ -13,7 +13,7 @@ mod skip;
 mod webhook;
 
 pub(crate) use cases::for_many;
-pub(crate) use eventually::eventually;
+pub(crate) use eventually::{eventually, eventually_seen};
 pub(crate) use pki::TestCa;
 pub(crate) use runtime::block_on;
 pub(crate) use skip::skip;

@@ -16,6 +16,7 @@ use crate::model::{
 use crate::testing::{
     block_on,
     envoy::{RunningEnvoy, start},
+    eventually_seen,
     http::{Answer, Echo, ask, get},
     mesh::{forward, fqdn, path, to, virtual_service},
 };
@@ -59,12 +60,7 @@ fn copies_go_to_the_mirror_and_the_client_hears_the_destination_alone() {
             assert_eq!(got(&get(port, "/none", &[]).await.body)["name"], "v1");
         }
         // Copies are not waited for: what a client has is no proof that they were sent.
-        for _ in 0..500 {
-            if counted(&envoy, V2, "upstream_rq_total").await >= 5 {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        eventually_seen("five copies are sent", async || counted(&envoy, V2, "upstream_rq_total").await >= 5).await;
         assert_eq!(counted(&envoy, V2, "upstream_rq_total").await, 5);
         assert_eq!(counted(&envoy, V1, "upstream_rq_total").await, 10);
     });

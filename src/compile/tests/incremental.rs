@@ -36,7 +36,7 @@ struct Step {
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let step = (0..12_u8, 0..NAMES.len(), any::<u8>(), any::<u8>());
+    let step = (0..13_u8, 0..NAMES.len(), any::<u8>(), any::<u8>());
     prop::collection::vec(step.prop_map(|(what, which, how, asking)| Step { what, which, how, asking }), 1..20)
 }
 
@@ -139,7 +139,7 @@ fn apply(mesh: &mut TestMesh, step: Step) {
         10 => mesh.services.values_mut().filter(|it| it.key.host == host).for_each(|it| {
             it.export_to = ExportTo(if step.how.is_multiple_of(2) { vec![Visibility::Private] } else { Vec::new() });
         }),
-        10 => mesh.workloads.values_mut().filter(|it| it.key.name.starts_with(name)).for_each(|it| {
+        11 => mesh.workloads.values_mut().filter(|it| it.key.name.starts_with(name)).for_each(|it| {
             it.locality = ["region/zone", "region/other", "far/zone"][usize::from(step.how) % 3].into();
         }),
         _ => mesh.services.values_mut().filter(|it| it.key.host == host).for_each(|it| {
