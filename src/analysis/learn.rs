@@ -13,6 +13,8 @@ use crate::model::{Labels, ObjectRef};
 
 /// The ConfigMap of an injector's settings; others than the unnamed control plane's end in a dash and its revision.
 const INJECTOR: &str = "istio-sidecar-injector";
+/// The path that injectors are called at.
+const INJECT: &str = "/inject";
 
 impl Facts {
     /// Learns from an object of a kind that analysis reads: Namespace, Service, Pod, Deployment, Secret (names of keys, never values),
@@ -151,13 +153,13 @@ fn injector(object: &Value) -> Option<InjectorFacts> {
     })
 }
 
-/// A webhook that injects: the reference knows them by the domain of their names.
+/// A webhook that injects: it is known by the path that it is called at.
 fn webhook(configuration: &str, webhook: &Value) -> Option<WebhookFacts> {
-    let name = text(&webhook["name"])?;
     let service = &webhook["clientConfig"]["service"];
-    name.ends_with("istio.io").then(|| WebhookFacts {
+    let path = text(&service["path"]).or_else(|| text(&webhook["clientConfig"]["url"]))?;
+    path.contains(INJECT).then(|| WebhookFacts {
         configuration: configuration.into(),
-        name: name.to_owned(),
+        name: owned(&webhook["name"]),
         service: text(&service["namespace"]).zip(text(&service["name"])).map(|(namespace, name)| (namespace.to_owned(), name.to_owned())),
         namespaces: selector(&webhook["namespaceSelector"]),
         objects: selector(&webhook["objectSelector"]),

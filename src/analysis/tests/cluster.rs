@@ -185,8 +185,9 @@ fn webhook(name: &str, webhooks: &[(&str, Value, Value)]) -> Value {
     let webhooks: Vec<Value> = webhooks
         .iter()
         .map(|(name, namespaces, objects)| {
+            let path = if name.ends_with(".istio.io") { "/inject" } else { "/mutate" };
             json!({
-                "name": name, "clientConfig": {"service": {"namespace": "shop", "name": "injector"}},
+                "name": name, "clientConfig": {"service": {"namespace": "shop", "name": "injector", "path": path}},
                 "namespaceSelector": namespaces, "objectSelector": objects,
             })
         })

@@ -111,7 +111,7 @@ fn a_deployment_that_waits_for_its_image_is_for_some_webhook() {
     let webhook = |selector: Value| {
         json!({
             "apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingWebhookConfiguration", "metadata": {"name": "injector"},
-            "webhooks": [{"name": "inject.istio.io", "clientConfig": {"url": "https://x"}, "objectSelector": selector}],
+            "webhooks": [{"name": "inject.istio.io", "clientConfig": {"url": "https://x/inject"}, "objectSelector": selector}],
         })
     };
     let wants = webhook(json!({"matchLabels": {"sidecar.istio.io/inject": "true"}}));

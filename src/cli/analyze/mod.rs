@@ -1,7 +1,6 @@
 //! `ferromesh analyze`: what is doubtful about the mesh as a whole, in a live cluster, in files, or in the cluster as it would be with
 //! the files applied.
 
-mod facts;
 mod live;
 mod stock;
 mod suppress;

@@ -1,22 +1,16 @@
 //! From objects to the world that analysis looks at.
 
 use ferromesh_crds::catalog;
-use k8s_openapi::{
-    api::{
-        admissionregistration::v1::MutatingWebhookConfiguration,
-        apps::v1::Deployment,
-        core::v1::{ConfigMap, Pod, Service},
-    },
-    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+use k8s_openapi::api::{
+    admissionregistration::v1::MutatingWebhookConfiguration,
+    apps::v1::Deployment,
+    core::v1::{ConfigMap, Namespace, Pod, Service},
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::collections::BTreeSet;
 
-use super::{
-    facts,
-    stock::{Key, Stock},
-};
+use super::stock::{Key, Stock};
 use crate::analysis::{Coverage, Facts, InjectorFacts, ObjectNotes, World};
 use crate::config::{ParseContext, kubernetes::PodView, mesh_config, parse_object};
 use crate::index::StillCluster;
@@ -107,42 +101,37 @@ impl Making {
     }
 
     fn add(&mut self, key: &Key, value: &Value) {
-        let object = |kind: &'static str| ObjectRef::new(kind, &key.namespace, &key.name);
         match (key.group.as_str(), key.kind.as_str()) {
-            ("", "Namespace") => {
-                let metadata = self.read::<ObjectMeta>(key, &value["metadata"]);
-                self.facts.namespaces.get_or_insert_default().extend(metadata.map(|it| (key.name.as_str().into(), facts::namespace(&it))));
-            }
+            ("", "Namespace") => self.learn_well_formed::<Namespace>(key, value),
             ("", "Service") => {
                 if let Some(service) = self.read::<Service>(key, value) {
                     self.cluster.add_service(&service, &self.context.cluster_domain);
-                    self.facts.services.get_or_insert_default().insert(object("Service"), facts::service(&service));
+                    self.facts.learn(value, &key.namespace);
                 }
             }
             ("", "Pod") => {
                 if let Some(view) = self.read::<PodView>(key, value) {
                     self.cluster.add_pod(&view);
                 }
-                let pod = self.read::<Pod>(key, value).and_then(|pod| facts::pod(&pod));
-                self.facts.pods.get_or_insert_default().extend(pod.map(|pod| (object("Pod"), pod)));
+                self.learn_well_formed::<Pod>(key, value);
             }
-            ("apps", "Deployment") => {
-                let deployment = self.read::<Deployment>(key, value);
-                let deployment = deployment.map(|deployment| (object("Deployment"), facts::deployment(&deployment)));
-                self.facts.deployments.get_or_insert_default().extend(deployment);
-            }
-            ("", "Secret") => {
-                self.facts.secrets.get_or_insert_default().insert(object("Secret"), facts::secret(value));
-            }
+            ("apps", "Deployment") => self.learn_well_formed::<Deployment>(key, value),
+            ("", "Secret") => _ = self.facts.learn(value, &key.namespace),
             ("admissionregistration.k8s.io", "MutatingWebhookConfiguration") => {
-                let configuration = self.read::<MutatingWebhookConfiguration>(key, value);
-                self.facts.webhooks.get_or_insert_default().extend(configuration.iter().flat_map(facts::webhooks));
+                self.learn_well_formed::<MutatingWebhookConfiguration>(key, value);
             }
             (group, kind) => {
                 if let Some(known) = catalog::find(group, kind).filter(|known| known.name != "MeshInstall") {
-                    self.add_config(known, object(known.name), value);
+                    self.add_config(known, ObjectRef::new(known.name, &key.namespace, &key.name), value);
                 }
             }
+        }
+    }
+
+    /// Learns from an object that Kubernetes would take.
+    fn learn_well_formed<T: DeserializeOwned>(&mut self, key: &Key, value: &Value) {
+        if self.read::<T>(key, value).is_some() {
+            self.facts.learn(value, &key.namespace);
         }
     }
 
