@@ -22,6 +22,7 @@ const LAYERS: &[Layer] = &[
     Layer { module: "config", may_use: &["model"], never: &["tokio", "tonic", "envoy_api"] },
     Layer { module: "runtime", may_use: &["model"], never: &["ferromesh_crds", "envoy_api"] },
     Layer { module: "compile", may_use: &["model"], never: &["kube", "k8s_openapi", "ferromesh_crds", "tokio"] },
+    Layer { module: "simulate", may_use: &["model", "compile"], never: &["kube", "k8s_openapi", "ferromesh_crds", "tokio"] },
     Layer { module: "analysis", may_use: &["model", "config"], never: &["tokio", "tonic", "envoy_api", "kube"] },
     Layer { module: "index", may_use: &["model", "config", "runtime"], never: &["envoy_api", "tonic"] },
     Layer { module: "pilot", may_use: &["model", "config", "runtime", "compile", "index"], never: &[] },
@@ -32,14 +33,14 @@ const LAYERS: &[Layer] = &[
     Layer { module: "agent", may_use: &["model", "runtime"], never: &["kube", "ferromesh_crds"] },
     Layer {
         module: "cli",
-        may_use: &["model", "config", "runtime", "compile", "analysis", "index", "galley", "injector", "operator", "agent"],
+        may_use: &["model", "config", "runtime", "compile", "simulate", "analysis", "index", "galley", "injector", "operator", "agent"],
         never: &[],
     },
     Layer {
         module: "app",
         may_use: &[
-            "model", "config", "runtime", "compile", "analysis", "index", "pilot", "citadel", "galley", "injector", "operator", "agent",
-            "cli",
+            "model", "config", "runtime", "compile", "simulate", "analysis", "index", "pilot", "citadel", "galley", "injector", "operator",
+            "agent", "cli",
         ],
         never: &[],
     },

@@ -18,6 +18,7 @@
 //! | [`config`] | what does this API object mean, or what is wrong with it? | model |
 //! | [`runtime`] | how does a process start, serve, lead, drain and end? | model |
 //! | [`compile`] | what does this proxy get from this snapshot? | model |
+//! | [`simulate`] | what becomes of this request, and why? | model, compile |
 //! | [`analysis`] | what is doubtful about the mesh as a whole? | model, config |
 //! | [`index`] | what does the cluster look like now? | model, config, runtime |
 //! | [`pilot`] | who is connected, what did they acknowledge, what do they miss? | model, config, runtime, compile, index |
@@ -26,7 +27,7 @@
 //! | [`injector`] | does this pod get a sidecar, and which? | model, config, runtime |
 //! | [`operator`] | which objects make up the mesh, and are they there? | model, config, runtime |
 //! | [`agent`] | how does one pod's Envoy live? | model, runtime |
-//! | [`cli`] | which answer does a person at a terminal get? | model, config, runtime, compile, analysis, index, galley, injector, operator, agent |
+//! | [`cli`] | which answer does a person at a terminal get? | model, config, runtime, compile, simulate, analysis, index, galley, injector, operator, agent |
 //! | [`app`] | which arguments make which process? | all above |
 //!
 //! `architecture` checks this table on every test run.
@@ -45,6 +46,7 @@ pub mod model;
 pub mod operator;
 pub mod pilot;
 pub mod runtime;
+pub mod simulate;
 
 #[cfg(test)]
 mod architecture;

@@ -5,6 +5,7 @@ use std::{
     io::{self, IsTerminal},
     process::ExitCode,
 };
+use time::OffsetDateTime;
 
 use crate::cli::{self, Environment, Streams};
 
@@ -27,6 +28,7 @@ fn environment(variable: impl Fn(&str) -> Option<String>, terminal: bool) -> Env
         dumb: given("TERM").is_some_and(|value| value == "dumb"),
         terminal,
         utf8: locale.contains("utf-8") || locale.contains("utf8"),
+        now: OffsetDateTime::now_utc().unix_timestamp(),
     }
 }
 

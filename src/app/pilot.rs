@@ -7,7 +7,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use super::{Process, ProcessArgs};
 use crate::index::{self, IndexConfig};
-use crate::pilot::{self, PilotConfig};
+use crate::pilot::{self, DebugAccess, PilotConfig};
 use crate::runtime::{IdentityConfig, Listener};
 
 /// Tells proxies what to do: compiles the mesh and serves it by xDS.
@@ -61,9 +61,10 @@ impl PilotArgs {
         let listener = Listener::bind(self.listen).await?;
         let client = Client::try_default().await.context("no access to the cluster's API")?;
         let (tasks, readiness, registry) = (&mut process.tasks, &process.readiness, &mut process.registry);
+        let access = DebugAccess::new(client.clone(), &self.namespace);
         let source = index::start(client, self.index(), tasks, readiness, registry);
         let debug = pilot::start(self.pilot(), source, listener, tasks, readiness, registry);
-        process.run(debug).await
+        process.run(access.open(debug)).await
     }
 
     fn index(&self) -> IndexConfig {

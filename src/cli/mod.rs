@@ -13,6 +13,7 @@ mod finding;
 mod input;
 mod kinds;
 mod manifest;
+mod proxy;
 mod report;
 mod source;
 mod terminal;
@@ -20,6 +21,7 @@ mod terminal;
 mod tests;
 mod validate;
 mod version;
+mod why;
 
 pub use exit::Exit;
 pub use terminal::{Environment, Streams};
@@ -28,8 +30,15 @@ use clap::{Parser, Subcommand, error::ErrorKind};
 use std::ffi::OsString;
 
 use self::{
-    analyze::AnalyzeArgs, completion::CompletionArgs, exit::Failure, explain::ExplainArgs, terminal::Colour, validate::ValidateArgs,
+    analyze::AnalyzeArgs,
+    completion::CompletionArgs,
+    exit::Failure,
+    explain::ExplainArgs,
+    proxy::{ProxyConfigArgs, ProxyStatusArgs},
+    terminal::Colour,
+    validate::ValidateArgs,
     version::VersionArgs,
+    why::WhyArgs,
 };
 
 /// The command line of ferromesh, a service mesh.
@@ -53,8 +62,11 @@ enum Verb {
     Analyze(Box<AnalyzeArgs>),
     Completion(CompletionArgs),
     Explain(ExplainArgs),
+    ProxyConfig(Box<ProxyConfigArgs>),
+    ProxyStatus(ProxyStatusArgs),
     Validate(ValidateArgs),
     Version(VersionArgs),
+    Why(Box<WhyArgs>),
 }
 
 /// Runs the verb that the arguments name, the first of which is the program's own name, and returns how it ended.
@@ -96,8 +108,11 @@ impl CommandLine {
             Verb::Analyze(args) => args.run(streams, style),
             Verb::Completion(args) => args.run(streams),
             Verb::Explain(args) => args.run(streams),
+            Verb::ProxyConfig(args) => args.run(streams, environment.now),
+            Verb::ProxyStatus(args) => args.run(streams, style),
             Verb::Validate(args) => args.run(streams, style),
             Verb::Version(args) => args.run(streams),
+            Verb::Why(args) => args.run(streams, style),
         }
     }
 }

@@ -16,6 +16,8 @@ pub struct Environment {
     pub terminal: bool,
     /// The locale's encoding is UTF-8.
     pub utf8: bool,
+    /// The time, in seconds since the epoch.
+    pub now: i64,
 }
 
 /// The standard streams.

@@ -13,7 +13,8 @@ pub(super) struct Run {
     pub(super) stderr: String,
 }
 
-pub(super) const TERMINAL: Environment = Environment { no_color: false, force_color: false, dumb: false, terminal: true, utf8: true };
+pub(super) const TERMINAL: Environment =
+    Environment { no_color: false, force_color: false, dumb: false, terminal: true, utf8: true, now: 0 };
 pub(super) const PIPE: Environment = Environment { terminal: false, ..TERMINAL };
 
 /// Runs a command line, split at spaces, with a text on standard input.

@@ -121,6 +121,11 @@ pub(super) fn api_path(object: &ObjectRef, plural: &str) -> Value {
     text(format!("/apis/networking.istio.io/v1/namespaces/{}/{plural}/{}", object.namespace, object.name))
 }
 
+/// Which object, and which of its fields, made a part of a resource. `config` is for the reference's tools.
+pub(super) fn made_by(object: &ObjectRef, plural: &str, field: String) -> Metadata {
+    metadata("istio", self::object([("config", api_path(object, plural)), ("field", text(field))]))
+}
+
 /// A regular expression, which must match the whole text.
 pub(super) fn regex(expression: &str) -> matcher::RegexMatcher {
     matcher::RegexMatcher { regex: expression.to_owned(), ..matcher::RegexMatcher::default() }

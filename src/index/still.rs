@@ -1,6 +1,10 @@
 //! Objects that are at hand as the mesh would see them, without a watch: for who reads files, or lists once.
 
-use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
+use k8s_openapi::api::{
+    core::v1::{Node, Service},
+    discovery::v1::EndpointSlice,
+};
+use kube::core::PartialObjectMeta;
 use std::sync::Arc;
 
 use super::{
@@ -34,6 +38,11 @@ impl StillCluster {
     /// Adds a part of a Service's endpoints.
     pub fn add_slice(&mut self, slice: &EndpointSlice) {
         self.add(update::slice(slice));
+    }
+
+    /// Adds a node, which says where its pods are.
+    pub fn add_node(&mut self, node: &PartialObjectMeta<Node>) {
+        self.add(update::node(node));
     }
 
     /// Adds a pod; one without an address is no workload.

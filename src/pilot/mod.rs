@@ -19,6 +19,8 @@ mod serve;
 #[cfg(test)]
 mod tests;
 
+pub use debug::DebugAccess;
+
 use std::{convert::Infallible, sync::Arc};
 
 use axum::Router;
@@ -38,7 +40,7 @@ pub struct PilotConfig {
 
 /// Starts pilot's tasks. They end with `tasks`; `readiness` turns good once pilot has a certificate and knows the mesh.
 ///
-/// Returns the debug pages, for the monitoring port.
+/// Returns the debug pages, for the monitoring port. They answer to loopback alone until [`DebugAccess::open`] lets others in.
 pub fn start(
     config: PilotConfig,
     mesh: SnapshotSource,
@@ -49,7 +51,7 @@ pub fn start(
 ) -> Router {
     let (client, certificate) = IdentityClient::new(config.identity, registry);
     tasks.spawn("identity", client.run(tasks.shutdown()));
-    let services = debug::services(mesh.clone());
+    let services = debug::mesh(mesh.clone());
     serve_with(certificate, mesh.into_stream(), listener, tasks, readiness, registry).merge(services)
 }
 

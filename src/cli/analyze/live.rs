@@ -45,10 +45,7 @@ pub(super) struct Live {
 pub(super) async fn read(cluster: &Cluster, mesh_namespace: &str) -> Result<Live, Failure> {
     let own = catalog::kinds().iter().filter_map(|kind| Some((kind.group, *kind.versions.first()?, kind.name, kind.plural)));
     let kinds: Vec<_> = KUBERNETES.into_iter().chain(own).collect();
-    let lists = kinds.iter().map(|&(group, version, kind, plural)| {
-        let scope = (kind == "ConfigMap").then_some(mesh_namespace);
-        list(cluster.client.clone(), resource(group, version, kind, plural), scope)
-    });
+    let lists = kinds.iter().map(|kind| list_kind(cluster, *kind, mesh_namespace));
     let mut live = Live::default();
     let mut listed = 0;
     for ((_, _, kind, _), result) in kinds.iter().zip(future::join_all(lists).await) {
@@ -69,6 +66,19 @@ pub(super) async fn read(cluster: &Cluster, mesh_namespace: &str) -> Result<Live
         Err(failure) => live.unknown.push(("Secret".to_owned(), failure)),
     }
     Ok(live)
+}
+
+/// All objects of a kind: its group, version, name and plural; of ConfigMaps those that matter.
+///
+/// # Errors
+/// When they can't be listed.
+pub(in crate::cli) async fn list_kind(
+    cluster: &Cluster,
+    (group, version, kind, plural): (&str, &str, &str, &str),
+    mesh_namespace: &str,
+) -> Result<Vec<Value>, Failure> {
+    let scope = (kind == "ConfigMap").then_some(mesh_namespace);
+    list(cluster.client.clone(), resource(group, version, kind, plural), scope).await
 }
 
 fn resource(group: &str, version: &str, kind: &str, plural: &str) -> ApiResource {

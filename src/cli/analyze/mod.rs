@@ -8,13 +8,20 @@ mod suppress;
 mod tests;
 mod world;
 
+pub(super) use live::list_kind;
+pub(super) use stock::{Item, Key, Stock};
+pub(super) use world::mesh_of;
+
 use clap::{ArgAction, Args};
 use serde_json::Value;
-use std::{collections::BTreeSet, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use self::{
     live::Live,
-    stock::{Item, Stock},
     suppress::Suppression,
     world::{Made, Setting},
 };
@@ -164,10 +171,7 @@ impl AnalyzeArgs {
     }
 
     fn mesh(&self) -> Result<Option<MeshConfig>, Failure> {
-        let Some(file) = &self.mesh_config_file else { return Ok(None) };
-        let text = std::fs::read_to_string(file).map_err(|error| Failure::usage(format_args!("can't read {}: {error}", file.display())))?;
-        let mesh = mesh_config(&text);
-        mesh.map(Some).map_err(|invalid| Failure::new(Exit::Unreadable, format_args!("{} {invalid}", file.display())))
+        self.mesh_config_file.as_deref().map(mesh_of_file).transpose()
     }
 
     fn note_unknown_suppressions(&self, streams: &mut Streams<'_>) {
@@ -285,6 +289,15 @@ impl AnalyzeArgs {
         }
         Ok(())
     }
+}
+
+/// The mesh's settings in a file.
+///
+/// # Errors
+/// When it can't be read.
+pub(super) fn mesh_of_file(file: &Path) -> Result<MeshConfig, Failure> {
+    let text = std::fs::read_to_string(file).map_err(|error| Failure::usage(format_args!("can't read {}: {error}", file.display())))?;
+    mesh_config(&text).map_err(|invalid| Failure::new(Exit::Unreadable, format_args!("{} {invalid}", file.display())))
 }
 
 /// A time as istioctl takes it, or in seconds.

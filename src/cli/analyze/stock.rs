@@ -11,26 +11,26 @@ const CLUSTER_SCOPED: [&str; 6] = ["ClusterRbacConfig", "MeshInstall", "MeshPoli
 
 /// What makes two objects the same one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Key {
-    pub(super) kind: String,
+pub(in crate::cli) struct Key {
+    pub(in crate::cli) kind: String,
     /// Empty for what lives outside of namespaces.
-    pub(super) namespace: String,
-    pub(super) name: String,
+    pub(in crate::cli) namespace: String,
+    pub(in crate::cli) name: String,
     /// The last in order, so that one who does not know it finds the others side by side.
-    pub(super) group: String,
+    pub(in crate::cli) group: String,
 }
 
 /// An object.
 #[derive(Clone, Debug)]
-pub(super) struct Item<'n> {
-    pub(super) value: Value,
+pub(in crate::cli) struct Item<'n> {
+    pub(in crate::cli) value: Value,
     /// Where it was read, if it was in a file.
-    pub(super) file: Option<(&'n SourceText, Manifest<'n>)>,
+    pub(in crate::cli) file: Option<(&'n SourceText, Manifest<'n>)>,
 }
 
 /// All objects, one of each name.
 #[derive(Debug, Default)]
-pub(super) struct Stock<'n> {
+pub(in crate::cli) struct Stock<'n> {
     items: BTreeMap<Key, Item<'n>>,
     /// Objects of files whose place the same object took, further behind.
     replaced: Vec<(Key, &'n SourceText, Manifest<'n>)>,
@@ -55,14 +55,14 @@ impl Key {
 
 impl<'n> Stock<'n> {
     /// Adds an object of the cluster.
-    pub(super) fn add_live(&mut self, value: Value) {
+    pub(in crate::cli) fn add_live(&mut self, value: Value) {
         if let Some(key) = Key::of(&value, "") {
             self.items.insert(key, Item { value, file: None });
         }
     }
 
     /// Adds an object of a file, in place of the one of that name. Whether it is one: it needs an `apiVersion` and a `kind`.
-    pub(super) fn add_file(&mut self, text: &'n SourceText, manifest: Manifest<'n>, default_namespace: &str) -> bool {
+    pub(in crate::cli) fn add_file(&mut self, text: &'n SourceText, manifest: Manifest<'n>, default_namespace: &str) -> bool {
         let mut value = manifest.to_value();
         let Some(key) = Key::of(&value, default_namespace) else { return false };
         if let Some(metadata) = value["metadata"].as_object_mut() {
@@ -77,7 +77,7 @@ impl<'n> Stock<'n> {
     }
 
     /// Notes on objects that stand in the files more than once, of which the last counts, as with kubectl.
-    pub(super) fn repeated(&self) -> Vec<String> {
+    pub(in crate::cli) fn repeated(&self) -> Vec<String> {
         let place = |text: &SourceText, manifest: &Manifest<'_>| format!("{}:{}", text.name, manifest.node.place.line);
         let note = |(key, text, manifest): &(Key, &SourceText, Manifest<'_>)| {
             let (last, at) = self.items.get(key)?.file.as_ref()?;
@@ -88,12 +88,12 @@ impl<'n> Stock<'n> {
         self.replaced.iter().filter_map(note).collect()
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&Key, &Item<'n>)> {
+    pub(in crate::cli) fn iter(&self) -> impl Iterator<Item = (&Key, &Item<'n>)> {
         self.items.iter()
     }
 
     /// The object of that kind, namespace and name; of several groups that have the kind, the one that the mesh reads.
-    pub(super) fn find(&self, kind: &str, namespace: &str, name: &str) -> Option<&Item<'n>> {
+    pub(in crate::cli) fn find(&self, kind: &str, namespace: &str, name: &str) -> Option<&Item<'n>> {
         let first = Key { kind: kind.to_owned(), namespace: namespace.to_owned(), name: name.to_owned(), group: String::new() };
         let same = |key: &Key| key.kind == kind && key.namespace == namespace && key.name == name;
         let found = self.items.range(&first..).take_while(|(key, _)| same(key));

@@ -173,7 +173,8 @@ fn config_map(stock: &Stock<'_>, namespace: &str, (name, key): (&str, &str)) -> 
     map.data?.remove(key)
 }
 
-fn mesh_of(stock: &Stock<'_>, namespace: &str, left_out: &mut Vec<String>) -> MeshConfig {
+/// The mesh's settings, as its ConfigMap has them; the defaults where there is none.
+pub(in crate::cli) fn mesh_of(stock: &Stock<'_>, namespace: &str, left_out: &mut Vec<String>) -> MeshConfig {
     let Some(text) = config_map(stock, namespace, MESH) else { return MeshConfig::default() };
     mesh_config(&text).unwrap_or_else(|invalid| {
         left_out.push(format!("ConfigMap {namespace}/{} is left out, the defaults hold: {invalid}", MESH.0));

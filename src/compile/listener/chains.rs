@@ -21,7 +21,7 @@ impl Chains {
     /// Adds a chain for a way, as far as nothing was added for its conditions.
     pub(super) fn add(&mut self, name: &str, mut way: Way) {
         if way.ranges.is_empty() && way.server_names.is_empty() {
-            self.default.get_or_insert_with(|| chain(name, way.filters));
+            self.default.get_or_insert_with(|| FilterChain { metadata: way.origin, ..chain(name, way.filters) });
             return;
         }
         let taken = |range: String, name: &str| self.claimed.contains(&(range, name.to_owned()));
@@ -43,7 +43,7 @@ impl Chains {
             server_names: way.server_names,
             ..FilterChainMatch::default()
         };
-        self.chains.push(FilterChain { filter_chain_match: Some(condition), ..chain(name, way.filters) });
+        self.chains.push(FilterChain { filter_chain_match: Some(condition), metadata: way.origin, ..chain(name, way.filters) });
     }
 
     /// Whether nothing was added.

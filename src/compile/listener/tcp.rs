@@ -2,7 +2,7 @@
 
 use envoy_api::envoy::{
     config::{
-        core::v3::{SubstitutionFormatString, substitution_format_string::Format},
+        core::v3::{Metadata, SubstitutionFormatString, substitution_format_string::Format},
         listener::v3::Filter,
     },
     extensions::filters::{
@@ -24,7 +24,7 @@ use super::access_log::access_logs;
 use crate::compile::{
     destination::{Target, target, weighted},
     hashing,
-    message::{duration, inline, network_filter},
+    message::{duration, inline, made_by, network_filter},
     naming::{self, BLACK_HOLE_CLUSTER, PASSTHROUGH_CLUSTER},
     scope::Scope,
     tls::alpn,
@@ -46,6 +46,8 @@ pub(super) struct Way {
     pub(super) server_names: Vec<String>,
     /// Its filters.
     pub(super) filters: Vec<Filter>,
+    /// The object and field that it came from, where that is more than the service itself.
+    pub(super) origin: Option<Metadata>,
 }
 
 impl Way {
@@ -79,7 +81,7 @@ pub(super) fn ways(scope: &Scope<'_>, service: &Service, port: &ServicePort) -> 
         let mut filters = opaque(port.protocol == Protocol::Auto);
         let policy = scope.routing_policy(service, port.number, None);
         filters.push(proxy_to(scope, &cluster, ClusterSpecifier::Cluster(cluster.clone()), &[&policy]));
-        ways.push(Way { ranges: Vec::new(), server_names: Vec::new(), filters });
+        ways.push(Way { ranges: Vec::new(), server_names: Vec::new(), filters, origin: None });
     }
     ways
 }
@@ -87,24 +89,26 @@ pub(super) fn ways(scope: &Scope<'_>, service: &Service, port: &ServicePort) -> 
 /// The ways that a VirtualService gives to a caller's connections: by server name if they are TLS, then the others.
 pub(super) fn routed_ways(scope: &Scope<'_>, routed: &VirtualService, caller: Caller<'_>, tls: bool) -> Vec<Way> {
     let mut ways: Vec<Way> = Vec::new();
-    let add = |ways: &mut Vec<Way>, condition: &TcpMatch, names: Vec<String>, destinations: &[WeightedDestination]| {
+    let add = |ways: &mut Vec<Way>, condition: &TcpMatch, names: Vec<String>, destinations: &[WeightedDestination], field: String| {
         if scope.may_match_tcp(condition, caller) {
             let filters = to_destinations(scope, destinations, caller.port);
-            ways.push(Way { ranges: condition.destination_subnets.clone(), server_names: names, filters });
+            let origin = Some(made_by(&routed.origin, "virtual-service", field));
+            ways.push(Way { ranges: condition.destination_subnets.clone(), server_names: names, filters, origin });
         }
     };
-    for route in routed.tls.iter().filter(|_| tls) {
-        for condition in &route.matches {
+    for (place, route) in routed.tls.iter().enumerate().filter(|_| tls) {
+        for (alternative, condition) in route.matches.iter().enumerate() {
             let names = condition.sni_hosts.iter().map(|host| host.as_str().to_owned()).filter(|name| name != "*").collect();
-            add(&mut ways, &condition.connection, names, &route.destinations);
+            let field = format!("tls[{place}].match[{alternative}]");
+            add(&mut ways, &condition.connection, names, &route.destinations, field);
         }
     }
-    for route in &routed.tcp {
+    for (place, route) in routed.tcp.iter().enumerate() {
         if route.matches.is_empty() {
-            add(&mut ways, &TcpMatch::default(), Vec::new(), &route.destinations);
+            add(&mut ways, &TcpMatch::default(), Vec::new(), &route.destinations, format!("tcp[{place}]"));
         }
-        for condition in &route.matches {
-            add(&mut ways, condition, Vec::new(), &route.destinations);
+        for (alternative, condition) in route.matches.iter().enumerate() {
+            add(&mut ways, condition, Vec::new(), &route.destinations, format!("tcp[{place}].match[{alternative}]"));
         }
     }
     if !ways.is_empty() {

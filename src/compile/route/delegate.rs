@@ -11,15 +11,28 @@ pub(super) struct Rule<'a> {
     pub(super) http: Cow<'a, HttpRoute>,
     /// The object that it stands in, where that is not the VirtualService of the host.
     pub(super) delegate: Option<&'a ObjectRef>,
+    /// Its place among the rules of that object.
+    place: usize,
+}
+
+impl Rule<'_> {
+    /// The field that made a route: `http[2]`, and of several alternatives, of which this is the number, `http[2].match[1]`. Those of a
+    /// delegate are mixed with the outer rule's, so that they have no field of their own.
+    pub(super) fn field(&self, alternative: usize) -> String {
+        match (self.http.matches.len(), self.delegate) {
+            (2.., None) => format!("http[{}].match[{alternative}]", self.place),
+            _ => format!("http[{}]", self.place),
+        }
+    }
 }
 
 /// The rules of a VirtualService, in the place of each delegate those of its object. Nothing stands in the place of one that does not
 /// exist, has hosts of its own, or is not exported to the VirtualService's namespace.
 pub(super) fn rules<'r>(scope: &Scope<'r>, root: &'r VirtualService) -> Vec<Rule<'r>> {
     let mut rules = Vec::with_capacity(root.http.len());
-    for http in &root.http {
+    for (place, http) in root.http.iter().enumerate() {
         let HttpAction::Delegate { namespace, name } = &http.action else {
-            rules.push(Rule { http: Cow::Borrowed(http), delegate: None });
+            rules.push(Rule { http: Cow::Borrowed(http), delegate: None, place });
             continue;
         };
         let Some(leaf) = scope.named_virtual_service(namespace, name) else { continue };
@@ -27,9 +40,9 @@ pub(super) fn rules<'r>(scope: &Scope<'r>, root: &'r VirtualService) -> Vec<Rule
             continue;
         }
         // One that hands requests on in its turn could lead in a circle: such rules are left out.
-        let own = leaf.http.iter().filter(|own| !matches!(own.action, HttpAction::Delegate { .. }));
-        let merged = own.filter_map(|own| merged(http, own));
-        rules.extend(merged.map(|http| Rule { http: Cow::Owned(http), delegate: Some(&leaf.origin) }));
+        let own = leaf.http.iter().enumerate().filter(|(_, own)| !matches!(own.action, HttpAction::Delegate { .. }));
+        let merged = own.filter_map(|(place, own)| Some((place, merged(http, own)?)));
+        rules.extend(merged.map(|(place, http)| Rule { http: Cow::Owned(http), delegate: Some(&leaf.origin), place }));
     }
     rules
 }

@@ -22,7 +22,7 @@ use envoy_api::envoy::config::{
 };
 
 use super::{
-    message::{api_path, metadata, object, zero},
+    message::{api_path, made_by, zero},
     scope::Scope,
     virtual_services::Caller,
 };
@@ -67,8 +67,9 @@ fn routes_of<'a>(scope: &Scope<'a>, routed: &'a VirtualService, caller: Caller<'
         if rule.http.matches.is_empty() {
             routes.push(route_of(scope, routed, &rule, None, caller));
         }
-        for condition in rule.http.matches.iter().filter(|condition| scope.may_match_http(condition, caller)) {
-            routes.push(route_of(scope, routed, &rule, Some(condition), caller));
+        let alternatives = rule.http.matches.iter().enumerate();
+        for alternative in alternatives.filter(|(_, condition)| scope.may_match_http(condition, caller)) {
+            routes.push(route_of(scope, routed, &rule, Some(alternative), caller));
             if routes.last().is_some_and(takes_everything) {
                 break;
             }
@@ -86,15 +87,22 @@ fn routes_of<'a>(scope: &Scope<'a>, routed: &'a VirtualService, caller: Caller<'
     routes
 }
 
-fn route_of(scope: &Scope<'_>, routed: &VirtualService, rule: &Rule<'_>, condition: Option<&HttpMatch>, caller: Caller<'_>) -> Route {
+fn route_of(
+    scope: &Scope<'_>,
+    routed: &VirtualService,
+    rule: &Rule<'_>,
+    alternative: Option<(usize, &HttpMatch)>,
+    caller: Caller<'_>,
+) -> Route {
     let http = &*rule.http;
+    let (place, condition) = alternative.unzip();
     let mut route = Route {
         name: match condition {
             Some(condition) if !condition.name.is_empty() => format!("{}.{}", http.name, condition.name),
             _ => http.name.to_string(),
         },
         r#match: Some(condition.map_or_else(any_path, condition::route_match)),
-        metadata: Some(origin(routed, rule)),
+        metadata: Some(origin(routed, rule, place.unwrap_or(0))),
         stat_prefix: condition.and_then(|condition| condition.stat_prefix.as_deref()).unwrap_or_default().to_owned(),
         ..Route::default()
     };
@@ -109,11 +117,13 @@ fn route_of(scope: &Scope<'_>, routed: &VirtualService, rule: &Rule<'_>, conditi
     route
 }
 
-/// The object that a route came from, in the form that the reference's tools read, and the one to which that handed it.
-fn origin(routed: &VirtualService, rule: &Rule<'_>) -> Metadata {
-    let config = ("config", api_path(&routed.origin, "virtual-service"));
-    let delegate = rule.delegate.map(|it| ("delegate", api_path(it, "virtual-service")));
-    metadata("istio", object([config].into_iter().chain(delegate)))
+/// The object and field that a route came from. Where that object handed the rule to another one, the field is that one's.
+fn origin(routed: &VirtualService, rule: &Rule<'_>, alternative: usize) -> Metadata {
+    let mut origin = made_by(&routed.origin, "virtual-service", rule.field(alternative));
+    if let (Some(delegate), Some(fields)) = (rule.delegate, origin.filter_metadata.get_mut("istio")) {
+        fields.fields.insert("delegate".to_owned(), api_path(delegate, "virtual-service"));
+    }
+    origin
 }
 
 /// What a route is called in traces; nothing where nobody knows its destination.

@@ -60,9 +60,11 @@ fn a_delegates_rules_stand_where_it_is_named_and_both_objects_are_known() {
         json!({
             "config": "/apis/networking.istio.io/v1/namespaces/shop/virtual-service/details",
             "delegate": "/apis/networking.istio.io/v1/namespaces/team/virtual-service/parts",
+            "field": "http[0]",
         })
     );
-    assert_eq!(routes[2]["metadata"]["filter_metadata"]["istio"].as_object().unwrap().len(), 1);
+    let last = &routes[2]["metadata"]["filter_metadata"]["istio"];
+    assert_eq!((&last["field"], last.get("delegate")), (&json!("http[1]"), None));
     let sources: Vec<_> = compiled.get(ResourceType::Route, "9080").unwrap().sources.iter().map(ToString::to_string).collect();
     assert!(sources.contains(&"VirtualService team/parts".to_owned()) && sources.contains(&"VirtualService shop/details".to_owned()));
 }

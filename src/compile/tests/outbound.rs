@@ -122,6 +122,9 @@ fn a_tcp_route_splits_connections_by_weight_and_range() {
             {"name": "outbound|5672||queue.data.svc.cluster.local", "weight": 10}
         ])
     );
+    let fields = [&listener["filter_chains"][0], &listener["default_filter_chain"]];
+    let fields = fields.map(|chain| chain["metadata"]["filter_metadata"]["istio"]["field"].clone());
+    assert_eq!(fields, ["tcp[1].match[0]", "tcp[2]"]);
 }
 
 #[test]

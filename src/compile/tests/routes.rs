@@ -378,11 +378,18 @@ fn a_route_names_the_object_it_came_from() {
     let compiled = compiled(&bookinfo(), "shop", "productpage-v1");
     let table = routes(&compiled, "9080");
     let route = &host(&table, "reviews.shop.svc.cluster.local:9080")["routes"][0];
-    assert_eq!(
-        route["metadata"]["filter_metadata"]["istio"]["config"],
-        "/apis/networking.istio.io/v1/namespaces/shop/virtual-service/reviews"
-    );
+    let origin = json!({"config": "/apis/networking.istio.io/v1/namespaces/shop/virtual-service/reviews", "field": "http[0]"});
+    assert_eq!(route["metadata"]["filter_metadata"]["istio"], origin);
     let sources = &compiled.get(ResourceType::Route, "9080").unwrap().sources;
     assert!(sources.iter().any(|it| it.to_string() == "VirtualService shop/reviews"), "{sources:?}");
     assert!(sources.iter().all(|it| it.to_string() != "VirtualService shop/bookinfo"), "{sources:?}");
+}
+
+#[test]
+fn of_several_alternatives_each_route_names_its_own() {
+    let compiled = compiled(&bookinfo(), "istio-system", "gateway-0");
+    let table = routes(&compiled, "http.8080");
+    let routes = table["virtual_hosts"][0]["routes"].as_array().unwrap();
+    let fields: Vec<_> = routes.iter().map(|route| &route["metadata"]["filter_metadata"]["istio"]["field"]).collect();
+    assert_eq!(fields, ["http[0].match[0]", "http[0].match[1]"]);
 }

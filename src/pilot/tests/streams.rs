@@ -186,7 +186,9 @@ async fn the_dump_shows_what_a_proxy_has_and_why() {
     let dump = pilot.debug("/debug/config_dump?proxyID=web-1.shop").await;
     let shown = &dump["resources"][0];
     assert_eq!((&shown["type"], &shown["name"], &shown["sources"]), (&json!("eds"), &json!("a"), &json!(["Service shop/a"])));
-    assert_eq!(shown["resource"]["cluster_name"], "a");
+    let parts = dump["configs"].as_array().unwrap();
+    let endpoints = parts.iter().find(|it| it["@type"] == "type.googleapis.com/envoy.admin.v3.EndpointsConfigDump").unwrap();
+    assert_eq!(endpoints["dynamic_endpoint_configs"][0]["endpoint_config"]["cluster_name"], "a");
     assert_eq!(pilot.debug_from("127.0.0.1:5", "/debug/config_dump").await.0, StatusCode::BAD_REQUEST);
     assert_eq!(pilot.debug_from("127.0.0.1:5", "/debug/config_dump?proxyID=x.y").await.0, StatusCode::NOT_FOUND);
     assert_eq!(pilot.debug_from("10.0.0.9:5", "/debug/syncz").await.0, StatusCode::FORBIDDEN);

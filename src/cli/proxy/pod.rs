@@ -1,0 +1,192 @@
+//! Pods by the names that people give them, and HTTP to their ports through the API server.
+
+use bytes::Bytes;
+use http::{Method, Request, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::TokioIo;
+use k8s_openapi::api::core::v1::Pod;
+use kube::{Api, Client, api::ListParams};
+use std::{fmt, str::FromStr};
+
+use crate::cli::exit::{Exit, Failure};
+use crate::runtime::causes;
+
+/// A pod, or a workload one of whose pods will do: `web-1`, `web-1.shop`, `pod/web-1`, `deploy/web`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::cli) struct Named {
+    /// Whether the name is that of what owns the pod.
+    owner: bool,
+    name: String,
+    namespace: Option<String>,
+}
+
+/// The pods of a cluster.
+#[derive(Clone)]
+pub(in crate::cli) struct Pods {
+    client: Client,
+}
+
+/// A pod that was found.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::cli) struct PodName {
+    pub(in crate::cli) namespace: String,
+    pub(in crate::cli) name: String,
+}
+
+/// Kinds that own pods, as kubectl abbreviates them.
+const OWNERS: [&str; 8] = ["deploy", "deployment", "deployments", "sts", "statefulset", "ds", "daemonset", "rs"];
+
+impl FromStr for Named {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (owner, rest) = match text.split_once('/') {
+            None => (false, text),
+            Some(("pod" | "pods" | "po", rest)) => (false, rest),
+            Some((kind, rest)) if OWNERS.contains(&kind.split('.').next().unwrap_or(kind)) => (true, rest),
+            Some((kind, _)) => return Err(format!("{kind:?} owns no pods: write POD, POD.NAMESPACE or deploy/NAME")),
+        };
+        let (name, namespace) = match rest.split_once('.') {
+            Some((name, namespace)) => (name, Some(namespace.to_owned())),
+            None => (rest, None),
+        };
+        if name.is_empty() || namespace.as_deref() == Some("") {
+            return Err("write POD, POD.NAMESPACE or deploy/NAME".to_owned());
+        }
+        Ok(Self { owner, name: name.to_owned(), namespace })
+    }
+}
+
+/// As it was named, without its namespace.
+impl fmt::Display for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+impl fmt::Display for PodName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.name, self.namespace)
+    }
+}
+
+// === impl Named ===
+
+impl Named {
+    /// The namespace that the name itself gives, else the one that is given.
+    pub(in crate::cli) fn namespace<'n>(&'n self, default: &'n str) -> &'n str {
+        self.namespace.as_deref().unwrap_or(default)
+    }
+
+    /// Whether it is that very name.
+    pub(in crate::cli) fn is(&self, pod: &str) -> bool {
+        pod == self.name
+    }
+
+    /// Whether a pod is one of a workload of that name. A workload's pods have its name and one or two random parts.
+    pub(in crate::cli) fn means(&self, pod: &str) -> bool {
+        let rest = pod.strip_prefix(&self.name).and_then(|rest| rest.strip_prefix('-'));
+        pod == self.name || rest.is_some_and(|rest| !rest.is_empty() && rest.split('-').count() <= 2)
+    }
+}
+
+// === impl Pods ===
+
+impl Pods {
+    pub(in crate::cli) fn new(client: Client) -> Self {
+        Self { client }
+    }
+
+    /// The pod that is meant; of a workload's pods the first that runs.
+    ///
+    /// # Errors
+    /// When there is none, or it can't be asked for.
+    pub(in crate::cli) async fn find(&self, named: &Named, default_namespace: &str) -> Result<PodName, Failure> {
+        let namespace = named.namespace(default_namespace);
+        if !named.owner {
+            return Ok(PodName { namespace: namespace.to_owned(), name: named.name.clone() });
+        }
+        let running = self.list(Some(namespace), "").await?;
+        let found = running.into_iter().find(|pod| named.means(&pod.name));
+        found.ok_or_else(|| Failure::new(Exit::Failed, format_args!("no pod of {} runs in namespace {namespace}", named.name)))
+    }
+
+    /// The pods that run, with these labels, in a namespace or in all.
+    ///
+    /// # Errors
+    /// When they can't be listed.
+    pub(in crate::cli) async fn list(&self, namespace: Option<&str>, labels: &str) -> Result<Vec<PodName>, Failure> {
+        let api: Api<Pod> = match namespace {
+            Some(namespace) => Api::namespaced(self.client.clone(), namespace),
+            None => Api::all(self.client.clone()),
+        };
+        let found = api.list(&ListParams::default().labels(labels)).await.map_err(|error| Failure::cluster("list pods", &error))?;
+        let runs = |pod: &Pod| pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Running");
+        let name =
+            |pod: Pod| PodName { namespace: pod.metadata.namespace.unwrap_or_default(), name: pod.metadata.name.unwrap_or_default() };
+        let mut pods: Vec<PodName> = found.items.into_iter().filter(runs).map(name).collect();
+        pods.sort();
+        Ok(pods)
+    }
+
+    /// A page of a port of a pod's loopback.
+    ///
+    /// # Errors
+    /// When the pod can't be reached, or does not answer with 200.
+    pub(in crate::cli) async fn get(&self, pod: &PodName, port: u16, path: &str) -> Result<String, Failure> {
+        self.ask(Method::GET, pod, port, path).await
+    }
+
+    /// The same by POST, which changes something.
+    ///
+    /// # Errors
+    /// As [`Pods::get`].
+    pub(in crate::cli) async fn post(&self, pod: &PodName, port: u16, path: &str) -> Result<String, Failure> {
+        self.ask(Method::POST, pod, port, path).await
+    }
+
+    async fn ask(&self, method: Method, pod: &PodName, port: u16, path: &str) -> Result<String, Failure> {
+        let broken = |error: &(dyn std::error::Error + 'static)| {
+            Failure::new(Exit::Unreachable, format_args!("port {port} of {pod}: {}", causes(error)))
+        };
+        let api: Api<Pod> = Api::namespaced(self.client.clone(), &pod.namespace);
+        let forwarded = api.portforward(&pod.name, &[port]).await;
+        let mut forwarded = forwarded.map_err(|error| Failure::cluster(format_args!("forward port {port} of {pod}"), &error))?;
+        let nothing = || Failure::new(Exit::Unreachable, format_args!("port {port} of {pod} can't be reached"));
+        let stream = forwarded.take_stream(port).ok_or_else(nothing)?;
+        let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
+        let (mut sender, connection) = handshake.map_err(|error| broken(&error))?;
+        let driver = tokio::spawn(connection);
+        let request = Request::builder().method(method).uri(path).header(http::header::HOST, "localhost");
+        let request = request.body(Full::<Bytes>::default()).map_err(|error| broken(&error))?;
+        let answer = async {
+            let answer = sender.send_request(request).await.map_err(|error| broken(&error))?;
+            let status = answer.status();
+            let body = answer.into_body().collect().await.map_err(|error| broken(&error))?.to_bytes();
+            Ok::<_, Failure>((status, String::from_utf8_lossy(&body).into_owned()))
+        };
+        let refused = async {
+            match forwarded.take_error(port) {
+                Some(refused) => refused.await,
+                None => None,
+            }
+        };
+        let answer = tokio::select! {
+            // What the kubelet says is clearer than that the connection broke.
+            biased;
+            Some(reason) = refused => {
+                Err(Failure::new(Exit::Unreachable, format_args!("port {port} of {pod} can't be reached: {}", reason.trim())))
+            }
+            answer = answer => answer,
+        };
+        driver.abort();
+        forwarded.abort();
+        match answer? {
+            (StatusCode::OK, body) => Ok(body),
+            (status, body) => {
+                let path = path.split('?').next().unwrap_or(path);
+                Err(Failure::new(Exit::Failed, format_args!("{path} of port {port} of {pod} answers {status}: {}", body.trim())))
+            }
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! From what a person names to what the mesh knows: the proxy of a workload, the address behind a host, the port behind a gateway's.
+
+use std::net::IpAddr;
+
+use crate::compile::Proxy;
+use crate::model::{HostPattern, ProxyRole, Service, Snapshot, TargetPort, Workload};
+
+/// The proxy of a workload: a gateway's if a Gateway selects it, else a sidecar.
+pub fn proxy_of(snapshot: &Snapshot, workload: &Workload) -> Proxy {
+    let gateway = snapshot.config.gateways.values().any(|it| !it.selector.is_empty() && workload.selected_by(&it.selector));
+    Proxy {
+        role: if gateway { ProxyRole::Router } else { ProxyRole::Sidecar },
+        key: workload.key.clone(),
+        labels: workload.labels.clone(),
+        addresses: workload.addresses.clone(),
+        identity: workload.identity.clone(),
+        node: workload.node.clone(),
+        locality: workload.locality.clone(),
+        named_ports: workload.named_ports.clone(),
+    }
+}
+
+/// The address that a host has for a client in a namespace: an address itself, or that of the service of that name; for a headless one
+/// that of its first endpoint. `None` for hosts that no service has an address for.
+pub fn destination_address(snapshot: &Snapshot, host: &str, namespace: &str) -> Option<IpAddr> {
+    if let Ok(address) = host.trim_matches(['[', ']']).parse() {
+        return Some(address);
+    }
+    let service = service_of(snapshot, host, namespace)?;
+    let own = service.addresses.first().copied();
+    own.or_else(|| snapshot.endpoints.get(&service.key)?.first()?.address.parse().ok())
+}
+
+/// The service that a client in a namespace means by a name, as its DNS would resolve it.
+fn service_of<'s>(snapshot: &'s Snapshot, host: &str, namespace: &str) -> Option<&'s Service> {
+    let host = host.to_ascii_lowercase();
+    let host = host.trim_end_matches('.');
+    let domains = [String::new(), format!(".{namespace}.svc"), ".svc".to_owned()];
+    let fits = |service: &Service, suffix: &str| {
+        let name = format!("{host}{suffix}");
+        let known = service.key.host.as_str();
+        known == name || known.strip_prefix(&*name).is_some_and(|rest| rest.starts_with('.') && name.ends_with(".svc"))
+    };
+    let mut found = domains.iter().flat_map(|suffix| snapshot.services.values().filter(move |service| fits(service, suffix)));
+    found.next().map(|service| &**service).or_else(|| {
+        let name = HostPattern::new(host);
+        let covering = snapshot.services.values().filter(|service| service.key.host.is_wildcard() && service.key.host.covers(&name));
+        covering.max_by_key(|service| service.key.host.as_str().len()).map(|service| &**service)
+    })
+}
+
+/// The port of a gateway's pod that serves the port that clients call: as its Service says, else the same.
+pub fn gateway_port(snapshot: &Snapshot, gateway: &Workload, called: u16) -> u16 {
+    let own = |service: &&std::sync::Arc<Service>| {
+        service.key.namespace == gateway.key.namespace && !service.selector.is_empty() && gateway.selected_by(&service.selector)
+    };
+    let port = snapshot.services.values().filter(own).find_map(|service| service.port(called));
+    match port.map(|port| &port.target) {
+        Some(TargetPort::Number(number)) => *number,
+        Some(TargetPort::Name(name)) => gateway.named_ports.iter().find(|(own, _)| own == name).map_or(called, |(_, number)| *number),
+        None => called,
+    }
+}
