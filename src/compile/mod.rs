@@ -33,7 +33,9 @@ mod by_host;
 mod cluster;
 mod destination;
 mod endpoints;
+mod extension;
 mod facts;
+mod fault;
 #[cfg(test)]
 mod fixture;
 mod gateways;
@@ -46,6 +48,7 @@ mod mesh;
 mod message;
 mod mtls;
 mod naming;
+mod patch;
 mod policy;
 mod proxy;
 mod recipe;
@@ -61,8 +64,13 @@ mod workload_ports;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
+pub use fault::Fault;
+pub use patch::unreadable_patches;
 pub use proxy::Proxy;
 pub use resource::{Resource, ResourceType};
 
@@ -182,6 +190,11 @@ impl Compiled {
         let mut all: Vec<_> = self.of(kind).flat_map(|section| section.resources.values()).collect();
         all.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         all
+    }
+
+    /// What was left out because it can't be applied, each once, sorted.
+    pub fn faults(&self) -> BTreeSet<&Fault> {
+        self.sections.iter().flat_map(|section| section.faults.iter()).collect()
     }
 
     /// Whether both share all their parts, so that nothing differs. Costs a few comparisons of pointers, whatever the mesh's size.
