@@ -59,7 +59,9 @@ impl SectionKind {
                 Self::InboundListeners,
                 Self::OutboundRoutes,
             ],
-            ProxyRole::Router => &[Self::OutboundClusters, Self::ModuleSources, Self::OutboundEndpoints, Self::GatewayListeners, Self::GatewayRoutes],
+            ProxyRole::Router => {
+                &[Self::OutboundClusters, Self::ModuleSources, Self::OutboundEndpoints, Self::GatewayListeners, Self::GatewayRoutes]
+            }
         }
     }
 

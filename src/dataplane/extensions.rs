@@ -126,7 +126,8 @@ fn a_module_is_read_from_a_file_and_gets_its_configuration() {
         let echo = Echo::start("v1").await;
         let file = NamedTempFile::new().unwrap();
         fs::write(file.path(), wat::parse_str(MODULE).unwrap()).unwrap();
-        let spec = format!("url: 'file://{}', pluginConfig: {{who: me}}, vmConfig: {{env: [{{name: A, value: b}}]}}", file.path().display());
+        let spec =
+            format!("url: 'file://{}', pluginConfig: {{who: me}}, vmConfig: {{env: [{{name: A, value: b}}]}}", file.path().display());
         for kind in ["WasmPlugin", "TrafficExtension"] {
             let spec = if kind == "WasmPlugin" { spec.clone() } else { format!("wasm: {{{spec}}}") };
             let (envoy, port) = client(echo.port, &extension(kind, "shop", "plugin", &spec)).await;

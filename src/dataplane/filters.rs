@@ -13,8 +13,8 @@ use super::{
     scene::Scene,
 };
 use crate::testing::{
-    bootstrap::Static,
     block_on,
+    bootstrap::Static,
     envoy::{RunningEnvoy, start},
     http::{Answer, Echo, get},
 };
@@ -271,7 +271,12 @@ fn route_tables_virtual_hosts_and_routes_are_merged_into_and_added() {
             patch("VIRTUAL_HOST", "name: '9080'", "ADD", answering),
             patch("HTTP_ROUTE", &format!("{host}, route: {{action: ROUTE}}}}"), "MERGE", &saying("route")),
             patch("HTTP_ROUTE", &format!("{host}, route: {{action: REDIRECT}}}}"), "MERGE", &saying("lost")),
-            patch("HTTP_ROUTE", &format!("{host}, route: {{name: none}}}}"), "INSERT_BEFORE", "match: {prefix: /}, direct_response: {status: 500}"),
+            patch(
+                "HTTP_ROUTE",
+                &format!("{host}, route: {{name: none}}}}"),
+                "INSERT_BEFORE",
+                "match: {prefix: /}, direct_response: {status: 500}",
+            ),
         ];
         let (_envoy, port) = client(&[("v1", echo.port)], &envoy_filter("shop", "change", "", &patches)).await;
         let answer = asked(port, "/").await;
@@ -296,7 +301,10 @@ fn a_patch_that_can_not_be_applied_is_left_out_alone_and_named() {
         let compiled = scene.compiled("shop/client");
         let faults: Vec<String> = compiled.faults().iter().map(|it| format!("{} {}: {}", it.object, it.path, it.message)).collect();
         assert_eq!(faults.len(), 2, "{faults:#?}");
-        assert!(faults[0].contains("shop") && faults[0].contains("spec.configPatches[0]") && faults[0].contains("no.v3.Such"), "{faults:#?}");
+        assert!(
+            faults[0].contains("shop") && faults[0].contains("spec.configPatches[0]") && faults[0].contains("no.v3.Such"),
+            "{faults:#?}"
+        );
         assert!(faults[1].contains("spec.configPatches[2]") && faults[1].contains("inlineCod"), "{faults:#?}");
         let (_envoy, port) = scene.envoy("shop/client", OUTBOUND).await;
         assert_eq!(told(&asked(port, "/").await, "x-order"), "1");
@@ -326,9 +334,8 @@ fn proxies_are_told_apart_by_version_and_metadata() {
 fn documents_of_1_4_still_work() {
     block_on(async {
         let echo = Echo::start("v1").await;
-        let code = |text: &str| {
-            format!("{{inlineCode: \"function envoy_on_request(handle) handle:headers():add('x-{text}', 'yes') end\"}}")
-        };
+        let code =
+            |text: &str| format!("{{inlineCode: \"function envoy_on_request(handle) handle:headers():add('x-{text}', 'yes') end\"}}");
         let oldest = format!(
             "
 ---
@@ -365,8 +372,11 @@ fn what_comes_to_a_workload_is_changed_by_its_port() {
         let echo = Echo::start("app").await;
         let inbound = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
         let on_port = |port: u16, text: &str| {
-            http("SIDECAR_INBOUND", "INSERT_BEFORE", ROUTER, &script("any", text))
-                .replacen("listener: {", &format!("listener: {{portNumber: {port}, "), 1)
+            http("SIDECAR_INBOUND", "INSERT_BEFORE", ROUTER, &script("any", text)).replacen(
+                "listener: {",
+                &format!("listener: {{portNumber: {port}, "),
+                1,
+            )
         };
         let table = format!(
             "{{applyTo: ROUTE_CONFIGURATION, match: {{context: SIDECAR_INBOUND, routeConfiguration: {{portNumber: {inbound}}}}}, \

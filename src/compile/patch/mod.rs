@@ -18,8 +18,8 @@ mod sequence;
 mod table;
 
 pub(super) use added::{PatchKey, added, recipes};
-pub(super) use sequence::Stage;
 pub(super) use listener::{port_of, with_manager};
+pub(super) use sequence::Stage;
 pub use table::unreadable_patches;
 pub(super) use table::{PatchTable, Subject};
 

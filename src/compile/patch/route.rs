@@ -155,6 +155,5 @@ fn is_about_route(found: &Route, patch: &ReadPatch) -> bool {
         RouteAction::Redirect => matches!(found.action, Some(route::Action::Redirect(_))),
         RouteAction::DirectResponse => matches!(found.action, Some(route::Action::DirectResponse(_))),
     };
-    wanted(patch)
-        .is_none_or(|wanted| wanted.route.as_ref().is_none_or(|name| **name == *found.name) && wanted.action.is_none_or(acts_so))
+    wanted(patch).is_none_or(|wanted| wanted.route.as_ref().is_none_or(|name| **name == *found.name) && wanted.action.is_none_or(acts_so))
 }

@@ -46,9 +46,10 @@ impl Stage {
     fn of(name: &str) -> Self {
         match name {
             "envoy.filters.http.jwt_authn" | "istio_authn" | "istio.metadata_exchange" => Self::Authentication,
-            "envoy.filters.http.rbac" | "envoy.filters.http.ext_authz" | "envoy.filters.network.rbac" | "envoy.filters.network.ext_authz" => {
-                Self::Authorization
-            }
+            "envoy.filters.http.rbac"
+            | "envoy.filters.http.ext_authz"
+            | "envoy.filters.network.rbac"
+            | "envoy.filters.network.ext_authz" => Self::Authorization,
             _ => Self::Later,
         }
     }

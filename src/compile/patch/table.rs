@@ -1,6 +1,6 @@
 //! The EnvoyFilters of the mesh, by what they change and where they hold, each value read once.
 
-use std::{collections::BTreeMap, error::Error, iter, sync::Arc};
+use std::{collections::BTreeMap, error::Error, sync::Arc};
 
 use envoy_api::envoy::{
     config::{
@@ -186,6 +186,11 @@ impl ReadPatch {
 
 /// An error with its causes.
 fn chain(error: &(dyn Error + 'static)) -> String {
-    let causes: Vec<String> = iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect();
-    causes.join(": ")
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
 }

@@ -14,8 +14,8 @@ use super::{Proxy, ResourceType, proxy};
 use crate::compile::{Compiled, Compiler, Resource, compile};
 use crate::model::{
     Change, Changes, ClusterMatch, ConfigObject, ConsistentHash, EgressListener, EnvoyFilter, ExportTo, ExtensionCode, ExtensionPhase,
-    ExtensionPlacement, HashKey, HashTable, HostPattern, HostSelector, HttpAction, HttpMatch,
-    HttpRoute, LoadBalancer, MtlsMode, ObjectMatch, ObjectRef, OutboundTrafficMode, OutlierDetection, PatchContext, PatchOperation, PatchedObject, PolicyTarget, Sidecar,
+    ExtensionPlacement, HashKey, HashTable, HostPattern, HostSelector, HttpAction, HttpMatch, HttpRoute, LoadBalancer, MtlsMode,
+    ObjectMatch, ObjectRef, OutboundTrafficMode, OutlierDetection, PatchContext, PatchOperation, PatchedObject, PolicyTarget, Sidecar,
     Snapshot, TrafficExtension, Visibility, WorkloadKey,
 };
 use crate::testing::mesh::{
@@ -173,7 +173,8 @@ fn change_of_envoy(step: Step) -> EnvoyFilter {
     let namespace = ["shop", "data", "istio-system"][step.which % 3];
     let own = "outbound|9080||reviews.shop.svc.cluster.local";
     let name = [own, "added"][usize::from(step.how) % 2];
-    let cluster = PatchOperation::Add(Arc::new(json!({"name": name, "connect_timeout": format!("{}s", step.which + 1)})), Default::default());
+    let cluster =
+        PatchOperation::Add(Arc::new(json!({"name": name, "connect_timeout": format!("{}s", step.which + 1)})), Default::default());
     let said = json!({"response_headers_to_add": [{"header": {"key": "x-a", "value": "b"}}]});
     let operations = [
         (PatchedObject::Cluster, PatchOperation::Merge(Arc::new(json!({"connect_timeout": "7s"})))),

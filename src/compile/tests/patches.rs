@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use super::{cluster, compiled, names, proxy};
 use crate::compile::{Compiled, Compiler, ResourceType};
 use crate::model::{
-    Change, Changes, ClusterMatch, ConfigObject, FilterChainMatch, FilterClass, ListenerMatch, ObjectMatch, ObjectRef, PatchContext, PatchOperation, PatchedObject,
+    Change, Changes, ClusterMatch, ConfigObject, FilterChainMatch, FilterClass, ListenerMatch, ObjectMatch, ObjectRef, PatchContext,
+    PatchOperation, PatchedObject,
 };
 use crate::testing::{
     bootstrap::as_json,
@@ -66,7 +67,8 @@ fn a_change_compiles_again_what_it_is_about() {
         let names: Vec<_> = ResourceType::ALL.into_iter().flat_map(|kind| new.differences(Some(&first), kind)).map(|it| it.name).collect();
         (compiler.kept().0 - before, names)
     };
-    let route = patch(0, PatchedObject::VirtualHost, PatchContext::SidecarOutbound, merge(json!({"include_attempt_count_in_response": true})));
+    let route =
+        patch(0, PatchedObject::VirtualHost, PatchContext::SidecarOutbound, merge(json!({"include_attempt_count_in_response": true})));
     mesh.objects.push(envoy_filter("shop", "change", &[], vec![route]).into());
     let (_, names) = made(&mesh);
     assert!(!names.is_empty() && names.iter().all(|name| !name.contains('|') && !name.contains("virtual")), "{names:?}");
