@@ -65,9 +65,8 @@ impl Recipe {
     /// The recipes of a section, as far as the proxy is concerned.
     pub(super) fn of_section(kind: SectionKind, scope: &Scope<'_>) -> Vec<Self> {
         let mut recipes = Self::of_mesh(kind, scope);
-        let subject = patch::Subject::of_type(kind.resource_type()).filter(|_| kind != SectionKind::ModuleSources);
-        if let Some(subject) = subject {
-            recipes.extend(patch::recipes(scope, subject, patch::context(scope, kind.is_inbound())));
+        if kind != SectionKind::ModuleSources {
+            recipes.extend(patch::recipes(scope, kind.resource_type(), kind.is_inbound()));
         }
         recipes
     }

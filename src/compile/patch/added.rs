@@ -7,6 +7,7 @@ use prost::{Message, Name};
 
 use super::{
     apply::{adds, message},
+    context,
     table::{ReadPatch, Subject},
 };
 use crate::compile::{
@@ -26,7 +27,16 @@ pub(in crate::compile) struct PatchKey {
 }
 
 /// The recipes of what is added to a section. What is for no traffic in particular is added once, to the traffic that is sent.
-pub(in crate::compile) fn recipes(scope: &Scope<'_>, subject: Subject, context: PatchContext) -> Vec<Recipe> {
+pub(in crate::compile) fn recipes(scope: &Scope<'_>, kind: ResourceType, inbound: bool) -> Vec<Recipe> {
+    let subject = match kind {
+        ResourceType::Cluster => Subject::Clusters,
+        ResourceType::Listener => Subject::Listeners,
+        ResourceType::Endpoints | ResourceType::Route => return Vec::new(),
+    };
+    if !scope.has_patches(subject) {
+        return Vec::new();
+    }
+    let context = context(scope, inbound);
     let whole = |patch: &&ReadPatch| match patch.patch.apply_to {
         PatchedObject::Cluster | PatchedObject::Listener => adds(&patch.patch.operation),
         _ => false,

@@ -32,6 +32,12 @@ impl<'a> Scope<'a> {
     }
 
     /// The EnvoyFilters that hold for the proxy, in order.
+    /// Whether there is any patch of such resources, whomever it is for.
+    pub(super) fn has_patches(&self, subject: Subject) -> bool {
+        self.reads(Input::PatchedNamespaces(subject));
+        self.mesh.patches.about(subject).is_some()
+    }
+
     fn chosen_filters(&self, subject: Subject) -> Vec<&'a Arc<ReadFilter>> {
         self.reads(Input::PatchedNamespaces(subject));
         let Some(all) = self.mesh.patches.about(subject) else { return Vec::new() };

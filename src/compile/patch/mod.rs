@@ -32,7 +32,20 @@ use crate::model::{PatchContext, ProxyRole};
 
 /// What users make of a resource; `None` if they remove it.
 pub(super) fn patched(scope: &Scope<'_>, recipe: &Recipe, draft: Draft) -> Option<Draft> {
-    let context = context(scope, recipe.is_inbound());
+    let inbound = recipe.is_inbound();
+    let subjects: &[Subject] = match draft.kind {
+        ResourceType::Cluster => &[Subject::Clusters],
+        // Routes of callers stand in the listener itself.
+        ResourceType::Listener if inbound => &[Subject::Listeners, Subject::Routes],
+        ResourceType::Listener => &[Subject::Listeners],
+        ResourceType::Route => &[Subject::Routes],
+        ResourceType::Endpoints => &[],
+    };
+    // Without any, nothing of the proxy may be asked: what is asked makes results less shared.
+    if !subjects.iter().any(|subject| scope.has_patches(*subject)) {
+        return Some(draft);
+    }
+    let context = context(scope, inbound);
     match draft.kind {
         ResourceType::Cluster => cluster::patched(scope, context, draft),
         ResourceType::Listener => listener::patched(scope, context, draft),
@@ -42,7 +55,7 @@ pub(super) fn patched(scope: &Scope<'_>, recipe: &Recipe, draft: Draft) -> Optio
 }
 
 /// For whom something is compiled: never [`PatchContext::Any`].
-pub(super) fn context(scope: &Scope<'_>, inbound: bool) -> PatchContext {
+fn context(scope: &Scope<'_>, inbound: bool) -> PatchContext {
     match scope.role() {
         ProxyRole::Router => PatchContext::Gateway,
         ProxyRole::Sidecar if inbound => PatchContext::SidecarInbound,

@@ -16,7 +16,7 @@ use prost::Name;
 use regex::Regex;
 
 use super::dated;
-use crate::compile::{fault::Fault, input::Input, mesh::Dirty, resource::ResourceType};
+use crate::compile::{fault::Fault, input::Input, mesh::Dirty};
 use crate::model::{EnvoyFilter, EnvoyPatch, ObjectRef, PatchOperation, PatchedObject};
 
 /// What kind of resource a patch changes.
@@ -57,16 +57,6 @@ pub(in crate::compile) struct ReadPatch {
 
 impl Subject {
     const ALL: [Self; 3] = [Self::Clusters, Self::Listeners, Self::Routes];
-
-    /// What resources of a type are to patches; `None` for what they do not reach.
-    pub(in crate::compile) fn of_type(kind: ResourceType) -> Option<Self> {
-        match kind {
-            ResourceType::Cluster => Some(Self::Clusters),
-            ResourceType::Listener => Some(Self::Listeners),
-            ResourceType::Route => Some(Self::Routes),
-            ResourceType::Endpoints => None,
-        }
-    }
 
     /// What a patch of these objects changes, and their type; `None` for what pilot does not compile.
     fn of(object: PatchedObject) -> Option<(Self, String)> {

@@ -128,3 +128,14 @@ fn a_value_of_another_type_than_the_filter_that_it_names_is_left_out_and_named()
     let faults: Vec<_> = compiled.faults().into_iter().collect();
     assert_eq!((faults.len(), &*faults[0].path), (1, "spec.configPatches[0]"), "{faults:?}");
 }
+
+#[test]
+fn without_any_nothing_is_asked_of_a_proxy_because_of_them() {
+    let mesh = bookinfo();
+    let mut compiler = Compiler::new(mesh.snapshot());
+    let sidecar = compiler.compile(&proxy(&mesh, "shop", "productpage-v1"));
+    let gateway = compiler.compile(&proxy(&mesh, "istio-system", "gateway-0"));
+    for kind in [ResourceType::Cluster, ResourceType::Endpoints] {
+        assert!(Arc::ptr_eq(sidecar.get(kind, REVIEWS).unwrap(), gateway.get(kind, REVIEWS).unwrap()), "{kind:?}");
+    }
+}
