@@ -65,7 +65,7 @@ impl Recipe {
     /// The recipes of a section, as far as the proxy is concerned.
     pub(super) fn of_section(kind: SectionKind, scope: &Scope<'_>) -> Vec<Self> {
         let mut recipes = Self::of_mesh(kind, scope);
-        if kind != SectionKind::ModuleSources {
+        if kind.takes_additions() {
             recipes.extend(patch::recipes(scope, kind.resource_type(), kind.is_inbound()));
         }
         recipes

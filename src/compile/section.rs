@@ -70,6 +70,12 @@ impl SectionKind {
         matches!(self, Self::InboundClusters | Self::InboundListeners)
     }
 
+    /// Whether what users add is in it: each kind of resource has one such section for each direction.
+    pub(super) fn takes_additions(self) -> bool {
+        use SectionKind::{GatewayListeners, InboundClusters, InboundListeners, OutboundClusters, OutboundListeners};
+        matches!(self, OutboundClusters | InboundClusters | OutboundListeners | InboundListeners | GatewayListeners)
+    }
+
     pub(super) fn resource_type(self) -> ResourceType {
         match self {
             Self::OutboundClusters | Self::InboundClusters | Self::ModuleSources => ResourceType::Cluster,

@@ -31,7 +31,7 @@ pub(in crate::compile) fn recipes(scope: &Scope<'_>, kind: ResourceType, inbound
     let subject = match kind {
         ResourceType::Cluster => Subject::Clusters,
         ResourceType::Listener => Subject::Listeners,
-        ResourceType::Endpoints | ResourceType::Route => return Vec::new(),
+        _ => return Vec::new(),
     };
     if !scope.has_patches(subject) {
         return Vec::new();

@@ -39,7 +39,7 @@ pub(super) fn patched(scope: &Scope<'_>, recipe: &Recipe, draft: Draft) -> Optio
         ResourceType::Listener if inbound => &[Subject::Listeners, Subject::Routes],
         ResourceType::Listener => &[Subject::Listeners],
         ResourceType::Route => &[Subject::Routes],
-        ResourceType::Endpoints => &[],
+        _ => &[],
     };
     // Without any, nothing of the proxy may be asked: what is asked makes results less shared.
     if !subjects.iter().any(|subject| scope.has_patches(*subject)) {
@@ -50,7 +50,7 @@ pub(super) fn patched(scope: &Scope<'_>, recipe: &Recipe, draft: Draft) -> Optio
         ResourceType::Cluster => cluster::patched(scope, context, draft),
         ResourceType::Listener => listener::patched(scope, context, draft),
         ResourceType::Route => Some(route::patched(scope, context, draft)),
-        ResourceType::Endpoints => Some(draft),
+        _ => Some(draft),
     }
 }
 
