@@ -6,9 +6,10 @@ use crate::model::{EnvoyFilter, EnvoyPatch, PatchOperation, PatchedObject};
 /// Checks all EnvoyFilters. At admission their reader warns of the same in its own words.
 pub(super) fn check(world: &World, findings: &mut Vec<Finding>) {
     for filter in world.snapshot().config.envoy_filters.values() {
-        for (index, patch) in filter.patches.iter().enumerate() {
+        for patch in &filter.patches {
             if let Some((code, message)) = defect(filter, patch) {
-                let path = format!("spec.configPatches[{index}].patch.operation");
+                let legacy = patch.path.starts_with("spec.filters");
+                let path = format!("{}.{}", patch.path, if legacy { "insertPosition" } else { "patch.operation" });
                 findings.push(Finding::new(code, &filter.origin, path, message));
             }
         }

@@ -115,6 +115,14 @@ fn grouped<'e>(
     ClusterLoadAssignment { cluster_name: cluster.to_owned(), endpoints, ..ClusterLoadAssignment::default() }
 }
 
+/// One host, and nothing known of it.
+pub(super) fn alone(cluster: &str, host: &str, port: u16) -> ClusterLoadAssignment {
+    let host = Host { address: Some(socket_address(host, port)), ..Host::default() };
+    let endpoint = LbEndpoint { host_identifier: Some(HostIdentifier::Endpoint(host)), ..LbEndpoint::default() };
+    let group = LocalityLbEndpoints { lb_endpoints: vec![endpoint], ..LocalityLbEndpoints::default() };
+    ClusterLoadAssignment { cluster_name: cluster.to_owned(), endpoints: vec![group], ..ClusterLoadAssignment::default() }
+}
+
 fn weight(endpoints: &[LbEndpoint]) -> u32 {
     endpoints.iter().filter_map(|endpoint| endpoint.load_balancing_weight).fold(0, u32::saturating_add)
 }

@@ -26,6 +26,8 @@ pub(super) enum Fact {
     NamedPort(Arc<str>),
     /// Whether that address is its own.
     HasAddress(IpAddr),
+    /// A text of its node's metadata.
+    Metadata(Arc<str>),
 }
 
 /// The value of a fact.
@@ -53,6 +55,7 @@ impl Fact {
             Self::HasLabel(name, value) => FactValue::Bool(proxy.labels.get(&**name).is_some_and(|found| **found == **value)),
             Self::NamedPort(name) => FactValue::Port(proxy.named_ports.iter().find(|(port, _)| port == name).map(|(_, number)| *number)),
             Self::HasAddress(address) => FactValue::Bool(proxy.addresses.contains(address)),
+            Self::Metadata(name) => FactValue::Text(proxy.metadata.get(&**name).map(|value| value.as_str().into())),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::patch::Subject;
 use crate::model::{HostPattern, ObjectRef, ServiceKey, WorkloadKey};
 
 /// One part of the snapshot, or of what [`super::mesh::Mesh`] derives from it. A resource notes each that it read; a change dirties
@@ -50,4 +51,12 @@ pub(super) enum Input {
     Sidecars,
     /// The PeerAuthentications of a namespace.
     PeerAuthentications(Arc<str>),
+    /// In which namespaces there are EnvoyFilters about resources of a kind.
+    PatchedNamespaces(Subject),
+    /// The EnvoyFilters of a namespace about resources of a kind.
+    Patches(Subject, Arc<str>),
+    /// In which namespaces there are WasmPlugins or TrafficExtensions.
+    ExtendedNamespaces,
+    /// The WasmPlugins and TrafficExtensions of a namespace.
+    Extensions(Arc<str>),
 }

@@ -9,6 +9,7 @@ use foldhash::fast::FixedState;
 
 use super::{
     facts::{Fact, Variants},
+    fault::Fault,
     input::Input,
     mesh::{Dirty, Mesh},
     proxy::Proxy,
@@ -24,6 +25,8 @@ pub(super) struct Built {
     pub(super) resource: Option<Arc<Resource>>,
     /// The proxy's facts that were read, sorted.
     pub(super) facts: Arc<[Fact]>,
+    /// What was left out of the resource.
+    pub(super) faults: Arc<[Fault]>,
     inputs: Box<[Input]>,
 }
 
@@ -59,7 +62,12 @@ impl Memo {
                 None => _ = self.readers.insert(input.clone(), BTreeSet::from([recipe.clone()])),
             }
         }
-        let built = Arc::new(Built { resource, facts: notes.facts.into_iter().collect(), inputs: notes.inputs.into_iter().collect() });
+        let built = Arc::new(Built {
+            resource,
+            facts: notes.facts.into_iter().collect(),
+            faults: notes.faults.into_iter().collect(),
+            inputs: notes.inputs.into_iter().collect(),
+        });
         self.built.entry(recipe.clone()).or_default().insert(&built.facts, proxy, built.clone());
         built
     }

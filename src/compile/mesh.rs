@@ -9,7 +9,9 @@ use foldhash::fast::FixedState;
 
 use super::{
     by_host::ByHost,
+    extension::ExtensionTable,
     input::Input,
+    patch::PatchTable,
     policy::{concerns_routes, routing_input},
 };
 use crate::model::{
@@ -37,6 +39,8 @@ pub(super) struct Mesh {
     pub(super) sidecars: BTreeMap<Arc<str>, Vec<Arc<Sidecar>>>,
     /// By namespace, the senior first.
     pub(super) peer_authentications: BTreeMap<Arc<str>, Vec<Arc<PeerAuthentication>>>,
+    pub(super) patches: PatchTable,
+    pub(super) extensions: ExtensionTable,
 }
 
 impl Mesh {
@@ -152,6 +156,8 @@ impl Mesh {
                 replace_in_namespace(&mut self.peer_authentications, object, found, |it| (it.created, &it.origin));
                 dirty.insert(Input::PeerAuthentications(object.namespace.clone()));
             }
+            "EnvoyFilter" => self.patches.replace(object, new.config.envoy_filters.get(object), dirty),
+            "WasmPlugin" | "TrafficExtension" => self.extensions.replace(object, &new.config, dirty),
             // Other kinds reach the snapshot as services, endpoints or workloads, and are reported as such.
             _ => {}
         }

@@ -8,7 +8,8 @@
 //! `recipe` lists the resources that there may be. `cluster`, `endpoints`, `listener` and `route` make them, each with the reference's
 //! names; `tls` and `mtls` say who is trusted; `policy`, `virtual_services`, `visibility`, `gateways` and `workload_ports` answer which
 //! objects count for whom; `destination` says where a route leads and
-//! `hashing` and `locality` what decides the endpoint.
+//! `hashing` and `locality` what decides the endpoint. `extension` puts users' code into what was made, `patch` their changes; what of
+//! these can't be applied is left out, and kept beside it as a [`Fault`].
 //!
 //! # How work is shared
 //!
@@ -33,7 +34,9 @@ mod by_host;
 mod cluster;
 mod destination;
 mod endpoints;
+mod extension;
 mod facts;
+mod fault;
 #[cfg(test)]
 mod fixture;
 mod gateways;
@@ -46,6 +49,7 @@ mod mesh;
 mod message;
 mod mtls;
 mod naming;
+mod patch;
 mod policy;
 mod proxy;
 mod recipe;
@@ -61,8 +65,13 @@ mod workload_ports;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
+pub use fault::Fault;
+pub use patch::unreadable_patches;
 pub use proxy::Proxy;
 pub use resource::{Resource, ResourceType};
 
@@ -182,6 +191,11 @@ impl Compiled {
         let mut all: Vec<_> = self.of(kind).flat_map(|section| section.resources.values()).collect();
         all.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         all
+    }
+
+    /// What was left out because it can't be applied, each once, sorted.
+    pub fn faults(&self) -> BTreeSet<&Fault> {
+        self.sections.iter().flat_map(|section| section.faults.iter()).collect()
     }
 
     /// Whether both share all their parts, so that nothing differs. Costs a few comparisons of pointers, whatever the mesh's size.

@@ -24,4 +24,6 @@ pub struct Proxy {
     pub locality: Arc<str>,
     /// Numbers of its containers' named ports, for Services that target a name.
     pub named_ports: Vec<(Arc<str>, u16)>,
+    /// The texts among its node's metadata, such as `ISTIO_VERSION`.
+    pub metadata: Labels,
 }

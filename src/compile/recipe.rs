@@ -4,9 +4,11 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use super::{
     cluster, endpoints,
+    extension::{self, ModuleSource},
     gateways::{Speaks, servers, speaks},
     listener,
     naming::ClusterKey,
+    patch::{self, PatchKey},
     resource::Draft,
     route,
     scope::Scope,
@@ -53,11 +55,23 @@ pub(super) enum Recipe {
     GatewayListener(u16),
     /// The routes of a gateway's port.
     GatewayRoutes(u16),
+    /// The cluster of a server from which Wasm modules are fetched.
+    ModuleSource(ModuleSource),
+    /// A resource that a user adds. The last, because what the mesh makes itself under its name goes before it.
+    Added(PatchKey),
 }
 
 impl Recipe {
     /// The recipes of a section, as far as the proxy is concerned.
     pub(super) fn of_section(kind: SectionKind, scope: &Scope<'_>) -> Vec<Self> {
+        let mut recipes = Self::of_mesh(kind, scope);
+        if kind.takes_additions() {
+            recipes.extend(patch::recipes(scope, kind.resource_type(), kind.is_inbound()));
+        }
+        recipes
+    }
+
+    fn of_mesh(kind: SectionKind, scope: &Scope<'_>) -> Vec<Self> {
         match kind {
             SectionKind::OutboundClusters => {
                 let services = cluster::outbound_keys(scope).into_iter().map(Self::OutboundCluster);
@@ -67,6 +81,7 @@ impl Recipe {
                 let ports = workload_ports(scope).into_keys().map(Self::InboundCluster);
                 [Self::InboundPassthroughCluster].into_iter().chain(ports).collect()
             }
+            SectionKind::ModuleSources => extension::sources(scope),
             SectionKind::OutboundEndpoints => cluster::outbound_keys(scope).into_iter().map(Self::Endpoints).collect(),
             SectionKind::OutboundListeners => listener::outbound_recipes(scope),
             SectionKind::InboundListeners => vec![Self::VirtualInbound],
@@ -80,8 +95,20 @@ impl Recipe {
         }
     }
 
-    /// Compiles it; `None` where the mesh, as the proxy sees it, yields nothing.
+    /// Whether it is about traffic that comes to the workload.
+    pub(super) fn is_inbound(&self) -> bool {
+        matches!(self, Self::InboundCluster(_) | Self::InboundPassthroughCluster | Self::VirtualInbound)
+    }
+
+    /// Compiles it; `None` where the mesh, as the proxy sees it, yields nothing, or users want nothing.
     pub(super) fn compile(&self, scope: &Scope<'_>) -> Option<Draft> {
+        match self {
+            Self::Added(key) => patch::added(scope, key),
+            _ => patch::patched(scope, self, extension::extended(scope, self.is_inbound(), self.draft(scope)?)),
+        }
+    }
+
+    fn draft(&self, scope: &Scope<'_>) -> Option<Draft> {
         match self {
             Self::PassthroughCluster => Some(cluster::passthrough(scope)),
             Self::BlackHoleCluster => Some(cluster::black_hole(scope)),
@@ -97,6 +124,8 @@ impl Recipe {
             Self::SniffedRoutes(service, port) => route::sniffed(scope, service, *port),
             Self::GatewayListener(port) => listener::gateway(scope, *port),
             Self::GatewayRoutes(port) => route::gateway(scope, *port),
+            Self::ModuleSource(server) => Some(extension::source(scope, server)),
+            Self::Added(_) => None,
         }
     }
 }

@@ -62,8 +62,8 @@ pub struct Resource {
 /// An encoded message that is about to become a [`Resource`].
 #[derive(Debug)]
 pub(super) struct Draft {
-    kind: ResourceType,
-    name: Arc<str>,
+    pub(super) kind: ResourceType,
+    pub(super) name: Arc<str>,
     body: Bytes,
 }
 
@@ -71,6 +71,11 @@ impl Draft {
     /// Encodes a message.
     pub(super) fn new(kind: ResourceType, name: &str, message: &impl Message) -> Self {
         Self { kind, name: name.into(), body: Bytes::from(message.encode_to_vec()) }
+    }
+
+    /// The message that was encoded; `None` if it is no `M`.
+    pub(super) fn message<M: Message + Default>(&self) -> Option<M> {
+        M::decode(&*self.body).ok()
     }
 
     /// The resource, with the objects that shaped it.

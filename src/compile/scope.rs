@@ -1,20 +1,29 @@
 //! What compiling sees: the mesh and the proxy, through questions that are noted.
 
-use std::{cell::RefCell, collections::BTreeSet, net::IpAddr, sync::Arc};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+};
 
 use super::{
     facts::{Fact, FactValue},
+    fault::Fault,
     input::Input,
     mesh::{Dirty, Mesh},
     proxy::Proxy,
 };
 use crate::model::{
     Endpoint, ExportTo, Gateway, HostPattern, Labels, MeshConfig, ObjectRef, PeerAuthentication, ProxyRole, Service, ServiceKey, Sidecar,
-    SpiffeId, Visibility,
+    SpiffeId, TargetKind, TargetResource, Visibility,
 };
 
 /// Beyond so many namespaces the whole namespace is noted instead of a yes or no for each.
 const SEPARATE_NAMESPACES: usize = 4;
+
+/// The label that tells of which Gateway of the Gateway API a proxy is.
+const GATEWAY_NAME: &str = "gateway.networking.k8s.io/gateway-name";
 
 /// The only way by which compiling reads: each answer is noted as a fact of the proxy or an input of the mesh.
 ///
@@ -34,6 +43,8 @@ pub(super) struct Notes {
     pub(super) inputs: Dirty,
     /// Objects that shaped the result.
     pub(super) sources: BTreeSet<ObjectRef>,
+    /// What was left out of it.
+    pub(super) faults: BTreeSet<Fault>,
 }
 
 impl<'a> Scope<'a> {
@@ -65,6 +76,11 @@ impl<'a> Scope<'a> {
             sources.insert(object.clone());
         }
     }
+
+    /// Notes what was left out of the result.
+    pub(super) fn leave_out(&self, fault: Fault) {
+        self.notes.borrow_mut().faults.insert(fault);
+    }
 }
 
 // === facts of the proxy ===
@@ -94,6 +110,13 @@ impl Scope<'_> {
         }
         // Each is asked, so that all proxies note the same facts.
         namespaces.iter().filter(|namespace| self.in_namespace(namespace)).copied().last()
+    }
+
+    /// Of these namespaces the root namespace and the proxy's own, in this order.
+    pub(super) fn root_and_own<T>(&self, all: &BTreeMap<Arc<str>, T>) -> Vec<Arc<str>> {
+        let root = self.settings().root_namespace.as_str();
+        let own = self.in_one_of(&all.keys().filter(|namespace| ***namespace != *root).collect()).cloned();
+        all.get_key_value(root).map(|(root, _)| root.clone()).into_iter().chain(own).collect()
     }
 
     /// Whether a selector picks the proxy's workload. An empty one picks everything.
@@ -132,6 +155,22 @@ impl Scope<'_> {
             FactValue::Port(number) => number,
             _ => None,
         }
+    }
+
+    /// A text of the node's metadata.
+    pub(super) fn metadata(&self, name: &str) -> Option<Arc<str>> {
+        match self.ask(Fact::Metadata(name.into())) {
+            FactValue::Text(value) => value,
+            _ => None,
+        }
+    }
+
+    /// Whether the proxy is what one of these resources of a namespace stands for. Only gateways of the Gateway API are proxies.
+    pub(super) fn stands_behind(&self, resources: &[TargetResource], namespace: &Arc<str>) -> bool {
+        let gateways = resources.iter().filter(|it| it.kind == TargetKind::Gateway);
+        // Each is asked, so that all proxies note the same facts.
+        let own = gateways.filter(|it| self.ask(Fact::HasLabel(GATEWAY_NAME.into(), it.name.clone())) == FactValue::Bool(true)).count();
+        own > 0 && self.in_namespace(namespace)
     }
 
     /// Whether an address is the proxy's own.

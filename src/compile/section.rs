@@ -12,6 +12,7 @@ use rpds::RedBlackTreeMapSync;
 
 use super::{
     facts::Fact,
+    fault::Fault,
     input::Input,
     memo::{Built, Memo},
     mesh::{Dirty, Mesh},
@@ -29,6 +30,8 @@ pub(super) enum SectionKind {
     OutboundClusters,
     /// Clusters for the proxy's own ports.
     InboundClusters,
+    /// Clusters of servers from which Wasm modules are fetched.
+    ModuleSources,
     /// Addresses of what the proxy may call.
     OutboundEndpoints,
     /// Listeners for what the application calls.
@@ -50,18 +53,32 @@ impl SectionKind {
             ProxyRole::Sidecar => &[
                 Self::OutboundClusters,
                 Self::InboundClusters,
+                Self::ModuleSources,
                 Self::OutboundEndpoints,
                 Self::OutboundListeners,
                 Self::InboundListeners,
                 Self::OutboundRoutes,
             ],
-            ProxyRole::Router => &[Self::OutboundClusters, Self::OutboundEndpoints, Self::GatewayListeners, Self::GatewayRoutes],
+            ProxyRole::Router => {
+                &[Self::OutboundClusters, Self::ModuleSources, Self::OutboundEndpoints, Self::GatewayListeners, Self::GatewayRoutes]
+            }
         }
     }
 
-    fn resource_type(self) -> ResourceType {
+    /// Whether it is about traffic that comes to the workload.
+    pub(super) fn is_inbound(self) -> bool {
+        matches!(self, Self::InboundClusters | Self::InboundListeners)
+    }
+
+    /// Whether what users add is in it: each kind of resource has one such section for each direction.
+    pub(super) fn takes_additions(self) -> bool {
+        use SectionKind::{GatewayListeners, InboundClusters, InboundListeners, OutboundClusters, OutboundListeners};
+        matches!(self, OutboundClusters | InboundClusters | OutboundListeners | InboundListeners | GatewayListeners)
+    }
+
+    pub(super) fn resource_type(self) -> ResourceType {
         match self {
-            Self::OutboundClusters | Self::InboundClusters => ResourceType::Cluster,
+            Self::OutboundClusters | Self::InboundClusters | Self::ModuleSources => ResourceType::Cluster,
             Self::OutboundEndpoints => ResourceType::Endpoints,
             Self::OutboundListeners | Self::InboundListeners | Self::GatewayListeners => ResourceType::Listener,
             Self::OutboundRoutes | Self::GatewayRoutes => ResourceType::Route,
@@ -69,12 +86,16 @@ impl SectionKind {
     }
 }
 
+type Resources = RedBlackTreeMapSync<Arc<str>, Arc<Resource>>;
+
 /// Resources of one kind by name, at one moment.
 #[derive(Debug)]
 pub(super) struct Section {
     id: u64,
     pub(super) kind: ResourceType,
-    pub(super) resources: RedBlackTreeMapSync<Arc<str>, Arc<Resource>>,
+    pub(super) resources: Resources,
+    /// What was left out of them, each once, sorted.
+    pub(super) faults: Arc<[Fault]>,
     /// The section that this one was made from, and the names that differ from it.
     previous: Option<(u64, Vec<Arc<str>>)>,
 }
@@ -103,7 +124,7 @@ impl Section {
     /// A section of these resources, made from none.
     pub(super) fn of(id: u64, kind: ResourceType, resources: impl IntoIterator<Item = Arc<Resource>>) -> Self {
         let resources = resources.into_iter().map(|resource| (resource.name.clone(), resource)).collect();
-        Self { id, kind, resources, previous: None }
+        Self { id, kind, resources, faults: Arc::new([]), previous: None }
     }
 }
 
@@ -128,7 +149,7 @@ pub(super) struct SectionState {
 impl SectionState {
     /// Nothing compiled yet.
     pub(super) fn empty(kind: SectionKind) -> Self {
-        let section = Section { id: 0, kind: kind.resource_type(), resources: RedBlackTreeMapSync::new_sync(), previous: None };
+        let section = Section { id: 0, kind: kind.resource_type(), resources: Resources::default(), faults: Arc::new([]), previous: None };
         Self {
             kind,
             inputs: Dirty::default(),
@@ -162,6 +183,7 @@ impl SectionState {
         let mut facts: BTreeSet<Fact> = self.facts.iter().cloned().collect();
         let mut todo = std::mem::take(&mut self.pending);
         let mut gone = Vec::new();
+        let mut faulty = false;
         if std::mem::take(&mut self.stale) {
             let scope = Scope::new(mesh, proxy);
             let recipes: BTreeSet<Recipe> = Recipe::of_section(self.kind, &scope).into_iter().collect();
@@ -176,38 +198,70 @@ impl SectionState {
         let mut resources = self.section.resources.clone();
         let mut names = BTreeSet::new();
         for recipe in gone {
-            let resource = self.outcomes.remove(&recipe).and_then(|built| built.resource.clone());
-            if let Some(resource) = resource {
-                resources.remove_mut(&resource.name);
-                names.insert(resource.name.clone());
-            }
+            let Some(built) = self.outcomes.remove(&recipe) else { continue };
+            faulty |= !built.faults.is_empty();
+            put(&mut resources, &mut names, built.resource.as_ref(), None);
         }
         for recipe in todo {
-            let old = self.outcomes.get(&recipe);
-            let new = memo.build(&recipe, mesh, proxy, old.map(|built| &**built));
+            let old = self.outcomes.get(&recipe).cloned();
+            let new = memo.build(&recipe, mesh, proxy, old.as_deref());
             facts.extend(new.facts.iter().cloned());
-            let old = old.and_then(|built| built.resource.clone());
-            match (&old, &new.resource) {
-                (Some(old), Some(new)) if Arc::ptr_eq(old, new) => {}
-                (None, None) => {}
-                (_, Some(new)) => {
-                    resources.insert_mut(new.name.clone(), new.clone());
-                    names.insert(new.name.clone());
-                }
-                (Some(old), None) => {
-                    resources.remove_mut(&old.name);
-                    names.insert(old.name.clone());
-                }
+            faulty |= !new.faults.is_empty() || old.as_ref().is_some_and(|old| !old.faults.is_empty());
+            let next = new.resource.as_ref().filter(|_| !matches!(recipe, Recipe::Added(_)));
+            let old = old.as_ref().and_then(|old| old.resource.as_ref());
+            if !same(old, new.resource.as_ref()) {
+                put(&mut resources, &mut names, old, next);
             }
             self.outcomes.insert(recipe, new);
         }
+        self.put_added(&mut resources, &mut names);
 
         self.facts = facts.into_iter().collect();
+        let faults = if faulty { self.all_faults() } else { self.section.faults.clone() };
         // Where nothing differs the section stays the same one, so that sessions have nothing to compare.
-        if !names.is_empty() || self.section.id == 0 {
+        if !names.is_empty() || self.section.id == 0 || faults != self.section.faults {
             let previous = (self.section.id != 0).then(|| (self.section.id, names.into_iter().collect()));
-            self.section = Arc::new(Section { id, kind: self.kind.resource_type(), resources, previous });
+            self.section = Arc::new(Section { id, kind: self.kind.resource_type(), resources, faults, previous });
         }
         self.section.clone()
+    }
+
+    /// Puts in what users add, where nothing of the mesh's own, nor anything that was added before, has the name.
+    fn put_added(&self, resources: &mut Resources, names: &mut BTreeSet<Arc<str>>) {
+        let added = self.outcomes.iter().rev().take_while(|(recipe, _)| matches!(recipe, Recipe::Added(_)));
+        let mut later: Vec<&Arc<Resource>> = Vec::new();
+        for resource in added.filter_map(|(_, built)| built.resource.as_ref()) {
+            let holder = resources.get(&resource.name);
+            if holder.is_none() || later.iter().any(|other| same(holder, Some(other))) {
+                put(resources, names, None, Some(resource));
+            }
+            later.push(resource);
+        }
+    }
+
+    fn all_faults(&self) -> Arc<[Fault]> {
+        let faults: BTreeSet<&Fault> = self.outcomes.values().flat_map(|built| built.faults.iter()).collect();
+        faults.into_iter().cloned().collect()
+    }
+}
+
+/// Puts a resource in the place of another, as far as that one is there.
+fn put(resources: &mut Resources, names: &mut BTreeSet<Arc<str>>, old: Option<&Arc<Resource>>, new: Option<&Arc<Resource>>) {
+    if let Some(old) = old.filter(|old| same(resources.get(&old.name), Some(old))) {
+        resources.remove_mut(&old.name);
+        names.insert(old.name.clone());
+    }
+    if let Some(new) = new {
+        resources.insert_mut(new.name.clone(), new.clone());
+        names.insert(new.name.clone());
+    }
+}
+
+/// Whether both are the very same resource, or none.
+fn same(a: Option<&Arc<Resource>>, b: Option<&Arc<Resource>>) -> bool {
+    match (a, b) {
+        (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+        (None, None) => true,
+        _ => false,
     }
 }

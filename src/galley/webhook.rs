@@ -7,7 +7,9 @@ use super::{
     metrics::{KnownKind, Metrics},
     review::KnownMesh,
 };
+use crate::compile::{Fault, unreadable_patches};
 use crate::config::{Code, Invalid, ParseContext, Problem, clipped, parse_object};
+use crate::model::ConfigObject;
 use crate::runtime::AdmissionRequest;
 
 /// Objects with this annotation are refused: a probe of whether the webhook is in force. The name is the reference's.
@@ -71,6 +73,7 @@ impl Webhook {
         match parse_object(&request.group, &request.kind, object, &context) {
             Ok(parsed) => {
                 let mut warnings: Vec<String> = parsed.warnings.iter().map(Problem::to_string).collect();
+                warnings.extend(unreadable(&parsed.value).iter().map(Problem::to_string));
                 warnings.extend(self.mesh.findings(&parsed.value, &metadata["annotations"]));
                 Verdict::Good(warnings)
             }
@@ -104,6 +107,16 @@ impl Webhook {
             Verdict::Unconcerned => request.allow(),
         }
     }
+}
+
+/// What pilot will leave out of an object.
+fn unreadable(object: &ConfigObject) -> Vec<Problem> {
+    let ConfigObject::EnvoyFilter(filter) = object else { return Vec::new() };
+    let problem = |fault: Fault| {
+        let message = format!("the patch is left out: {}", fault.message);
+        Problem { path: format!("{}.patch.value", fault.path), message, code: Code::NotHonoured }
+    };
+    unreadable_patches(filter).into_iter().map(problem).collect()
 }
 
 /// Each once, as many as the API server passes on; the last one counts what is left out.

@@ -33,6 +33,8 @@ pub enum PatchTargets {
 /// One change.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EnvoyPatch {
+    /// Its path in the object, by which people find it: `spec.configPatches[0]`.
+    pub path: Arc<str>,
     /// Which objects are changed.
     pub apply_to: PatchedObject,
     /// For whom these are made.
@@ -196,6 +198,22 @@ pub enum PatchOperation {
     InsertAfter(Arc<Value>),
     /// The value takes the place of the filter that is matched.
     Replace(Arc<Value>),
+}
+
+impl PatchOperation {
+    /// The value, if the operation has one.
+    pub fn value(&self) -> Option<&Arc<Value>> {
+        match self {
+            Self::Remove => None,
+            Self::Merge(value)
+            | Self::MergeReplacingLists(value)
+            | Self::Add(value, _)
+            | Self::InsertFirst(value)
+            | Self::InsertBefore(value)
+            | Self::InsertAfter(value)
+            | Self::Replace(value) => Some(value),
+        }
+    }
 }
 
 /// Among which of the mesh's own filters a filter is added.

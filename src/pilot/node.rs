@@ -25,6 +25,7 @@ pub(super) struct Claims {
     node: Arc<str>,
     locality: Arc<str>,
     named_ports: Vec<(Arc<str>, u16)>,
+    metadata: Labels,
 }
 
 /// Why a proxy is not served.
@@ -85,6 +86,7 @@ impl Claims {
             node: metadata.text("NODE_NAME").unwrap_or_default().into(),
             locality: locality_of(node),
             named_ports: metadata.named_ports()?,
+            metadata: metadata.texts(),
         })
     }
 
@@ -102,6 +104,7 @@ impl Claims {
             node: self.node.clone(),
             locality: self.locality.clone(),
             named_ports: self.named_ports.clone(),
+            metadata: self.metadata.clone(),
         };
         let Some(workload) = workload else { return Ok(proxy) };
         let same = |a: &SpiffeId, b: &SpiffeId| (&a.namespace, &a.service_account) == (&b.namespace, &b.service_account);
@@ -180,6 +183,12 @@ impl<'a> Metadata<'a> {
         }
     }
 
+    /// All texts, for users who tell proxies by them.
+    fn texts(&self) -> Labels {
+        let fields = self.0.iter().flat_map(|metadata| &metadata.fields);
+        fields.filter_map(|(name, value)| Some((name.clone(), text_of(value.kind.as_ref())?))).collect()
+    }
+
     fn must_be(&self, field: &'static str, expected: &str) -> Result<(), NodeError> {
         match self.text(field) {
             Some(found) if found != expected => {
@@ -191,11 +200,7 @@ impl<'a> Metadata<'a> {
 
     fn labels(&self) -> Labels {
         let Some(Kind::StructValue(labels)) = self.value("LABELS") else { return Labels::new() };
-        let text = |kind: Option<&Kind>| match kind {
-            Some(Kind::StringValue(text)) => Some(text.clone()),
-            _ => None,
-        };
-        labels.fields.iter().filter_map(|(name, value)| Some((name.clone(), text(value.kind.as_ref())?))).collect()
+        labels.fields.iter().filter_map(|(name, value)| Some((name.clone(), text_of(value.kind.as_ref())?))).collect()
     }
 
     /// The pod's addresses; the node id's where the metadata have none.
@@ -210,6 +215,13 @@ impl<'a> Metadata<'a> {
         let ports: Vec<PodPort> =
             serde_json::from_str(text).map_err(|error| NodeError::Metadata { field: "POD_PORTS", reason: error.to_string() })?;
         Ok(ports.into_iter().filter(|port| !port.name.is_empty()).map(|port| (port.name.into(), port.container_port)).collect())
+    }
+}
+
+fn text_of(kind: Option<&Kind>) -> Option<String> {
+    match kind {
+        Some(Kind::StringValue(text)) => Some(text.clone()),
+        _ => None,
     }
 }
 

@@ -68,6 +68,28 @@ impl Echo {
     }
 }
 
+/// A server that answers every request with the same bytes.
+pub(crate) struct Files {
+    pub(crate) port: u16,
+    serving: JoinHandle<()>,
+}
+
+impl Files {
+    pub(crate) async fn start(bytes: Vec<u8>) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let answer = move || std::future::ready(bytes.clone());
+        let serving = tokio::spawn(async move { axum::serve(listener, Router::new().fallback(answer)).await.unwrap() });
+        Self { port, serving }
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
 impl Drop for Echo {
     fn drop(&mut self) {
         self.serving.abort();

@@ -4,10 +4,11 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use crate::compile::Proxy;
 use crate::model::{
-    Destination, DestinationRule, Endpoint, ExportTo, Gateway, GatewayServer, Health, HostPattern, HttpAction, HttpFault, HttpMatch,
-    HttpRoute, Labels, MESH_GATEWAY, MeshConfig, MtlsMode, NamespaceSelector, ObjectRef, PeerAuthentication, Protocol, ProxyRole,
-    Resolution, Service, ServiceKey, ServicePort, Sidecar, Snapshot, SpiffeId, StringMatch, Subset, TargetPort, TrafficPolicy,
-    VirtualService, WeightedDestination, Workload, WorkloadKey,
+    ConfigObject, Destination, DestinationRule, Endpoint, EnvoyFilter, EnvoyPatch, ExportTo, Gateway, GatewayServer,
+    Health, HostPattern, HttpAction, HttpFault, HttpMatch, HttpRoute, Labels, MESH_GATEWAY, MeshConfig, MtlsMode, NamespaceSelector,
+    ObjectMatch, ObjectRef, PatchContext, PatchOperation, PatchTargets, PatchedObject, PeerAuthentication, Protocol, ProxyRole, Resolution,
+    Service, ServiceKey, ServicePort, Sidecar, Snapshot, SpiffeId, StringMatch, Subset, TargetPort, TrafficPolicy, VirtualService,
+    WeightedDestination, Workload, WorkloadKey,
 };
 
 /// What makes up a mesh; fill it in, then ask for the snapshot.
@@ -23,6 +24,8 @@ pub(crate) struct TestMesh {
     pub(crate) gateways: Vec<Gateway>,
     pub(crate) sidecars: Vec<Sidecar>,
     pub(crate) peer_authentications: Vec<PeerAuthentication>,
+    /// Of kinds that few tests need.
+    pub(crate) objects: Vec<ConfigObject>,
 }
 
 /// The sidecar, or with the label of one the gateway, of a workload.
@@ -37,6 +40,7 @@ pub(crate) fn proxy_of(workload: &Workload) -> Proxy {
         node: workload.node.clone(),
         locality: workload.locality.clone(),
         named_ports: workload.named_ports.clone(),
+        metadata: labels(&[("ISTIO_VERSION", "1.31.0")]),
     }
 }
 
@@ -125,6 +129,30 @@ pub(crate) fn peer_authentication(namespace: &str, selector: &[(&str, &str)], mo
         mode: Some(mode),
         ports: BTreeMap::new(),
         created: 1,
+    }
+}
+
+/// An EnvoyFilter for workloads with these labels; none are all.
+pub(crate) fn envoy_filter(namespace: &str, name: &str, selector: &[(&str, &str)], patches: Vec<EnvoyPatch>) -> EnvoyFilter {
+    EnvoyFilter {
+        origin: ObjectRef::new("EnvoyFilter", namespace, name),
+        targets: PatchTargets::Workloads(labels(selector)),
+        priority: 0,
+        patches,
+        created: 1,
+    }
+}
+
+/// A patch of all objects of a sort.
+pub(crate) fn patch(index: usize, apply_to: PatchedObject, context: PatchContext, operation: PatchOperation) -> EnvoyPatch {
+    EnvoyPatch {
+        path: format!("spec.configPatches[{index}]").into(),
+        apply_to,
+        context,
+        proxy_version: None,
+        proxy_metadata: Labels::new(),
+        object: ObjectMatch::Any,
+        operation,
     }
 }
 
@@ -224,6 +252,7 @@ impl TestMesh {
         self.gateways.iter().cloned().for_each(|it| snapshot.config.insert(it.into()));
         self.sidecars.iter().cloned().for_each(|it| snapshot.config.insert(it.into()));
         self.peer_authentications.iter().cloned().for_each(|it| snapshot.config.insert(it.into()));
+        self.objects.iter().cloned().for_each(|it| snapshot.config.insert(it));
         Arc::new(snapshot)
     }
 

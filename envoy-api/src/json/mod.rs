@@ -3,10 +3,11 @@
 //!
 //! It goes through reflection on [`DESCRIPTORS`], so every message of the API is known, with or without generated code.
 //! The first use reads the descriptors, which takes tens of milliseconds and 18 MB that stay: this is for tests, dumps and
-//! people, not for a resource on its way to a proxy. A file for Envoy alone is better written in the binary form, which
+//! people, and for the resources that users change by hand, not for every resource on its way to a proxy. A file for Envoy alone is better written in the binary form, which
 //! it takes from a name that ends in `.pb`.
 
 mod canonical;
+mod patch;
 
 use std::sync::LazyLock;
 
@@ -15,6 +16,8 @@ use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, Serialize
 use serde_json::Value;
 
 use crate::DESCRIPTORS;
+
+pub use patch::{Lists, Patch};
 
 static POOL: LazyLock<DescriptorPool> =
     LazyLock::new(|| DescriptorPool::decode(DESCRIPTORS).expect("the extractor linked the descriptors and a test decodes them"));

@@ -2,4 +2,5 @@
 
 mod any;
 mod json;
+mod patch;
 mod pinned_envoy;

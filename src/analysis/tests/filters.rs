@@ -8,6 +8,7 @@ use crate::model::{EnvoyFilter, EnvoyPatch, FilterClass, ObjectMatch, PatchConte
 /// What is found of an EnvoyFilter with one change.
 fn codes(apply_to: PatchedObject, operation: PatchOperation, priority: i32, version: Option<&str>) -> Vec<Code> {
     let patch = EnvoyPatch {
+        path: "spec.configPatches[0]".into(),
         apply_to,
         context: PatchContext::Any,
         proxy_version: version.map(Into::into),

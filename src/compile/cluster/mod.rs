@@ -25,8 +25,9 @@ use super::{
     naming::{BLACK_HOLE_CLUSTER, ClusterKey, PASSTHROUGH_CLUSTER},
     resource::{Draft, ResourceType},
     scope::Scope,
+    tls,
 };
-use crate::model::{LoadBalancer, Protocol, ProxyRole, Resolution, Service, TrafficPolicy, parse_duration};
+use crate::model::{ClientTls, ClientTlsMode, LoadBalancer, Protocol, ProxyRole, Resolution, Service, TrafficPolicy, parse_duration};
 
 use balancing::algorithm;
 use protocol::Spoken;
@@ -126,6 +127,19 @@ pub(super) fn black_hole(scope: &Scope<'_>) -> Draft {
         ..named(BLACK_HOLE_CLUSTER)
     };
     Draft::new(ResourceType::Cluster, BLACK_HOLE_CLUSTER, &cluster)
+}
+
+/// A cluster that leads to one host, found by DNS, with TLS or not.
+pub(super) fn by_name(scope: &Scope<'_>, name: &str, host: &str, port: u16, tls: bool) -> Draft {
+    let simple = ClientTls { mode: ClientTlsMode::Simple, ..ClientTls::default() };
+    let cluster = Cluster {
+        connect_timeout: Some(duration(connect_timeout(scope))),
+        cluster_discovery_type: Some(ClusterDiscoveryType::ClusterType(by_dns(false))),
+        load_assignment: Some(endpoints::alone(name, host, port)),
+        transport_socket: tls.then(|| tls::client(&simple, Some(host), &["http/1.1"])),
+        ..named(name)
+    };
+    Draft::new(ResourceType::Cluster, name, &cluster)
 }
 
 /// A cluster of that name. The semicolon ends the name in statistics, where bars and dots would leave its end open.

@@ -8,15 +8,18 @@ use std::{
 
 use proptest::prelude::*;
 use rpds::{HashTrieMapSync, RedBlackTreeMapSync};
+use serde_json::json;
 
 use super::{Proxy, ResourceType, proxy};
 use crate::compile::{Compiled, Compiler, Resource, compile};
 use crate::model::{
-    Change, Changes, ConsistentHash, EgressListener, ExportTo, HashKey, HashTable, HostPattern, HostSelector, HttpAction, HttpMatch,
-    HttpRoute, LoadBalancer, MtlsMode, ObjectRef, OutboundTrafficMode, OutlierDetection, Sidecar, Snapshot, Visibility, WorkloadKey,
+    Change, Changes, ClusterMatch, ConfigObject, ConsistentHash, EgressListener, EnvoyFilter, ExportTo, ExtensionCode, ExtensionPhase,
+    ExtensionPlacement, HashKey, HashTable, HostPattern, HostSelector, HttpAction, HttpMatch, HttpRoute, LoadBalancer, MtlsMode,
+    ObjectMatch, ObjectRef, OutboundTrafficMode, OutlierDetection, PatchContext, PatchOperation, PatchedObject, PolicyTarget, Sidecar,
+    Snapshot, TrafficExtension, Visibility, WorkloadKey,
 };
 use crate::testing::mesh::{
-    TestMesh, bookinfo, forward, fqdn, http_gateway, labels, peer_authentication, port, to, versions, virtual_service,
+    TestMesh, bookinfo, envoy_filter, forward, fqdn, http_gateway, labels, patch, peer_authentication, port, to, versions, virtual_service,
 };
 
 /// Services that changes are about.
@@ -36,7 +39,7 @@ struct Step {
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let step = (0..13_u8, 0..NAMES.len(), any::<u8>(), any::<u8>());
+    let step = (0..15_u8, 0..NAMES.len(), any::<u8>(), any::<u8>());
     prop::collection::vec(step.prop_map(|(what, which, how, asking)| Step { what, which, how, asking }), 1..20)
 }
 
@@ -142,10 +145,51 @@ fn apply(mesh: &mut TestMesh, step: Step) {
         11 => mesh.workloads.values_mut().filter(|it| it.key.name.starts_with(name)).for_each(|it| {
             it.locality = ["region/zone", "region/other", "far/zone"][usize::from(step.how) % 3].into();
         }),
+        12 => toggle(&mut mesh.objects, change_of_envoy(step).into(), ConfigObject::origin),
+        13 => {
+            let target = if step.how.is_multiple_of(2) { labels(&[("app", "productpage")]) } else { labels(&[]) };
+            let extension = TrafficExtension {
+                origin: ObjectRef::new("TrafficExtension", ["shop", "istio-system"][step.which % 2], name),
+                placement: ExtensionPlacement {
+                    target: PolicyTarget::Workloads(target),
+                    phase: ExtensionPhase::default(),
+                    priority: 0,
+                    traffic: Vec::new(),
+                },
+                code: ExtensionCode::Lua("".into()),
+                created: i64::from(step.how),
+            };
+            toggle(&mut mesh.objects, extension.into(), ConfigObject::origin);
+        }
         _ => mesh.services.values_mut().filter(|it| it.key.host == host).for_each(|it| {
             it.addresses = if step.how.is_multiple_of(2) { Vec::new() } else { vec!["10.96.0.77".parse().unwrap()] };
         }),
     }
+}
+
+/// An EnvoyFilter: one that changes what is there, one that adds a cluster under a name that others add too or the mesh has, one that
+/// can't be applied.
+fn change_of_envoy(step: Step) -> EnvoyFilter {
+    let namespace = ["shop", "data", "istio-system"][step.which % 3];
+    let own = "outbound|9080||reviews.shop.svc.cluster.local";
+    let name = [own, "added"][usize::from(step.how) % 2];
+    let cluster =
+        PatchOperation::Add(Arc::new(json!({"name": name, "connect_timeout": format!("{}s", step.which + 1)})), Default::default());
+    let said = json!({"response_headers_to_add": [{"header": {"key": "x-a", "value": "b"}}]});
+    let operations = [
+        (PatchedObject::Cluster, PatchOperation::Merge(Arc::new(json!({"connect_timeout": "7s"})))),
+        (PatchedObject::Cluster, cluster),
+        (PatchedObject::VirtualHost, PatchOperation::Merge(Arc::new(said))),
+        (PatchedObject::Listener, PatchOperation::Merge(Arc::new(json!({"no_such_field": 1})))),
+        (PatchedObject::Cluster, PatchOperation::Remove),
+    ];
+    let (apply_to, operation) = operations[usize::from(step.how) % operations.len()].clone();
+    let mut change = patch(0, apply_to, PatchContext::Any, operation);
+    if change.operation == PatchOperation::Remove {
+        change.object = ObjectMatch::Cluster(ClusterMatch { name: Some(own.into()), ..ClusterMatch::default() });
+    }
+    let selector: &[_] = if step.how.is_multiple_of(3) { &[("app", "productpage")] } else { &[] };
+    envoy_filter(namespace, NAMES[step.which], selector, vec![change])
 }
 
 /// What differs between two snapshots, exactly.
@@ -199,6 +243,7 @@ impl Session {
         for (key, resource) in &expected {
             assert_eq!(self.known.get(key), Some(resource), "{key:?} for {:?}", self.proxy.key);
         }
+        assert_eq!(self.last.as_ref().map(Compiled::faults), Some(fresh.faults()), "for {:?}", self.proxy.key);
         let surplus: Vec<_> = self.known.keys().filter(|key| !expected.contains_key(*key)).collect();
         assert_eq!(surplus, Vec::<&(ResourceType, Arc<str>)>::new(), "for {:?}", self.proxy.key);
     }

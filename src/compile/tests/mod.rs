@@ -10,6 +10,7 @@ mod goldens;
 mod inbound;
 mod incremental;
 mod outbound;
+mod patches;
 mod policies;
 mod policies_envoy;
 mod route_actions;

@@ -24,11 +24,14 @@ pub fn envoy_filter(object: &EnvoyFilter, context: &ParseContext) -> Result<Pars
     let mut reading = Reading::new("EnvoyFilter", &object.metadata, context);
     let spec = &object.spec;
     let targets = targets(&mut reading, spec);
-    legacy::check(&mut reading, &spec.filters);
+    let mut patches = legacy::read(&mut reading, &spec.filters);
     let list = SPEC.field("configPatches");
-    reading.not_honoured(&SPEC, "configPatches", !spec.config_patches.is_empty());
-    let patches = spec.config_patches.iter().enumerate();
-    let patches = patches.filter_map(|(index, one)| patch(&mut reading, &list.index(index), one)).collect();
+    if !spec.config_patches.is_empty() {
+        let message = "depends on how this release configures Envoy, which the next may do otherwise: prefer another kind that does the \
+                       same, and try it again before each update";
+        reading.warn(&list, Code::Fragile, message);
+    }
+    patches.extend(spec.config_patches.iter().enumerate().filter_map(|(index, one)| patch(&mut reading, &list.index(index), one)));
     let value = model::EnvoyFilter {
         origin: reading.origin.clone(),
         targets,
@@ -79,7 +82,11 @@ fn patch(reading: &mut Reading<'_>, at: &At<'_>, patch: &EnvoyConfigObjectPatch)
         return None;
     };
     let object = matches::read(reading, &here, apply_to, &matched);
+    if apply_to == ApplyTo::Bootstrap {
+        reading.warn(&at.field("applyTo"), Code::NotHonoured, "the configuration with which Envoy starts is not changed by this mesh");
+    }
     Some(EnvoyPatch {
+        path: at.to_string().into(),
         apply_to: patched(apply_to),
         context,
         proxy_version: version.map(Into::into),

@@ -83,13 +83,11 @@ fn check_reach(
     let name = spelled(apply_to);
     let here = at.field("operation");
     let filters = matches!(apply_to, ApplyTo::HttpFilter | ApplyTo::NetworkFilter | ApplyTo::ListenerFilter);
-    let inserts = matches!(operation, InsertFirst | InsertBefore | InsertAfter);
     if apply_to == ApplyTo::RouteConfiguration && !matches!(operation, Merge | MergeAndReplaceList | Replace) {
         reading.warn(&here, Code::NoEffect, "ROUTE_CONFIGURATION can only be merged into");
-    } else if operation == Replace && !filters {
-        reading.warn(&here, Code::NoEffect, format!("only filters can be replaced, and {name} is none: REMOVE and ADD, or MERGE"));
-    } else if inserts && apply_to == ApplyTo::Cluster {
-        reading.warn(&here, Code::NoEffect, "clusters have no order: use ADD");
+    } else if operation == Replace && !filters && apply_to != ApplyTo::VirtualHost {
+        let message = format!("only filters and virtual hosts can be replaced, and {name} is neither: REMOVE and ADD, or MERGE");
+        reading.warn(&here, Code::NoEffect, message);
     }
     if !filters || names_filter(apply_to, matched) {
         return;

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::envoy_filter;
 use crate::config::{Code, Invalid, ParseContext, Parsed};
-use crate::model::{EnvoyFilter, FilterClass, ObjectMatch, PatchOperation};
+use crate::model::{EnvoyFilter, FilterClass, ObjectMatch, PatchContext, PatchOperation};
 
 fn read(spec: Value) -> Result<Parsed<EnvoyFilter>, Invalid> {
     let object = serde_json::from_value(json!({"metadata": {"name": "a"}, "spec": spec})).unwrap();
@@ -43,6 +43,28 @@ fn patches_are_read_into_what_they_do() {
     assert_eq!((listener.port, chain.application_protocols.len()), (Some(443), 2));
     assert_eq!(chain.filter.as_deref(), Some("envoy.filters.network.http_connection_manager"));
     assert_eq!(chain.sub_filter.as_deref(), Some("envoy.filters.http.router"));
+}
+
+#[test]
+fn filters_of_1_4_are_read_as_patches() {
+    let filter = |position: Value, matched: Value| {
+        json!({"filterType": "HTTP", "filterName": "envoy.lua", "filterConfig": {"inlineCode": ""},
+               "insertPosition": position, "listenerMatch": matched})
+    };
+    let spec = json!({"filters": [
+        filter(json!({"index": "BEFORE", "relativeTo": "envoy.router"}), json!({"portNumber": 80, "listenerType": "GATEWAY"})),
+        filter(json!({"index": "LAST"}), json!({"listenerProtocol": "HTTP"})),
+        filter(json!({}), json!({"address": ["10.0.0.1"]})),
+    ]});
+    let parsed = read(spec).unwrap();
+    let [first, last] = parsed.value.patches.as_slice() else { panic!("{:?}", parsed.value.patches) };
+    let ObjectMatch::Listener(listener) = &first.object else { panic!("{first:?}") };
+    assert_eq!((listener.port, first.context, &*first.path), (Some(80), PatchContext::Gateway, "spec.filters[0]"));
+    assert_eq!(listener.filter_chain.as_ref().unwrap().sub_filter.as_deref(), Some("envoy.filters.http.router"));
+    assert!(matches!(&first.operation, PatchOperation::InsertBefore(value) if value["config"]["inlineCode"] == ""), "{first:?}");
+    assert!(matches!(&last.operation, PatchOperation::Add(..)), "{last:?}");
+    let told: Vec<_> = parsed.warnings.iter().map(|it| (it.path.as_str(), it.code)).collect();
+    assert_eq!(told, [("spec.filters", Code::Deprecated), ("spec.filters[2].listenerMatch.address", Code::NotHonoured)]);
 }
 
 #[test]

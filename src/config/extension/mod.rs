@@ -16,9 +16,6 @@ use wasm::Module;
 /// The longest Lua script, in bytes.
 const LONGEST_SCRIPT: usize = 65_536;
 
-/// What the mesh does with code that it does not run.
-const CONSEQUENCE: &str = "no proxy runs it";
-
 /// Reads a WasmPlugin.
 ///
 /// # Errors
@@ -26,7 +23,6 @@ const CONSEQUENCE: &str = "no proxy runs it";
 pub fn wasm_plugin(object: &WasmPlugin, context: &ParseContext) -> Result<Parsed<model::WasmPlugin>, Invalid> {
     let mut reading = Reading::new("WasmPlugin", &object.metadata, context);
     let spec = &object.spec;
-    reading.not_honoured_kind(CONSEQUENCE);
     let attachment = Attachment { selector: spec.selector.as_ref(), reference: spec.target_ref.as_ref(), references: &spec.target_refs };
     let placement = placement(&mut reading, &attachment, spec.phase, spec.priority, &spec.match_);
     let module = wasm::read(
@@ -56,7 +52,6 @@ pub fn wasm_plugin(object: &WasmPlugin, context: &ParseContext) -> Result<Parsed
 pub fn traffic_extension(object: &TrafficExtension, context: &ParseContext) -> Result<Parsed<model::TrafficExtension>, Invalid> {
     let mut reading = Reading::new("TrafficExtension", &object.metadata, context);
     let spec = &object.spec;
-    reading.not_honoured_kind(CONSEQUENCE);
     let attachment = Attachment { selector: spec.selector.as_ref(), reference: None, references: &spec.target_refs };
     let placement = placement(&mut reading, &attachment, spec.phase, spec.priority, &spec.match_);
     let module = spec.wasm.as_ref().map(|one| {

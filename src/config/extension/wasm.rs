@@ -39,6 +39,7 @@ pub(super) struct Module<'a> {
 /// Reads a module.
 pub(super) fn read(reading: &mut Reading<'_>, at: &At<'_>, module: &Module<'_>) -> WasmModule {
     let location = location(reading, &at.field("url"), module.url);
+    warn_of_unfetched(reading, at, module, &location);
     reading.not_honoured(at, "verificationKey", module.verification_key.is_some_and(|key| !key.is_empty()));
     let latest = matches!(&location, WasmLocation::Image(image) if image.ends_with(":latest"));
     WasmModule {
@@ -60,6 +61,23 @@ pub(super) fn read(reading: &mut Reading<'_>, at: &At<'_>, module: &Module<'_>) 
         environment: environment(reading, &at.field("vmConfig"), module.machine),
         network: module.kind == Some(PluginType::Network),
         location,
+    }
+}
+
+/// Warns of modules that proxies can't fetch, and of what becomes of their traffic.
+fn warn_of_unfetched(reading: &mut Reading<'_>, at: &At<'_>, module: &Module<'_>, location: &WasmLocation) {
+    let open = module.failure == Some(FailStrategy::FailOpen);
+    let consequence = if open { "traffic passes without it" } else { "all traffic that it is for is refused (failStrategy)" };
+    match location {
+        WasmLocation::Image(_) => {
+            let message = format!("images are not fetched, and {consequence}: serve the module by http or https, or mount it (file://)");
+            reading.warn(&at.field("url"), Code::NotHonoured, message);
+        }
+        WasmLocation::Remote(_) if module.sha256.is_none_or(str::is_empty) => {
+            let message = format!("modules are fetched by their sum alone: without it {consequence}");
+            reading.warn(&at.field("sha256"), Code::NotHonoured, message);
+        }
+        WasmLocation::Remote(_) | WasmLocation::File(_) => {}
     }
 }
 

@@ -109,6 +109,17 @@ async fn unknown_kinds_are_refused_and_a_mesh_install_is_nobodys_here() {
 }
 
 #[tokio::test]
+async fn a_patch_that_no_proxy_can_take_is_told_of() {
+    let value = json!({"name": "a", "conect_timeout": "1s"});
+    let patches = json!([{"applyTo": "CLUSTER", "patch": {"operation": "ADD", "value": value}}]);
+    let object = json!({"metadata": {"name": "reviews"}, "spec": {"configPatches": patches}});
+    let response = ask(request("networking.istio.io", "EnvoyFilter", &object)).await;
+    assert_eq!(response["allowed"], true, "{response}");
+    let warnings = response["warnings"].to_string();
+    assert!(warnings.contains("spec.configPatches[0].patch.value") && warnings.contains("conect_timeout"), "{warnings}");
+}
+
+#[tokio::test]
 async fn deletions_status_and_objects_on_their_way_out_pass() {
     let bad = json!({"hosts": 5});
     let mut deletion = creation(bad.clone());

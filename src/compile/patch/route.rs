@@ -1,0 +1,159 @@
+//! Patches of route tables, virtual hosts and routes.
+
+use std::collections::BTreeSet;
+
+use envoy_api::envoy::config::route::v3::{Route, RouteConfiguration, VirtualHost, route};
+
+use super::{
+    apply::{adds, merge, message},
+    table::{ReadPatch, Subject},
+};
+use crate::compile::{resource::Draft, scope::Scope, workload_ports::ports_called};
+use crate::model::{ObjectMatch, PatchContext, PatchOperation, PatchedObject, RouteAction, RouteConfigurationMatch};
+
+/// What users make of a route table.
+pub(super) fn patched(scope: &Scope<'_>, context: PatchContext, draft: Draft) -> Draft {
+    let patches = scope.patches(Subject::Routes, context);
+    if patches.is_empty() {
+        return draft;
+    }
+    let Some(mut table) = draft.message::<RouteConfiguration>() else { return draft };
+    change(scope, context, &patches, &mut table);
+    Draft::new(draft.kind, &draft.name, &table)
+}
+
+/// Changes a table.
+pub(super) fn change(scope: &Scope<'_>, context: PatchContext, patches: &[&ReadPatch], table: &mut RouteConfiguration) {
+    let patches: Vec<&ReadPatch> = patches.iter().copied().filter(|patch| is_about(scope, context, &table.name, patch)).collect();
+    let of = |objects: PatchedObject| patches.iter().copied().filter(move |patch| patch.patch.apply_to == objects);
+    of(PatchedObject::RouteConfiguration).for_each(|patch| merge(scope, table, patch));
+    let on_hosts: Vec<_> = of(PatchedObject::VirtualHost).collect();
+    let on_routes: Vec<_> = of(PatchedObject::HttpRoute).collect();
+    table.virtual_hosts.retain_mut(|host| changed_host(scope, &on_hosts, &on_routes, host));
+    for patch in on_hosts.iter().filter(|patch| adds(&patch.patch.operation)) {
+        if let Some(host) = message(scope, patch) {
+            table.virtual_hosts.push(host);
+            scope.shaped_by(&patch.origin);
+        }
+    }
+}
+
+/// Whether the host stays.
+fn changed_host(scope: &Scope<'_>, on_hosts: &[&ReadPatch], on_routes: &[&ReadPatch], host: &mut VirtualHost) -> bool {
+    for patch in on_hosts {
+        if !is_about_host(host, patch) {
+            continue;
+        }
+        match patch.patch.operation {
+            PatchOperation::Remove => {
+                scope.shaped_by(&patch.origin);
+                return false;
+            }
+            PatchOperation::Replace(_) => {
+                if let Some(new) = message(scope, patch) {
+                    *host = new;
+                    scope.shaped_by(&patch.origin);
+                }
+            }
+            _ => merge(scope, host, patch),
+        }
+    }
+    let on_routes: Vec<_> = on_routes.iter().copied().filter(|patch| is_about_host(host, patch)).collect();
+    host.routes.retain_mut(|route| changed_route(scope, &on_routes, route));
+    for patch in on_routes {
+        insert(scope, &mut host.routes, patch);
+    }
+    true
+}
+
+/// Whether the route stays.
+fn changed_route(scope: &Scope<'_>, patches: &[&ReadPatch], route: &mut Route) -> bool {
+    for patch in patches {
+        if !is_about_route(route, patch) {
+            continue;
+        }
+        if patch.patch.operation == PatchOperation::Remove {
+            scope.shaped_by(&patch.origin);
+            return false;
+        }
+        merge(scope, route, patch);
+    }
+    true
+}
+
+/// Adds a route, if that is what the patch does. One that is to stand by another comes only where there is such a one.
+fn insert(scope: &Scope<'_>, routes: &mut Vec<Route>, patch: &ReadPatch) {
+    let found = routes.iter().position(|route| is_about_route(route, patch));
+    let anywhere = wanted(patch).is_none_or(|wanted| wanted.route.is_none() && wanted.action.is_none());
+    let place = match (&patch.patch.operation, found) {
+        (PatchOperation::Add(..), _) => routes.len(),
+        (PatchOperation::InsertAfter(_), _) if anywhere => routes.len(),
+        (PatchOperation::InsertBefore(_) | PatchOperation::InsertFirst(_), _) if anywhere => 0,
+        (PatchOperation::InsertFirst(_), Some(_)) => 0,
+        (PatchOperation::InsertBefore(_), Some(place)) => place,
+        (PatchOperation::InsertAfter(_), Some(place)) => place + 1,
+        _ => return,
+    };
+    if let Some(route) = message(scope, patch) {
+        routes.insert(place, route);
+        scope.shaped_by(&patch.origin);
+    }
+}
+
+fn wanted(patch: &ReadPatch) -> Option<&RouteConfigurationMatch> {
+    match &patch.patch.object {
+        ObjectMatch::RouteConfiguration(wanted) => Some(wanted),
+        _ => None,
+    }
+}
+
+fn is_about(scope: &Scope<'_>, context: PatchContext, table: &str, patch: &ReadPatch) -> bool {
+    let Some(wanted) = wanted(patch) else { return true };
+    if wanted.name.as_ref().is_some_and(|name| **name != *table) {
+        return false;
+    }
+    if context == PatchContext::Gateway {
+        return is_of_gateway(scope, wanted, table);
+    }
+    // `80` for what is sent, `inbound|80||` for what comes.
+    let port = table.strip_prefix("inbound|").and_then(|rest| rest.split('|').next()).unwrap_or(table).parse::<u16>().ok();
+    wanted.port.is_none_or(|wanted| port == Some(wanted))
+}
+
+/// Whether a gateway's table is meant: `http.PORT`, or `https.PORT.NAME.GATEWAY.NAMESPACE`.
+fn is_of_gateway(scope: &Scope<'_>, wanted: &RouteConfigurationMatch, table: &str) -> bool {
+    let parts: Vec<&str> = table.splitn(5, '.').collect();
+    let port = parts.get(1).and_then(|port| port.parse::<u16>().ok());
+    let name = parts.get(2).copied().unwrap_or_default();
+    let gateway = match parts[..] {
+        [_, _, _, gateway, namespace] => format!("{namespace}/{gateway}"),
+        _ => String::new(),
+    };
+    wanted.port.is_none_or(|wanted| port.is_some_and(|port| called(scope, port).contains(&wanted)))
+        && wanted.port_name.as_ref().is_none_or(|wanted| **wanted == *name)
+        && wanted.gateway.as_ref().is_none_or(|wanted| **wanted == *gateway)
+}
+
+/// The numbers under which Gateways know a port on which the proxy listens.
+fn called(scope: &Scope<'_>, port: u16) -> BTreeSet<u16> {
+    let gateways = scope.gateways().filter(|gateway| scope.selected_by(&gateway.selector));
+    let named: BTreeSet<u16> = gateways.flat_map(|gateway| &gateway.servers).map(|server| server.port).collect();
+    let leading: BTreeSet<u16> = named.into_iter().filter(|named| ports_called(scope, *named).contains(&port)).collect();
+    if leading.is_empty() { BTreeSet::from([port]) } else { leading }
+}
+
+fn is_about_host(host: &VirtualHost, patch: &ReadPatch) -> bool {
+    wanted(patch).is_none_or(|wanted| {
+        wanted.virtual_host.as_ref().is_none_or(|name| **name == *host.name)
+            && wanted.domain.as_ref().is_none_or(|domain| host.domains.iter().any(|found| **found == **domain))
+    })
+}
+
+fn is_about_route(found: &Route, patch: &ReadPatch) -> bool {
+    let acts_so = |action| match action {
+        RouteAction::Route => matches!(found.action, Some(route::Action::Route(_))),
+        RouteAction::Redirect => matches!(found.action, Some(route::Action::Redirect(_))),
+        RouteAction::DirectResponse => matches!(found.action, Some(route::Action::DirectResponse(_))),
+    };
+    wanted(patch).is_none_or(|wanted| wanted.route.as_ref().is_none_or(|name| **name == *found.name) && wanted.action.is_none_or(acts_so))
+}
