@@ -12,6 +12,7 @@ use rpds::RedBlackTreeMapSync;
 
 use super::{
     facts::Fact,
+    failure::{Failure, caught},
     input::Input,
     memo::{Built, Memo},
     mesh::{Dirty, Mesh},
@@ -77,6 +78,8 @@ pub(super) struct Section {
     pub(super) resources: RedBlackTreeMapSync<Arc<str>, Arc<Resource>>,
     /// The section that this one was made from, and the names that differ from it.
     previous: Option<(u64, Vec<Arc<str>>)>,
+    /// Parts of it on which the compiler failed.
+    pub(super) failures: Vec<Arc<Failure>>,
 }
 
 impl Section {
@@ -103,12 +106,12 @@ impl Section {
     /// A section of these resources, made from none.
     pub(super) fn of(id: u64, kind: ResourceType, resources: impl IntoIterator<Item = Arc<Resource>>) -> Self {
         let resources = resources.into_iter().map(|resource| (resource.name.clone(), resource)).collect();
-        Self { id, kind, resources, previous: None }
+        Self { id, kind, resources, previous: None, failures: Vec::new() }
     }
 }
 
 /// A section with all that is needed to bring it up to date.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct SectionState {
     kind: SectionKind,
     /// What the skeleton read of the mesh.
@@ -118,6 +121,8 @@ pub(super) struct SectionState {
     pending: BTreeSet<Recipe>,
     /// Whether the skeleton is to be made again.
     stale: bool,
+    /// Where the compiler failed: on a recipe, or on the skeleton.
+    failed: BTreeMap<Option<Recipe>, Arc<Failure>>,
     /// The facts that skeleton and recipes read.
     facts: Arc<[Fact]>,
     section: Arc<Section>,
@@ -128,13 +133,15 @@ pub(super) struct SectionState {
 impl SectionState {
     /// Nothing compiled yet.
     pub(super) fn empty(kind: SectionKind) -> Self {
-        let section = Section { id: 0, kind: kind.resource_type(), resources: RedBlackTreeMapSync::new_sync(), previous: None };
+        let resources = RedBlackTreeMapSync::new_sync();
+        let section = Section { id: 0, kind: kind.resource_type(), resources, previous: None, failures: Vec::new() };
         Self {
             kind,
             inputs: Dirty::default(),
             outcomes: BTreeMap::new(),
             pending: BTreeSet::new(),
             stale: true,
+            failed: BTreeMap::new(),
             facts: Arc::new([]),
             section: Arc::new(section),
             used: 0,
@@ -163,11 +170,7 @@ impl SectionState {
         let mut todo = std::mem::take(&mut self.pending);
         let mut gone = Vec::new();
         if std::mem::take(&mut self.stale) {
-            let scope = Scope::new(mesh, proxy);
-            let recipes: BTreeSet<Recipe> = Recipe::of_section(self.kind, &scope).into_iter().collect();
-            let notes = scope.into_notes();
-            self.inputs = notes.inputs;
-            facts.extend(notes.facts);
+            let recipes = self.skeleton(mesh, proxy, &mut facts);
             gone.extend(self.outcomes.keys().filter(|recipe| !recipes.contains(recipe)).cloned());
             todo.retain(|recipe| recipes.contains(recipe));
             todo.extend(recipes.into_iter().filter(|recipe| !self.outcomes.contains_key(recipe)));
@@ -181,6 +184,7 @@ impl SectionState {
                 resources.remove_mut(&resource.name);
                 names.insert(resource.name.clone());
             }
+            self.note_failure(Some(recipe), None);
         }
         for recipe in todo {
             let old = self.outcomes.get(&recipe);
@@ -199,15 +203,42 @@ impl SectionState {
                     names.insert(old.name.clone());
                 }
             }
+            self.note_failure(Some(recipe.clone()), new.failure.clone());
             self.outcomes.insert(recipe, new);
         }
 
         self.facts = facts.into_iter().collect();
+        let failures: Vec<_> = self.failed.values().cloned().collect();
         // Where nothing differs the section stays the same one, so that sessions have nothing to compare.
-        if !names.is_empty() || self.section.id == 0 {
+        if !names.is_empty() || self.section.id == 0 || failures != self.section.failures {
             let previous = (self.section.id != 0).then(|| (self.section.id, names.into_iter().collect()));
-            self.section = Arc::new(Section { id, kind: self.kind.resource_type(), resources, previous });
+            self.section = Arc::new(Section { id, kind: self.kind.resource_type(), resources, previous, failures });
         }
         self.section.clone()
+    }
+
+    fn note_failure(&mut self, recipe: Option<Recipe>, failure: Option<Arc<Failure>>) {
+        match failure {
+            Some(failure) => _ = self.failed.insert(recipe, failure),
+            None => _ = self.failed.remove(&recipe),
+        }
+    }
+
+    /// The recipes that there are to be; the ones before if the compiler fails on the list.
+    fn skeleton(&mut self, mesh: &Mesh, proxy: &Proxy, facts: &mut BTreeSet<Fact>) -> BTreeSet<Recipe> {
+        let scope = Scope::new(mesh, proxy);
+        let recipes = caught(|| Recipe::of_section(self.kind, &scope));
+        let notes = scope.into_notes();
+        self.inputs = notes.inputs;
+        facts.extend(notes.facts);
+        let (recipes, failure) = match recipes {
+            Ok(recipes) => (recipes.into_iter().collect(), None),
+            Err(message) => {
+                let (part, sources) = (format!("{:?}", self.kind).into(), notes.sources.into_iter().collect());
+                (self.outcomes.keys().cloned().collect(), Some(Arc::new(Failure { part, message, sources })))
+            }
+        };
+        self.note_failure(None, failure);
+        recipes
     }
 }
