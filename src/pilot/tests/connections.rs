@@ -67,11 +67,17 @@ async fn is_closed(stream: &mut TcpStream) {
 
 /// Connects from that address of loopback, and says something.
 async fn connected(from: &str, port: u16) -> TcpStream {
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.bind(format!("{from}:0").parse().unwrap()).unwrap();
-    let mut stream = timeout(PATIENCE, socket.connect(([127, 0, 0, 1], port).into())).await.unwrap().unwrap();
-    assert!(lives(&mut stream).await);
-    stream
+    let mut connection = None;
+    eventually_seen(&format!("a connection from {from}"), async || {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(format!("{from}:0").parse().unwrap()).unwrap();
+        let mut stream = timeout(PATIENCE, socket.connect(([127, 0, 0, 1], port).into())).await.unwrap().unwrap();
+        let lives = lives(&mut stream).await;
+        connection = Some(stream);
+        lives
+    })
+    .await;
+    connection.unwrap()
 }
 
 /// A listener with a chain for each client, by the client's address.

@@ -186,8 +186,9 @@ fn a_proxy_that_comes_back_gets_what_it_missed() {
 
     let (held, changed) = (is(Endpoints, "a", "1"), is(Endpoints, "b", "1"));
     let mut player = Player::new();
+    player.brings(Cluster, &[], &[&a]);
     player.brings(Endpoints, &["a", "b"], &[&held, &changed]);
-    player.gets(&[held.clone(), is(Endpoints, "b", "2")]);
+    player.gets(&[a, held.clone(), is(Endpoints, "b", "2")]);
     assert_eq!(player.takes_all(), ["Endpoints +b"]);
 }
 
