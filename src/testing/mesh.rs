@@ -2,10 +2,11 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use crate::compile::Proxy;
 use crate::model::{
     Destination, DestinationRule, Endpoint, ExportTo, Gateway, GatewayServer, HeaderOperations, Health, HostPattern, HttpAction, HttpFault,
     HttpMatch, HttpRoute, Labels, MESH_GATEWAY, MeshConfig, MtlsMode, NamespaceSelector, ObjectRef, PeerAuthentication, Protocol,
-    Resolution, Service, ServiceKey, ServicePort, Sidecar, Snapshot, SpiffeId, StringMatch, Subset, TargetPort, TrafficPolicy,
+    ProxyRole, Resolution, Service, ServiceKey, ServicePort, Sidecar, Snapshot, SpiffeId, StringMatch, Subset, TargetPort, TrafficPolicy,
     VirtualService, WeightedDestination, Workload, WorkloadKey,
 };
 
@@ -22,6 +23,21 @@ pub(crate) struct TestMesh {
     pub(crate) gateways: Vec<Gateway>,
     pub(crate) sidecars: Vec<Sidecar>,
     pub(crate) peer_authentications: Vec<PeerAuthentication>,
+}
+
+/// The sidecar, or with the label of one the gateway, of a workload.
+pub(crate) fn proxy_of(workload: &Workload) -> Proxy {
+    let gateway = workload.labels.contains_key("istio");
+    Proxy {
+        role: if gateway { ProxyRole::Router } else { ProxyRole::Sidecar },
+        key: workload.key.clone(),
+        labels: workload.labels.clone(),
+        addresses: workload.addresses.clone(),
+        identity: workload.identity.clone(),
+        node: workload.node.clone(),
+        locality: workload.locality.clone(),
+        named_ports: workload.named_ports.clone(),
+    }
 }
 
 /// The host of a Kubernetes Service.

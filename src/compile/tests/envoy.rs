@@ -10,10 +10,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::{
-    bootstrap::{Static, as_sent},
-    compiled, names, proxy,
-};
+use super::{compiled, names, proxy};
 use crate::compile::{ResourceType, compile};
 use crate::model::{
     AbortStatus, Endpoint, HeaderOperations, Health, HostPattern, HttpAction, HttpRedirect, HttpRewrite, MtlsMode, NamespaceSelector,
@@ -21,6 +18,7 @@ use crate::model::{
 };
 use crate::testing::{
     TestCa, block_on,
+    bootstrap::{Static, as_sent},
     envoy::{RunningEnvoy, start, validate},
     http::{Echo, get, try_get},
     mesh::{TestMesh, bookinfo, forward, fqdn, labels, path, peer_authentication, port, to, virtual_service},

@@ -5,7 +5,6 @@ use serde_json::Value;
 use std::time::Duration;
 
 use super::{
-    bootstrap::Static,
     compiled,
     envoy::{got, on_loopback, reviews_at},
 };
@@ -15,6 +14,7 @@ use crate::model::{
 };
 use crate::testing::{
     block_on,
+    bootstrap::Static,
     envoy::{RunningEnvoy, start},
     eventually_seen,
     http::{Answer, Echo, ask, get},
