@@ -248,7 +248,7 @@ impl HubTask {
     }
 
     /// Takes up the next refusal that still matters.
-    async fn next_case(&mut self) {
+    pub(super) async fn next_case(&mut self) {
         while self.blame.trial.is_none()
             && let Some(mut refusal) = self.blame.waiting.pop_front()
         {

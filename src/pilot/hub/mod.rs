@@ -196,6 +196,7 @@ impl HubTask {
                     let (snapshot, changes) = news.ok_or(HubError::SourceEnded)?;
                     self.advance(snapshot, changes);
                     self.distribute().await;
+                    self.next_case().await;
                 }
                 news = self.reports.heard() => self.hear(news).await,
                 () = self.blame.out_of_patience() => self.ask_another().await,

@@ -110,6 +110,24 @@ async fn an_object_that_was_bad_from_the_start_is_found_by_asking_the_proxy_alon
 }
 
 #[tokio::test]
+async fn an_inquiry_outlives_changes_of_what_it_is_about() {
+    let mut mesh = bookinfo();
+    only("/bad")(&mut mesh.virtual_services[0]);
+    let details = fqdn("shop", "details");
+    let other = virtual_service("shop", "details", &[details.clone()], vec![forward(Vec::new(), vec![to(&details, None, 1)])]);
+    let object = other.origin.clone();
+    mesh.virtual_services.push(other);
+    let mut world = World::of(mesh).await;
+    let mut strict = world.asks_for_routes("shop", "9080").await;
+    refuses(&mut strict).await;
+    let attempt = strict.hears().await.unwrap();
+    // Another of the suspects changes while the proxy thinks, but the routes stay the same.
+    world.changes_routes(&object, |service| service.created += 1).await;
+    strict.answers(&attempt, None).await;
+    assert_eq!(world.next_problems().await.keys().collect::<Vec<_>>(), [&reviews()]);
+}
+
+#[tokio::test]
 async fn no_proxy_takes_anything_from_other_namespaces_on_its_word_alone() {
     let mut world = World::of(bookinfo()).await;
     let mut owner = world.asks_for_routes("shop", "9080").await;
