@@ -114,7 +114,7 @@ async fn an_inquiry_outlives_changes_of_what_it_is_about() {
     let mut mesh = bookinfo();
     only("/bad")(&mut mesh.virtual_services[0]);
     let details = fqdn("shop", "details");
-    let other = virtual_service("shop", "details", &[details.clone()], vec![forward(Vec::new(), vec![to(&details, None, 1)])]);
+    let other = virtual_service("shop", "details", std::slice::from_ref(&details), vec![forward(Vec::new(), vec![to(&details, None, 1)])]);
     let object = other.origin.clone();
     mesh.virtual_services.push(other);
     let mut world = World::of(mesh).await;
@@ -124,6 +124,11 @@ async fn an_inquiry_outlives_changes_of_what_it_is_about() {
     // Another of the suspects changes while the proxy thinks, but the routes stay the same.
     world.changes_routes(&object, |service| service.created += 1).await;
     strict.answers(&attempt, None).await;
+    tokio::spawn(async move {
+        while let Ok(response) = strict.hears().await {
+            strict.answers(&response, text(&body(&response)).contains("/bad").then_some(REFUSAL)).await;
+        }
+    });
     assert_eq!(world.next_problems().await.keys().collect::<Vec<_>>(), [&reviews()]);
 }
 
