@@ -25,6 +25,10 @@ pub struct PilotArgs {
     #[arg(long, env = "POD_NAMESPACE", default_value = "istio-system")]
     namespace: String,
 
+    /// This pod's name, which events tell.
+    #[arg(long, env = "POD_NAME", default_value = "istio-pilot")]
+    pod: String,
+
     /// The mesh's MeshConfig in YAML. It is read again when it changes; defaults hold while it is absent.
     #[arg(long, value_name = "FILE", default_value = "/etc/istio/config/mesh")]
     mesh_config: PathBuf,
@@ -62,8 +66,8 @@ impl PilotArgs {
         let client = Client::try_default().await.context("no access to the cluster's API")?;
         let (tasks, readiness, registry) = (&mut process.tasks, &process.readiness, &mut process.registry);
         let access = DebugAccess::new(client.clone(), &self.namespace);
-        let source = index::start(client, self.index(), tasks, readiness, registry);
-        let debug = pilot::start(self.pilot(), source, listener, tasks, readiness, registry);
+        let source = index::start(client.clone(), self.index(), tasks, readiness, registry);
+        let debug = pilot::start(self.pilot(), client, source, listener, tasks, readiness, registry);
         process.run(access.open(debug)).await
     }
 
@@ -75,7 +79,8 @@ impl PilotArgs {
     fn pilot(&self) -> PilotConfig {
         let address = self.ca_address.clone().unwrap_or_else(|| format!("istio-citadel.{}.svc:15012", self.namespace));
         let (token_file, root_file) = (self.token.clone(), self.roots.clone());
-        PilotConfig { identity: IdentityConfig { address, server_name: None, token_file, root_file, lifetime: LIFETIME } }
+        let identity = IdentityConfig { address, server_name: None, token_file, root_file, lifetime: LIFETIME };
+        PilotConfig { identity, pod: self.pod.clone() }
     }
 }
 

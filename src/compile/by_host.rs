@@ -56,7 +56,7 @@ impl SpeaksForHosts for DestinationRule {
 }
 
 /// Objects by host, the senior first.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct ByHost<T> {
     exact: HashMap<HostPattern, Vec<Arc<T>>, FixedState>,
     /// By the length of the host, longest first: the most specific is found first.

@@ -63,12 +63,12 @@ impl Fact {
 /// Results of one computation, by the facts that each run of it read.
 ///
 /// Finding one costs a lookup for each distinct *set* of facts, of which there are few, not for each result.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Variants<T> {
     tables: Vec<Table<T>>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Table<T> {
     facts: Arc<[Fact]>,
     values: HashMap<Vec<FactValue>, T, FixedState>,

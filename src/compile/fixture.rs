@@ -8,10 +8,19 @@ use std::sync::{
 use prost::Message;
 
 use super::{Compiled, Resource, ResourceType, resource::Draft, section::Section};
-use crate::model::ObjectRef;
+use crate::model::{ObjectRef, Snapshot};
 
 /// Far from those that a compiler gives.
 static NEXT_SECTION: AtomicU64 = AtomicU64::new(1 << 32);
+
+/// A VirtualService with a rule of this name makes the compiler fail.
+pub(crate) const FAILS: &str = "the compiler fails on this rule";
+
+/// Fails if that object says so.
+pub(super) fn fail_if_told(snapshot: &Snapshot, object: &ObjectRef) {
+    let service = snapshot.config.virtual_services.get(object);
+    assert!(!service.is_some_and(|it| it.http.iter().any(|rule| &*rule.name == FAILS)), "{FAILS}");
+}
 
 impl Resource {
     /// A resource with that text in its body, from these objects.

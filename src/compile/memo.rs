@@ -9,6 +9,7 @@ use foldhash::fast::FixedState;
 
 use super::{
     facts::{Fact, Variants},
+    failure::{Failure, caught},
     fault::Fault,
     input::Input,
     mesh::{Dirty, Mesh},
@@ -27,11 +28,13 @@ pub(super) struct Built {
     pub(super) facts: Arc<[Fact]>,
     /// What was left out of the resource.
     pub(super) faults: Arc<[Fault]>,
+    /// If the compiler failed on it: the resource is the one before.
+    pub(super) failure: Option<Arc<Failure>>,
     inputs: Box<[Input]>,
 }
 
 /// All outcomes that are in use.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Memo {
     built: HashMap<Recipe, Variants<Arc<Built>>, FixedState>,
     /// Who read an input. May name recipes that read it once and no longer do; never misses one.
@@ -46,16 +49,18 @@ impl Memo {
             return found.clone();
         }
         let scope = Scope::new(mesh, proxy);
-        let draft = recipe.compile(&scope);
+        let draft = caught(|| recipe.compile(&scope));
         let notes = scope.into_notes();
         let sources: Arc<[_]> = notes.sources.into_iter().collect();
-        let resource = draft.map(|draft| {
-            let new = draft.into_resource(sources);
-            match previous.and_then(|built| built.resource.as_ref()) {
-                Some(old) if **old == new => old.clone(),
-                _ => Arc::new(new),
+        let before = previous.and_then(|built| built.resource.as_ref());
+        let (resource, failure) = match draft {
+            Ok(None) => (None, None),
+            Ok(Some(draft)) => {
+                let new = draft.into_resource(sources);
+                (Some(before.filter(|old| ***old == new).cloned().unwrap_or_else(|| Arc::new(new))), None)
             }
-        });
+            Err(message) => (before.cloned(), Some(Arc::new(Failure { part: format!("{recipe:?}").into(), message, sources }))),
+        };
         for input in &notes.inputs {
             match self.readers.get_mut(input) {
                 Some(readers) => _ = readers.insert(recipe.clone()),
@@ -66,6 +71,7 @@ impl Memo {
             resource,
             facts: notes.facts.into_iter().collect(),
             faults: notes.faults.into_iter().collect(),
+            failure,
             inputs: notes.inputs.into_iter().collect(),
         });
         self.built.entry(recipe.clone()).or_default().insert(&built.facts, proxy, built.clone());

@@ -23,7 +23,7 @@ use crate::model::{
 pub(super) type Dirty = HashSet<Input, FixedState>;
 
 /// A snapshot and its derived tables.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Mesh {
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) hosts: HashMap<HostPattern, BTreeSet<ServiceKey>, FixedState>,

@@ -36,9 +36,10 @@ mod destination;
 mod endpoints;
 mod extension;
 mod facts;
+mod failure;
 mod fault;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 mod gateways;
 mod hashing;
 mod input;
@@ -67,9 +68,13 @@ mod tests;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
+pub use failure::Failure;
 pub use fault::Fault;
 pub use patch::unreadable_patches;
 pub use proxy::Proxy;
@@ -90,7 +95,8 @@ pub struct Compiler {
     mesh: Mesh,
     memo: Memo,
     sections: BTreeMap<SectionKind, Variants<SectionState>>,
-    next_section: u64,
+    /// Shared with its forks, so that one number never stands for two sections.
+    next_section: Arc<AtomicU64>,
     generation: u64,
 }
 
@@ -119,7 +125,13 @@ pub fn compile(snapshot: Arc<Snapshot>, proxy: &Proxy) -> Compiled {
 impl Compiler {
     /// A compiler for that snapshot, with nothing compiled.
     pub fn new(snapshot: Arc<Snapshot>) -> Self {
-        Self { mesh: Mesh::of(snapshot), memo: Memo::default(), sections: BTreeMap::new(), next_section: 1, generation: 0 }
+        Self {
+            mesh: Mesh::of(snapshot),
+            memo: Memo::default(),
+            sections: BTreeMap::new(),
+            next_section: Arc::new(AtomicU64::new(1)),
+            generation: 0,
+        }
     }
 
     /// Takes the next snapshot. `changes` must name all that differs from the one before; it may name more. Costs the size of the
@@ -134,6 +146,16 @@ impl Compiler {
         if self.generation.is_multiple_of(SNAPSHOTS_BETWEEN_SWEEPS) {
             self.sweep();
         }
+    }
+
+    /// Another compiler that knows all that this one knows, for a snapshot that never was. What both compile can be compared with
+    /// each other at the cost of what differs. `changes` must name all that differs from this compiler's snapshot.
+    #[must_use]
+    pub fn fork(&self, snapshot: Arc<Snapshot>, changes: &Changes) -> Self {
+        let (mesh, memo, sections) = (self.mesh.clone(), self.memo.clone(), self.sections.clone());
+        let mut fork = Self { mesh, memo, sections, next_section: self.next_section.clone(), generation: self.generation };
+        fork.advance(snapshot, changes);
+        fork
     }
 
     /// The snapshot that is being compiled.
@@ -156,8 +178,8 @@ impl Compiler {
             }
         }
         let mut state = variants.take(proxy).unwrap_or_else(|| SectionState::empty(kind));
-        let section = state.update(&mut self.memo, &self.mesh, proxy, self.next_section);
-        self.next_section += 1;
+        let id = self.next_section.fetch_add(1, Ordering::Relaxed);
+        let section = state.update(&mut self.memo, &self.mesh, proxy, id);
         state.used = self.generation;
         let facts = state.facts().clone();
         variants.insert(&facts, proxy, state);
@@ -218,6 +240,11 @@ impl Compiled {
             .collect();
         differences.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         differences
+    }
+
+    /// What is not as the snapshot says, because the compiler failed on it.
+    pub fn failures(&self) -> impl Iterator<Item = &Arc<Failure>> {
+        self.sections.iter().flat_map(|section| &section.failures)
     }
 
     fn of(&self, kind: ResourceType) -> impl Iterator<Item = &Arc<Section>> {

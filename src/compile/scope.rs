@@ -75,6 +75,8 @@ impl<'a> Scope<'a> {
         if !sources.contains(object) {
             sources.insert(object.clone());
         }
+        #[cfg(test)]
+        super::fixture::fail_if_told(&self.mesh.snapshot, object);
     }
 
     /// Notes what was left out of the result.

@@ -12,6 +12,7 @@ use rpds::RedBlackTreeMapSync;
 
 use super::{
     facts::Fact,
+    failure::{Failure, caught},
     fault::Fault,
     input::Input,
     memo::{Built, Memo},
@@ -98,6 +99,8 @@ pub(super) struct Section {
     pub(super) faults: Arc<[Fault]>,
     /// The section that this one was made from, and the names that differ from it.
     previous: Option<(u64, Vec<Arc<str>>)>,
+    /// Parts of it on which the compiler failed.
+    pub(super) failures: Vec<Arc<Failure>>,
 }
 
 impl Section {
@@ -124,12 +127,12 @@ impl Section {
     /// A section of these resources, made from none.
     pub(super) fn of(id: u64, kind: ResourceType, resources: impl IntoIterator<Item = Arc<Resource>>) -> Self {
         let resources = resources.into_iter().map(|resource| (resource.name.clone(), resource)).collect();
-        Self { id, kind, resources, faults: Arc::new([]), previous: None }
+        Self { id, kind, resources, faults: Arc::new([]), previous: None, failures: Vec::new() }
     }
 }
 
 /// A section with all that is needed to bring it up to date.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct SectionState {
     kind: SectionKind,
     /// What the skeleton read of the mesh.
@@ -139,6 +142,8 @@ pub(super) struct SectionState {
     pending: BTreeSet<Recipe>,
     /// Whether the skeleton is to be made again.
     stale: bool,
+    /// Where the compiler failed: on a recipe, or on the skeleton.
+    failed: BTreeMap<Option<Recipe>, Arc<Failure>>,
     /// The facts that skeleton and recipes read.
     facts: Arc<[Fact]>,
     section: Arc<Section>,
@@ -149,13 +154,15 @@ pub(super) struct SectionState {
 impl SectionState {
     /// Nothing compiled yet.
     pub(super) fn empty(kind: SectionKind) -> Self {
-        let section = Section { id: 0, kind: kind.resource_type(), resources: Resources::default(), faults: Arc::new([]), previous: None };
+        let (kind_of_all, resources, faults) = (kind.resource_type(), Resources::default(), Arc::new([]));
+        let section = Section { id: 0, kind: kind_of_all, resources, faults, previous: None, failures: Vec::new() };
         Self {
             kind,
             inputs: Dirty::default(),
             outcomes: BTreeMap::new(),
             pending: BTreeSet::new(),
             stale: true,
+            failed: BTreeMap::new(),
             facts: Arc::new([]),
             section: Arc::new(section),
             used: 0,
@@ -185,11 +192,7 @@ impl SectionState {
         let mut gone = Vec::new();
         let mut faulty = false;
         if std::mem::take(&mut self.stale) {
-            let scope = Scope::new(mesh, proxy);
-            let recipes: BTreeSet<Recipe> = Recipe::of_section(self.kind, &scope).into_iter().collect();
-            let notes = scope.into_notes();
-            self.inputs = notes.inputs;
-            facts.extend(notes.facts);
+            let recipes = self.skeleton(mesh, proxy, &mut facts);
             gone.extend(self.outcomes.keys().filter(|recipe| !recipes.contains(recipe)).cloned());
             todo.retain(|recipe| recipes.contains(recipe));
             todo.extend(recipes.into_iter().filter(|recipe| !self.outcomes.contains_key(recipe)));
@@ -201,6 +204,7 @@ impl SectionState {
             let Some(built) = self.outcomes.remove(&recipe) else { continue };
             faulty |= !built.faults.is_empty();
             put(&mut resources, &mut names, built.resource.as_ref(), None);
+            self.note_failure(Some(recipe), None);
         }
         for recipe in todo {
             let old = self.outcomes.get(&recipe).cloned();
@@ -212,16 +216,19 @@ impl SectionState {
             if !same(old, new.resource.as_ref()) {
                 put(&mut resources, &mut names, old, next);
             }
+            self.note_failure(Some(recipe.clone()), new.failure.clone());
             self.outcomes.insert(recipe, new);
         }
         self.put_added(&mut resources, &mut names);
 
         self.facts = facts.into_iter().collect();
         let faults = if faulty { self.all_faults() } else { self.section.faults.clone() };
+        let failures: Vec<_> = self.failed.values().cloned().collect();
+        let told_alike = faults == self.section.faults && failures == self.section.failures;
         // Where nothing differs the section stays the same one, so that sessions have nothing to compare.
-        if !names.is_empty() || self.section.id == 0 || faults != self.section.faults {
+        if !names.is_empty() || self.section.id == 0 || !told_alike {
             let previous = (self.section.id != 0).then(|| (self.section.id, names.into_iter().collect()));
-            self.section = Arc::new(Section { id, kind: self.kind.resource_type(), resources, faults, previous });
+            self.section = Arc::new(Section { id, kind: self.kind.resource_type(), resources, faults, previous, failures });
         }
         self.section.clone()
     }
@@ -242,6 +249,31 @@ impl SectionState {
     fn all_faults(&self) -> Arc<[Fault]> {
         let faults: BTreeSet<&Fault> = self.outcomes.values().flat_map(|built| built.faults.iter()).collect();
         faults.into_iter().cloned().collect()
+    }
+
+    fn note_failure(&mut self, recipe: Option<Recipe>, failure: Option<Arc<Failure>>) {
+        match failure {
+            Some(failure) => _ = self.failed.insert(recipe, failure),
+            None => _ = self.failed.remove(&recipe),
+        }
+    }
+
+    /// The recipes that there are to be; the ones before if the compiler fails on the list.
+    fn skeleton(&mut self, mesh: &Mesh, proxy: &Proxy, facts: &mut BTreeSet<Fact>) -> BTreeSet<Recipe> {
+        let scope = Scope::new(mesh, proxy);
+        let recipes = caught(|| Recipe::of_section(self.kind, &scope));
+        let notes = scope.into_notes();
+        self.inputs = notes.inputs;
+        facts.extend(notes.facts);
+        let (recipes, failure) = match recipes {
+            Ok(recipes) => (recipes.into_iter().collect(), None),
+            Err(message) => {
+                let (part, sources) = (format!("{:?}", self.kind).into(), notes.sources.into_iter().collect());
+                (self.outcomes.keys().cloned().collect(), Some(Arc::new(Failure { part, message, sources })))
+            }
+        };
+        self.note_failure(None, failure);
+        recipes
     }
 }
 

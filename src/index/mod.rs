@@ -28,6 +28,7 @@ mod shared;
 mod slices;
 mod source;
 mod still;
+mod stored;
 #[cfg(test)]
 mod tests;
 mod update;
@@ -40,7 +41,8 @@ pub use listing::service_listing;
 pub use rejected::{Rejected, RejectedObjects};
 pub use source::SnapshotSource;
 pub use still::StillCluster;
-pub use verdict::{ACCEPTED, Reported, STATUS_MANAGER, Verdict, Verdicts};
+pub use stored::{generation, generation_text, reference, stored_as};
+pub use verdict::{ACCEPTED, PROGRAMMED, Reported, STATUS_MANAGER, Verdict, Verdicts};
 
 use ferromesh_crds::catalog;
 use k8s_openapi::api::{
@@ -49,7 +51,7 @@ use k8s_openapi::api::{
 };
 use kube::{
     Api, Client,
-    core::{ApiResource, DynamicObject, PartialObjectMeta},
+    core::{DynamicObject, PartialObjectMeta},
     runtime::watcher,
 };
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -157,14 +159,7 @@ impl Starting<'_> {
     }
 
     fn watch_config(&mut self, kind: &'static catalog::Kind, context: Arc<ParseContext>, purpose: Purpose) {
-        let Some(version) = kind.versions.first() else { return };
-        let resource = ApiResource {
-            group: kind.group.to_owned(),
-            version: (*version).to_owned(),
-            api_version: format!("{}/{version}", kind.group),
-            kind: kind.name.to_owned(),
-            plural: kind.plural.to_owned(),
-        };
+        let Some(resource) = stored::resource(kind) else { return };
         // As plain JSON, so that one object of a wrong shape can't break the whole list.
         let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &resource);
         self.follow(kind.name, api, watcher::Config::default(), move |object| update::config(kind, object, &context, purpose));

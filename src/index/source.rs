@@ -134,8 +134,8 @@ impl SnapshotSource {
         self.rejected.clone()
     }
 
-    /// What became of each stored object, for one reader who tells their authors. Nothing comes unless the index was started for
-    /// [`Purpose::Review`](super::Purpose).
+    /// What became of each stored object, for one reader who tells their authors. Unless the index was started for
+    /// [`Purpose::Review`](super::Purpose), only of those whose status says that proxies do not take them.
     pub fn verdicts(&self) -> Verdicts {
         self.verdicts.clone()
     }

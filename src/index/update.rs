@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::{
     Purpose,
     rejected::Rejected,
-    verdict::{Reported, Verdict},
+    verdict::{PROGRAMMED, Reported, Verdict},
 };
 use crate::config::kubernetes::{self, KubernetesService, PodFacts, PodView, Slice};
 use crate::config::{ParseContext, parse_object};
@@ -137,7 +137,8 @@ pub(super) fn node(object: &PartialObjectMeta<Node>) -> Fact {
     Fact::new(NODE, &object.metadata, Some(Form::Node(locality)))
 }
 
-/// An object of the mesh's configuration, read as the webhook reads it; with a verdict for its author if that is the purpose.
+/// An object of the mesh's configuration, read as the webhook reads it; with a verdict if its author is told, or was told by pilot that
+/// proxies do not take it.
 pub(super) fn config(kind: &catalog::Kind, mut object: DynamicObject, context: &ParseContext, purpose: Purpose) -> Fact {
     let metadata = object.metadata.clone();
     // As large as the rest, and read by no parser.
@@ -147,7 +148,7 @@ pub(super) fn config(kind: &catalog::Kind, mut object: DynamicObject, context: &
         Ok(parsed) => (Form::Config(parsed.value), Ok(parsed.warnings)),
         Err(reason) => (Form::Rejected(Rejected { generation: metadata.generation, reason: reason.clone() }), Err(reason)),
     };
-    let verdict = (purpose == Purpose::Review).then(|| {
+    let verdict = (purpose == Purpose::Review || is_unprogrammed(&json)).then(|| {
         let (uid, generation) = (metadata.uid.clone().unwrap_or_default(), metadata.generation);
         Box::new(Verdict { uid, generation, outcome, reported: Reported::of(&json, &metadata) })
     });
@@ -157,6 +158,12 @@ pub(super) fn config(kind: &catalog::Kind, mut object: DynamicObject, context: &
         _ => Fact::new(kind.name, &metadata, None).object,
     };
     Fact { object, form: Some(form), verdict }
+}
+
+/// Whether an object's status says that proxies do not take it.
+fn is_unprogrammed(object: &serde_json::Value) -> bool {
+    let conditions = object["status"]["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
+    conditions.iter().any(|condition| condition["type"] == PROGRAMMED && condition["status"] == "False")
 }
 
 #[cfg(test)]

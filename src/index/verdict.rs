@@ -20,6 +20,9 @@ pub const STATUS_MANAGER: &str = "ferromesh-galley";
 /// The condition in that share.
 pub const ACCEPTED: &str = "Accepted";
 
+/// The condition that tells whether proxies take an object: pilot's.
+pub const PROGRAMMED: &str = "Programmed";
+
 /// What became of one stored object, and what its status says of that so far.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Verdict {

@@ -25,6 +25,11 @@ pub(super) struct Metrics {
     pushes: Family<TypeLabel, PlainCounter>,
     sizes: Family<TypeLabel, Histogram>,
     rejects: PlainCounter,
+    rejects_by_type: Family<TypeLabel, PlainCounter>,
+    internal_errors: PlainCounter,
+    objects_at_fault: Gauge,
+    status_failures: PlainCounter,
+    push_time: Family<TypeLabel, Histogram>,
     refused_nodes: PlainCounter,
     convergence: Histogram,
     triggers: Family<TypeLabel, PlainCounter>,
@@ -66,6 +71,11 @@ impl Metrics {
             pushes: Family::default(),
             sizes: Family::new_with_constructor(|| Histogram::new(exponential_buckets(1e3, 4.0, 9))),
             rejects: PlainCounter::default(),
+            rejects_by_type: Family::default(),
+            internal_errors: PlainCounter::default(),
+            objects_at_fault: Gauge::default(),
+            status_failures: PlainCounter::default(),
+            push_time: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.000_5, 3.0, 11))),
             refused_nodes: PlainCounter::default(),
             convergence: Histogram::new(exponential_buckets(0.000_5, 3.0, 11)),
             triggers: Family::default(),
@@ -77,6 +87,13 @@ impl Metrics {
         registry.register("xds_pushes", "Responses sent, by type", metrics.pushes.clone());
         registry.register("xds_config_size_bytes", "Size of responses, by type", metrics.sizes.clone());
         registry.register("total_xds_rejects", "Responses that proxies refused", metrics.rejects.clone());
+        registry.register("xds_rejects", "Responses that proxies refused, by type", metrics.rejects_by_type.clone());
+        let help = "Parts of configurations on which the compiler failed, and refusals that no object explains";
+        registry.register("total_xds_internal_errors", help, metrics.internal_errors.clone());
+        registry.register("objects_at_fault", "Objects that proxies refuse or the compiler fails on", metrics.objects_at_fault.clone());
+        registry.register("status_failures", "Statuses of objects that could not be written", metrics.status_failures.clone());
+        let help = "Seconds from a response's first byte until the proxy answers it, by type";
+        registry.register("xds_push_time", help, metrics.push_time.clone());
         registry.register("xds_refused_nodes", "Streams of nodes that are not who they say they are", metrics.refused_nodes.clone());
         let help = "Seconds from a change's arrival until a proxy has acknowledged all of it";
         registry.register("proxy_convergence_time", help, metrics.convergence.clone());
@@ -94,8 +111,29 @@ impl Metrics {
     }
 
     /// Counts a refused response.
-    pub(super) fn refused(&self) {
+    pub(super) fn refused(&self, kind: ResourceType) {
         self.rejects.0.inc();
+        self.rejects_by_type.get_or_create(&TypeLabel { r#type: short_name(kind) }).0.inc();
+    }
+
+    /// Counts a failure that is no user's, but the mesh's own.
+    pub(super) fn failed_internally(&self) {
+        self.internal_errors.0.inc();
+    }
+
+    /// Notes how many objects are at fault.
+    pub(super) fn set_objects_at_fault(&self, count: usize) {
+        self.objects_at_fault.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// Counts a status that could not be written.
+    pub(super) fn failed_to_tell(&self) {
+        self.status_failures.0.inc();
+    }
+
+    /// Notes how long a proxy took for a response.
+    pub(super) fn answered(&self, kind: ResourceType, time: Duration) {
+        self.push_time.get_or_create(&TypeLabel { r#type: short_name(kind) }).observe(time.as_secs_f64());
     }
 
     /// Counts a refused proxy.

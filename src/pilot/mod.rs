@@ -2,12 +2,15 @@
 //!
 //! It watches nothing itself: its single entry, [`start`], is given the mesh's snapshots and what changed between them. It serves delta
 //! ADS by mutual TLS, to proxies whose certificate proves what they say about themselves, and never before the mesh is known. It never
-//! decides what a proxy gets; that is the compiler's.
+//! decides what a proxy gets; that is the compiler's. What proxies refuse it traces to the object at fault, which is then withheld from
+//! all of them until it changes, and whose status says so.
 //!
 //! ```text
-//! snapshots ──▶ hub (compiler) ══ watch, one a proxy ══▶ serve::session ──▶ Envoy
-//!                 ▲                                       │ ACK, NACK
-//!                 └── node: is it who it says it is?      └▶ connections ──▶ debug
+//! snapshots ──▶ quarantine ──▶ hub (compiler) ══ watch, one a proxy ══▶ serve::session ──▶ Envoy
+//!                  ▲              ▲                                       │ ACK, NACK
+//!                  │              └── node: is it who it says it is?      ├▶ connections ──▶ debug
+//! problems ◀── hub::blame ◀══════════════ reports ════════════════════════┘
+//!     └──▶ status ──▶ each object's condition `Programmed`
 //! ```
 
 mod connections;
@@ -15,7 +18,11 @@ mod debug;
 mod hub;
 mod metrics;
 mod node;
+mod problems;
+mod quarantine;
+mod reports;
 mod serve;
+mod status;
 #[cfg(test)]
 mod tests;
 
@@ -26,7 +33,7 @@ use std::{convert::Infallible, sync::Arc};
 use axum::Router;
 use futures::Stream;
 
-use self::{connections::Connections, hub::Hub, metrics::Metrics, serve::Server};
+use self::{connections::Connections, hub::Hub, metrics::Metrics, problems::Problems, serve::Server, status::StatusWriter};
 use crate::index::SnapshotSource;
 use crate::model::{Changes, Snapshot};
 use crate::runtime::{CertificateSource, IdentityClient, IdentityConfig, Limits, Listener, Readiness, Registry, Security, Tasks};
@@ -36,6 +43,8 @@ use crate::runtime::{CertificateSource, IdentityClient, IdentityConfig, Limits, 
 pub struct PilotConfig {
     /// How it gets its own certificate.
     pub identity: IdentityConfig,
+    /// This pod's name.
+    pub pod: String,
 }
 
 /// Starts pilot's tasks. They end with `tasks`; `readiness` turns good once pilot has a certificate and knows the mesh.
@@ -43,6 +52,7 @@ pub struct PilotConfig {
 /// Returns the debug pages, for the monitoring port. They answer to loopback alone until [`DebugAccess::open`] lets others in.
 pub fn start(
     config: PilotConfig,
+    kubernetes: kube::Client,
     mesh: SnapshotSource,
     listener: Listener,
     tasks: &mut Tasks,
@@ -52,7 +62,10 @@ pub fn start(
     let (client, certificate) = IdentityClient::new(config.identity, registry);
     tasks.spawn("identity", client.run(tasks.shutdown()));
     let services = debug::mesh(mesh.clone());
-    serve_with(certificate, mesh.into_stream(), listener, tasks, readiness, registry).merge(services)
+    let (metrics, problems) = (Metrics::registered(registry), Problems::new());
+    let statuses = StatusWriter::new(kubernetes, mesh.verdicts(), &problems, &config.pod, metrics.clone());
+    tasks.spawn("status", statuses.run(tasks.shutdown()));
+    serve_with(certificate, mesh.into_stream(), listener, tasks, readiness, (metrics, problems)).merge(services)
 }
 
 /// The same, with a certificate and snapshots from elsewhere.
@@ -65,13 +78,13 @@ fn serve_with<S>(
     listener: Listener,
     tasks: &mut Tasks,
     readiness: &Readiness,
-    registry: &mut Registry,
+    (metrics, problems): (Metrics, Problems),
 ) -> Router
 where
     S: Stream<Item = (Arc<Snapshot>, Changes)> + Send + 'static,
 {
-    let (metrics, shutdown) = (Metrics::registered(registry), tasks.shutdown());
-    let (hub, task) = Hub::new(metrics.clone(), readiness.wait_for("the mesh's configuration"));
+    let shutdown = tasks.shutdown();
+    let (hub, task) = Hub::new(metrics.clone(), problems, readiness.wait_for("the mesh's configuration"));
     tasks.spawn("hub", task.run(snapshots, shutdown.clone()));
 
     let (guard, mut issued, ended) = (readiness.wait_for("own certificate"), certificate.clone(), shutdown.clone());

@@ -47,7 +47,7 @@ fn delay(first: Duration, cap: Duration, failures: u32, random: f64) -> Duration
 }
 
 /// A number in 0..1, fit for spreading load and for nothing secret.
-pub(super) fn random_fraction() -> f64 {
+pub fn random_fraction() -> f64 {
     // Every RandomState is keyed anew, which is all the randomness that jitter needs.
     let bits = u32::try_from(RandomState::new().build_hasher().finish() >> 32).unwrap_or_default();
     f64::from(bits) / (f64::from(u32::MAX) + 1.0)

@@ -7,6 +7,7 @@
 mod admin;
 mod admission;
 mod backoff;
+mod bucket;
 mod ca_api;
 mod causes;
 mod events;
@@ -18,13 +19,15 @@ mod metrics;
 mod readiness;
 mod serve;
 mod shutdown;
+mod status;
 mod tasks;
 mod tls;
 mod webhook_tls;
 
 pub use admin::{Admin, BuildInfo};
 pub use admission::{AdmissionRequest, admission_route};
-pub use backoff::Backoff;
+pub use backoff::{Backoff, random_fraction};
+pub use bucket::Bucket;
 pub use ca_api::{CertificateRequest, CertificateResponse, create_certificate, routes as ca_routes};
 pub use causes::causes;
 pub use events::{EventPublisher, News};
@@ -34,8 +37,9 @@ pub use lease::{Elector, Leadership, LeaseConfig, LeaseError, LeaseTiming, NotLe
 pub use logs::{LogError, LogFormat, init_logs};
 pub use metrics::{Registry, encode_metrics, prefixed_registry, process_registry};
 pub use readiness::{Readiness, ReadyGuard};
-pub use serve::{Limits, Listener, Security, TlsSource};
+pub use serve::{Carrier, Limits, Listener, Security, TlsSource};
 pub use shutdown::{Shutdown, Trigger, signals};
+pub use status::{StatusFailure, api_of, apply_status, this_second};
 pub use tasks::{TaskError, Tasks};
 pub use tls::{
     ClientAuth, Peer, TlsError, certificate_blocks, certificates_from_pem, client_config, provider, resolver_config, server_config,

@@ -4,11 +4,11 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use crate::compile::Proxy;
 use crate::model::{
-    ConfigObject, Destination, DestinationRule, Endpoint, EnvoyFilter, EnvoyPatch, ExportTo, Gateway, GatewayServer,
-    Health, HostPattern, HttpAction, HttpFault, HttpMatch, HttpRoute, Labels, MESH_GATEWAY, MeshConfig, MtlsMode, NamespaceSelector,
-    ObjectMatch, ObjectRef, PatchContext, PatchOperation, PatchTargets, PatchedObject, PeerAuthentication, Protocol, ProxyRole, Resolution,
-    Service, ServiceKey, ServicePort, Sidecar, Snapshot, SpiffeId, StringMatch, Subset, TargetPort, TrafficPolicy, VirtualService,
-    WeightedDestination, Workload, WorkloadKey,
+    ConfigObject, Destination, DestinationRule, Endpoint, EnvoyFilter, EnvoyPatch, ExportTo, Gateway, GatewayServer, Health, HostPattern,
+    HttpAction, HttpFault, HttpMatch, HttpRoute, Labels, MESH_GATEWAY, MeshConfig, MtlsMode, NamespaceSelector, ObjectMatch, ObjectRef,
+    PatchContext, PatchOperation, PatchTargets, PatchedObject, PeerAuthentication, Protocol, ProxyRole, Resolution, Service, ServiceKey,
+    ServicePort, Sidecar, Snapshot, SpiffeId, StringMatch, Subset, TargetPort, TrafficPolicy, VirtualService, WeightedDestination,
+    Workload, WorkloadKey,
 };
 
 /// What makes up a mesh; fill it in, then ask for the snapshot.

@@ -5,7 +5,10 @@ use rcgen::{
     SanType,
 };
 use rustls_pki_types::CertificateDer;
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use crate::model::SpiffeId;
 use crate::runtime::WorkloadCert;
@@ -41,7 +44,10 @@ impl TestCa {
 
     /// A leaf with these URI and DNS names.
     pub(crate) fn sign(&self, key: &impl PublicKeyData, uris: &[&str], dns_names: &[&str]) -> rcgen::Certificate {
-        let mut params = CertificateParams::default();
+        self.sign_with(CertificateParams::default(), key, uris, dns_names)
+    }
+
+    fn sign_with(&self, mut params: CertificateParams, key: &impl PublicKeyData, uris: &[&str], dns_names: &[&str]) -> rcgen::Certificate {
         params.subject_alt_names = uris.iter().map(|uri| SanType::URI((*uri).try_into().unwrap())).collect();
         params.subject_alt_names.extend(dns_names.iter().map(|name| SanType::DnsName((*name).try_into().unwrap())));
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
@@ -50,8 +56,19 @@ impl TestCa {
 
     /// A workload's certificate, as it comes from citadel.
     pub(crate) fn workload(&self, identity: &SpiffeId, dns_names: &[&str]) -> Arc<WorkloadCert> {
+        self.workload_with(CertificateParams::default(), identity, dns_names)
+    }
+
+    /// The same that ends soon.
+    pub(crate) fn workload_for(&self, identity: &SpiffeId, lifetime: Duration) -> Arc<WorkloadCert> {
+        let mut params = CertificateParams::default();
+        params.not_after = (SystemTime::now() + lifetime).into();
+        self.workload_with(params, identity, &[])
+    }
+
+    fn workload_with(&self, params: CertificateParams, identity: &SpiffeId, dns_names: &[&str]) -> Arc<WorkloadCert> {
         let key = KeyPair::generate().unwrap();
-        let leaf = self.sign(&key, &[&identity.to_string()], dns_names);
+        let leaf = self.sign_with(params, &key, &[&identity.to_string()], dns_names);
         let answer = [leaf.pem(), self.pem()];
         Arc::new(WorkloadCert::from_answer(&answer, &key, self.pem().as_bytes(), SystemTime::now()).unwrap())
     }

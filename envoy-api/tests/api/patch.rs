@@ -45,7 +45,8 @@ fn one_of_several_takes_the_place_of_another() {
 
 #[test]
 fn packed_messages_of_one_type_are_merged_others_replaced() {
-    let target = json!({"name": "http", "typed_config": {"@type": MANAGER, "stat_prefix": "a", "via": "b", "http_filters": [{"name": "x"}]}});
+    let target =
+        json!({"name": "http", "typed_config": {"@type": MANAGER, "stat_prefix": "a", "via": "b", "http_filters": [{"name": "x"}]}});
     let patch = json!({"typed_config": {"@type": MANAGER, "via": "c", "http_filters": [{"name": "y"}]}});
     let found = merged::<Filter>(target.clone(), patch.clone(), Lists::Append);
     let config = json!({"@type": MANAGER, "stat_prefix": "a", "via": "c", "http_filters": [{"name": "x"}, {"name": "y"}]});

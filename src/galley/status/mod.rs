@@ -4,41 +4,28 @@
 //! its own share: the condition `Accepted`, the validation messages, the observed generation. What others change there is put right
 //! later and later, so that nobody is fought.
 
-mod bucket;
 mod share;
 #[cfg(test)]
 mod tests;
 
-use ferromesh_crds::catalog;
-use k8s_openapi::{api::core::v1::ObjectReference, jiff::Timestamp};
-use kube::{
-    Api, Client,
-    api::{Patch, PatchParams},
-    core::{ApiResource, DynamicObject},
-};
-use serde_json::json;
+use kube::Client;
 use std::{
     collections::{BTreeMap, btree_map},
     convert::Infallible,
     future::pending,
     time::Duration,
 };
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 
-use self::{
-    bucket::Bucket,
-    share::{differs, share, status},
-};
+use self::share::{differs, share, status};
 use super::metrics::StatusMetrics;
-use crate::index::{Reported, STATUS_MANAGER, Verdict, Verdicts};
+use crate::index::{Reported, STATUS_MANAGER, Verdict, Verdicts, reference, stored_as};
 use crate::model::ObjectRef;
-use crate::runtime::{Backoff, EventPublisher, Leadership, News, Shutdown, Term, causes};
+use crate::runtime::{Backoff, Bucket, EventPublisher, Leadership, News, Shutdown, StatusFailure, Term, apply_status, this_second};
 
 /// Writes a token of time apart: ten a second, after fifty at once.
 const INTERVAL: Duration = Duration::from_millis(100);
 const BURST: u32 = 50;
-/// How long the API server may take for one write.
-const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a write that the API server refuses for its content is left alone.
 const REFUSED: Duration = Duration::from_secs(60);
 /// How long somebody else's change of our share is left alone; doubled each time, up to [`LAST_REPAIR`].
@@ -76,16 +63,6 @@ struct Written {
     at: Instant,
     /// How often the same was written again.
     repairs: u32,
-}
-
-/// How a write failed.
-enum Failure {
-    /// The object is gone, or another one has come in its place.
-    Gone,
-    /// The API server doesn't take this write.
-    Refused,
-    /// It doesn't take any at present.
-    Down,
 }
 
 // === impl StatusWriter ===
@@ -166,7 +143,11 @@ impl StatusWriter {
         self.bucket.take(now);
         let before = written.as_ref().map_or(&verdict.reported, |written| &written.share).clone();
         let wanted = share(verdict, &before, this_second());
-        match apply(&self.client, object, &verdict.uid, &wanted).await {
+        let Some(resource) = stored_as(object) else {
+            entry.remove();
+            return;
+        };
+        match apply_status(&self.client, STATUS_MANAGER, &resource, (object, &verdict.uid), &status(&wanted)).await {
             Ok(()) => {
                 self.backoff.reset();
                 self.metrics.written.inc();
@@ -176,12 +157,12 @@ impl StatusWriter {
                 let about = reference(object, &verdict.uid);
                 self.events.publish(&about, transition(&before, &wanted)).await;
             }
-            Err(Failure::Gone) => _ = entry.remove(),
-            Err(Failure::Refused) => {
+            Err(StatusFailure::Gone) => _ = entry.remove(),
+            Err(StatusFailure::Refused) => {
                 self.metrics.failed.inc();
                 *due = Some(now + REFUSED);
             }
-            Err(Failure::Down) => {
+            Err(StatusFailure::Down) => {
                 self.metrics.failed.inc();
                 self.resume = now + self.backoff.next_delay();
             }
@@ -213,61 +194,4 @@ fn transition(before: &Reported, now: &Reported) -> Option<News> {
         reason,
         note,
     })
-}
-
-async fn apply(client: &Client, object: &ObjectRef, uid: &str, share: &Reported) -> Result<(), Failure> {
-    let Some(resource) = resource(object) else { return Err(Failure::Gone) };
-    // With its uid the patch can't mean another object that came in its place.
-    let metadata = json!({"name": object.name, "uid": uid});
-    let body = json!({"apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata, "status": status(share)});
-    let api: Api<DynamicObject> = match &*object.namespace {
-        "" => Api::all_with(client.clone(), &resource),
-        namespace => Api::namespaced_with(client.clone(), namespace, &resource),
-    };
-    // Forced: what is in the share is the share's manager's, whoever wrote it last. What is not in it stays others'.
-    let params = PatchParams::apply(STATUS_MANAGER).force();
-    let answer = timeout(PATIENCE, api.patch_status(&object.name, &params, &Patch::Apply(body))).await;
-    let Ok(answer) = answer else {
-        tracing::warn!(%object, "status not written: no answer in time");
-        return Err(Failure::Down);
-    };
-    let error = match answer {
-        Ok(_) => return Ok(()),
-        Err(kube::Error::Api(answer)) if matches!(answer.code, 404 | 409) => return Err(Failure::Gone),
-        Err(error) => error,
-    };
-    tracing::warn!(%object, error = causes(&error), "status not written");
-    match error {
-        kube::Error::Api(answer) if (400..500).contains(&answer.code) && !matches!(answer.code, 401 | 403 | 429) => Err(Failure::Refused),
-        _ => Err(Failure::Down),
-    }
-}
-
-fn reference(object: &ObjectRef, uid: &str) -> ObjectReference {
-    ObjectReference {
-        api_version: resource(object).map(|resource| resource.api_version),
-        kind: Some(object.kind.to_owned()),
-        namespace: Some(object.namespace.to_string()).filter(|namespace| !namespace.is_empty()),
-        name: Some(object.name.to_string()),
-        uid: Some(uid.to_owned()),
-        ..ObjectReference::default()
-    }
-}
-
-/// The resource under which an object is stored.
-fn resource(object: &ObjectRef) -> Option<ApiResource> {
-    let kind = catalog::kinds().iter().find(|kind| kind.name == object.kind)?;
-    let version = *kind.versions.first()?;
-    Some(ApiResource {
-        group: kind.group.to_owned(),
-        version: version.to_owned(),
-        api_version: format!("{}/{version}", kind.group),
-        kind: kind.name.to_owned(),
-        plural: kind.plural.to_owned(),
-    })
-}
-
-/// The present second, as the API server writes it.
-fn this_second() -> Timestamp {
-    Timestamp::from_second(Timestamp::now().as_second()).unwrap_or(Timestamp::UNIX_EPOCH)
 }

@@ -1,14 +1,11 @@
 //! What a status says of a verdict. Pure: the same verdict always says the same.
 
 use ferromesh_crds::status::{MeshCondition, MeshStatus, ValidationLevel, ValidationMessage, ValidationMessageType};
-use k8s_openapi::{
-    apimachinery::pkg::{apis::meta::v1::Time, util::intstr::IntOrString},
-    jiff::Timestamp,
-};
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use std::collections::BTreeSet;
 
 use crate::config::{Code, Problem, clipped};
-use crate::index::{ACCEPTED, Reported, Verdict};
+use crate::index::{ACCEPTED, Reported, Verdict, generation, generation_text};
 
 /// Why an object is accepted, or is not. The names are API: scripts compare them. docs/galley.md explains them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,15 +116,4 @@ fn joined(problems: &[Problem]) -> String {
         text.push_str(&problem.to_string());
     }
     text
-}
-
-fn generation(generation: i64) -> IntOrString {
-    i32::try_from(generation).map_or_else(|_| IntOrString::String(generation.to_string()), IntOrString::Int)
-}
-
-fn generation_text(generation: &IntOrString) -> String {
-    match generation {
-        IntOrString::Int(number) => number.to_string(),
-        IntOrString::String(text) => text.clone(),
-    }
 }

@@ -3,7 +3,10 @@
 //! There is no task and no queue for a stream. HTTP asks for the next bytes when the connection has room for them, and that is when the
 //! session looks for what the proxy misses. A proxy that does not read is not asked for, and misses more.
 
-use std::{convert::Infallible, time::Duration};
+use std::{
+    convert::Infallible,
+    time::{Duration, SystemTime},
+};
 
 use axum::{
     Router,
@@ -21,11 +24,12 @@ use futures::stream;
 use http::{HeaderMap, HeaderValue, header::CONTENT_TYPE};
 use http_body_util::StreamBody;
 use hyper::body::Frame;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 use tonic::{Code, Status, Streaming, codec::Codec};
 use tonic_prost::ProstCodec;
 
 use super::{
+    age,
     session::{Request, Response, Session, Verdict},
     whole::Whole,
     wire::{Form, Outgoing},
@@ -33,11 +37,12 @@ use super::{
 use crate::compile::ResourceType;
 use crate::pilot::{
     connections::{Connections, Registered},
-    hub::{Hub, JoinError, Updates},
+    hub::{Hub, JoinError, Joined, Question, Updates},
     metrics::{Metrics, short_name},
     node::{Claims, NodeError},
+    reports::{Accuser, Refusal, Reports},
 };
-use crate::runtime::{Peer, Shutdown};
+use crate::runtime::{Carrier, Peer, Shutdown, random_fraction};
 
 const DELTA_PATH: &str = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
 const WHOLE_PATH: &str = "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources";
@@ -86,17 +91,27 @@ enum Stage {
 struct Opening {
     server: Server,
     peer: Peer,
+    carrier: Carrier,
     requests: Requests,
 }
 
 struct Conversation {
-    proxy: String,
+    /// Who speaks, as the hub knows it.
+    accuser: Accuser,
+    /// When the stream ends of itself.
+    end: Instant,
+    carrier: Carrier,
     requests: Requests,
     updates: Updates,
     session: Session,
     /// The version of the snapshot that the session has.
     version: u64,
     outgoing: Option<Outgoing>,
+    /// What the hub wants to know.
+    question: Option<Question>,
+    reports: Reports,
+    /// When the responses left that were not answered then.
+    sent_at: [Option<Instant>; 4],
     /// Since when the proxy misses something.
     behind_since: Option<Instant>,
     registered: Registered,
@@ -108,11 +123,12 @@ struct Conversation {
 
 impl Server {
     fn answer(self, request: HttpRequest, requests: impl FnOnce(Body) -> Requests) -> HttpResponse {
-        let Some(peer) = request.extensions().get::<Peer>().cloned() else {
+        let extensions = request.extensions();
+        let (Some(peer), Some(carrier)) = (extensions.get::<Peer>().cloned(), extensions.get::<Carrier>().cloned()) else {
             return Status::internal("the connection has no peer").into_http();
         };
         let requests = requests(request.into_body());
-        let frames = stream::unfold(Stage::Opening(Box::new(Opening { server: self, peer, requests })), |stage| async move {
+        let frames = stream::unfold(Stage::Opening(Box::new(Opening { server: self, peer, carrier, requests })), |stage| async move {
             let (frame, stage) = stage.advance().await?;
             Some((Ok::<_, Infallible>(frame), stage))
         });
@@ -122,27 +138,33 @@ impl Server {
     }
 
     /// Takes in a proxy that has said who it is.
-    async fn open(&self, peer: &Peer, mut requests: Requests) -> Result<Conversation, Status> {
+    async fn open(&self, peer: &Peer, carrier: Carrier, mut requests: Requests) -> Result<Conversation, Status> {
         let first = timeout(FIRST_REQUEST, requests.next()).await.map_err(|_| Status::deadline_exceeded("no request came"))??;
         let (node, first) = first.ok_or_else(|| Status::invalid_argument("the stream ended before its first request"))?;
         let identity = peer.identity.as_ref().ok_or_else(|| Status::unauthenticated("the client certificate states no identity"))?;
         let node = node.ok_or_else(|| refused(&NodeError::Missing, self, peer))?;
         let claims = Claims::of(&node, identity).map_err(|error| refused(&error, self, peer))?;
-        let updates = match self.hub.join(claims.clone()).await {
-            Ok(updates) => updates,
+        let Joined { subscriber, updates } = match self.hub.join(claims.clone()).await {
+            Ok(joined) => joined,
             Err(JoinError::Node(error)) => return Err(refused(&error, self, peer)),
             Err(error @ JoinError::Ended) => return Err(Status::unavailable(error.to_string())),
         };
-        let proxy = claims.name();
+        let (proxy, namespace) = (claims.name(), claims.key.namespace.clone());
+        let left = carrier.certificate_ends.map(|end| end.duration_since(SystemTime::now()).unwrap_or_default());
         tracing::info!(proxy, identity = %claims.identity, version = claims.version, "proxy connected");
         let registered = self.connections.register(claims, peer.address, updates.clone());
         let mut conversation = Conversation {
-            proxy,
+            accuser: Accuser { subscriber, proxy, namespace },
+            end: Instant::now() + age::limit(left, random_fraction()),
+            carrier,
             requests,
             updates,
             session: Session::new(),
             version: 0,
             outgoing: None,
+            question: None,
+            reports: self.hub.reports.clone(),
+            sent_at: [None; 4],
             behind_since: None,
             registered,
             metrics: self.metrics.clone(),
@@ -204,7 +226,7 @@ impl Stage {
         let mut conversation = match self {
             Self::Ended => return None,
             Self::Open(conversation) => conversation,
-            Self::Opening(opening) => match opening.server.open(&opening.peer, opening.requests).await {
+            Self::Opening(opening) => match opening.server.open(&opening.peer, opening.carrier, opening.requests).await {
                 Ok(conversation) => Box::new(conversation),
                 Err(status) => return Some((trailers(&status), Self::Ended)),
             },
@@ -212,7 +234,7 @@ impl Stage {
         Some(match conversation.next_chunk().await {
             Ok(chunk) => (Frame::data(chunk), Self::Open(conversation)),
             Err(status) => {
-                tracing::info!(proxy = conversation.proxy, code = ?status.code(), reason = status.message(), "proxy disconnected");
+                tracing::info!(proxy = conversation.accuser.proxy, code = ?status.code(), reason = status.message(), "proxy disconnected");
                 (trailers(&status), Self::Ended)
             }
         })
@@ -249,6 +271,11 @@ impl Conversation {
                     self.behind_since = self.behind_since.or(self.updates.borrow().as_ref().map(|update| update.taken));
                     self.take_update();
                 }
+                () = sleep_until(self.end) => {
+                    // The next stream shall prove its identity anew, and that takes a new connection.
+                    self.carrier.close();
+                    return Err(Status::ok("a stream lasts no longer: connect again"));
+                }
                 () = self.shutdown.requested() => return Err(Status::unavailable("pilot is ending")),
             }
         }
@@ -257,6 +284,7 @@ impl Conversation {
     fn next_response(&mut self) -> Option<Outgoing> {
         let Some(response) = self.session.next() else {
             self.note(false);
+            self.answer_question();
             if self.session.is_settled()
                 && let Some(since) = self.behind_since.take()
             {
@@ -266,7 +294,7 @@ impl Conversation {
         };
         let kind = ResourceType::of_type_url(&response.type_url);
         tracing::debug!(
-            proxy = self.proxy,
+            proxy = self.accuser.proxy,
             kind = kind.map(short_name),
             resources = response.resources.len(),
             removed = response.removed.len(),
@@ -275,6 +303,7 @@ impl Conversation {
         let outgoing = self.requests.translate(response, self.version);
         if let Some(kind) = kind {
             self.metrics.pushed(kind, outgoing.size());
+            self.sent_at[kind as usize] = Some(Instant::now());
         }
         self.note(false);
         Some(outgoing)
@@ -284,6 +313,7 @@ impl Conversation {
         let update = self.updates.borrow_and_update().clone();
         if let Some(update) = update {
             self.version = update.version;
+            self.question = update.question;
             self.session.update(update.compiled);
         }
     }
@@ -291,12 +321,17 @@ impl Conversation {
     fn heard(&mut self, request: Request) -> Result<(), Status> {
         let verdict = self.session.request(request).map_err(|error| Status::resource_exhausted(error.to_string()))?;
         self.requests.judged(&verdict);
+        if let Verdict::Accepted(kind) | Verdict::Refused { kind, .. } = &verdict
+            && let Some(sent) = self.sent_at[*kind as usize].take()
+        {
+            self.metrics.answered(*kind, sent.elapsed());
+        }
         match &verdict {
             Verdict::None => {}
             Verdict::Accepted(_) => self.note(true),
             Verdict::Refused { kind, message, blamed } => {
-                self.metrics.refused();
-                let (proxy, kind) = (&self.proxy, short_name(*kind));
+                self.metrics.refused(*kind);
+                let (proxy, kind) = (&self.accuser.proxy, short_name(*kind));
                 let message = shortened(message);
                 if blamed.is_empty() {
                     tracing::warn!(proxy, kind, error = message, "proxy refused a response; looking for the resource at fault");
@@ -313,11 +348,25 @@ impl Conversation {
                         error = message,
                         "proxy refused a resource; it keeps the one before"
                     );
+                    self.reports.refused(Refusal {
+                        resource: resource.clone(),
+                        held: rejection.held,
+                        message: message.into(),
+                        accusers: vec![self.accuser.clone()],
+                    });
                 }
                 self.note(true);
             }
         }
         Ok(())
+    }
+
+    /// Tells the hub once the proxy has taken or refused what the hub wants to know of.
+    fn answer_question(&mut self) {
+        let answered = |question: &mut Question| self.session.has_settled(question.kind, &question.name);
+        if let Some(question) = self.question.take_if(answered) {
+            self.reports.answered(self.accuser.subscriber, question.number);
+        }
     }
 
     /// Tells the debug pages how far the proxy got.

@@ -1,5 +1,6 @@
 //! The xDS server: `envoy.service.discovery.v3.AggregatedDiscoveryService` over mutual TLS.
 
+mod age;
 mod conversation;
 mod session;
 mod whole;

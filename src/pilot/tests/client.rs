@@ -19,7 +19,7 @@ use tonic::{
 
 use crate::compile::ResourceType;
 use crate::model::SpiffeId;
-use crate::runtime::client_config;
+use crate::runtime::{WorkloadCert, client_config};
 use crate::testing::TestCa;
 
 /// The name of the server that a proxy expects.
@@ -36,7 +36,12 @@ pub(super) struct Client {
 
 /// A connection that proves an identity.
 pub(super) async fn connect(address: SocketAddr, ca: &TestCa, identity: &SpiffeId) -> Channel {
-    let tls = TlsConnector::from(Arc::new(client_config(&[ca.root()], Some(&ca.workload(identity, &[]))).unwrap()));
+    connect_with(address, ca, &ca.workload(identity, &[])).await
+}
+
+/// The same by that certificate.
+pub(super) async fn connect_with(address: SocketAddr, ca: &TestCa, certificate: &WorkloadCert) -> Channel {
+    let tls = TlsConnector::from(Arc::new(client_config(&[ca.root()], Some(certificate)).unwrap()));
     let connector = tower::service_fn(move |_| {
         let (tls, name) = (tls.clone(), ServerName::try_from(SERVER).unwrap());
         async move { io::Result::Ok(TokioIo::new(tls.connect(name, TcpStream::connect(address).await?).await?)) }
@@ -86,6 +91,17 @@ impl Client {
     pub(super) async fn hears(&mut self) -> Result<DeltaDiscoveryResponse, Status> {
         let response = timeout(PATIENCE, self.responses.message()).await.expect("an answer in time");
         Ok(response?.expect("the stream goes on"))
+    }
+
+    /// How the stream ends, whatever comes until then.
+    pub(super) async fn ended(&mut self) -> Status {
+        loop {
+            match timeout(PATIENCE, self.responses.message()).await.expect("an end in time") {
+                Ok(Some(_)) => {}
+                Ok(None) => return Status::ok(""),
+                Err(status) => return status,
+            }
+        }
     }
 
     /// The next response, accepted.

@@ -24,13 +24,13 @@ use super::{
 use crate::compile::{Resource, ResourceType};
 use crate::model::{Change, Changes, Endpoint, Health, HostPattern, Labels, ObjectRef, Snapshot, VirtualService};
 use crate::testing::{
-    eventually,
+    eventually, eventually_seen,
     http::try_get,
     mesh::{TestMesh, forward, fqdn, http_gateway, to, virtual_service},
 };
 
 /// An application that answers with its name.
-async fn application(name: &'static str) -> SocketAddr {
+pub(super) async fn application(name: &'static str) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let router = Router::new().route("/", get(async move || name));
@@ -39,11 +39,11 @@ async fn application(name: &'static str) -> SocketAddr {
 }
 
 /// A cluster with its endpoint.
-fn cluster(name: &str, endpoint: SocketAddr) -> [Arc<Resource>; 2] {
+pub(super) fn cluster(name: &str, endpoint: SocketAddr) -> [Arc<Resource>; 2] {
     cluster_with(name, "1s", endpoint)
 }
 
-fn cluster_with(name: &str, connect_timeout: &str, endpoint: SocketAddr) -> [Arc<Resource>; 2] {
+pub(super) fn cluster_with(name: &str, connect_timeout: &str, endpoint: SocketAddr) -> [Arc<Resource>; 2] {
     let cluster: Cluster = from_value(json!({
         "name": name, "type": "EDS", "connect_timeout": connect_timeout, "eds_cluster_config": {"eds_config": ads()},
     }))
@@ -57,7 +57,7 @@ fn cluster_with(name: &str, connect_timeout: &str, endpoint: SocketAddr) -> [Arc
 }
 
 /// A listener on any port, whose routes are called "80".
-fn listener(name: &str) -> Arc<Resource> {
+pub(super) fn listener(name: &str) -> Arc<Resource> {
     let manager = json!({
         "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": name,
@@ -70,14 +70,14 @@ fn listener(name: &str) -> Arc<Resource> {
     listener_with(name, json!([{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]))
 }
 
-fn listener_with(name: &str, filters: Value) -> Arc<Resource> {
+pub(super) fn listener_with(name: &str, filters: Value) -> Arc<Resource> {
     let listener: Listener =
         from_value(json!({"name": name, "address": socket("127.0.0.1", 0), "filter_chains": [{"filters": filters}]})).unwrap();
     Resource::encoded(ResourceType::Listener, name, &listener, &[ObjectRef::new("Gateway", "shop", name)])
 }
 
 /// All requests go to that cluster.
-fn route_to(cluster: &str) -> Arc<Resource> {
+pub(super) fn route_to(cluster: &str) -> Arc<Resource> {
     let routes: RouteConfiguration = from_value(json!({"name": "80", "virtual_hosts": [
         {"name": "all", "domains": ["*"], "routes": [{"match": {"prefix": "/"}, "route": {"cluster": cluster}}]},
     ]}))
@@ -85,7 +85,7 @@ fn route_to(cluster: &str) -> Arc<Resource> {
     Resource::encoded(ResourceType::Route, "80", &routes, &[ObjectRef::new("VirtualService", "shop", "web")])
 }
 
-fn all(clusters: &[[Arc<Resource>; 2]], others: &[Arc<Resource>]) -> Vec<Arc<Resource>> {
+pub(super) fn all(clusters: &[[Arc<Resource>; 2]], others: &[Arc<Resource>]) -> Vec<Arc<Resource>> {
     clusters.iter().flatten().chain(others).cloned().collect()
 }
 
@@ -193,7 +193,7 @@ async fn a_proxy_that_comes_back_after_a_restart_of_pilot_gets_only_what_changed
 }
 
 /// A mesh with services one and two, of which a gateway's port leads to that one.
-fn mesh_behind_a_gateway(port: u16, one: SocketAddr, two: SocketAddr, target: &str) -> (TestMesh, VirtualService) {
+pub(super) fn mesh_behind_a_gateway(port: u16, one: SocketAddr, two: SocketAddr, target: &str) -> (TestMesh, VirtualService) {
     let mut mesh = TestMesh::default();
     mesh.config.enable_auto_mtls = false;
     for (name, address) in [("one", one), ("two", two)] {
@@ -241,4 +241,26 @@ async fn a_gateway_is_configured_by_the_mesh_and_follows_a_changed_virtual_servi
     let dump = pilot.debug("/debug/config_dump?proxyID=web-1.shop").await;
     let routes = dump["resources"].as_array().unwrap().iter().find(|resource| resource["type"] == "rds").unwrap();
     assert!(routes["sources"].as_array().unwrap().contains(&json!("VirtualService shop/web")), "{routes}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_that_waits_for_endpoints_while_pilot_restarts_gets_them_again() {
+    let web = application("web").await;
+    let (first, mut script) = Pilot::scripted(&all(&[cluster("web", web)], &[listener("web"), route_to("web")])).await;
+    let envoy = proxy::start("DELTA_GRPC", &first.ca, first.address).await;
+    let port = listens(&envoy, "web").await;
+    ask_until(&envoy, port, "/", |answer| answer.status == 200).await;
+    // The changed cluster comes, and pilot is gone before its endpoints are told. Under their name the proxy holds those of before.
+    let [changed, endpoints] = cluster_with("web", "2s", web);
+    let warming = async |count: u8| {
+        let line = format!("cluster_manager.warming_clusters: {count}");
+        let page = try_get(envoy.admin_port, "/stats", &[]).await;
+        page.is_ok_and(|page| page.body.lines().any(|shown| shown == line))
+    };
+    script.publish(&[changed.clone(), listener("web"), route_to("web")]);
+    eventually_seen("the cluster waits", async || warming(1).await).await;
+    let (_second, _script) = first.replaced(&[changed, endpoints, listener("web"), route_to("web")]).await;
+    // Envoy's own patience is longer than this.
+    eventually_seen("the cluster is complete", async || warming(0).await).await;
+    assert_eq!(try_get(port, "/", &[]).await.unwrap().status, 200);
 }

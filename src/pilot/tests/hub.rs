@@ -13,6 +13,7 @@ use crate::pilot::{
     hub::{Hub, JoinError, Updates},
     metrics::Metrics,
     node::Claims,
+    problems::Problems,
 };
 use crate::runtime::{Readiness, Registry, Shutdown, Trigger};
 use crate::testing::mesh::{TestMesh, bookinfo, forward, fqdn, http_gateway, to, virtual_service};
@@ -31,7 +32,7 @@ impl Mesh {
     fn start() -> Self {
         let (snapshots, receiver) = mpsc::channel(1);
         let guard = Readiness::new().wait_for("the mesh's configuration");
-        let (hub, task) = Hub::new(Metrics::registered(&mut Registry::default()), guard);
+        let (hub, task) = Hub::new(Metrics::registered(&mut Registry::default()), Problems::new(), guard);
         let (stop, shutdown) = Shutdown::channel();
         tokio::spawn(task.run(ReceiverStream::new(receiver), shutdown));
         Self { hub, snapshots, version: 0, _stop: stop }
@@ -49,7 +50,8 @@ impl Mesh {
 
     async fn join(&self, pod: &str, namespace: &str, account: &str) -> Result<Updates, JoinError> {
         let node: Node = node(pod, namespace);
-        self.hub.join(Claims::of(&node, &SpiffeId::new("cluster.local", namespace, account)).unwrap()).await
+        let claims = Claims::of(&node, &SpiffeId::new("cluster.local", namespace, account)).unwrap();
+        Ok(self.hub.join(claims).await?.updates)
     }
 }
 
@@ -85,7 +87,7 @@ async fn a_pod_with_other_labels_gets_another_configuration() {
     mesh.becomes(&content, &[]).await;
     let router = Node { id: "router~10.244.1.1~details-v1.shop~x".to_owned(), ..Node::default() };
     let claims = Claims::of(&router, &SpiffeId::new("cluster.local", "shop", "details")).unwrap();
-    let updates = mesh.hub.join(claims).await.unwrap();
+    let updates = mesh.hub.join(claims).await.unwrap().updates;
     let listeners = || updates.borrow().as_ref().unwrap().compiled.resources(ResourceType::Listener).len();
     let before = listeners();
 

@@ -1,8 +1,16 @@
 //! The whole server, asked over real mutual TLS.
 
+mod blame;
 mod client;
+mod connections;
 mod envoy;
+mod faults;
 mod hub;
+mod on_api;
 mod proxy;
+mod quarantine;
 mod server;
+mod status;
+mod storm;
 mod streams;
+mod world;

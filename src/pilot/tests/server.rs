@@ -18,6 +18,7 @@ use crate::pilot::{
     debug,
     hub::{Hub, Update},
     metrics::Metrics,
+    problems::Problems,
     serve::{self, Server},
     serve_with,
 };
@@ -50,7 +51,7 @@ impl Script {
     pub(super) fn publish(&mut self, resources: &[Arc<Resource>]) {
         self.version += 1;
         let compiled = Compiled::made_of(resources);
-        self.publish.send_replace(Some(Update { compiled, version: self.version, taken: tokio::time::Instant::now() }));
+        self.publish.send_replace(Some(Update { compiled, version: self.version, taken: tokio::time::Instant::now(), question: None }));
     }
 }
 
@@ -59,8 +60,17 @@ impl Script {
 impl Pilot {
     /// A pilot whose mesh is what `snapshots` gives.
     pub(super) async fn of(snapshots: impl futures::Stream<Item = (Arc<Snapshot>, Changes)> + Send + 'static) -> Self {
+        Self::telling(Problems::new(), snapshots).await
+    }
+
+    /// The same, which tells of objects at fault.
+    pub(super) async fn telling(
+        problems: Problems,
+        snapshots: impl futures::Stream<Item = (Arc<Snapshot>, Changes)> + Send + 'static,
+    ) -> Self {
         Self::start(TestCa::new("root"), ([127, 0, 0, 1], 0).into(), |certificate, listener, tasks, readiness, registry| {
-            serve_with(certificate, snapshots.chain(futures::stream::pending()), listener, tasks, readiness, registry)
+            let told = (Metrics::registered(registry), problems);
+            serve_with(certificate, snapshots.chain(futures::stream::pending()), listener, tasks, readiness, told)
         })
         .await
     }

@@ -1,6 +1,9 @@
 //! Proxies that connect, take, refuse, do not read, or are not who they say they are.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use envoy_api::envoy::{config::endpoint::v3::ClusterLoadAssignment, service::discovery::v3::DeltaDiscoveryRequest};
 use http::StatusCode;
@@ -10,12 +13,12 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Code;
 
 use super::{
-    client::{Client, connect, names, node, subscription, web},
+    client::{Client, connect, connect_with, names, node, subscription, web},
     server::Pilot,
 };
 use crate::compile::{Resource, ResourceType};
 use crate::model::{Change, Changes, ObjectRef, Snapshot, SpiffeId, Workload, WorkloadKey};
-use crate::testing::eventually;
+use crate::testing::{eventually, eventually_seen};
 use ResourceType::{Cluster, Endpoints};
 
 fn is(kind: ResourceType, name: &str, text: &str) -> Arc<Resource> {
@@ -192,4 +195,25 @@ async fn the_dump_shows_what_a_proxy_has_and_why() {
     assert_eq!(pilot.debug_from("127.0.0.1:5", "/debug/config_dump").await.0, StatusCode::BAD_REQUEST);
     assert_eq!(pilot.debug_from("127.0.0.1:5", "/debug/config_dump?proxyID=x.y").await.0, StatusCode::NOT_FOUND);
     assert_eq!(pilot.debug_from("10.0.0.9:5", "/debug/syncz").await.0, StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
+async fn a_stream_ends_before_its_peers_certificate_does_and_the_next_one_proves_itself_anew() {
+    let (pilot, _script) = Pilot::scripted(&[is(Cluster, "a", "1")]).await;
+    let lifetime = Duration::from_secs(4);
+    let expiring = connect_with(pilot.address, &pilot.ca, &pilot.ca.workload_for(&web(), lifetime)).await;
+    let start = Instant::now();
+    let open = async || Client::open(expiring.clone(), node("web-1", "shop"), subscription(Cluster, &[])).await;
+    let mut client = open().await.unwrap();
+    client.takes().await;
+    let end = client.ended().await;
+    assert_eq!(end.code(), Code::Ok, "an orderly end, so that the proxy complains of nothing");
+    // Certificates count whole seconds.
+    assert!(start.elapsed() > lifetime / 3 && start.elapsed() < lifetime, "{:?}", start.elapsed());
+    // The connection that carried it carries nothing more: the client has to show a certificate again, and its own has ended meanwhile.
+    eventually_seen("the certificate is asked for again", async || match open().await {
+        Err(_) => true,
+        Ok(mut client) => client.ended().await.code() != Code::Ok,
+    })
+    .await;
 }

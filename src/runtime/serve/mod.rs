@@ -1,5 +1,6 @@
 //! Listeners: bounded connections, TLS, HTTP/1.1 and HTTP/2 (so gRPC too), an orderly end.
 
+mod carrier;
 mod shares;
 #[cfg(test)]
 mod tests;
@@ -31,6 +32,7 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tower::Service;
 
+pub use self::carrier::Carrier;
 use self::shares::Shares;
 use crate::runtime::{CertificateSource, ClientAuth, Peer, Shutdown, TlsError, WorkloadCert, server_config};
 
@@ -286,7 +288,7 @@ async fn connection(
 ) {
     let mut peer = Peer { address, identity: None };
     match handshake {
-        Handshake::Plain(version) => converse(stream, version, peer, router, limits, shutdown).await,
+        Handshake::Plain(version) => converse(stream, version, (peer, Carrier::of(None)), router, limits, shutdown).await,
         Handshake::Tls { config, identity_required } => {
             let stream = match timeout(limits.handshake, TlsAcceptor::from(config).accept(stream)).await {
                 Ok(Ok(stream)) => stream,
@@ -294,23 +296,33 @@ async fn connection(
                 Err(_) => return tracing::debug!(?address, "TLS handshake took too long"),
             };
             let (_, session) = stream.get_ref();
-            peer.identity = session.peer_certificates().and_then(<[_]>::first).and_then(Peer::identity_of);
-            if identity_required && peer.identity.is_none() {
+            let certificate = session.peer_certificates().and_then(<[_]>::first);
+            peer.identity = certificate.and_then(Peer::identity_of);
+            let client = (peer, Carrier::of(certificate));
+            if identity_required && client.0.identity.is_none() {
                 return tracing::info!(?address, "client certificate states no identity of the mesh");
             }
             let version = if session.alpn_protocol() == Some(b"h2") { Version::Http2 } else { Version::Http1 };
-            converse(Box::new(stream), version, peer, router, limits, shutdown).await;
+            converse(Box::new(stream), version, client, router, limits, shutdown).await;
         }
     }
 }
 
 /// Answers one connection's requests.
-async fn converse(stream: BoxStream, version: Version, peer: Peer, router: Router, limits: Limits, shutdown: Shutdown) {
-    let address = peer.address;
+async fn converse(
+    stream: BoxStream,
+    version: Version,
+    (peer, carrier): (Peer, Carrier),
+    router: Router,
+    limits: Limits,
+    shutdown: Shutdown,
+) {
+    let (address, closed) = (peer.address, carrier.clone());
     let (asking, mut asked) = watch::channel(false);
     let service = service_fn(move |mut request: Request<Incoming>| {
         asking.send_replace(true);
         request.extensions_mut().insert(peer.clone());
+        request.extensions_mut().insert(carrier.clone());
         router.clone().call(request.map(Body::new))
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
@@ -326,14 +338,22 @@ async fn converse(stream: BoxStream, version: Version, peer: Peer, router: Route
         .max_header_list_size(64 * 1024);
     let builder = if version == Version::Http2 { builder.http2_only() } else { builder.http1_only() };
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
-    let result = tokio::select! {
-        result = connection.as_mut() => result,
-        () = nothing_asked(&mut asked, limits.handshake) => return tracing::debug!(?address, "connection without a request cut off"),
-        () = shutdown.requested() => {
-            connection.as_mut().graceful_shutdown();
-            match timeout(limits.drain, connection).await {
-                Ok(result) => result,
-                Err(_) => return tracing::info!(?address, "connection cut off at the end of the drain"),
+    let mut closing = pin!(closed.closing());
+    let mut open = true;
+    let result = loop {
+        tokio::select! {
+            result = connection.as_mut() => break result,
+            () = nothing_asked(&mut asked, limits.handshake) => return tracing::debug!(?address, "connection without a request cut off"),
+            () = &mut closing, if open => {
+                open = false;
+                connection.as_mut().graceful_shutdown();
+            }
+            () = shutdown.requested() => {
+                connection.as_mut().graceful_shutdown();
+                match timeout(limits.drain, connection.as_mut()).await {
+                    Ok(result) => break result,
+                    Err(_) => return tracing::info!(?address, "connection cut off at the end of the drain"),
+                }
             }
         }
     };

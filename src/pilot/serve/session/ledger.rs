@@ -34,6 +34,8 @@ pub(in crate::pilot) struct Rejection {
     pub(in crate::pilot) resource: Arc<Resource>,
     /// The proxy's words.
     pub(in crate::pilot) message: Arc<str>,
+    /// The hash of the form that it goes on with; none if it has none, or nobody knows which.
+    pub(in crate::pilot) held: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -80,8 +82,6 @@ pub(super) enum Part {
 pub(super) struct Parcel {
     pub(super) resources: Vec<Arc<Resource>>,
     pub(super) removed: Vec<Arc<str>>,
-    /// Names of resources among them that the proxy held in another form before, or may have held.
-    pub(super) replaced: Vec<Arc<str>>,
 }
 
 /// What the ledger makes of a proxy's refusal.
@@ -210,6 +210,11 @@ impl Ledger {
         }
     }
 
+    /// Whether the proxy has asked for anything of the kind.
+    pub(super) fn is_subscribed(&self) -> bool {
+        self.subscription.is_some()
+    }
+
     /// Whether a response waits for the proxy's answer.
     pub(super) fn is_pending(&self) -> bool {
         self.pending.is_some()
@@ -223,6 +228,12 @@ impl Ledger {
     /// Whether everything was sent and answered.
     pub(super) fn is_settled(&self) -> bool {
         self.pending.is_none() && self.owed.is_empty() && self.brought.is_none() && !self.greeting
+    }
+
+    /// Whether nothing is to be said about a resource, and nothing waits for an answer that was.
+    pub(super) fn has_settled(&self, name: &str) -> bool {
+        let waits = |pending: &Pending| pending.items.iter().any(|item| *item.name == *name);
+        !self.owed.contains_key(name) && !self.pending.as_ref().is_some_and(waits)
     }
 
     /// How far it got. A proxy that came back and misses nothing has accepted response 0, which nobody had to send.
@@ -286,9 +297,6 @@ impl Ledger {
                 Some(resource) => parcel.resources.push(resource.clone()),
                 None => parcel.removed.push(name.clone()),
             }
-            if sent.is_some() && owed.held != Held::Nothing {
-                parcel.replaced.push(name.clone());
-            }
             items.push(Item { name: name.clone(), before: owed.held, sent });
             false
         });
@@ -345,12 +353,18 @@ impl Ledger {
                 owed.held = item.before;
             }
             if let Some(resource) = item.sent {
-                let rejection = Rejection { resource, message: message.clone() };
+                let held = if let Held::Form(hash) = item.before { Some(hash) } else { None };
+                let rejection = Rejection { resource, message: message.clone(), held };
                 self.rejected.insert(item.name, Rejected { rejection: rejection.clone(), held: item.before });
                 fresh.push(rejection);
             }
         }
         Refusal { blamed: fresh }
+    }
+
+    /// Whether the proxy goes on with a form that it was not meant to have any more.
+    pub(super) fn lags(&self) -> bool {
+        !self.rejected.is_empty()
     }
 
     /// What the proxy refuses at present.

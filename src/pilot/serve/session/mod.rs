@@ -109,11 +109,16 @@ impl Session {
     ///
     /// # Errors
     /// When it asks for more than can be served.
-    pub(in crate::pilot) fn request(&mut self, request: Request) -> Result<Verdict, ProtocolError> {
+    pub(in crate::pilot) fn request(&mut self, mut request: Request) -> Result<Verdict, ProtocolError> {
         let Some(kind) = ResourceType::of_type_url(&request.type_url) else {
             self.unknown_kind(request);
             return Ok(Verdict::None);
         };
+        // A proxy that comes back asks for clusters first, unless it waits for endpoints of a cluster that was changed: then it holds the
+        // endpoints of the one before under the same name, and would wait for ever if it were not told them again.
+        if kind == ResourceType::Endpoints && !self.ledgers[ResourceType::Cluster as usize].is_subscribed() {
+            request.held.clear();
+        }
         let current = self.current.as_ref();
         let ledger = &mut self.ledgers[kind as usize];
         let answered = ledger.pending_nonce().is_some_and(|nonce| nonce_text(nonce) == request.nonce);
@@ -152,7 +157,7 @@ impl Session {
         if kind == ResourceType::Cluster {
             // A cluster in a new form starts without endpoints, and a proxy does not ask again for those that it already subscribes to.
             let endpoints = &mut self.ledgers[ResourceType::Endpoints as usize];
-            for resource in parcel.replaced.iter().filter_map(|name| current.get(ResourceType::Endpoints, name)) {
+            for resource in parcel.resources.iter().filter_map(|cluster| current.get(ResourceType::Endpoints, &cluster.name)) {
                 endpoints.repeat(resource);
             }
         }
@@ -184,6 +189,11 @@ impl Session {
             }
         }
         let unused = |kind| quiet(kind) && !removes(kind);
+        // Whoever refuses a listener or a table of routes goes on with the one before, which may lead to a cluster that is to go.
+        let keeps_old = [Listener, Route].into_iter().any(|kind| self.ledgers[kind as usize].lags());
+        if keeps_old {
+            return None;
+        }
         if quiet(Cluster) && unused(Listener) && unused(Route) && removes(Cluster) {
             return Some((Cluster, Part::Removals));
         }
@@ -205,6 +215,11 @@ impl Session {
     /// Whether the proxy has everything and has said so.
     pub(in crate::pilot) fn is_settled(&self) -> bool {
         self.ledgers.iter().all(Ledger::is_settled)
+    }
+
+    /// Whether the proxy has a resource as it should, or has refused it.
+    pub(in crate::pilot) fn has_settled(&self, kind: ResourceType, name: &str) -> bool {
+        self.ledgers[kind as usize].has_settled(name)
     }
 
     /// How far a kind got, as of the last call of [`Self::next`].

@@ -186,8 +186,9 @@ fn a_proxy_that_comes_back_gets_what_it_missed() {
 
     let (held, changed) = (is(Endpoints, "a", "1"), is(Endpoints, "b", "1"));
     let mut player = Player::new();
+    player.brings(Cluster, &[], &[&a]);
     player.brings(Endpoints, &["a", "b"], &[&held, &changed]);
-    player.gets(&[held.clone(), is(Endpoints, "b", "2")]);
+    player.gets(&[a, held.clone(), is(Endpoints, "b", "2")]);
     assert_eq!(player.takes_all(), ["Endpoints +b"]);
 }
 
@@ -442,4 +443,67 @@ fn a_subscription_without_end_ends_the_stream() {
     let subscribe = (0..100_001).map(|n| n.to_string()).collect();
     let request = Request { type_url: Route.type_url().to_owned(), subscribe, ..Request::default() };
     assert_eq!(session.request(request).unwrap_err(), ProtocolError::TooManyNames(100_001));
+}
+
+#[test]
+fn a_proxy_that_comes_back_waiting_for_endpoints_gets_them_again() {
+    let (cluster, endpoints) = (is(Cluster, "a", "1"), is(Endpoints, "a", "1"));
+    let resources = [cluster.clone(), endpoints.clone()];
+    // It asks for clusters only once it has the endpoints of a cluster that was changed, and holds those of the one before.
+    let mut player = Player::with(&resources);
+    player.brings(Endpoints, &["a"], &[&endpoints]);
+    assert_eq!(player.takes_all(), ["Endpoints +a"]);
+    player.brings(Cluster, &[], &[&cluster]);
+    player.hears_nothing();
+
+    let mut player = Player::with(&resources);
+    player.brings(Cluster, &[], &[&cluster]);
+    player.brings(Endpoints, &["a"], &[&endpoints]);
+    player.hears_nothing();
+}
+
+#[test]
+fn a_cluster_that_comes_back_with_a_proxy_gets_its_endpoints_again() {
+    let endpoints = is(Endpoints, "a", "1");
+    let mut player = Player::with(&[is(Cluster, "a", "2"), endpoints.clone()]);
+    player.brings(Cluster, &[], &[&is(Cluster, "a", "1")]);
+    player.brings(Endpoints, &["a"], &[&endpoints]);
+    assert_eq!(player.takes_all(), ["Cluster +a", "Endpoints +a"]);
+
+    // New to it, though it subscribed to endpoints of that name before.
+    let mut player = Player::with(&[is(Cluster, "a", "1"), endpoints.clone()]);
+    player.brings(Cluster, &[], &[&is(Cluster, "other", "1")]);
+    player.brings(Endpoints, &["a"], &[&endpoints]);
+    assert_eq!(player.takes_all(), ["Cluster +a", "Endpoints +a", "Cluster -other"]);
+}
+
+#[test]
+fn a_cluster_stays_for_as_long_as_the_proxy_keeps_routes_that_lead_to_it() {
+    let mut player = Player::with(&[is(Cluster, "old", "1"), is(Route, "80", "to old")]);
+    player.subscribes(Cluster, &[]);
+    player.subscribes(Route, &["80"]);
+    player.takes_all();
+    player.gets(&[is(Cluster, "new", "1"), is(Route, "80", "to new, in a way that is refused")]);
+    let clusters = player.hears();
+    player.accepts(&clusters);
+    let routes = player.hears();
+    assert_eq!(player.refuses(&routes, "no"), ["80"]);
+    player.hears_nothing();
+    player.gets(&[is(Cluster, "new", "1"), is(Route, "80", "to new")]);
+    assert_eq!(player.takes_all(), ["Route +80", "Cluster -old"]);
+}
+
+#[test]
+fn a_rejection_tells_what_the_proxy_goes_on_with() {
+    let good = is(Listener, "a", "1");
+    let mut player = Player::with(std::slice::from_ref(&good));
+    player.subscribes(Listener, &[]);
+    player.takes_all();
+    player.gets(&[is(Listener, "a", "bad"), is(Listener, "b", "bad")]);
+    let response = player.hears();
+    assert!(!player.session.has_settled(Listener, "a"));
+    player.refuses(&response, "a and b: no");
+    let held: Vec<_> = player.session.rejections().map(|rejection| rejection.held).collect();
+    assert_eq!(held, [Some(good.hash), None]);
+    assert!(player.session.has_settled(Listener, "a") && player.session.has_settled(Listener, "b"));
 }

@@ -7,6 +7,10 @@
 //! that the first ones are served while the last ones are still compiled for.
 //!
 //! A session sees its configuration through a watch, which keeps the latest only: a slow proxy holds one.
+//!
+//! What proxies refuse, and what the compiler fails on, is traced to the object at fault (`blame`), which is then withheld from all.
+
+mod blame;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -16,11 +20,14 @@ use tokio::{
     time::Instant,
 };
 
+use self::blame::Blame;
 use super::{
     metrics::Metrics,
     node::{Claims, NodeError},
+    problems::Problems,
+    reports::{News, Reports},
 };
-use crate::compile::{Compiled, Compiler, Proxy};
+use crate::compile::{Compiled, Compiler, Proxy, ResourceType};
 use crate::model::{Change, Changes, Snapshot, WorkloadKey};
 use crate::runtime::{ReadyGuard, Shutdown};
 
@@ -39,15 +46,36 @@ pub(super) struct Update {
     pub(super) version: u64,
     /// When the hub took that snapshot.
     pub(super) taken: Instant,
+    /// What the hub wants to know, if this is an attempt.
+    pub(super) question: Option<Question>,
+}
+
+/// Whether a proxy takes a resource.
+#[derive(Clone, Debug)]
+pub(super) struct Question {
+    /// Counts up.
+    pub(super) number: u64,
+    pub(super) kind: ResourceType,
+    pub(super) name: Arc<str>,
 }
 
 /// The current configuration of a proxy; none until the mesh is known. Ends when the proxy is no longer who it said it is.
 pub(super) type Updates = watch::Receiver<Option<Update>>;
 
+/// A proxy's place at the hub, for as long as it has the updates.
+#[derive(Clone, Debug)]
+pub(super) struct Joined {
+    /// Its number.
+    pub(super) subscriber: u64,
+    pub(super) updates: Updates,
+}
+
 /// The sessions' end of the hub. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) struct Hub {
     joining: mpsc::Sender<Join>,
+    /// Where sessions report.
+    pub(super) reports: Reports,
 }
 
 /// Why a proxy gets no configuration.
@@ -71,12 +99,12 @@ pub(super) enum HubError {
 #[derive(Debug)]
 struct Join {
     claims: Claims,
-    answer: oneshot::Sender<Result<Updates, NodeError>>,
+    answer: oneshot::Sender<Result<Joined, NodeError>>,
 }
 
 struct Subscriber {
     claims: Claims,
-    proxy: Proxy,
+    proxy: Arc<Proxy>,
     publish: watch::Sender<Option<Update>>,
 }
 
@@ -93,14 +121,17 @@ pub(super) struct HubTask {
     sweep_at: usize,
     metrics: Metrics,
     synced: Option<ReadyGuard>,
+    reports: Reports,
+    blame: Blame,
 }
 
 // === impl Hub ===
 
 impl Hub {
-    /// A hub and the task that makes it work. `synced` is released when the mesh is known.
-    pub(super) fn new(metrics: Metrics, synced: ReadyGuard) -> (Self, HubTask) {
+    /// A hub and the task that makes it work. `synced` is released when the mesh is known; `problems` hear of objects at fault.
+    pub(super) fn new(metrics: Metrics, problems: Problems, synced: ReadyGuard) -> (Self, HubTask) {
         let (sender, joining) = mpsc::channel(WAITING);
+        let reports = Reports::default();
         let task = HubTask {
             joining,
             compiler: None,
@@ -110,17 +141,19 @@ impl Hub {
             by_workload: BTreeMap::new(),
             next_id: 0,
             sweep_at: 64,
+            blame: Blame::new(problems, metrics.clone()),
+            reports: reports.clone(),
             metrics,
             synced: Some(synced),
         };
-        (Self { joining: sender }, task)
+        (Self { joining: sender, reports }, task)
     }
 
     /// Subscribes to a proxy's configuration, until the result is dropped.
     ///
     /// # Errors
     /// When the proxy's pod belongs to another identity, or the process ends.
-    pub(super) async fn join(&self, claims: Claims) -> Result<Updates, JoinError> {
+    pub(super) async fn join(&self, claims: Claims) -> Result<Joined, JoinError> {
         let (answer, answered) = oneshot::channel();
         self.joining.send(Join { claims, answer }).await.map_err(|_| JoinError::Ended)?;
         Ok(answered.await.map_err(|_| JoinError::Ended)??)
@@ -135,10 +168,10 @@ impl Hub {
         tokio::spawn(async move {
             while let Some(join) = joining.recv().await {
                 // Whoever does not wait for the answer needs none.
-                let _ = join.answer.send(Ok(updates.clone()));
+                let _ = join.answer.send(Ok(Joined { subscriber: 0, updates: updates.clone() }));
             }
         });
-        Self { joining: sender }
+        Self { joining: sender, reports: Reports::default() }
     }
 }
 
@@ -161,9 +194,12 @@ impl HubTask {
                 Some(join) = self.joining.recv() => self.admit(join).await,
                 news = source.next() => {
                     let (snapshot, changes) = news.ok_or(HubError::SourceEnded)?;
-                    self.advance(snapshot, &changes);
+                    self.advance(snapshot, changes);
                     self.distribute().await;
+                    self.next_case().await;
                 }
+                news = self.reports.heard() => self.hear(news).await,
+                () = self.blame.out_of_patience() => self.ask_another().await,
             }
         }
     }
@@ -187,7 +223,7 @@ impl HubTask {
     fn join(&mut self, join: Join) {
         let workload = self.compiler.as_ref().and_then(|compiler| compiler.snapshot().workloads.get(&join.claims.key));
         let proxy = match join.claims.proxy(workload.map(|workload| &**workload)) {
-            Ok(proxy) => proxy,
+            Ok(proxy) => Arc::new(proxy),
             Err(error) => {
                 // Whoever does not wait for the answer needs none.
                 let _ = join.answer.send(Err(error));
@@ -195,9 +231,9 @@ impl HubTask {
             }
         };
         let (version, taken) = (self.version, self.taken);
-        let update = self.compiler.as_mut().map(|compiler| Update { compiled: compiler.compile(&proxy), version, taken });
+        let update = self.compile(&proxy).map(|compiled| Update { compiled, version, taken, question: None });
         let (publish, updates) = watch::channel(update);
-        if join.answer.send(Ok(updates)).is_err() {
+        if join.answer.send(Ok(Joined { subscriber: self.next_id, updates })).is_err() {
             return;
         }
         self.sweep();
@@ -207,10 +243,11 @@ impl HubTask {
     }
 
     /// Takes the next snapshot.
-    fn advance(&mut self, snapshot: Arc<Snapshot>, changes: &Changes) {
+    fn advance(&mut self, snapshot: Arc<Snapshot>, changes: Changes) {
         self.taken = Instant::now();
         self.version = snapshot.version;
-        self.metrics.mesh_changed(&snapshot, changes);
+        self.metrics.mesh_changed(&snapshot, &changes);
+        let (snapshot, changes) = self.blame.advance(snapshot, changes);
         let workloads = changes.iter().filter_map(|change| match change {
             Change::Workload(key) => Some(key),
             _ => None,
@@ -219,7 +256,7 @@ impl HubTask {
             self.workload_changed(key, &snapshot);
         }
         match &mut self.compiler {
-            Some(compiler) => compiler.advance(snapshot, changes),
+            Some(compiler) => compiler.advance(snapshot, &changes),
             None => {
                 tracing::info!(version = snapshot.version, "the mesh is known");
                 self.compiler = Some(Compiler::new(snapshot));
@@ -235,7 +272,7 @@ impl HubTask {
         for id in self.by_workload.get(key).into_iter().flatten() {
             let Some(subscriber) = self.subscribers.get_mut(id) else { continue };
             match subscriber.claims.proxy(Some(workload)) {
-                Ok(proxy) => subscriber.proxy = proxy,
+                Ok(proxy) => subscriber.proxy = Arc::new(proxy),
                 Err(error) => {
                     tracing::warn!(%error, "a proxy is cut off");
                     self.subscribers.remove(id);
@@ -248,18 +285,47 @@ impl HubTask {
     async fn distribute(&mut self) {
         self.sweep_at = self.sweep_at.min(self.subscribers.len());
         self.sweep();
-        let Some(compiler) = &mut self.compiler else { return };
-        for (at, subscriber) in self.subscribers.values().enumerate() {
-            if at % HANDFUL == HANDFUL - 1 {
-                tokio::task::yield_now().await;
+        // An object that is found to be at fault on the way makes what was compiled before it out of date.
+        loop {
+            let withheld = self.blame.withheld;
+            let mut ids: Vec<u64> = self.subscribers.keys().copied().collect();
+            // Nobody is always the first one, and nobody always the last.
+            let first = usize::try_from(self.version).unwrap_or_default().checked_rem(ids.len()).unwrap_or_default();
+            ids.rotate_left(first);
+            for (at, id) in ids.into_iter().enumerate() {
+                if at % HANDFUL == HANDFUL - 1 {
+                    tokio::task::yield_now().await;
+                }
+                self.publish_to(id);
             }
-            let compiled = compiler.compile(&subscriber.proxy);
-            let (version, taken) = (self.version, self.taken);
-            subscriber.publish.send_if_modified(|current| {
-                let differs = !current.as_ref().is_some_and(|current| current.compiled.same_as(&compiled));
-                *current = Some(Update { compiled, version, taken });
-                differs
-            });
+            if withheld == self.blame.withheld {
+                return;
+            }
+        }
+    }
+
+    /// Brings one proxy's configuration up to date, unless it is just being asked something.
+    fn publish_to(&mut self, id: u64) {
+        let Some(subscriber) = self.subscribers.get(&id).filter(|_| !self.blame.asks(id)) else { return };
+        let proxy = subscriber.proxy.clone();
+        let Some(compiled) = self.compile(&proxy) else { return };
+        let (version, taken) = (self.version, self.taken);
+        let Some(subscriber) = self.subscribers.get(&id) else { return };
+        subscriber.publish.send_if_modified(|current| {
+            let differs = !current.as_ref().is_some_and(|current| current.compiled.same_as(&compiled));
+            *current = Some(Update { compiled, version, taken, question: None });
+            differs
+        });
+    }
+
+    /// What a proxy gets; none while the mesh is not known.
+    fn compile(&mut self, proxy: &Proxy) -> Option<Compiled> {
+        let compiler = self.compiler.as_mut()?;
+        loop {
+            let compiled = compiler.compile(proxy);
+            if !self.blame.mend(compiler, &compiled, proxy) {
+                return Some(compiled);
+            }
         }
     }
 

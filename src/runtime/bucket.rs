@@ -5,7 +5,7 @@ use tokio::time::Instant;
 
 /// A bucket of tokens, of which each deed takes one.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Bucket {
+pub struct Bucket {
     interval: Duration,
     burst: u32,
     /// When the bucket would be full again.
@@ -16,18 +16,18 @@ pub(super) struct Bucket {
 
 impl Bucket {
     /// A bucket that is full `now`, of `burst` tokens, into which a new one comes after each `interval`.
-    pub(super) fn new(interval: Duration, burst: u32, now: Instant) -> Self {
+    pub fn new(interval: Duration, burst: u32, now: Instant) -> Self {
         Self { interval, burst, full: now }
     }
 
     /// When there is a token to take; in the past if there is one.
-    pub(super) fn ready_at(&self) -> Instant {
+    pub fn ready_at(&self) -> Instant {
         let least = self.full + self.interval;
         least.checked_sub(self.interval * self.burst).unwrap_or(least)
     }
 
     /// Takes a token.
-    pub(super) fn take(&mut self, now: Instant) {
+    pub fn take(&mut self, now: Instant) {
         self.full = self.full.max(now) + self.interval;
     }
 }

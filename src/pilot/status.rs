@@ -1,0 +1,227 @@
+//! Tells authors which of their objects proxies do not take: the condition `Programmed` in the objects' status, and an event.
+//!
+//! Only what is wrong is written, and that it is right again; an object that proxies take costs no write. Each replica of pilot tells
+//! what its own proxies refuse. They do not fight: one that finds the condition False for the object's present generation leaves it as
+//! it is, whoever wrote it, and the condition becomes True only for a generation after the one that it was False for.
+
+use ferromesh_crds::status::{MeshCondition, MeshStatus};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::Client;
+use serde::Deserialize;
+use serde_json::Value;
+use std::{collections::BTreeMap, convert::Infallible, future::pending, time::Duration};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::{
+    metrics::Metrics,
+    problems::{Problem, Problems, ProblemsReader},
+};
+use crate::config::clipped;
+use crate::index::{PROGRAMMED, Verdicts, generation, generation_text, reference, stored_as};
+use crate::model::ObjectRef;
+use crate::runtime::{Backoff, Bucket, EventPublisher, News, Shutdown, StatusFailure, api_of, apply_status, this_second};
+
+/// The field manager of the condition.
+const MANAGER: &str = "ferromesh-pilot";
+/// Looks at objects a token of time apart: five a second, after twenty at once.
+const INTERVAL: Duration = Duration::from_millis(200);
+const BURST: u32 = 20;
+/// How long the API server may take for an answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long an object that was at fault must have been served before it is said to be right.
+const PROBATION: Duration = Duration::from_secs(2);
+/// The longest message, in characters.
+const LENGTH: usize = 480;
+
+/// Writes the conditions.
+pub(super) struct StatusWriter {
+    client: Client,
+    /// Objects whose status says that they are not programmed.
+    told: Verdicts,
+    reader: ProblemsReader,
+    problems: BTreeMap<ObjectRef, Problem>,
+    /// Objects to look at, and when.
+    due: BTreeMap<ObjectRef, Instant>,
+    events: EventPublisher,
+    bucket: Bucket,
+    backoff: Backoff,
+    probation: Duration,
+    metrics: Metrics,
+}
+
+/// An object as it is stored.
+struct Stored {
+    uid: String,
+    generation: Option<i64>,
+    condition: Option<MeshCondition>,
+}
+
+// === impl StatusWriter ===
+
+impl StatusWriter {
+    /// A writer of these problems; `told` are the objects whose status speaks of an earlier one, and `pod` is who tells events.
+    pub(super) fn new(client: Client, told: Verdicts, problems: &Problems, pod: &str, metrics: Metrics) -> Self {
+        Self {
+            events: EventPublisher::new(client.clone(), MANAGER, pod, "Program"),
+            client,
+            told,
+            reader: problems.follow(),
+            problems: BTreeMap::new(),
+            due: BTreeMap::new(),
+            bucket: Bucket::new(INTERVAL, BURST, Instant::now()),
+            backoff: Backoff::new(Duration::from_millis(500), Duration::from_secs(30)),
+            probation: PROBATION,
+            metrics,
+        }
+    }
+
+    /// Runs until shutdown.
+    ///
+    /// # Errors
+    /// None; the type is what [`crate::runtime::Tasks::spawn`] takes.
+    pub(super) async fn run(mut self, shutdown: Shutdown) -> Result<(), Infallible> {
+        let told = self.told.clone();
+        loop {
+            let next = self.due.iter().min_by_key(|(_, at)| **at).map(|(object, at)| (object.clone(), (*at).max(self.bucket.ready_at())));
+            let turn = async {
+                match &next {
+                    Some((_, at)) => sleep_until(*at).await,
+                    None => pending().await,
+                }
+            };
+            tokio::select! {
+                () = shutdown.requested() => return Ok(()),
+                problems = self.reader.changed() => match problems {
+                    Some(problems) => self.take_in(problems),
+                    None => return Ok(()),
+                },
+                news = told.changed() => {
+                    let objects = news.into_iter().filter_map(|(object, verdict)| verdict.map(|_| object));
+                    objects.for_each(|object| self.look_at(object, self.probation));
+                }
+                () = turn => if let Some((object, _)) = &next {
+                    self.settle(object.clone()).await;
+                },
+            }
+        }
+    }
+
+    fn take_in(&mut self, problems: BTreeMap<ObjectRef, Problem>) {
+        let old = std::mem::replace(&mut self.problems, problems);
+        let new: Vec<_> =
+            self.problems.iter().filter(|(object, problem)| old.get(*object) != Some(*problem)).map(|(it, _)| it.clone()).collect();
+        let gone: Vec<_> = old.into_keys().filter(|object| !self.problems.contains_key(object)).collect();
+        new.into_iter().for_each(|object| self.look_at(object, Duration::ZERO));
+        gone.into_iter().for_each(|object| self.look_at(object, self.probation));
+    }
+
+    fn look_at(&mut self, object: ObjectRef, after: Duration) {
+        // The status of a Service is Kubernetes' own.
+        if stored_as(&object).is_some() {
+            let at = Instant::now() + after;
+            let due = self.due.entry(object).or_insert(at);
+            *due = at.min(*due);
+        }
+    }
+
+    /// Makes the status of an object say what is the case.
+    async fn settle(&mut self, object: ObjectRef) {
+        self.bucket.take(Instant::now());
+        match self.write(&object).await {
+            Ok(()) => {
+                self.backoff.reset();
+                self.due.remove(&object);
+            }
+            Err(StatusFailure::Gone) => _ = self.due.remove(&object),
+            Err(StatusFailure::Refused | StatusFailure::Down) => {
+                self.metrics.failed_to_tell();
+                self.due.insert(object, Instant::now() + self.backoff.next_delay());
+            }
+        }
+    }
+
+    async fn write(&mut self, object: &ObjectRef) -> Result<(), StatusFailure> {
+        let Some(resource) = stored_as(object) else { return Err(StatusFailure::Gone) };
+        let api = api_of(&self.client, &resource, object);
+        let stored = match timeout(PATIENCE, api.get_opt(&object.name)).await {
+            Ok(Ok(Some(stored))) => Stored::of(serde_json::to_value(stored).unwrap_or_default()),
+            Ok(Ok(None)) => return Err(StatusFailure::Gone),
+            _ => return Err(StatusFailure::Down),
+        };
+        let problem = self.problems.get(object);
+        let Some(condition) = condition(&stored, problem) else { return Ok(()) };
+        let status = MeshStatus { conditions: vec![condition], ..MeshStatus::default() };
+        apply_status(&self.client, MANAGER, &resource, (object, &stored.uid), &status).await?;
+        if let Some(problem) = problem {
+            let news = News { warning: true, reason: problem.reason.to_owned(), note: problem.message.clone() };
+            self.events.publish(&reference(object, &stored.uid), [news]).await;
+        }
+        Ok(())
+    }
+}
+
+// === impl Stored ===
+
+impl Stored {
+    fn of(mut object: Value) -> Self {
+        let conditions = object["status"]["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let condition = conditions.iter().find(|condition| condition["type"] == PROGRAMMED);
+        Self {
+            condition: condition.and_then(|condition| MeshCondition::deserialize(condition).ok()),
+            generation: object["metadata"]["generation"].as_i64(),
+            uid: if let Value::String(uid) = object["metadata"]["uid"].take() { uid } else { String::new() },
+        }
+    }
+}
+
+/// The condition that an object gets; none if the one that it has will do.
+fn condition(stored: &Stored, problem: Option<&Problem>) -> Option<MeshCondition> {
+    let wanted = if problem.is_some() { "False" } else { "True" };
+    let present = stored.generation.map(|it| generation_text(&generation(it)));
+    let said = stored.condition.as_ref();
+    let is_false = said.is_some_and(|said| said.status.as_deref() == Some("False"));
+    let is_present = said.is_some_and(|said| said.observed_generation.as_ref().map(generation_text) == present);
+    // Another replica may have said it in other words; of what nobody complained about nothing is said.
+    let needed = if problem.is_some() { !(is_false && is_present) } else { is_false && !is_present };
+    let (reason, message) = problem.map_or(("Programmed", "proxies take it"), |problem| (problem.reason, problem.message.as_str()));
+    let since = said.filter(|said| said.status.as_deref() == Some(wanted)).and_then(|said| said.last_transition_time.clone());
+    needed.then(|| MeshCondition {
+        type_: PROGRAMMED.to_owned(),
+        status: Some(wanted.to_owned()),
+        reason: Some(reason.to_owned()),
+        message: Some(clipped(message, LENGTH)),
+        last_probe_time: None,
+        last_transition_time: since.or(Some(Time(this_second()))),
+        observed_generation: stored.generation.map(generation),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn decided(status: Option<(&str, i64)>, generation: i64, at_fault: bool) -> Option<(String, String)> {
+        let condition = status.map(|(status, observed)| {
+            json!({"type": "Programmed", "status": status, "observedGeneration": observed, "lastTransitionTime": "2026-01-01T00:00:00Z"})
+        });
+        let conditions: Vec<Value> = [Some(json!({"type": "Accepted", "status": "True"})), condition].into_iter().flatten().collect();
+        let stored = Stored::of(json!({"metadata": {"uid": "u", "generation": generation}, "status": {"conditions": conditions}}));
+        let problem = Problem { reason: "RefusedByProxy", message: "no".to_owned() };
+        let condition = super::condition(&stored, at_fault.then_some(&problem))?;
+        Some((condition.status.unwrap(), condition.reason.unwrap()))
+    }
+
+    #[test]
+    fn only_what_is_new_is_written() {
+        let (bad, good) = (Some(("False".to_owned(), "RefusedByProxy".to_owned())), Some(("True".to_owned(), "Programmed".to_owned())));
+        assert_eq!(decided(None, 1, true), bad);
+        assert_eq!(decided(Some(("True", 1)), 2, true), bad);
+        assert_eq!(decided(Some(("False", 1)), 2, true), bad);
+        assert_eq!(decided(Some(("False", 2)), 2, true), None, "another replica has said it");
+        assert_eq!(decided(Some(("False", 1)), 2, false), good);
+        assert_eq!(decided(Some(("False", 2)), 2, false), None, "another replica's proxies refuse it");
+        assert_eq!(decided(Some(("True", 1)), 2, false), None);
+        assert_eq!(decided(None, 1, false), None, "of what nobody complained about nothing is said");
+    }
+}

@@ -1,0 +1,223 @@
+//! From what a proxy refuses, or the compiler fails on, to the object at fault.
+
+use envoy_api::envoy::service::discovery::v3::DeltaDiscoveryResponse;
+
+use super::{
+    client::{Client, names, subscription},
+    world::World,
+};
+use crate::compile::{ResourceType, fixture::FAILS};
+use crate::model::{Change, ObjectRef, VirtualService};
+use crate::testing::{
+    eventually,
+    mesh::{bookinfo, forward, fqdn, path, to, virtual_service},
+};
+
+/// The sample's routes to reviews.
+fn reviews() -> ObjectRef {
+    ObjectRef::new("VirtualService", "shop", "reviews")
+}
+
+/// Another form: requests to that path alone.
+fn only(uri: &'static str) -> impl FnOnce(&mut VirtualService) {
+    move |service| service.http[0].matches = vec![path(crate::model::StringMatch::Exact(uri.into()))]
+}
+
+/// The routes in a response.
+fn body(response: &DeltaDiscoveryResponse) -> Vec<u8> {
+    assert_eq!(names(response), ["9080"]);
+    response.resources[0].resource.as_ref().unwrap().value.clone()
+}
+
+fn text(body: &[u8]) -> String {
+    String::from_utf8_lossy(body).into_owned()
+}
+
+/// As Envoy says it.
+const REFUSAL: &str = "9080: this is no route";
+
+/// Refuses the next response.
+async fn refuses(client: &mut Client) -> Vec<u8> {
+    let response = client.hears().await.unwrap();
+    client.answers(&response, Some(REFUSAL)).await;
+    body(&response)
+}
+
+#[tokio::test]
+async fn what_one_proxy_refuses_is_taken_back_from_all_and_everything_else_goes_on() {
+    let mut world = World::of(bookinfo()).await;
+    let (mut strict, mut lax) = (world.asks_for_routes("shop", "9080").await, world.asks_for_routes("shop", "9080").await);
+    let good = body(&strict.takes().await);
+    assert_eq!(body(&lax.takes().await), good);
+
+    world.changes_routes(&reviews(), only("/bad")).await;
+    let response = strict.hears().await.unwrap();
+    let bad = body(&response);
+    assert!(text(&bad).contains("/bad"));
+    assert_eq!(body(&lax.takes().await), bad);
+    strict.answers(&response, Some(REFUSAL)).await;
+    assert_eq!(body(&lax.takes().await), good);
+    let problems = world.next_problems().await;
+    assert_eq!(problems.keys().collect::<Vec<_>>(), [&reviews()]);
+    let problem = &problems[&reviews()];
+    assert_eq!(problem.reason, "RefusedByProxy");
+    assert_eq!(
+        problem.message,
+        "proxy web-1.shop refused rds 9080, which it shapes: 9080: this is no route; its last good form stays in force"
+    );
+    assert!(world.pilot.metric("pilot_objects_at_fault 1") && world.pilot.metric("pilot_total_xds_rejects 1"));
+
+    // Who comes meanwhile never sees it, and changes of others reach all.
+    let mut late = world.asks_for_routes("shop", "9080").await;
+    assert_eq!(body(&late.takes().await), good);
+    let details = fqdn("shop", "details");
+    let rule = forward(vec![path(crate::model::StringMatch::Exact("/new".into()))], vec![to(&details, None, 1)]);
+    let other = virtual_service("shop", "details", &[details], vec![rule]);
+    let change = Change::Config(other.origin.clone());
+    world.mesh.virtual_services.push(other);
+    world.changes(&[change]).await;
+    for client in [&mut strict, &mut lax, &mut late] {
+        let next = text(&body(&client.takes().await));
+        assert!(next.contains("/new") && !next.contains("/bad"));
+    }
+
+    // It comes back when it changes.
+    world.changes_routes(&reviews(), only("/better")).await;
+    assert!(world.next_problems().await.is_empty());
+    for client in [&mut strict, &mut lax, &mut late] {
+        assert!(text(&body(&client.takes().await)).contains("/better"));
+    }
+}
+
+#[tokio::test]
+async fn an_object_that_was_bad_from_the_start_is_found_by_asking_the_proxy_alone() {
+    let mut mesh = bookinfo();
+    only("/bad")(&mut mesh.virtual_services[0]);
+    let mut world = World::of(mesh).await;
+    let mut lax = world.asks_for_routes("shop", "9080").await;
+    let bad = body(&lax.takes().await);
+    let mut strict = world.asks_for_routes("shop", "9080").await;
+    assert_eq!(refuses(&mut strict).await, bad);
+    let attempt = body(&strict.takes().await);
+    assert!(!text(&attempt).contains("/bad"));
+    let problems = world.next_problems().await;
+    assert_eq!(problems.keys().collect::<Vec<_>>(), [&reviews()]);
+    assert!(problems[&reviews()].message.ends_with("; the mesh goes on without it"), "{problems:?}");
+    // Of the attempts the other one saw nothing but the end.
+    assert_eq!(body(&lax.takes().await), attempt);
+    world.changes_routes(&reviews(), only("/good")).await;
+    assert!(text(&body(&strict.takes().await)).contains("/good"));
+}
+
+#[tokio::test]
+async fn an_inquiry_outlives_changes_of_what_it_is_about() {
+    let mut mesh = bookinfo();
+    only("/bad")(&mut mesh.virtual_services[0]);
+    let details = fqdn("shop", "details");
+    let other = virtual_service("shop", "details", std::slice::from_ref(&details), vec![forward(Vec::new(), vec![to(&details, None, 1)])]);
+    let object = other.origin.clone();
+    mesh.virtual_services.push(other);
+    let mut world = World::of(mesh).await;
+    let mut strict = world.asks_for_routes("shop", "9080").await;
+    refuses(&mut strict).await;
+    let attempt = strict.hears().await.unwrap();
+    // Another of the suspects changes while the proxy thinks, but the routes stay the same.
+    world.changes_routes(&object, |service| service.created += 1).await;
+    strict.answers(&attempt, None).await;
+    tokio::spawn(async move {
+        while let Ok(response) = strict.hears().await {
+            strict.answers(&response, text(&body(&response)).contains("/bad").then_some(REFUSAL)).await;
+        }
+    });
+    assert_eq!(world.next_problems().await.keys().collect::<Vec<_>>(), [&reviews()]);
+}
+
+#[tokio::test]
+async fn no_proxy_takes_anything_from_other_namespaces_on_its_word_alone() {
+    let mut world = World::of(bookinfo()).await;
+    let mut owner = world.asks_for_routes("shop", "9080").await;
+    let mut stranger = world.asks_for_routes("bank", "9080").await;
+    let good = body(&owner.takes().await);
+    stranger.takes().await;
+    world.changes_routes(&reviews(), only("/fine")).await;
+    let fine = body(&owner.takes().await);
+    refuses(&mut stranger).await;
+    let problems = world.next_problems().await;
+    assert!(problems[&reviews()].message.ends_with("; that proxy keeps what it has"), "{problems:?}");
+    // The same from another proxy of the same owner changes nothing.
+    let mut accomplice = world.asks_for_routes("bank", "9080").await;
+    refuses(&mut accomplice).await;
+    eventually("it is heard", || world.pilot.metric("pilot_total_xds_rejects 2")).await;
+    let mut newcomer = world.asks_for_routes("shop", "9080").await;
+    assert_eq!(body(&newcomer.takes().await), fine);
+
+    // Two owners who complain are believed.
+    let mut witness = world.asks_for_routes("other", "9080").await;
+    refuses(&mut witness).await;
+    witness.takes().await;
+    assert_eq!(body(&owner.takes().await), good);
+    assert_eq!(body(&newcomer.takes().await), good);
+}
+
+#[tokio::test]
+async fn a_refusal_that_nothing_explains_ends_somewhere() {
+    let world = World::of(bookinfo()).await;
+    let mut mad = world.asks_for_routes("shop", "9080").await;
+    let mut sane = world.asks_for_routes("shop", "9080").await;
+    let first = body(&sane.takes().await);
+    let mut responses = 0;
+    while !world.pilot.metric("pilot_total_xds_internal_errors 1") {
+        refuses(&mut mad).await;
+        responses += 1;
+        assert!(responses < 30, "there is no end");
+        let seen = format!("pilot_total_xds_rejects {responses}");
+        eventually("it is heard", || world.pilot.metric(&seen)).await;
+    }
+    mad.says(subscription(ResourceType::Route, &["nowhere"])).await;
+    loop {
+        let response = mad.hears().await.unwrap();
+        if names(&response) == ["-nowhere"] {
+            break;
+        }
+        mad.answers(&response, Some(REFUSAL)).await;
+        responses += 1;
+        assert!(responses < 30, "there is no end");
+    }
+    let mut newcomer = world.asks_for_routes("shop", "9080").await;
+    assert_eq!(body(&newcomer.takes().await), first);
+    assert!(world.pilot.metric("pilot_objects_at_fault 0"));
+}
+
+#[tokio::test]
+async fn an_object_on_which_the_compiler_fails_is_named_and_its_last_good_form_served() {
+    let mut world = World::of(bookinfo()).await;
+    let mut old = world.asks_for_routes("shop", "9080").await;
+    let good = body(&old.takes().await);
+    world.changes_routes(&reviews(), |service| service.http[0].name = FAILS.into()).await;
+    let problems = world.next_problems().await;
+    assert_eq!(problems.keys().collect::<Vec<_>>(), [&reviews()]);
+    assert_eq!(problems[&reviews()].reason, "CompilerFailed");
+    assert!(problems[&reviews()].message.contains(FAILS), "{problems:?}");
+    assert!(world.pilot.metric("pilot_total_xds_internal_errors 1") && world.pilot.metric("pilot_total_xds_rejects 0"));
+    let mut new = world.asks_for_routes("shop", "9080").await;
+    assert_eq!(body(&new.takes().await), good);
+
+    world.changes_routes(&reviews(), |service| service.http[0].name = "healed".into()).await;
+    assert!(world.next_problems().await.is_empty());
+    world.changes_routes(&reviews(), only("/better")).await;
+    for client in [&mut old, &mut new] {
+        while !text(&body(&client.takes().await)).contains("/better") {}
+    }
+}
+
+#[tokio::test]
+async fn an_object_on_which_the_compiler_fails_from_the_start_costs_itself_alone() {
+    let mut mesh = bookinfo();
+    mesh.virtual_services[0].http[0].name = FAILS.into();
+    let mut world = World::of(mesh).await;
+    let mut client = world.asks_for_routes("shop", "9080").await;
+    let routes = text(&body(&client.takes().await));
+    assert!(routes.contains("reviews.shop.svc.cluster.local") && routes.contains("details.shop.svc.cluster.local"));
+    let problems = world.next_problems().await;
+    assert!(problems[&reviews()].message.ends_with("; the mesh goes on without it"), "{problems:?}");
+}
