@@ -26,6 +26,10 @@ pub(super) enum Fact {
     NamedPort(Arc<str>),
     /// Whether that address is its own.
     HasAddress(IpAddr),
+    /// Whether its agent answers DNS queries.
+    CapturesDns,
+    /// Whether it wants to know the other workloads of its service.
+    DiscoversItself,
 }
 
 /// The value of a fact.
@@ -53,6 +57,8 @@ impl Fact {
             Self::HasLabel(name, value) => FactValue::Bool(proxy.labels.get(&**name).is_some_and(|found| **found == **value)),
             Self::NamedPort(name) => FactValue::Port(proxy.named_ports.iter().find(|(port, _)| port == name).map(|(_, number)| *number)),
             Self::HasAddress(address) => FactValue::Bool(proxy.addresses.contains(address)),
+            Self::CapturesDns => FactValue::Bool(proxy.captures_dns),
+            Self::DiscoversItself => FactValue::Bool(proxy.discovers_itself),
         }
     }
 }

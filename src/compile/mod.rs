@@ -8,7 +8,7 @@
 //! `recipe` lists the resources that there may be. `cluster`, `endpoints`, `listener` and `route` make them, each with the reference's
 //! names; `tls` and `mtls` say who is trusted; `policy`, `virtual_services`, `visibility`, `gateways` and `workload_ports` answer which
 //! objects count for whom; `destination` says where a route leads and
-//! `hashing` and `locality` what decides the endpoint.
+//! `hashing` and `locality` what decides the endpoint; `name_lookup` has what finds hosts by the names in requests.
 //!
 //! # How work is shared
 //!
@@ -45,6 +45,7 @@ mod memo;
 mod mesh;
 mod message;
 mod mtls;
+mod name_lookup;
 mod naming;
 mod policy;
 mod proxy;

@@ -24,4 +24,8 @@ pub struct Proxy {
     pub locality: Arc<str>,
     /// Numbers of its containers' named ports, for Services that target a name.
     pub named_ports: Vec<(Arc<str>, u16)>,
+    /// Whether its agent answers its application's DNS queries, with the addresses that the mesh gave to hosts among the answers.
+    pub captures_dns: bool,
+    /// Whether it wants to know the other workloads of its own service, as choosing by zones needs.
+    pub discovers_itself: bool,
 }

@@ -10,5 +10,8 @@
 //! Nothing is redirected on loopback: a test binds the one listener that redirected traffic would reach.
 
 mod cluster;
+mod http_versions;
 mod scene;
+mod services;
 mod splits;
+mod tcp;

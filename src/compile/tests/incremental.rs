@@ -13,7 +13,8 @@ use super::{Proxy, ResourceType, proxy};
 use crate::compile::{Compiled, Compiler, Resource, compile};
 use crate::model::{
     Change, Changes, ConsistentHash, EgressListener, ExportTo, HashKey, HashTable, HostPattern, HostSelector, HttpAction, HttpMatch,
-    HttpRoute, LoadBalancer, MtlsMode, ObjectRef, OutboundTrafficMode, OutlierDetection, Sidecar, Snapshot, Visibility, WorkloadKey,
+    HttpRoute, LoadBalancer, MtlsMode, ObjectRef, OutboundTrafficMode, OutlierDetection, Resolution, ServiceKey, Sidecar, Snapshot,
+    Visibility, WorkloadKey,
 };
 use crate::testing::mesh::{
     TestMesh, bookinfo, forward, fqdn, http_gateway, labels, peer_authentication, port, to, versions, virtual_service,
@@ -36,7 +37,7 @@ struct Step {
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let step = (0..13_u8, 0..NAMES.len(), any::<u8>(), any::<u8>());
+    let step = (0..15_u8, 0..NAMES.len(), any::<u8>(), any::<u8>());
     prop::collection::vec(step.prop_map(|(what, which, how, asking)| Step { what, which, how, asking }), 1..20)
 }
 
@@ -142,6 +143,19 @@ fn apply(mesh: &mut TestMesh, step: Step) {
         11 => mesh.workloads.values_mut().filter(|it| it.key.name.starts_with(name)).for_each(|it| {
             it.locality = ["region/zone", "region/other", "far/zone"][usize::from(step.how) % 3].into();
         }),
+        13 => {
+            let key = ServiceKey { host: HostPattern::new("*.names.example.com"), namespace: "shop".into() };
+            if mesh.services.remove(&key).is_none() {
+                mesh.external("shop", key.host.as_str(), Resolution::DynamicDns, &["http:9080", "tls:443"]);
+            }
+        }
+        14 => {
+            let default = if step.how.is_multiple_of(3) { vec![Visibility::Private] } else { Vec::new() };
+            mesh.config.default_service_export_to = ExportTo(default);
+            mesh.config.locality_lb_setting.enabled = Some(step.how.is_multiple_of(2));
+            let given = step.how.is_multiple_of(5).then(|| "240.240.0.1".parse().unwrap());
+            mesh.services.values_mut().filter(|it| it.key.host == host).for_each(|it| it.automatic_address = given);
+        }
         _ => mesh.services.values_mut().filter(|it| it.key.host == host).for_each(|it| {
             it.addresses = if step.how.is_multiple_of(2) { Vec::new() } else { vec!["10.96.0.77".parse().unwrap()] };
         }),
@@ -212,7 +226,11 @@ proptest! {
         let mut mesh = bookinfo();
         let mut snapshot = mesh.snapshot();
         let mut compiler = Compiler::new(snapshot.clone());
-        let mut sessions = PROXIES.map(|(namespace, name)| Session { proxy: proxy(&mesh, namespace, name), known: BTreeMap::new(), last: None });
+        let session = |(namespace, name)| {
+            let proxy = Proxy { captures_dns: name == "db-0", ..proxy(&mesh, namespace, name) };
+            Session { proxy, known: BTreeMap::new(), last: None }
+        };
+        let mut sessions = PROXIES.map(session);
         sessions.iter_mut().for_each(|it| it.ask(&mut compiler));
         for step in steps {
             apply(&mut mesh, step);
