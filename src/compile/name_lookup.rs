@@ -2,12 +2,12 @@
 //! filters share one cache by its name, so all of them must describe it alike.
 
 use envoy_api::envoy::{
-    config::{cluster::v3::cluster::CustomClusterType, listener::v3::Filter},
+    config::{
+        cluster::v3::cluster::{CustomClusterType, DnsLookupFamily},
+        listener::v3::Filter,
+    },
     extensions::{
-        clusters::{
-            common::dns::v3::DnsLookupFamily,
-            dynamic_forward_proxy::v3::{ClusterConfig, cluster_config::ClusterImplementationSpecifier},
-        },
+        clusters::dynamic_forward_proxy::v3::{ClusterConfig, cluster_config::ClusterImplementationSpecifier},
         common::dynamic_forward_proxy::v3::DnsCacheConfig,
         filters::{
             http::dynamic_forward_proxy::v3::{FilterConfig as HttpLookup, filter_config::ImplementationSpecifier},

@@ -144,4 +144,31 @@ mod tests {
         defaultConfig.statusPort: 0 is no port (FM0106)
         "#);
     }
+
+    #[test]
+    fn traffic_of_the_mesh_is_checked_as_rules_are() {
+        let text = "
+localityLbSetting:
+  distribute:
+  - {from: r1/z1, to: {r1/*: 50, r1/z1: 40}}
+  - {from: r1/z1, to: {'a*b': 100}}
+  failover: [{from: r1, to: r1}]
+defaultHttpRetryPolicy: {attempts: 1, retryOn: 'connect-failure,sometimes'}
+dnsRefreshRate: 0s
+protocolDetectionTimeout: soon
+";
+        insta::assert_snapshot!(error(text).replace("; ", "\n"), @r#"
+        dnsRefreshRate: "0s" is no duration of at least 1ms such as 500ms, 2.5s or 1h30m (FM0113)
+        protocolDetectionTimeout: "soon" is no duration such as 500ms, 2.5s or 1h30m (FM0113)
+        localityLbSetting: distribute and failover exclude each other (FM0108)
+        localityLbSetting.distribute[1].from: "r1/z1" is named twice (FM0111)
+        localityLbSetting.distribute[0].to: shares add up to 90, not 100 (FM0112)
+        localityLbSetting.distribute[0].to.r1/z1: "r1/z1" lies within "r1", which has a share of its own (FM0111)
+        localityLbSetting.distribute[1].to.a*b: "a*b": '*' stands once, and at the end (FM0111)
+        localityLbSetting.failover[0]: "r1" can't stand in for itself (FM0108)
+        defaultHttpRetryPolicy.retryOn: "sometimes" is no condition for retries (FM0105)
+        "#);
+        assert!(error("defaultHttpRetryPolicy: {attempts: 1, perTryTimeout: soon}").contains("\"soon\" is no duration"));
+        assert!(error("pathNormalization: {normalization: SOME}").contains("SOME"));
+    }
 }

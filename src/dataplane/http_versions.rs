@@ -6,7 +6,8 @@ use axum::{Router, body::Body, response::Response};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request};
 use http_body_util::{BodyExt, Empty, Full};
-use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -69,14 +70,17 @@ fn calls_of_grpc_come_with_their_trailers() {
         });
         let serving = tokio::spawn(async move { axum::serve(listener, app).await });
         let (_envoy, port) = in_front_of("grpc", backend).await;
-        let client = Client::builder(TokioExecutor::new()).http2_only(true).build_http::<Empty<Bytes>>();
-        let request = Request::builder().method("POST").uri(format!("http://127.0.0.1:{port}/shop.Web/Buy"));
-        let request = request.header("host", "web.shop").header("content-type", "application/grpc").header("te", "trailers");
-        let answer = client.request(request.body(Empty::new()).unwrap()).await.unwrap();
+        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.unwrap();
+        let (mut client, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+        let connected = tokio::spawn(connection);
+        let request = Request::builder().method("POST").uri("http://web.shop/shop.Web/Buy");
+        let request = request.header("content-type", "application/grpc").header("te", "trailers").body(Empty::<Bytes>::new());
+        let answer = client.send_request(request.unwrap()).await.unwrap();
         assert_eq!(answer.status(), 200);
         let body = answer.into_body().collect().await.unwrap();
         assert_eq!(body.trailers().unwrap()["grpc-status"], "7");
         assert_eq!(&body.to_bytes()[..], b"\0\0\0\0\0");
+        connected.abort();
         serving.abort();
     });
 }

@@ -174,7 +174,7 @@ mod tests {
     #[test]
     fn a_host_keeps_its_address_from_process_to_process() {
         let addresses = settled(&[(1, claim(1, &[]))]);
-        assert_eq!(addresses.of(&key(1)).unwrap().to_string(), "240.240.36.76");
+        assert_eq!(addresses.of(&key(1)).unwrap().to_string(), "240.240.7.28");
     }
 
     #[test]

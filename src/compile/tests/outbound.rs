@@ -301,6 +301,7 @@ fn names_are_looked_up_on_the_ports_alone_where_hosts_want_it() {
     let chain = chains.iter().find(|it| it["filter_chain_match"]["server_names"] == json!(["*.names.example.com"])).unwrap();
     let lookup = &chain["filters"][0]["typed_config"];
     assert_eq!((&lookup["port_value"], &lookup["dns_cache_config"]["name"]), (&json!(8443), &json!("dynamic_dns")));
+    assert_eq!(lookup["dns_cache_config"]["dns_lookup_family"], "V4_ONLY");
     let cluster = json(&compiled, ResourceType::Cluster, "outbound|80||*.names.example.com");
     assert_eq!(
         (&cluster["cluster_type"]["name"], &cluster["lb_policy"]),
