@@ -1,6 +1,6 @@
 //! Who a proxy says that it is: Envoy's node, which pilot reads.
 
-use envoy_api::envoy::config::core::v3::{Node, node::UserAgentVersionType};
+use envoy_api::envoy::config::core::v3::{Locality, Node, node::UserAgentVersionType};
 use prost_types::{ListValue, Struct, Value, value::Kind};
 use std::{collections::BTreeMap, net::IpAddr};
 
@@ -40,6 +40,8 @@ const PILOT: &str = "istio-pilot.istio-system.svc:15012";
 /// Pilot's namespace where its address names none.
 const PILOT_NAMESPACE: &str = "istio-system";
 const PILOT_ACCOUNT: &str = "istio-pilot";
+/// The metadata by which a proxy asks to know the other workloads of its service.
+const SELF_DISCOVERY: &str = "ENABLE_SELF_DISCOVERY";
 
 // === impl ProxyFacts ===
 
@@ -74,10 +76,30 @@ impl ProxyFacts {
             id: format!("{}~{address}~{pod}.{namespace}~{namespace}.svc.cluster.local", self.role),
             cluster: format!("{}.{namespace}", self.workload),
             metadata: Some(self.metadata()),
+            locality: self.locality(),
             user_agent_name: "envoy".to_owned(),
             user_agent_version_type: Some(UserAgentVersionType::UserAgentVersion(self.version.clone())),
             ..Node::default()
         }
+    }
+
+    /// Where the pod is, as far as its labels tell: by a label of its own, where dots stand for slashes, else by those that Kubernetes
+    /// copies from its node since 1.35. Envoy prefers its own zone by this; pilot knows better, from the node.
+    fn locality(&self) -> Option<Locality> {
+        let label = |name: &str| self.labels.get(name).cloned().unwrap_or_default();
+        let claimed = label("istio-locality");
+        if claimed.is_empty() {
+            let [region, zone] = ["topology.kubernetes.io/region", "topology.kubernetes.io/zone"].map(label);
+            return (!region.is_empty()).then_some(Locality { region, zone, ..Locality::default() });
+        }
+        let mut parts = claimed.splitn(3, ['.', '/']).map(str::to_owned);
+        let mut part = || parts.next().unwrap_or_default();
+        Some(Locality { region: part(), zone: part(), sub_zone: part() })
+    }
+
+    /// Whether the proxy is to know the other workloads of its service, which choosing by zones needs.
+    pub fn discovers_itself(&self) -> bool {
+        self.metadata.get(SELF_DISCOVERY).is_some_and(|value| value.eq_ignore_ascii_case("true") || value == "1")
     }
 
     fn metadata(&self) -> Struct {
@@ -175,5 +197,18 @@ pub(super) mod tests {
         assert_eq!(pilot(""), "spiffe://cluster.local/ns/istio-system/sa/istio-pilot");
         assert_eq!(pilot("istio-pilot-canary.mesh.svc:15012"), "spiffe://cluster.local/ns/mesh/sa/istio-pilot");
         assert_eq!(pilot("127.0.0.1:15012"), "spiffe://cluster.local/ns/istio-system/sa/istio-pilot");
+    }
+
+    #[test]
+    fn a_proxy_says_where_its_pods_labels_place_it() {
+        let at = |pairs: &[(&str, &str)]| {
+            let mut facts = facts();
+            facts.labels.extend(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+            facts.to_node().locality.map(|it| [it.region, it.zone, it.sub_zone].join("/"))
+        };
+        let topology = [("topology.kubernetes.io/region", "eu"), ("topology.kubernetes.io/zone", "a")];
+        assert_eq!(at(&[]), None);
+        assert_eq!(at(&topology).as_deref(), Some("eu/a/"));
+        assert_eq!(at(&[topology[0], topology[1], ("istio-locality", "us.b.rack")]).as_deref(), Some("us/b/rack"));
     }
 }

@@ -10,13 +10,13 @@ use prost_types::Struct;
 
 use super::{
     cluster::{self, Discovery},
-    locality,
-    message::{metadata, object, socket_address, text},
+    locality::{self, Preference},
+    message::{metadata, object, socket_address, text, unix_socket},
     naming::ClusterKey,
     resource::{Draft, ResourceType},
     scope::Scope,
 };
-use crate::model::{Endpoint, Health, Labels, MtlsMode, Service, TrafficPolicy};
+use crate::model::{Endpoint, Health, LOCAL_CLUSTER, Labels, MtlsMode, Protocol, Service, TrafficPolicy, UNIX_SOCKET};
 
 /// What an endpoint's metadata for the choice of a transport socket says if it answers the mesh's mTLS.
 pub(super) fn speaks_mtls() -> Struct {
@@ -35,8 +35,10 @@ pub(super) fn assignment(scope: &Scope<'_>, key: &ClusterKey) -> Option<Draft> {
     let name = key.to_string();
     let usable = usable(scope, service, key);
     // Envoy refuses names here: it resolves none.
-    let addressed = usable.into_iter().filter(|endpoint| endpoint.address.parse::<IpAddr>().is_ok());
-    let assignment = grouped(scope, &name, service, &policy, addressed);
+    let is_address = |address: &str| address.starts_with(UNIX_SOCKET) || address.parse::<IpAddr>().is_ok();
+    let addressed = usable.into_iter().filter(|endpoint| is_address(&endpoint.address));
+    let preference = locality::preference(&policy, scope.settings());
+    let assignment = grouped(scope, &name, service, preference, addressed);
     Some(Draft::new(ResourceType::Endpoints, &name, &assignment))
 }
 
@@ -49,7 +51,24 @@ pub(super) fn resolved_by_dns(
     one: bool,
 ) -> ClusterLoadAssignment {
     let most = if one { 1 } else { usize::MAX };
-    grouped(scope, &key.to_string(), service, policy, usable(scope, service, key).into_iter().take(most))
+    let preference = locality::preference(policy, scope.settings());
+    grouped(scope, &key.to_string(), service, preference, usable(scope, service, key).into_iter().take(most))
+}
+
+/// The workloads of the proxy's own service, the oldest where it has several: each once, whatever its ports.
+pub(super) fn local(scope: &Scope<'_>) -> Draft {
+    let own = scope.own_services().into_iter().min_by_key(|service| (service.created, &service.key));
+    let port = own.and_then(|service| Some((service, service.ports.iter().find(|port| port.protocol != Protocol::Udp)?)));
+    let assignment = match port {
+        Some((service, port)) => {
+            scope.shaped_by(&service.origin);
+            let key = ClusterKey { service: service.key.clone(), port: port.number, subset: None };
+            grouped(scope, LOCAL_CLUSTER, service, None, usable(scope, service, &key).into_iter())
+        }
+        // Envoy waits for an answer before it starts.
+        None => ClusterLoadAssignment { cluster_name: LOCAL_CLUSTER.to_owned(), ..ClusterLoadAssignment::default() },
+    };
+    Draft::new(ResourceType::Endpoints, LOCAL_CLUSTER, &assignment)
 }
 
 /// Whether every endpoint of a service's port answers the mesh's mTLS, and there is one.
@@ -86,19 +105,22 @@ fn grouped<'e>(
     scope: &Scope<'_>,
     cluster: &str,
     service: &Service,
-    policy: &TrafficPolicy,
+    preference: Option<Preference<'_>>,
     endpoints: impl Iterator<Item = &'e Endpoint>,
 ) -> ClusterLoadAssignment {
     let endpoints: Vec<&Endpoint> = endpoints.collect();
     // Where all are going away, they are still better than none.
     let draining =
         if endpoints.iter().any(|endpoint| endpoint.health != Health::Draining) { HealthStatus::Draining } else { HealthStatus::Healthy };
-    let preference = locality::preference(policy);
     let ranks = preference.as_ref().map_or_else(|| vec![0; endpoints.len()], |it| it.ranks(scope, &endpoints));
     let mut localities: BTreeMap<(u32, &str), Vec<LbEndpoint>> = BTreeMap::new();
     for (endpoint, rank) in endpoints.into_iter().zip(ranks) {
         let health = if endpoint.health == Health::Draining { draining } else { HealthStatus::Healthy };
-        let host = Host { address: Some(socket_address(&endpoint.address, endpoint.port)), ..Host::default() };
+        let address = match endpoint.address.strip_prefix(UNIX_SOCKET) {
+            Some(path) => unix_socket(path),
+            None => socket_address(&endpoint.address, endpoint.port),
+        };
+        let host = Host { address: Some(address), ..Host::default() };
         let mtls = answers_mtls(scope, service, endpoint);
         localities.entry((rank, &endpoint.locality)).or_default().push(LbEndpoint {
             health_status: health.into(),

@@ -28,6 +28,10 @@ pub(super) enum Fact {
     HasAddress(IpAddr),
     /// A text of its node's metadata.
     Metadata(Arc<str>),
+    /// Whether its agent answers DNS queries.
+    CapturesDns,
+    /// Whether it wants to know the other workloads of its service.
+    DiscoversItself,
 }
 
 /// The value of a fact.
@@ -56,6 +60,8 @@ impl Fact {
             Self::NamedPort(name) => FactValue::Port(proxy.named_ports.iter().find(|(port, _)| port == name).map(|(_, number)| *number)),
             Self::HasAddress(address) => FactValue::Bool(proxy.addresses.contains(address)),
             Self::Metadata(name) => FactValue::Text(proxy.metadata.get(&**name).map(|value| value.as_str().into())),
+            Self::CapturesDns => FactValue::Bool(proxy.captures_dns),
+            Self::DiscoversItself => FactValue::Bool(proxy.discovers_itself),
         }
     }
 }

@@ -21,6 +21,8 @@ pub(super) enum Input {
     Service(ServiceKey),
     /// Services of one host, whatever the namespace.
     Host(HostPattern),
+    /// Which services are found by the names in requests, and what they are.
+    DynamicServices,
     /// The endpoints of a service.
     Endpoints(ServiceKey),
     /// Whom a service's endpoints run as.

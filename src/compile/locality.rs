@@ -3,30 +3,37 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::scope::Scope;
-use crate::model::{Endpoint, Labels, LocalityBalancing, LocalityShares, TrafficPolicy};
+use crate::model::{Endpoint, Labels, LocalityBalancing, LocalityShares, MeshConfig, TrafficPolicy, ZoneAwareBalancing};
 
 /// Labels that say where a node is, from the greatest area to the smallest.
 const TOPOLOGY: [&str; 3] = ["topology.kubernetes.io/region", "topology.kubernetes.io/zone", "topology.istio.io/subzone"];
 /// How near an endpoint is at worst: in a region that is not to stand in for the client's.
 const FARTHEST: u32 = 4;
 const OTHER_REGION: u32 = 3;
+const SAME_REGION: u32 = 2;
 
 /// What decides between localities.
 #[derive(Debug)]
 pub(super) enum Preference<'p> {
     /// Shares by the client's locality.
     Shares(&'p [LocalityShares]),
-    /// The nearest that works. Where the policy says nothing, localities as such decide.
-    Nearest(Option<&'p LocalityBalancing>),
+    /// The nearest that works. Where the setting says nothing more, localities as such decide.
+    Nearest(&'p LocalityBalancing),
+    /// The client's region, and within it its zone as far as that can serve: Envoy finds out how far that is.
+    Zone(&'p ZoneAwareBalancing),
 }
 
-/// What decides between the localities of a cluster with that policy, if anything. Localities never fail where no endpoint is ever found
-/// to fail, so without outlier detection only shares matter.
-pub(super) fn preference(policy: &TrafficPolicy) -> Option<Preference<'_>> {
-    let setting = policy.load_balancer.as_ref().and_then(|balancing| balancing.locality.as_ref());
+/// What decides between the localities of a cluster with that policy, if anything; the mesh's setting counts where the policy has none.
+/// Localities never fail where no endpoint is ever found to fail, so without outlier detection only shares and zones matter.
+pub(super) fn preference<'p>(policy: &'p TrafficPolicy, mesh: &'p MeshConfig) -> Option<Preference<'p>> {
+    let balancing = policy.load_balancer.as_ref();
+    if let Some(setting) = balancing.and_then(|balancing| balancing.zone_aware.as_ref()) {
+        return Some(Preference::Zone(setting));
+    }
+    let setting = balancing.and_then(|balancing| balancing.locality.as_ref()).unwrap_or(&mesh.locality_lb_setting);
     match setting {
-        Some(setting) if setting.enabled == Some(false) => None,
-        Some(setting) if !setting.distribute.is_empty() => Some(Preference::Shares(&setting.distribute)),
+        setting if setting.enabled == Some(false) => None,
+        setting if !setting.distribute.is_empty() => Some(Preference::Shares(&setting.distribute)),
         setting => policy.outlier_detection.is_some().then_some(Preference::Nearest(setting)),
     }
 }
@@ -36,13 +43,20 @@ pub(super) fn preference(policy: &TrafficPolicy) -> Option<Preference<'_>> {
 impl Preference<'_> {
     /// The ranks of endpoints for the proxy, 0 for those that are used first. No rank is left out.
     pub(super) fn ranks(&self, scope: &Scope<'_>, endpoints: &[&Endpoint]) -> Vec<u32> {
-        let Self::Nearest(setting) = self else { return vec![0; endpoints.len()] };
+        let (labels, failover, zones) = match self {
+            Self::Nearest(setting) => (&*setting.failover_priority, &*setting.failover, true),
+            Self::Zone(setting) if setting.enabled != Some(false) => (&*setting.failover_priority, &*setting.failover, false),
+            Self::Zone(_) | Self::Shares(_) => return vec![0; endpoints.len()],
+        };
         let own = scope.locality().clone();
-        let (labels, failover) = setting.map_or((&[][..], &[][..]), |it| (&*it.failover_priority, &*it.failover));
         let wanted: Vec<(&str, Option<String>)> = labels.iter().map(|label| wanted(scope, &own, label)).collect();
-        let by_place = labels.is_empty() || !failover.is_empty();
-        let distances: Vec<(u32, u32)> =
-            endpoints.iter().map(|it| (missing(&wanted, it), if by_place { distance(&own, &it.locality, failover) } else { 0 })).collect();
+        // Among zones Envoy chooses itself: regions alone are told apart, always.
+        let place = |it: &Endpoint| match distance(&own, &it.locality, failover) {
+            far if !zones => far.max(SAME_REGION),
+            _ if !labels.is_empty() && failover.is_empty() => 0,
+            far => far,
+        };
+        let distances: Vec<(u32, u32)> = endpoints.iter().map(|it| (missing(&wanted, it), place(it))).collect();
         let ranks: BTreeMap<(u32, u32), u32> = distances.iter().map(|distance| (*distance, 0)).collect();
         let ranks: BTreeMap<(u32, u32), u32> = ranks.into_keys().zip(0..).collect();
         distances.iter().map(|distance| ranks[distance]).collect()

@@ -15,8 +15,8 @@ use super::{
     policy::{concerns_routes, routing_input},
 };
 use crate::model::{
-    Change, Changes, DestinationRule, HostPattern, MESH_GATEWAY, ObjectRef, PeerAuthentication, Service, ServiceKey, Sidecar, Snapshot,
-    SpiffeId, VirtualService,
+    Change, Changes, DestinationRule, HostPattern, MESH_GATEWAY, ObjectRef, PeerAuthentication, Resolution, Service, ServiceKey, Sidecar,
+    Snapshot, SpiffeId, VirtualService,
 };
 
 /// Inputs that changed.
@@ -30,6 +30,8 @@ pub(super) struct Mesh {
     pub(super) ports: BTreeMap<u16, BTreeSet<ServiceKey>>,
     /// Services that select workloads, by namespace.
     pub(super) selectors: HashMap<Arc<str>, BTreeSet<ServiceKey>, FixedState>,
+    /// Services whose hosts are looked up as requests ask for them.
+    pub(super) dynamic: BTreeSet<ServiceKey>,
     pub(super) identities: HashMap<ServiceKey, Arc<[SpiffeId]>, FixedState>,
     pub(super) rules: ByHost<DestinationRule>,
     pub(super) virtual_services: ByHost<VirtualService>,
@@ -85,6 +87,10 @@ impl Mesh {
             self.selectors.entry(key.namespace.clone()).or_default().insert(key.clone());
             dirty.insert(Input::Selectors(key.namespace.clone()));
         }
+        if service.resolution == Resolution::DynamicDns {
+            self.dynamic.insert(key.clone());
+            dirty.insert(Input::DynamicServices);
+        }
         for port in &service.ports {
             self.ports.entry(port.number).or_default().insert(key.clone());
             dirty.insert(Input::Port(port.number));
@@ -102,6 +108,9 @@ impl Mesh {
         if let Some(keys) = self.selectors.get_mut(&key.namespace) {
             keys.remove(key);
             dirty.insert(Input::Selectors(key.namespace.clone()));
+        }
+        if self.dynamic.remove(key) {
+            dirty.insert(Input::DynamicServices);
         }
         for port in &service.ports {
             if let Some(keys) = self.ports.get_mut(&port.number) {

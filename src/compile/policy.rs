@@ -24,7 +24,7 @@ impl<'a> Scope<'a> {
             // Whom a rule selects is in its own namespace, wherever else it is seen.
             let selects = |selector| self.in_namespace(&rule.origin.namespace) && self.selected_by(selector);
             let selected = rule.workload_selector.as_ref().is_none_or(selects);
-            if selected && self.sees(&rule.export_to, &rule.origin.namespace) {
+            if selected && self.sees(rule.export_to.or(&self.settings().default_destination_rule_export_to), &rule.origin.namespace) {
                 by_namespace.entry(&rule.origin.namespace).or_default().push((distance, rule));
             }
         }

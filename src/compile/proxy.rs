@@ -26,4 +26,8 @@ pub struct Proxy {
     pub named_ports: Vec<(Arc<str>, u16)>,
     /// The texts among its node's metadata, such as `ISTIO_VERSION`.
     pub metadata: Labels,
+    /// Whether its agent answers its application's DNS queries, with the addresses that the mesh gave to hosts among the answers.
+    pub captures_dns: bool,
+    /// Whether it wants to know the other workloads of its own service, as choosing by zones needs.
+    pub discovers_itself: bool,
 }

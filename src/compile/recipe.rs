@@ -32,6 +32,8 @@ pub(super) enum Recipe {
     InboundPassthroughCluster,
     /// The endpoints of a service's port.
     Endpoints(ClusterKey),
+    /// The workloads of the proxy's own service.
+    LocalEndpoints,
     /// The listener for all that the application calls.
     VirtualOutbound,
     /// The listener of a port that the application calls, at any address.
@@ -82,7 +84,10 @@ impl Recipe {
                 [Self::InboundPassthroughCluster].into_iter().chain(ports).collect()
             }
             SectionKind::ModuleSources => extension::sources(scope),
-            SectionKind::OutboundEndpoints => cluster::outbound_keys(scope).into_iter().map(Self::Endpoints).collect(),
+            SectionKind::OutboundEndpoints => {
+                let own = scope.discovers_itself().then_some(Self::LocalEndpoints);
+                own.into_iter().chain(cluster::outbound_keys(scope).into_iter().map(Self::Endpoints)).collect()
+            }
             SectionKind::OutboundListeners => listener::outbound_recipes(scope),
             SectionKind::InboundListeners => vec![Self::VirtualInbound],
             SectionKind::OutboundRoutes => outbound_routes(scope).into_iter().collect(),
@@ -116,6 +121,7 @@ impl Recipe {
             Self::InboundCluster(port) => cluster::inbound(scope, *port),
             Self::InboundPassthroughCluster => Some(cluster::inbound_passthrough(scope)),
             Self::Endpoints(key) => endpoints::assignment(scope, key),
+            Self::LocalEndpoints => Some(endpoints::local(scope)),
             Self::VirtualOutbound => Some(listener::virtual_outbound(scope)),
             Self::PortListener(port) => listener::of_port(scope, *port),
             Self::AddressListener { service, address, port } => listener::of_address(scope, service, *address, *port),
@@ -135,10 +141,10 @@ fn outbound_routes(scope: &Scope<'_>) -> BTreeSet<Recipe> {
     let mut recipes = BTreeSet::new();
     for service in scope.visible_services() {
         for port in &service.ports {
-            if listener::takes_plain_http(service, port) {
+            if listener::takes_plain_http(scope, service, port) {
                 recipes.insert(Recipe::PortRoutes(port.number));
             }
-            if listener::has_sniffed_routes(service, port) {
+            if listener::has_sniffed_routes(scope, service, port) {
                 recipes.insert(Recipe::SniffedRoutes(service.key.clone(), port.number));
             }
         }

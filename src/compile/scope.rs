@@ -5,6 +5,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
     sync::Arc,
+    time::Duration,
 };
 
 use super::{
@@ -16,8 +17,11 @@ use super::{
 };
 use crate::model::{
     Endpoint, ExportTo, Gateway, HostPattern, Labels, MeshConfig, ObjectRef, PeerAuthentication, ProxyRole, Service, ServiceKey, Sidecar,
-    SpiffeId, TargetKind, TargetResource, Visibility,
+    SpiffeId, TargetKind, TargetResource, Visibility, parse_duration,
 };
+
+/// When the mesh's setting can't be read.
+const DNS_REFRESH: Duration = Duration::from_secs(60);
 
 /// Beyond so many namespaces the whole namespace is noted instead of a yes or no for each.
 const SEPARATE_NAMESPACES: usize = 4;
@@ -180,6 +184,20 @@ impl Scope<'_> {
         self.ask(Fact::HasAddress(address)) == FactValue::Bool(true)
     }
 
+    /// Whether the proxy wants to know the other workloads of its own service.
+    pub(super) fn discovers_itself(&self) -> bool {
+        self.ask(Fact::DiscoversItself) == FactValue::Bool(true)
+    }
+
+    /// The addresses at which the proxy's application calls a service: those that it declares, else the one that the mesh has given it,
+    /// should the application be told.
+    pub(super) fn addresses_of(&self, service: &Service) -> Vec<IpAddr> {
+        match service.automatic_address {
+            Some(address) if service.addresses.is_empty() && self.ask(Fact::CapturesDns) == FactValue::Bool(true) => vec![address],
+            _ => service.addresses.clone(),
+        }
+    }
+
     /// Whether an object of namespace `own` that is exported so is visible to the proxy.
     pub(super) fn sees(&self, export_to: &ExportTo, own: &Arc<str>) -> bool {
         let mut namespaces = BTreeSet::new();
@@ -202,6 +220,11 @@ impl<'a> Scope<'a> {
     pub(super) fn settings(&self) -> &'a MeshConfig {
         self.reads(Input::Settings);
         &self.mesh.snapshot.mesh
+    }
+
+    /// How long a name is taken as resolved where DNS does not say.
+    pub(super) fn dns_refresh(&self) -> Duration {
+        parse_duration(&self.settings().dns_refresh_rate).unwrap_or(DNS_REFRESH)
     }
 
     /// A service, if it is there.
@@ -228,6 +251,13 @@ impl<'a> Scope<'a> {
         self.reads(Input::Host(host.clone()));
         let mesh = self.mesh;
         mesh.hosts.get(host).into_iter().flatten().filter_map(|key| mesh.snapshot.services.get(key))
+    }
+
+    /// Services whose hosts are looked up as requests ask for them.
+    pub(super) fn dynamic_services(&self) -> impl Iterator<Item = &'a Arc<Service>> + use<'a> {
+        self.reads(Input::DynamicServices);
+        let mesh = self.mesh;
+        mesh.dynamic.iter().filter_map(|key| mesh.snapshot.services.get(key))
     }
 
     /// Services whose selector picks the proxy's workload.

@@ -57,14 +57,15 @@ impl<'a> Scope<'a> {
         let bound = mesh.bound.get(gateway).into_iter().flatten();
         let mut found: Vec<_> = bound
             .filter_map(|object| mesh.snapshot.config.virtual_services.get(object))
-            .filter(|it| self.sees(&it.export_to, &it.origin.namespace))
+            .filter(|it| self.sees(it.export_to.or(&self.settings().default_virtual_service_export_to), &it.origin.namespace))
             .collect();
         found.sort_by_key(|it| (it.created, &it.origin));
         found
     }
 
     fn sees_virtual_service(&self, it: &VirtualService, host: &HostPattern, port: u16) -> bool {
-        self.sees(&it.export_to, &it.origin.namespace) && self.sidecar_admits(&it.origin.namespace, host, port)
+        let export_to = it.export_to.or(&self.settings().default_virtual_service_export_to);
+        self.sees(export_to, &it.origin.namespace) && self.sidecar_admits(&it.origin.namespace, host, port)
     }
 
     /// Whether the conditions of an HTTP match that do not depend on the request hold.

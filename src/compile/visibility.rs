@@ -39,6 +39,12 @@ impl<'a> Scope<'a> {
         self.visible_among(self.services_named(host), None).into_iter().next()
     }
 
+    /// The service of that port for which another one is a mere name.
+    pub(super) fn named_by(&self, alias: &Service, port: u16) -> Option<&'a Arc<Service>> {
+        let host = alias.alias_of.as_ref().filter(|host| **host != alias.key.host)?;
+        self.visible_service(host).filter(|service| service.alias_of.is_none() && service.port(port).is_some())
+    }
+
     /// Whether the Sidecar that holds for the proxy, if any, lets it know what an object of that namespace says about a host.
     pub(super) fn sidecar_admits(&self, namespace: &Arc<str>, host: &HostPattern, port: u16) -> bool {
         sidecar_admits(self.sidecar(), namespace, host, Some(port))
@@ -46,10 +52,11 @@ impl<'a> Scope<'a> {
 
     fn visible_among(&self, services: impl Iterator<Item = &'a Arc<Service>>, port: Option<u16>) -> Vec<&'a Arc<Service>> {
         let sidecar = self.sidecar();
+        let default = &self.settings().default_service_export_to;
         let mut by_host: BTreeMap<&HostPattern, Vec<&'a Arc<Service>>> = BTreeMap::new();
         for service in services {
             let admitted = sidecar_admits(sidecar, &service.key.namespace, &service.key.host, port);
-            if admitted && self.sees(&service.export_to, &service.key.namespace) {
+            if admitted && self.sees(service.export_to.or(default), &service.key.namespace) {
                 by_host.entry(&service.key.host).or_default().push(service);
             }
         }

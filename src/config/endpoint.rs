@@ -12,8 +12,7 @@ use super::reading::Reading;
 use super::server_tls::given;
 use crate::model::ServiceEntryEndpoint;
 
-/// Before the path of a Unix socket.
-pub(super) const UNIX: &str = "unix://";
+pub(super) use crate::model::UNIX_SOCKET as UNIX;
 
 /// Which addresses make sense.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,8 +101,7 @@ impl Reading<'_> {
             if addresses == Addresses::Named {
                 self.error(&here, Code::Conflict, "a Unix socket needs resolution STATIC");
             }
-            self.warn(&here, Code::NotHonoured, "this mesh does not reach endpoints on Unix sockets");
-            return false;
+            return true;
         }
         if addresses == Addresses::Static && !is_ip(address) {
             self.error(&here, Code::BadAddress, format!("{} is no IP address, which STATIC needs", quoted(address)));

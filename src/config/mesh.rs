@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use super::destination_rule::locality_defects;
 use super::problem::{Code, Invalid, Problem, quoted};
-use crate::model::{MeshConfig, ProxySettings, parse_duration};
+use super::virtual_service::is_retry_condition;
+use crate::model::{HttpRetry, LocalityBalancing, MeshConfig, ProxySettings, parse_duration};
 
 /// Reads a MeshConfig. An empty text is all defaults.
 ///
@@ -36,8 +38,48 @@ pub fn mesh_problems(mesh: &MeshConfig) -> Vec<Problem> {
         report("rootNamespace", Code::BadName, format!("{} is no name of a namespace", quoted(&mesh.root_namespace)));
     }
     problems.extend(duration_problem("connectTimeout", &mesh.connect_timeout, Duration::from_millis(1)));
+    problems.extend(duration_problem("dnsRefreshRate", &mesh.dns_refresh_rate, Duration::from_millis(1)));
+    problems.extend(duration_problem("protocolDetectionTimeout", &mesh.protocol_detection_timeout, Duration::ZERO));
+    problems.extend(locality_problems(&mesh.locality_lb_setting, "localityLbSetting"));
+    problems.extend(retry_problem("defaultHttpRetryPolicy", mesh.default_http_retry_policy.as_ref()));
     problems.extend(proxy_problems(&mesh.default_config, "defaultConfig."));
     problems
+}
+
+/// What makes no sense in the mesh's `localityLbSetting`; the rules are those of a DestinationRule's.
+fn locality_problems(setting: &LocalityBalancing, at: &str) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut report = |path: String, code, message: String| problems.push(Problem { path, message, code });
+    if !setting.distribute.is_empty() && !setting.failover.is_empty() {
+        report(at.to_owned(), Code::Conflict, "distribute and failover exclude each other".to_owned());
+    }
+    let sources: Vec<&str> = setting.distribute.iter().map(|one| &*one.from).collect();
+    for (index, defect) in locality_defects(&sources) {
+        report(format!("{at}.distribute[{index}].from"), Code::BadName, defect);
+    }
+    for (index, one) in setting.distribute.iter().enumerate() {
+        let at = format!("{at}.distribute[{index}].to");
+        let sum: u64 = one.to.values().map(|share| u64::from(*share)).sum();
+        if sum != 100 {
+            report(at.clone(), Code::BadWeights, format!("shares add up to {sum}, not 100"));
+        }
+        let localities: Vec<&str> = one.to.keys().map(|locality| &**locality).collect();
+        for (index, defect) in locality_defects(&localities) {
+            report(format!("{at}.{}", localities[index]), Code::BadName, defect);
+        }
+    }
+    for (index, (from, _)) in setting.failover.iter().enumerate().filter(|(_, (from, to))| from == to) {
+        report(format!("{at}.failover[{index}]"), Code::Conflict, format!("{} can't stand in for itself", quoted(from)));
+    }
+    problems
+}
+
+/// What makes no sense in the mesh's policy for retries.
+fn retry_problem(at: &str, retry: Option<&HttpRetry>) -> Option<Problem> {
+    let conditions = retry?.retry_on.split(',').map(str::trim).filter(|condition| !condition.is_empty());
+    let unknown = conditions.into_iter().find(|condition| !is_retry_condition(condition))?;
+    let message = format!("{} is no condition for retries", quoted(unknown));
+    Some(Problem { path: format!("{at}.retryOn"), message, code: Code::NotAllowed })
 }
 
 /// The values of a ProxyConfig that make no sense to a proxy; `at` is what stands before the fields' names in their paths.
@@ -101,5 +143,32 @@ mod tests {
         defaultConfig.drainDuration: "soon" is no duration such as 500ms, 2.5s or 1h30m (FM0113)
         defaultConfig.statusPort: 0 is no port (FM0106)
         "#);
+    }
+
+    #[test]
+    fn traffic_of_the_mesh_is_checked_as_rules_are() {
+        let text = "
+localityLbSetting:
+  distribute:
+  - {from: r1/z1, to: {r1/*: 50, r1/z1: 40}}
+  - {from: r1/z1, to: {'a*b': 100}}
+  failover: [{from: r1, to: r1}]
+defaultHttpRetryPolicy: {attempts: 1, retryOn: 'connect-failure,sometimes'}
+dnsRefreshRate: 0s
+protocolDetectionTimeout: soon
+";
+        insta::assert_snapshot!(error(text).replace("; ", "\n"), @r#"
+        dnsRefreshRate: "0s" is no duration of at least 1ms such as 500ms, 2.5s or 1h30m (FM0113)
+        protocolDetectionTimeout: "soon" is no duration such as 500ms, 2.5s or 1h30m (FM0113)
+        localityLbSetting: distribute and failover exclude each other (FM0108)
+        localityLbSetting.distribute[1].from: "r1/z1" is named twice (FM0111)
+        localityLbSetting.distribute[0].to: shares add up to 90, not 100 (FM0112)
+        localityLbSetting.distribute[0].to.r1/z1: "r1/z1" lies within "r1", which has a share of its own (FM0111)
+        localityLbSetting.distribute[1].to.a*b: "a*b": '*' stands once, and at the end (FM0111)
+        localityLbSetting.failover[0]: "r1" can't stand in for itself (FM0108)
+        defaultHttpRetryPolicy.retryOn: "sometimes" is no condition for retries (FM0105)
+        "#);
+        assert!(error("defaultHttpRetryPolicy: {attempts: 1, perTryTimeout: soon}").contains("\"soon\" is no duration"));
+        assert!(error("pathNormalization: {normalization: SOME}").contains("SOME"));
     }
 }

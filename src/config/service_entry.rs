@@ -1,6 +1,6 @@
 //! ServiceEntry.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use ferromesh_crds::networking::ServiceEntry;
 use ferromesh_crds::networking::service_entry::{self as api, ServiceEntryPort, ServiceEntrySpec};
@@ -14,6 +14,8 @@ use crate::model::{self, HostPattern, Location, Protocol, Resolution, ServicePor
 
 /// The label of services that are served through a waypoint, which DYNAMIC_DNS within the mesh can't be.
 const USE_WAYPOINT: &str = "istio.io/use-waypoint";
+/// The label by which an object declines, with `false`, the addresses that the mesh gives to hosts without any.
+const AUTOMATIC_ADDRESSES: &str = "networking.istio.io/enable-autoallocate-ip";
 
 /// Reads a ServiceEntry.
 ///
@@ -33,13 +35,13 @@ pub fn service_entry(object: &ServiceEntry, context: &ParseContext) -> Result<Pa
     let endpoints = spec.endpoints.iter().enumerate();
     let addressing = if resolution == api::Resolution::Static { Addresses::Static } else { Addresses::Named };
     let endpoints = endpoints.filter_map(|(index, one)| reading.endpoint(&at.index(index), one, addressing, Some(&names))).collect();
-    let waypoint = object.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(USE_WAYPOINT));
+    let label = |name| object.metadata.labels.as_ref().and_then(|labels| labels.get(name));
+    let waypoint = label(USE_WAYPOINT).is_some();
     let internal = spec.location == Some(api::Location::MeshInternal);
     if waypoint && internal && resolution == api::Resolution::DynamicDns {
         let message = "DYNAMIC_DNS can't be used for MESH_INTERNAL services that use a waypoint";
         reading.error(&SPEC.field("resolution"), Code::Conflict, message);
     }
-    reading.not_honoured(&SPEC, "subjectAltNames", !spec.subject_alt_names.is_empty());
     let selector = spec.workload_selector.as_ref();
     let value = model::ServiceEntry {
         origin: reading.origin.clone(),
@@ -47,7 +49,16 @@ pub fn service_entry(object: &ServiceEntry, context: &ParseContext) -> Result<Pa
         addresses,
         ports,
         location: if internal { Location::Internal } else { Location::External },
-        resolution: self::resolution(&mut reading, resolution),
+        resolution: match resolution {
+            api::Resolution::None => Resolution::Passthrough,
+            api::Resolution::Static => Resolution::Eds,
+            api::Resolution::Dns => Resolution::Dns,
+            api::Resolution::DnsRoundRobin => Resolution::DnsRoundRobin,
+            api::Resolution::DynamicDns => Resolution::DynamicDns,
+        },
+        subject_alt_names: spec.subject_alt_names.iter().map(|name| name.as_str().into()).collect(),
+        automatic_addresses: !label(AUTOMATIC_ADDRESSES).is_some_and(|value| value.eq_ignore_ascii_case("false")),
+        given_addresses: object.status.as_ref().map(given_addresses).unwrap_or_default(),
         endpoints,
         workload_selector: selector.map(|one| reading.selector(&SPEC.field("workloadSelector"), "labels", &one.labels)),
         export_to: reading.export_to(&SPEC, &spec.export_to, true),
@@ -56,18 +67,10 @@ pub fn service_entry(object: &ServiceEntry, context: &ParseContext) -> Result<Pa
     reading.finish(value)
 }
 
-fn resolution(reading: &mut Reading<'_>, resolution: api::Resolution) -> Resolution {
-    match resolution {
-        api::Resolution::None => Resolution::Passthrough,
-        api::Resolution::Static => Resolution::Eds,
-        api::Resolution::Dns => Resolution::Dns,
-        api::Resolution::DnsRoundRobin => Resolution::DnsRoundRobin,
-        api::Resolution::DynamicDns => {
-            let message = "this mesh does not look names up for DYNAMIC_DNS: connections go to the address that the client chose";
-            reading.warn(&SPEC.field("resolution"), Code::NotHonoured, message);
-            Resolution::Passthrough
-        }
-    }
+/// The addresses that the status tells of. What can't be read there is nothing that the author of the object could mend.
+fn given_addresses(status: &api::ServiceEntryStatus) -> Vec<(HostPattern, IpAddr)> {
+    let given = |one: &api::ServiceEntryAddress| Some((HostPattern::new(one.host.as_deref()?), one.value.as_deref()?.parse().ok()?));
+    status.addresses.iter().filter_map(given).collect()
 }
 
 /// Hosts are taken as they are: a short name is not one of Kubernetes'.
@@ -112,12 +115,6 @@ fn addresses(reading: &mut Reading<'_>, spec: &ServiceEntrySpec, resolution: api
 
 fn ports(reading: &mut Reading<'_>, spec: &ServiceEntrySpec, resolution: api::Resolution) -> Vec<ServicePort> {
     let at = SPEC.field("ports");
-    for (index, _) in spec.ports.iter().enumerate().filter(|(_, port)| port.target_port.is_some_and(|target| Some(target) != port.number)) {
-        if resolution == api::Resolution::None {
-            let message = "has no effect where resolution is NONE: connections go to the port that the client chose";
-            reading.warn(&at.index(index).field("targetPort"), Code::NoEffect, message);
-        }
-    }
     let read = |(index, one): (usize, &ServiceEntryPort)| port(reading, &at.index(index), one);
     let ports: Vec<ServicePort> = spec.ports.iter().enumerate().filter_map(read).collect();
     let names = spec.ports.iter().enumerate().filter(|(_, port)| !port.name.is_empty());

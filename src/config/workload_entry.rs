@@ -4,7 +4,7 @@ use ferromesh_crds::networking::WorkloadEntry;
 
 use super::endpoint::Addresses;
 use super::path::SPEC;
-use super::problem::{Code, Invalid, Parsed};
+use super::problem::{Invalid, Parsed};
 use super::reading::{ParseContext, Reading};
 use crate::model;
 
@@ -14,10 +14,14 @@ use crate::model;
 /// Everything that is wrong with it.
 pub fn workload_entry(object: &WorkloadEntry, context: &ParseContext) -> Result<Parsed<model::WorkloadEntry>, Invalid> {
     let mut reading = Reading::new("WorkloadEntry", &object.metadata, context);
-    reading.warn(&SPEC, Code::NotHonoured, "this mesh does not send traffic to WorkloadEntries");
+    let mut endpoint = reading.endpoint(&SPEC, &object.spec, Addresses::Any, None);
+    // As in the reference, labels of the object are labels of the workload, and weigh more than those in its spec.
+    if let (Some(endpoint), Some(labels)) = (&mut endpoint, &object.metadata.labels) {
+        endpoint.labels.extend(labels.clone());
+    }
     let value = model::WorkloadEntry {
         origin: reading.origin.clone(),
-        endpoint: reading.endpoint(&SPEC, &object.spec, Addresses::Any, None),
+        endpoint,
         network: object.spec.network.as_deref().unwrap_or_default().into(),
         created: reading.created,
     };

@@ -11,12 +11,11 @@ apiVersion: v1
 kind: Service
 metadata: {{name: {name}, namespace: {namespace}}}
 spec:
-  clusterIP: 10.0.0.{last}
+  clusterIP: {address}
   selector: {{app: {name}}}
   ports: [{{name: {port_name}, port: {number}}}]
 ",
-        // Any that differs from name to name.
-        last = name.bytes().fold(7_u8, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte)).max(1),
+        address = address_of(name),
     );
     for (version, target) in backends {
         let pod = format!("{name}-{version}");
@@ -37,6 +36,12 @@ endpoints:
         );
     }
     yaml
+}
+
+/// The virtual address of the service of that name.
+pub(super) fn address_of(name: &str) -> String {
+    // Any that differs from name to name.
+    format!("10.0.0.{}", name.bytes().fold(7_u8, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte)).max(1))
 }
 
 /// A ready pod at 127.0.0.1, which has no sidecar; labels as in a YAML map without its braces.

@@ -12,5 +12,8 @@
 mod cluster;
 mod extensions;
 mod filters;
+mod http_versions;
 mod scene;
+mod services;
 mod splits;
+mod tcp;

@@ -64,6 +64,13 @@ impl Scene {
         let port = envoy.port_of(listener).await;
         (envoy, port)
     }
+
+    /// The same, with connections that look as if they had been on their way to a port of loopback before they were redirected.
+    pub(super) async fn envoy_on_the_way(&self, pod: &str, listener: &str, to: u16) -> (RunningEnvoy, u16) {
+        let envoy = start(Static::of(&self.compiled(pod)).listening(listener, 0).redirected_from(to).bootstrap()).await;
+        let port = envoy.port_of(listener).await;
+        (envoy, port)
+    }
 }
 
 /// The documents of a text.

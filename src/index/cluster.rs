@@ -11,17 +11,18 @@ use std::{
 use foldhash::fast::RandomState;
 
 use super::{
+    addresses::Addresses,
     declarations::{Declaration, Declarations},
     declared::{of_entry, of_kubernetes},
     difference::{differs, set_hashed},
     endpoints::Join,
     rejected::{self, Rejected, RejectedObjects},
     slices::Slices,
-    update::{Fact, Form, NODE, POD, SERVICE, SLICE, Update},
+    update::{Fact, Form, NODE, POD, SERVICE, SLICE, Update, WORKLOAD_ENTRY},
     verdict::Verdict,
     workloads::{TouchedWorkloads, Workloads},
 };
-use crate::model::{Change, Changes, ConfigObject, MeshConfig, ObjectRef, ServiceKey, Snapshot, WorkloadKey, set_shared};
+use crate::model::{Change, Changes, ConfigObject, MeshConfig, ObjectRef, Service, ServiceKey, Snapshot, WorkloadKey, set_shared};
 
 /// The cluster as far as it is known.
 #[derive(Debug, Default)]
@@ -36,6 +37,7 @@ pub(super) struct Cluster {
     workloads: Workloads,
     slices: Slices,
     declarations: Declarations,
+    addresses: Addresses,
     rejected: RejectedObjects,
     rejected_changed: bool,
     /// What authors are told next; stays empty where nobody tells them.
@@ -86,10 +88,15 @@ impl Cluster {
 
     /// Derives what was touched. Returns the new snapshot and exactly what differs from the one before.
     pub(super) fn settle(&mut self) -> (Arc<Snapshot>, Changes) {
-        let touched = std::mem::take(&mut self.touched);
+        let mut touched = std::mem::take(&mut self.touched);
         let endpoints = self.touched_endpoints(&touched);
         for key in &touched.declared {
-            set_shared(&mut self.snapshot.services, key, self.declarations.merged(key));
+            self.addresses.set(key, self.declarations.claim(key));
+        }
+        touched.declared.extend(self.addresses.settle());
+        for key in &touched.declared {
+            let service = self.service(key);
+            set_shared(&mut self.snapshot.services, key, service);
         }
         for key in &endpoints {
             self.join(key);
@@ -117,6 +124,15 @@ impl Cluster {
         std::mem::take(&mut self.verdicts)
     }
 
+    /// A service as its declarations make it, with the address that it was given.
+    fn service(&self, key: &ServiceKey) -> Option<Arc<Service>> {
+        let mut service = self.declarations.merged(key)?;
+        if let Some(address) = self.addresses.of(key) {
+            Arc::make_mut(&mut service).automatic_address = Some(address);
+        }
+        Some(service)
+    }
+
     /// Services whose endpoints have to be joined anew.
     fn touched_endpoints(&self, touched: &Touched) -> BTreeSet<ServiceKey> {
         let mut keys = touched.declared.clone();
@@ -127,6 +143,11 @@ impl Cluster {
         let mut sliced = touched.sliced.clone();
         for key in &touched.workloads {
             self.touched_by_workload(key, &mut sliced, &mut keys);
+        }
+        for object in touched.objects.iter().filter(|object| object.kind == WORKLOAD_ENTRY) {
+            let entries = [&self.settled, &self.snapshot].map(|snapshot| snapshot.config.workload_entries.get(object));
+            let labels = entries.map(|entry| entry?.endpoint.as_ref().map(|endpoint| &endpoint.labels));
+            keys.extend(self.declarations.selecting_entries(&object.namespace, labels).cloned());
         }
         keys.extend(sliced.iter().flat_map(|service| self.declarations.keys_of(service)).cloned());
         keys

@@ -8,7 +8,7 @@ use std::{
 
 use foldhash::fast::RandomState;
 
-use super::{groups::Groups, update::SERVICE};
+use super::{addresses::Claim, groups::Groups, update::SERVICE};
 use crate::model::{Labels, ObjectRef, Service, ServiceEntryEndpoint, ServiceKey, ServicePort};
 
 /// One object's declaration of one service.
@@ -18,16 +18,18 @@ pub(super) struct Declaration {
     pub(super) service: Arc<Service>,
     /// Where its endpoints come from.
     pub(super) backing: Backing,
+    /// Its claim to an address of the mesh's, if it makes one.
+    pub(super) claim: Option<Claim>,
 }
 
 /// Where the endpoints of a service come from.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Backing {
-    /// From the EndpointSlices of the Service that declares it.
+    /// From the EndpointSlices of the Service that declares it, and the WorkloadEntries that the Service selects.
     Slices,
     /// They are named in the declaration.
     Named(Vec<ServiceEntryEndpoint>),
-    /// They are the ready workloads with these labels in the declaration's namespace.
+    /// They are the ready workloads and the WorkloadEntries with these labels in the declaration's namespace.
     Selected(Labels),
 }
 
@@ -39,6 +41,8 @@ pub(super) struct Declarations {
     by_origin: HashMap<ObjectRef, Vec<ServiceKey>, RandomState>,
     /// Services with selected endpoints, by namespace.
     selecting: Groups<Arc<str>, ServiceKey>,
+    /// Services with slices that select WorkloadEntries, too, by namespace.
+    sliced: Groups<Arc<str>, ServiceKey>,
 }
 
 // === impl Declaration ===
@@ -51,6 +55,19 @@ impl Declaration {
 
     fn is_selecting(&self) -> bool {
         matches!(self.backing, Backing::Selected(_))
+    }
+
+    fn is_sliced(&self) -> bool {
+        self.backing == Backing::Slices && !self.service.selector.is_empty()
+    }
+
+    /// Labels of the WorkloadEntries that are among its endpoints; none if it selects none.
+    pub(super) fn selector(&self) -> Option<&Labels> {
+        match &self.backing {
+            Backing::Selected(selector) => Some(selector),
+            Backing::Slices => Some(&self.service.selector).filter(|selector| !selector.is_empty()),
+            Backing::Named(_) => None,
+        }
     }
 }
 
@@ -89,6 +106,9 @@ impl Declarations {
         if declaration.is_selecting() {
             self.selecting.insert(&key.namespace, &key);
         }
+        if declaration.is_sliced() {
+            self.sliced.insert(&key.namespace, &key);
+        }
         let declarations = self.by_key.entry(key).or_default();
         let place = declarations.partition_point(|other| other.seniority() < declaration.seniority());
         declarations.insert(place, declaration);
@@ -99,6 +119,9 @@ impl Declarations {
         declarations.retain(|declaration| declaration.service.origin != *origin);
         if !declarations.iter().any(Declaration::is_selecting) {
             self.selecting.remove(&key.namespace, key);
+        }
+        if !declarations.iter().any(Declaration::is_sliced) {
+            self.sliced.remove(&key.namespace, key);
         }
         if declarations.is_empty() {
             self.by_key.remove(key);
@@ -120,15 +143,31 @@ impl Declarations {
         self.by_key.keys()
     }
 
-    /// Services of a namespace that select one of these sets of labels.
+    /// Services of a namespace that select a pod with one of these sets of labels.
     pub(super) fn selecting<'a>(&'a self, namespace: &Arc<str>, labels: [Option<&'a Labels>; 2]) -> impl Iterator<Item = &'a ServiceKey> {
-        self.selecting.of(namespace).filter(move |key| {
-            let mut selectors = self.of(key).iter().filter_map(|declaration| match &declaration.backing {
-                Backing::Selected(selector) => Some(selector),
-                _ => None,
-            });
-            selectors.any(|selector| labels.into_iter().flatten().any(|labels| selects(selector, labels)))
-        })
+        self.selecting.of(namespace).filter(move |key| self.selects_one(key, Declaration::is_selecting, labels))
+    }
+
+    /// Services of a namespace that select a WorkloadEntry with one of these sets of labels.
+    pub(super) fn selecting_entries<'a>(
+        &'a self,
+        namespace: &Arc<str>,
+        labels: [Option<&'a Labels>; 2],
+    ) -> impl Iterator<Item = &'a ServiceKey> {
+        let keys = self.selecting.of(namespace).chain(self.sliced.of(namespace));
+        keys.filter(move |key| self.selects_one(key, |_| true, labels))
+    }
+
+    fn selects_one(&self, key: &ServiceKey, counts: impl Fn(&Declaration) -> bool, labels: [Option<&Labels>; 2]) -> bool {
+        let mut selectors = self.of(key).iter().filter(|declaration| counts(declaration)).filter_map(Declaration::selector);
+        selectors.any(|selector| labels.into_iter().flatten().any(|labels| selects(selector, labels)))
+    }
+
+    /// The claim of a service to an address of the mesh's: that of its senior declaration, if no other gives it one.
+    pub(super) fn claim(&self, key: &ServiceKey) -> Option<&Claim> {
+        let declarations = self.of(key);
+        let addressed = declarations.iter().any(|it| !it.service.addresses.is_empty() || !it.service.ranges.is_empty());
+        declarations.first().filter(|_| !addressed)?.claim.as_ref()
     }
 
     /// The service that its declarations make together; none if there are none.
@@ -161,6 +200,11 @@ fn merge(service: &mut Service, junior: &Service) {
     for address in &junior.addresses {
         if !service.addresses.contains(address) {
             service.addresses.push(*address);
+        }
+    }
+    for name in &junior.subject_alt_names {
+        if !service.subject_alt_names.contains(name) {
+            service.subject_alt_names.push(name.clone());
         }
     }
     for range in &junior.ranges {

@@ -4,7 +4,10 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use ipnet::IpNet;
 
-use super::declarations::{Backing, Declaration};
+use super::{
+    addresses::Claim,
+    declarations::{Backing, Declaration},
+};
 use crate::config::kubernetes::KubernetesService;
 use crate::model::{HostPattern, Labels, Location, Resolution, Service, ServiceEntry, ServiceEntryEndpoint, ServiceKey};
 
@@ -14,14 +17,27 @@ pub(super) fn of_kubernetes(found: KubernetesService) -> Declaration {
         Some(name) => Backing::Named(vec![endpoint_at(&name)]),
         None => Backing::Slices,
     };
-    Declaration { service: Arc::new(found.service), backing }
+    Declaration { service: Arc::new(found.service), backing, claim: None }
 }
 
 /// The declarations of a ServiceEntry, one a host.
 pub(super) fn of_entry(entry: &ServiceEntry) -> Vec<Declaration> {
     let mut seen = BTreeSet::new();
     let hosts = entry.hosts.iter().filter(|host| seen.insert(*host));
-    hosts.map(|host| Declaration { service: Arc::new(service_of(entry, host)), backing: backing_of(entry, host) }).collect()
+    let declared =
+        |host| Declaration { service: Arc::new(service_of(entry, host)), backing: backing_of(entry, host), claim: claim_of(entry, host) };
+    hosts.map(declared).collect()
+}
+
+/// The claim of a host to an address of the mesh's, as the reference has it: hosts that have none, that one name stands for, and that
+/// are not reached at whatever address the client chose.
+fn claim_of(entry: &ServiceEntry, host: &HostPattern) -> Option<Claim> {
+    let one_name = !host.is_wildcard() || entry.resolution == Resolution::DynamicDns;
+    let claims = entry.automatic_addresses && entry.addresses.is_empty() && entry.resolution != Resolution::Passthrough && one_name;
+    claims.then(|| Claim {
+        created: entry.created,
+        given: entry.given_addresses.iter().filter(|(given, _)| given == host).map(|(_, address)| *address).collect(),
+    })
 }
 
 fn service_of(entry: &ServiceEntry, host: &HostPattern) -> Service {
@@ -32,11 +48,14 @@ fn service_of(entry: &ServiceEntry, host: &HostPattern) -> Service {
         name: host.as_str().into(),
         addresses: single.iter().map(IpNet::addr).collect(),
         ranges,
+        automatic_address: None,
         ports: entry.ports.clone(),
         resolution: entry.resolution,
+        alias_of: None,
         selector: entry.workload_selector.clone().unwrap_or_default(),
         export_to: entry.export_to.clone(),
         external: entry.location == Location::External,
+        subject_alt_names: entry.subject_alt_names.clone(),
         publish_not_ready: false,
         created: entry.created,
     }

@@ -5,11 +5,13 @@ use std::{net::IpAddr, sync::Arc};
 use super::{
     declarations::{Backing, Declaration, ports_of, selects},
     slices::Slices,
+    update::WORKLOAD_ENTRY,
     workloads::Workloads,
 };
 use crate::config::kubernetes::SliceEndpoint;
 use crate::model::{
-    Endpoint, Health, Labels, Resolution, Service, ServiceEntryEndpoint, ServicePort, Snapshot, SpiffeId, TargetPort, Workload, WorkloadKey,
+    Endpoint, Health, Labels, ObjectRef, Resolution, Service, ServiceEntryEndpoint, ServicePort, Snapshot, SpiffeId, TargetPort,
+    UNIX_SOCKET, Workload, WorkloadEntry, WorkloadKey,
 };
 
 /// What endpoints are made from.
@@ -19,9 +21,6 @@ pub(super) struct Join<'a> {
     pub(super) slices: &'a Slices,
 }
 
-/// The label by which the injector says that a sidecar answers mTLS.
-const TLS_MODE: &str = "security.istio.io/tlsMode";
-
 // === impl Join ===
 
 impl Join<'_> {
@@ -30,6 +29,9 @@ impl Join<'_> {
         let mut endpoints = Vec::new();
         for declaration in declarations {
             let ports = ports_of(declaration, service);
+            if let Some(selector) = declaration.selector() {
+                self.outside(&declaration.service, &ports, selector, &mut endpoints);
+            }
             match &declaration.backing {
                 Backing::Slices => self.sliced(&declaration.service, &ports, &mut endpoints),
                 Backing::Named(named) => self.named(&declaration.service, &ports, named, &mut endpoints),
@@ -89,26 +91,50 @@ impl Join<'_> {
 
     fn named(&self, service: &Service, ports: &[&ServicePort], named: &[ServiceEntryEndpoint], endpoints: &mut Vec<Endpoint>) {
         for given in named {
-            // Envoy takes addresses alone where it is told the endpoints.
-            if service.resolution == Resolution::Eds && given.address.parse::<IpAddr>().is_err() {
-                continue;
+            self.given(service, ports, given, None, endpoints);
+        }
+    }
+
+    /// WorkloadEntries of the service's namespace with these labels.
+    fn outside(&self, service: &Service, ports: &[&ServicePort], selector: &Labels, endpoints: &mut Vec<Endpoint>) {
+        for entry in entries_in(self.snapshot, &service.key.namespace) {
+            if let Some(given) = entry.endpoint.as_ref().filter(|given| selects(selector, &given.labels)) {
+                let key = WorkloadKey { namespace: entry.origin.namespace.clone(), name: entry.origin.name.clone() };
+                self.given(service, ports, given, Some(key), endpoints);
             }
-            let labels = Arc::new(given.labels.clone());
-            for port in ports {
-                let own = given.ports.iter().find(|(name, _)| *name == port.name).map(|(_, number)| *number);
-                endpoints.push(Endpoint {
-                    address: given.address.clone(),
-                    port: own.unwrap_or_else(|| number_of(port)),
-                    service_port: port.name.clone(),
-                    health: Health::Healthy,
-                    labels: labels.clone(),
-                    workload: None,
-                    identity: given.service_account.as_ref().map(|account| self.identity(service, account)),
-                    mtls: !service.external && given.labels.get(TLS_MODE).is_some_and(|mode| mode == "istio"),
-                    locality: given.locality.clone(),
-                    weight: given.weight,
-                });
-            }
+        }
+    }
+
+    /// An endpoint as its author described it.
+    fn given(
+        &self,
+        service: &Service,
+        ports: &[&ServicePort],
+        given: &ServiceEntryEndpoint,
+        workload: Option<WorkloadKey>,
+        endpoints: &mut Vec<Endpoint>,
+    ) {
+        let by_name = matches!(service.resolution, Resolution::Dns | Resolution::DnsRoundRobin);
+        let socket = given.address.starts_with(UNIX_SOCKET);
+        // Envoy takes addresses alone where it is told the endpoints, and nothing but addresses and names where it looks them up.
+        if if by_name { socket } else { !socket && given.address.parse::<IpAddr>().is_err() } {
+            return;
+        }
+        let labels = Arc::new(given.labels.clone());
+        for port in ports {
+            let Some(number) = (if socket { Some(0) } else { given.port_of(port) }) else { continue };
+            endpoints.push(Endpoint {
+                address: given.address.clone(),
+                port: number,
+                service_port: port.name.clone(),
+                health: Health::Healthy,
+                labels: labels.clone(),
+                workload: workload.clone(),
+                identity: given.service_account.as_ref().map(|account| self.identity(service, account)),
+                mtls: !service.external && given.speaks_mtls(),
+                locality: given.locality.clone(),
+                weight: given.weight,
+            });
         }
     }
 
@@ -143,11 +169,12 @@ impl Join<'_> {
 /// A slice names a pod that has not been seen yet, or has gone.
 struct UnknownPod;
 
-fn number_of(port: &ServicePort) -> u16 {
-    match port.target {
-        TargetPort::Number(number) => number,
-        TargetPort::Name(_) => port.number,
-    }
+/// The WorkloadEntries of a namespace, by name.
+fn entries_in<'a>(snapshot: &'a Snapshot, namespace: &Arc<str>) -> impl Iterator<Item = &'a Arc<WorkloadEntry>> + use<'a> {
+    let first = ObjectRef::new(WORKLOAD_ENTRY, namespace, "");
+    let namespace = namespace.clone();
+    let entries = snapshot.config.workload_entries.range(first..).map(|(_, entry)| entry);
+    entries.take_while(move |entry| entry.origin.namespace == namespace)
 }
 
 /// What makes an endpoint the same as another.

@@ -20,6 +20,7 @@ fn service_json(service: &Service, endpoints: usize) -> Value {
         Resolution::Passthrough => "Passthrough",
         Resolution::Dns => "DNSLB",
         Resolution::DnsRoundRobin => "DNSRoundRobinLB",
+        Resolution::DynamicDns => "DynamicDNS",
     };
     let ranges = service.ranges.iter().map(ToString::to_string);
     let addresses: Vec<_> = service.addresses.iter().map(ToString::to_string).chain(ranges).collect();
@@ -28,6 +29,7 @@ fn service_json(service: &Service, endpoints: usize) -> Value {
         "namespace": service.key.namespace,
         "declaredBy": service.origin.to_string(),
         "addresses": addresses,
+        "autoAllocatedIPv4Address": service.automatic_address.map(|address| address.to_string()),
         "ports": ports.collect::<Vec<_>>(),
         "resolution": resolution,
         "meshExternal": service.external,

@@ -14,6 +14,7 @@
 //!
 //! The single entry is [`start`]; readers follow the [`SnapshotSource`] that it returns.
 
+mod addresses;
 mod cluster;
 mod declarations;
 mod declared;

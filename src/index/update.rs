@@ -22,6 +22,8 @@ pub(super) const SERVICE: &str = "Service";
 pub(super) const SLICE: &str = "EndpointSlice";
 pub(super) const POD: &str = "Pod";
 pub(super) const NODE: &str = "Node";
+/// The kind of configuration that is an endpoint by itself.
+pub(super) const WORKLOAD_ENTRY: &str = "WorkloadEntry";
 /// The file with the mesh's settings counts as one more.
 pub(super) const MESH_CONFIG: &str = "MeshConfig";
 

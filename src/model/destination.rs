@@ -2,7 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{ExportTo, HostPattern, Labels, LoadBalancing, ObjectRef, PerMillion};
+use serde::{Deserialize, Serialize};
+
+use super::{ExportTo, HostPattern, Labels, LoadBalancing, ObjectRef, PerMillion, duration::duration_text};
 
 /// Policy for a host, and its subsets.
 #[derive(Clone, Debug, PartialEq)]
@@ -98,13 +100,16 @@ pub struct ConnectionPool {
 }
 
 /// Keepalive probes of a socket; `None` is the system's choice.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct TcpKeepalive {
     /// Unanswered probes that end the connection.
     pub probes: Option<u32>,
     /// Silence before the first probe.
+    #[serde(with = "duration_text")]
     pub time: Option<Duration>,
     /// Time between probes.
+    #[serde(with = "duration_text")]
     pub interval: Option<Duration>,
 }
 

@@ -40,6 +40,28 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
     (total <= LONGEST).then(|| Duration::from_nanos(total))
 }
 
+/// Durations as text in settings: `#[serde(with = "duration_text")]`.
+pub(super) mod duration_text {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+
+    /// Writes a duration so that it is read as the same.
+    pub(in crate::model) fn serialize<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+        duration.map(|duration| format!("{}ns", duration.as_nanos())).serialize(serializer)
+    }
+
+    /// Reads a duration, or none.
+    pub(in crate::model) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+        let text = Option::<String>::deserialize(deserializer)?;
+        let read = |text: String| {
+            let error = || Error::custom(format!("{text:?} is no duration such as 500ms, 2.5s or 1h30m"));
+            super::parse_duration(&text).ok_or_else(error)
+        };
+        text.map(read).transpose()
+    }
+}
+
 /// A decimal number times a unit, in nanoseconds; what is smaller is cut off.
 fn scaled(digits: &str, unit: u64) -> Option<u64> {
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));

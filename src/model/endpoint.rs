@@ -4,6 +4,9 @@ use std::sync::Arc;
 
 use super::{Labels, SpiffeId, WorkloadKey};
 
+/// What stands before the path of a Unix socket where an address is expected.
+pub const UNIX_SOCKET: &str = "unix://";
+
 /// Whether an endpoint may get traffic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Health {
@@ -18,9 +21,9 @@ pub enum Health {
 /// One address of one service port.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Endpoint {
-    /// An IP address, or a host name where the service is resolved by DNS.
+    /// An IP address, a host name where the service is resolved by DNS, or [`UNIX_SOCKET`] and a path on the client's machine.
     pub address: Arc<str>,
-    /// The port that the workload listens on.
+    /// The port that the workload listens on; 0 for a socket.
     pub port: u16,
     /// The name of the service port that it belongs to; empty for the unnamed one.
     pub service_port: Arc<str>,

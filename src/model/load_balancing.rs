@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use serde::{Deserialize, Serialize};
+
 use super::PerMillion;
 
 /// `loadBalancer` of a traffic policy.
@@ -83,20 +85,23 @@ pub enum HashTable {
 }
 
 /// `localityLbSetting`.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct LocalityBalancing {
     /// Whether it is in force; `None` means yes.
     pub enabled: Option<bool>,
     /// Shares of the traffic by the client's locality.
     pub distribute: Vec<LocalityShares>,
     /// What stands in for a region: from, to.
+    #[serde(with = "region_pairs")]
     pub failover: Vec<(Arc<str>, Arc<str>)>,
     /// Labels, or `label=value`, in order of weight.
     pub failover_priority: Vec<Arc<str>>,
 }
 
 /// Where the traffic of one locality goes. Localities are `region/zone/subzone`, with `*` at the end for all that begin so.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct LocalityShares {
     /// The client's locality.
     pub from: Arc<str>,
@@ -126,6 +131,28 @@ pub struct Warmup {
     pub minimum: Option<PerMillion>,
     /// The curve: 1 is a line, more starts slower.
     pub aggression: Option<f64>,
+}
+
+/// Pairs of regions as settings write them: objects with `from` and `to`.
+mod region_pairs {
+    use std::sync::Arc;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Pair {
+        from: Arc<str>,
+        to: Arc<str>,
+    }
+
+    pub(super) fn serialize<S: Serializer>(pairs: &[(Arc<str>, Arc<str>)], serializer: S) -> Result<S::Ok, S::Error> {
+        pairs.iter().map(|(from, to)| Pair { from: from.clone(), to: to.clone() }).collect::<Vec<_>>().serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<(Arc<str>, Arc<str>)>, D::Error> {
+        Ok(Vec::<Pair>::deserialize(deserializer)?.into_iter().map(|pair| (pair.from, pair.to)).collect())
+    }
 }
 
 impl From<LoadBalancer> for LoadBalancing {

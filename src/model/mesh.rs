@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-use super::ProxySettings;
+use super::{ExportTo, HttpRetry, LocalityBalancing, ProxySettings, TcpKeepalive};
 
 /// The fields of Istio's MeshConfig that the mesh honours. An unknown one is an error when it is parsed, never silence.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -26,8 +26,64 @@ pub struct MeshConfig {
     pub outbound_traffic_policy: OutboundTrafficPolicy,
     /// Time-out of connecting to an upstream, as a duration text (`10s`).
     pub connect_timeout: String,
+    /// Keepalive probes of connections to upstreams whose DestinationRule says nothing of them.
+    pub tcp_keepalive: Option<TcpKeepalive>,
+    /// How long a name is taken as resolved where DNS does not say, as a duration text (`60s`).
+    pub dns_refresh_rate: String,
+    /// How long the first bytes of a connection are waited for before it is taken for none that could be told by them, as a duration text;
+    /// `0s` for as long as it takes.
+    pub protocol_detection_timeout: String,
+    /// Whether HTTP/1.1 goes on as HTTP/2 where the DestinationRule does not say.
+    pub h2_upgrade_policy: H2UpgradePolicy,
+    /// Which localities traffic goes to where the DestinationRule does not say.
+    pub locality_lb_setting: LocalityBalancing,
+    /// What is retried where the VirtualService does not say; `None` for the mesh's own choice.
+    pub default_http_retry_policy: Option<HttpRetry>,
+    /// Who sees Services and ServiceEntries that do not say.
+    pub default_service_export_to: ExportTo,
+    /// Who sees VirtualServices that do not say.
+    pub default_virtual_service_export_to: ExportTo,
+    /// Who sees DestinationRules that do not say.
+    pub default_destination_rule_export_to: ExportTo,
+    /// How paths of requests are brought into one form before anything looks at them.
+    pub path_normalization: PathNormalization,
     /// What every proxy starts from.
     pub default_config: MeshProxyDefaults,
+}
+
+/// `h2UpgradePolicy`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum H2UpgradePolicy {
+    /// Requests go on in the version in which they came, or that the port declares.
+    #[default]
+    DoNotUpgrade,
+    /// What is declared as HTTP goes on as HTTP/2.
+    Upgrade,
+}
+
+/// `pathNormalization`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PathNormalization {
+    /// The forms that become one.
+    pub normalization: NormalizationType,
+}
+
+/// What becomes of a path.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum NormalizationType {
+    /// It stays as it is.
+    None,
+    /// As RFC 3986 says: dots are resolved, `\` becomes `/`.
+    #[default]
+    #[serde(alias = "DEFAULT")]
+    Base,
+    /// The same, and slashes in a row become one.
+    MergeSlashes,
+    /// The same, with slashes that are written as `%2F` or `%5C` among them.
+    DecodeAndMergeSlashes,
 }
 
 /// How access logs are written.
@@ -74,6 +130,16 @@ impl Default for MeshConfig {
             enable_auto_mtls: true,
             outbound_traffic_policy: OutboundTrafficPolicy::default(),
             connect_timeout: "10s".to_owned(),
+            tcp_keepalive: None,
+            dns_refresh_rate: "60s".to_owned(),
+            protocol_detection_timeout: "0s".to_owned(),
+            h2_upgrade_policy: H2UpgradePolicy::default(),
+            locality_lb_setting: LocalityBalancing::default(),
+            default_http_retry_policy: None,
+            default_service_export_to: ExportTo::default(),
+            default_virtual_service_export_to: ExportTo::default(),
+            default_destination_rule_export_to: ExportTo::default(),
+            path_normalization: PathNormalization::default(),
             default_config: ProxySettings::default(),
         }
     }

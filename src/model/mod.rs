@@ -46,7 +46,7 @@ pub use destination::{
     RetryBudget, Subset, TcpKeepalive, TrafficPolicy, Tunnel,
 };
 pub use duration::parse_duration;
-pub use endpoint::{Endpoint, Health};
+pub use endpoint::{Endpoint, Health, UNIX_SOCKET};
 pub use envoy_filter::{
     ClusterMatch, EnvoyFilter, EnvoyPatch, FilterChainMatch, FilterClass, ListenerMatch, ObjectMatch, PatchContext, PatchOperation,
     PatchTargets, PatchedObject, RouteAction, RouteConfigurationMatch,
@@ -72,13 +72,14 @@ pub use load_balancing::{
 };
 pub use matching::{ClaimMatch, HeaderMatch, HttpMatch, StringMatch};
 pub use mesh::{
-    AccessLogEncoding, InjectionValues, MeshConfig, MeshProxyDefaults, OutboundTrafficMode, OutboundTrafficPolicy, SidecarDefaults,
+    AccessLogEncoding, H2UpgradePolicy, InjectionValues, MeshConfig, MeshProxyDefaults, NormalizationType, OutboundTrafficMode,
+    OutboundTrafficPolicy, PathNormalization, SidecarDefaults,
 };
 pub use name::{ExportTo, HostPattern, Labels, ObjectRef, Visibility};
 pub use peer_authentication::{MtlsMode, PeerAuthentication};
 pub use policy_target::{PolicyTarget, TargetKind, TargetResource};
 pub use protocol::Protocol;
-pub use proxy::{ProxyRole, ProxySettings};
+pub use proxy::{LOCAL_CLUSTER, ProxyRole, ProxySettings};
 pub use proxy_config::ProxyConfig;
 pub use proxy_environment::ProxyEnvironment;
 pub use request_authentication::{ClaimHeader, JwtKeys, JwtRule, KeySetUrl, RequestAuthentication, TokenLocation};

@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
+use serde::{Deserialize, Serialize};
+
 /// Labels of a workload or a selector. Ordered, because their order reaches output.
 pub type Labels = BTreeMap<String, String>;
 
@@ -75,7 +77,8 @@ impl fmt::Display for HostPattern {
 }
 
 /// One entry of `exportTo`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
 pub enum Visibility {
     /// `*`: every namespace.
     Public,
@@ -87,11 +90,45 @@ pub enum Visibility {
     Namespace(Arc<str>),
 }
 
-/// To whom an object is visible. Empty means the mesh's default, which is everyone.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+impl From<&str> for Visibility {
+    fn from(text: &str) -> Self {
+        match text {
+            "*" => Self::Public,
+            "." => Self::Private,
+            "~" => Self::None,
+            namespace => Self::Namespace(namespace.into()),
+        }
+    }
+}
+
+impl From<String> for Visibility {
+    fn from(text: String) -> Self {
+        text.as_str().into()
+    }
+}
+
+impl From<Visibility> for String {
+    fn from(visibility: Visibility) -> Self {
+        match visibility {
+            Visibility::Public => "*".to_owned(),
+            Visibility::Private => ".".to_owned(),
+            Visibility::None => "~".to_owned(),
+            Visibility::Namespace(namespace) => namespace.to_string(),
+        }
+    }
+}
+
+/// To whom an object is visible. Empty means the mesh's default, which is everyone unless the mesh's settings say otherwise.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct ExportTo(pub Vec<Visibility>);
 
 impl ExportTo {
+    /// This, or where it does not say that one.
+    pub fn or<'a>(&'a self, default: &'a Self) -> &'a Self {
+        if self.0.is_empty() { default } else { self }
+    }
+
     /// Whether an object of namespace `own` is visible in namespace `viewer`.
     pub fn visible(&self, own: &str, viewer: &str) -> bool {
         self.0.is_empty()

@@ -3,6 +3,9 @@
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
+/// The cluster in which a proxy finds the workloads of its own service: its bootstrap names it, pilot tells its endpoints.
+pub const LOCAL_CLUSTER: &str = "local_cluster";
+
 /// The role of a proxy, the first part of its node id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ProxyRole {

@@ -2,7 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{ExportTo, HostPattern, HttpMatch, Labels, ObjectRef, StringMatch};
+use serde::{Deserialize, Serialize};
+
+use super::{ExportTo, HostPattern, HttpMatch, Labels, ObjectRef, StringMatch, duration::duration_text};
 
 /// A share in millionths, the finest that Envoy knows: a percent is 10,000.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -219,20 +221,25 @@ pub struct HttpRewrite {
     pub authority: Option<Arc<str>>,
 }
 
-/// `retries`.
-#[derive(Clone, Debug, Default, PartialEq)]
+/// `retries`; in the mesh's settings `defaultHttpRetryPolicy`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct HttpRetry {
     /// 0 switches retries off.
     pub attempts: u32,
     /// Time-out of each attempt; `None` for the route's.
+    #[serde(with = "duration_text")]
     pub per_try_timeout: Option<Duration>,
     /// Envoy's conditions, comma-separated; empty for the mesh's default.
     pub retry_on: Arc<str>,
     /// The least pause before a second try; `None` for Envoy's own.
+    #[serde(with = "duration_text")]
     pub backoff: Option<Duration>,
     /// Whether tries go to endpoints that the request has not met; `None` for the default, which is yes.
+    #[serde(rename = "retryIgnorePreviousHosts")]
     pub ignore_previous_hosts: Option<bool>,
     /// Whether tries may go to other localities; `None` for the default, which is no.
+    #[serde(rename = "retryRemoteLocalities")]
     pub remote_localities: Option<bool>,
 }
 

@@ -32,16 +32,23 @@ pub struct Service {
     pub addresses: Vec<IpAddr>,
     /// Address ranges of a ServiceEntry.
     pub ranges: Vec<ipnet::IpNet>,
+    /// The address that the mesh has given it, as it declares none. It means this service to the applications of those proxies alone
+    /// that answer their DNS queries.
+    pub automatic_address: Option<IpAddr>,
     /// Its ports, in the order in which they are declared.
     pub ports: Vec<ServicePort>,
     /// How a client finds an endpoint.
     pub resolution: Resolution,
+    /// The host that it is another name for. Where the mesh knows that one as a service, calls of this one are calls of that one.
+    pub alias_of: Option<HostPattern>,
     /// Labels of the workloads behind it; empty if it selects none.
     pub selector: Labels,
     /// Who may see it.
     pub export_to: ExportTo,
     /// Whether it lies outside of the mesh (a ServiceEntry with `location: MESH_EXTERNAL`), so that nothing there speaks our mTLS.
     pub external: bool,
+    /// Names of which its servers must show one, whatever is known of the endpoints. Empty if it does not say.
+    pub subject_alt_names: Vec<Arc<str>>,
     /// Whether addresses that are not ready are published too.
     pub publish_not_ready: bool,
     /// Seconds since the epoch at which its object was made: among conflicting objects the oldest wins.
@@ -59,6 +66,8 @@ pub enum Resolution {
     Dns,
     /// The same, using one address of the answer at a time.
     DnsRoundRobin,
+    /// The proxy resolves the name that each request or TLS connection asks for.
+    DynamicDns,
 }
 
 /// One port of a service.

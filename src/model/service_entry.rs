@@ -1,8 +1,8 @@
 //! A ServiceEntry as it was parsed; `index` turns it into [`super::Service`]s and their endpoints.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
-use super::{ExportTo, HostPattern, Labels, ObjectRef, Resolution, ServicePort};
+use super::{ExportTo, HostPattern, Labels, ObjectRef, Resolution, ServicePort, TargetPort};
 
 /// A declaration of hosts that Kubernetes does not know.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,6 +19,12 @@ pub struct ServiceEntry {
     pub location: Location,
     /// How endpoints are found.
     pub resolution: Resolution,
+    /// Names of which servers must show one; empty for any.
+    pub subject_alt_names: Vec<Arc<str>>,
+    /// Whether the mesh gives the hosts addresses, should there be none.
+    pub automatic_addresses: bool,
+    /// The addresses that its status says were given to its hosts.
+    pub given_addresses: Vec<(HostPattern, IpAddr)>,
     /// Endpoints that it names itself.
     pub endpoints: Vec<ServiceEntryEndpoint>,
     /// Labels of workloads behind it; `None` if it names its endpoints or has none.
@@ -42,7 +48,7 @@ pub enum Location {
 /// An endpoint that a ServiceEntry names.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ServiceEntryEndpoint {
-    /// An IP address or a host name.
+    /// An IP address, a host name, or a socket as [`UNIX_SOCKET`](super::UNIX_SOCKET) and its path.
     pub address: Arc<str>,
     /// Port numbers by service port name, where they differ from the service's own.
     pub ports: Vec<(Arc<str>, u16)>,
@@ -54,4 +60,26 @@ pub struct ServiceEntryEndpoint {
     pub locality: Arc<str>,
     /// The service account that it runs as, if it has an identity.
     pub service_account: Option<Arc<str>>,
+}
+
+/// The label by which an endpoint says whether a sidecar answers mTLS for it.
+const TLS_MODE: &str = "security.istio.io/tlsMode";
+
+// === impl ServiceEntryEndpoint ===
+
+impl ServiceEntryEndpoint {
+    /// Whether it answers the mesh's mTLS: as its label says; without one, if it has an identity.
+    pub fn speaks_mtls(&self) -> bool {
+        self.labels.get(TLS_MODE).map_or(self.service_account.is_some(), |mode| mode == "istio")
+    }
+
+    /// The port at which it serves a port of a service: its own for that name, else the one that the service's port targets. `None` if
+    /// the latter is a name that the endpoint does not know.
+    pub fn port_of(&self, port: &ServicePort) -> Option<u16> {
+        let own = |wanted: &Arc<str>| self.ports.iter().find(|(name, _)| name == wanted).map(|(_, number)| *number);
+        own(&port.name).or_else(|| match &port.target {
+            TargetPort::Number(number) => Some(*number),
+            TargetPort::Name(name) => own(name),
+        })
+    }
 }

@@ -26,6 +26,8 @@ pub(super) struct Claims {
     locality: Arc<str>,
     named_ports: Vec<(Arc<str>, u16)>,
     metadata: Labels,
+    captures_dns: bool,
+    discovers_itself: bool,
 }
 
 /// Why a proxy is not served.
@@ -87,6 +89,8 @@ impl Claims {
             locality: locality_of(node),
             named_ports: metadata.named_ports()?,
             metadata: metadata.texts(),
+            captures_dns: metadata.flag("DNS_CAPTURE"),
+            discovers_itself: metadata.flag("ENABLE_SELF_DISCOVERY"),
         })
     }
 
@@ -105,6 +109,8 @@ impl Claims {
             locality: self.locality.clone(),
             named_ports: self.named_ports.clone(),
             metadata: self.metadata.clone(),
+            captures_dns: self.captures_dns,
+            discovers_itself: self.discovers_itself,
         };
         let Some(workload) = workload else { return Ok(proxy) };
         let same = |a: &SpiffeId, b: &SpiffeId| (&a.namespace, &a.service_account) == (&b.namespace, &b.service_account);
@@ -189,6 +195,15 @@ impl<'a> Metadata<'a> {
         fields.filter_map(|(name, value)| Some((name.clone(), text_of(value.kind.as_ref())?))).collect()
     }
 
+    /// Yes or no. What comes from a variable of the environment is a text.
+    fn flag(&self, field: &str) -> bool {
+        match self.value(field) {
+            Some(Kind::BoolValue(value)) => *value,
+            Some(Kind::StringValue(text)) => text.eq_ignore_ascii_case("true") || text == "1",
+            _ => false,
+        }
+    }
+
     fn must_be(&self, field: &'static str, expected: &str) -> Result<(), NodeError> {
         match self.text(field) {
             Some(found) if found != expected => {
@@ -262,12 +277,14 @@ mod tests {
             ("INSTANCE_IPS", text("10.0.0.1,fd00::1")),
             ("POD_PORTS", text(r#"[{"name":"http","containerPort":8080,"protocol":"TCP"},{"containerPort":9090}]"#)),
             ("NODE_NAME", text("worker")),
+            ("DNS_CAPTURE", text("true")),
         ];
         let proxy = Claims::of(&node(ID, &metadata), &web()).unwrap().proxy(None).unwrap();
         assert_eq!((proxy.role, &proxy.key), (ProxyRole::Sidecar, &WorkloadKey::new("shop", "web-1")));
         assert_eq!(proxy.labels, [("app".to_owned(), "web".to_owned())].into());
         assert_eq!(proxy.addresses, ["10.0.0.1".parse::<IpAddr>().unwrap(), "fd00::1".parse().unwrap()]);
         assert_eq!((proxy.named_ports, &*proxy.node), (vec![("http".into(), 8080)], "worker"));
+        assert!(proxy.captures_dns && !proxy.discovers_itself);
     }
 
     #[test]

@@ -56,6 +56,32 @@ impl Static {
         self
     }
 
+    /// Lets connections look as if they had been redirected on their way to that port of loopback.
+    pub(crate) fn redirected_from(mut self, port: u16) -> Self {
+        let state = json!({
+            "name": "envoy.filters.network.set_filter_state",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.filters.network.set_filter_state.v3.Config",
+                "on_new_connection": [{
+                    "object_key": "envoy.network.transport_socket.original_dst_address",
+                    "format_string": {"text_format_source": {"inline_string": format!("127.0.0.1:{port}")}},
+                }],
+            },
+        });
+        for listener in &mut self.listeners {
+            let default = listener.get_mut("default_filter_chain").map(Value::take);
+            let chains = listener["filter_chains"].as_array_mut().into_iter().flatten();
+            let mut default = default;
+            for chain in chains.chain(&mut default) {
+                chain["filters"].as_array_mut().unwrap().insert(0, state.clone());
+            }
+            if let Some(default) = default {
+                listener["default_filter_chain"] = default;
+            }
+        }
+        self
+    }
+
     /// Lets a cluster lead to a port of loopback.
     pub(crate) fn leading(mut self, cluster: &str, port: u16) -> Self {
         let cluster = self.clusters.iter_mut().find(|it| it["name"] == cluster).unwrap_or_else(|| panic!("no cluster {cluster}"));

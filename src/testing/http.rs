@@ -46,7 +46,7 @@ pub(crate) async fn ask(method: http::Method, port: u16, path: &str, headers: &[
     })
 }
 
-/// An upstream that answers with its name and with the request that it got: `{name, method, path, headers}`.
+/// An upstream that answers with its name and with the request that it got: `{name, version, method, path, headers}`.
 pub(crate) struct Echo {
     pub(crate) port: u16,
     serving: JoinHandle<()>,
@@ -61,7 +61,8 @@ impl Echo {
                 |(name, value): (&http::HeaderName, &http::HeaderValue)| (name.to_string(), value.to_str().unwrap_or_default().to_owned());
             let headers: BTreeMap<String, String> = request.headers().iter().map(header).collect();
             let path = request.uri().path_and_query().map(ToString::to_string);
-            Json(json!({"name": name, "method": request.method().as_str(), "path": path, "headers": headers}))
+            let version = format!("{:?}", request.version());
+            Json(json!({"name": name, "version": version, "method": request.method().as_str(), "path": path, "headers": headers}))
         };
         let serving = tokio::spawn(async move { axum::serve(listener, Router::new().fallback(answer)).await.unwrap() });
         Self { port, serving }

@@ -41,6 +41,8 @@ pub(crate) fn proxy_of(workload: &Workload) -> Proxy {
         locality: workload.locality.clone(),
         named_ports: workload.named_ports.clone(),
         metadata: labels(&[("ISTIO_VERSION", "1.31.0")]),
+        captures_dns: false,
+        discovers_itself: false,
     }
 }
 
@@ -183,11 +185,14 @@ impl TestMesh {
             name: name.into(),
             addresses: address.into_iter().map(|address| address.parse().unwrap()).collect(),
             ranges: Vec::new(),
+            automatic_address: None,
             ports: ports.iter().map(|text| port(text)).collect(),
             resolution: if address.is_some() { Resolution::Eds } else { Resolution::Passthrough },
+            alias_of: None,
             selector: labels(&[("app", name)]),
             export_to: ExportTo::default(),
             external: false,
+            subject_alt_names: Vec::new(),
             publish_not_ready: false,
             created: 1,
         };
@@ -203,11 +208,14 @@ impl TestMesh {
             name: host.into(),
             addresses: Vec::new(),
             ranges: Vec::new(),
+            automatic_address: None,
             ports: ports.iter().map(|text| port(text)).collect(),
             resolution,
+            alias_of: None,
             selector: Labels::new(),
             export_to: ExportTo::default(),
             external: true,
+            subject_alt_names: Vec::new(),
             publish_not_ready: false,
             created: 1,
         };

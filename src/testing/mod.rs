@@ -1,6 +1,7 @@
 //! Builders and fakes for tests.
 
 pub(crate) mod bootstrap;
+pub(crate) mod bytes;
 mod cases;
 pub(crate) mod envoy;
 mod eventually;

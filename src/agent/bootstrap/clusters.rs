@@ -1,4 +1,4 @@
-//! The four static clusters.
+//! The static clusters.
 
 use envoy_api::{
     any,
@@ -7,7 +7,7 @@ use envoy_api::{
             cluster::v3::{
                 CircuitBreakers, Cluster, UpstreamConnectionOptions,
                 circuit_breakers::Thresholds,
-                cluster::{ClusterDiscoveryType, CustomClusterType, DiscoveryType},
+                cluster::{ClusterDiscoveryType, CustomClusterType, DiscoveryType, EdsClusterConfig},
             },
             core::v3::{
                 Address, Http2ProtocolOptions, KeepaliveSettings, Pipe, TcpKeepalive, TransportSocket, address::Address as AddressKind,
@@ -37,9 +37,10 @@ use prost_types::Any;
 use std::{collections::BTreeMap, net::IpAddr};
 
 use super::parts::{
-    AGENT_CLUSTER, SDS_CLUSTER, STATS_CLUSTER, XDS_CLUSTER, localhost, millis, one_endpoint, seconds, secrets_source, socket,
+    AGENT_CLUSTER, SDS_CLUSTER, STATS_CLUSTER, XDS_CLUSTER, aggregated, localhost, millis, one_endpoint, seconds, secrets_source, socket,
 };
 use crate::agent::{IDENTITY_SECRET, Ports, ProxyFacts, ROOTS_SECRET, SDS_SOCKET};
+use crate::model::LOCAL_CLUSTER;
 
 const HTTP_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 /// A pilot that hangs is noticed after both of these.
@@ -85,6 +86,17 @@ pub(super) fn xds(facts: &ProxyFacts) -> Cluster {
             ..UpstreamConnectionOptions::default()
         }),
         ..fixed(XDS_CLUSTER, socket(host, port))
+    }
+}
+
+/// The workloads of the proxy's own service, which pilot tells like the endpoints of others. Nothing is ever sent there.
+pub(super) fn local() -> Cluster {
+    Cluster {
+        name: LOCAL_CLUSTER.to_owned(),
+        cluster_discovery_type: Some(ClusterDiscoveryType::Type(DiscoveryType::Eds.into())),
+        eds_cluster_config: Some(EdsClusterConfig { eds_config: Some(aggregated()), service_name: LOCAL_CLUSTER.to_owned() }),
+        connect_timeout: Some(seconds(1)),
+        ..Cluster::default()
     }
 }
 

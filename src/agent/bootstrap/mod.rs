@@ -14,7 +14,7 @@ use envoy_api::{
     envoy::{
         config::{
             bootstrap::v3::{
-                Admin, Bootstrap, LayeredRuntime, RuntimeLayer,
+                Admin, Bootstrap, ClusterManager, LayeredRuntime, RuntimeLayer,
                 bootstrap::{DeferredStatOptions, DynamicResources, StaticResources, StatsEviction},
                 runtime_layer::LayerSpecifier,
             },
@@ -28,6 +28,7 @@ use prost_types::{Struct, Value, value::Kind};
 use std::net::IpAddr;
 
 use super::{Ports, ProxyFacts};
+use crate::model::LOCAL_CLUSTER;
 use parts::{aggregated, localhost, seconds, xds_source};
 
 /// Idle series of the proxy's own metrics are dropped after this time; a multiple of [`FLUSH_SECONDS`].
@@ -40,14 +41,20 @@ const MAX_CONNECTIONS: i64 = 1_000_000;
 /// The bootstrap of a pod's proxy.
 pub fn bootstrap(facts: &ProxyFacts, ports: &Ports) -> Bootstrap {
     let everywhere = if facts.address().is_some_and(|address| address.is_ipv6()) { "::" } else { "0.0.0.0" };
+    let mut clusters = vec![clusters::prometheus_stats(ports), clusters::agent(ports), clusters::sds(), clusters::xds(facts)];
+    clusters.extend(facts.discovers_itself().then(clusters::local));
     Bootstrap {
         node: Some(facts.to_node()),
         admin: Some(Admin { address: Some(localhost(ports.admin)), ignore_global_conn_limit: true, ..Admin::default() }),
         static_resources: Some(StaticResources {
             listeners: vec![listeners::metrics(everywhere, ports), listeners::health(everywhere, ports)],
-            clusters: vec![clusters::prometheus_stats(ports), clusters::agent(ports), clusters::sds(), clusters::xds(facts)],
+            clusters,
             secrets: vec![],
         }),
+        // Where Envoy counts whom else of its kind each zone has, to know how much of the load its own zone must take.
+        cluster_manager: facts
+            .discovers_itself()
+            .then(|| ClusterManager { local_cluster_name: LOCAL_CLUSTER.to_owned(), ..ClusterManager::default() }),
         dynamic_resources: Some(DynamicResources {
             ads_config: Some(xds_source()),
             cds_config: Some(aggregated()),

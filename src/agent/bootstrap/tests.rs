@@ -26,6 +26,20 @@ fn certificates_come_before_the_cluster_that_needs_them() {
     assert_eq!(names, ["prometheus_stats", "agent", "sds-grpc", "xds-grpc"]);
 }
 
+fn self_discovering() -> ProxyFacts {
+    let mut facts = facts();
+    facts.metadata.insert("ENABLE_SELF_DISCOVERY".to_owned(), "true".to_owned());
+    facts
+}
+
+#[test]
+fn a_proxy_that_counts_its_own_kind_has_a_cluster_for_it() {
+    let bootstrap = bootstrap(&self_discovering(), &Ports::default());
+    let local = bootstrap.cluster_manager.unwrap().local_cluster_name;
+    assert_eq!(local, "local_cluster");
+    assert!(bootstrap.static_resources.unwrap().clusters.iter().any(|cluster| cluster.name == local));
+}
+
 #[test]
 fn envoy_accepts_every_form() {
     let six = "fd00::7".parse().unwrap();
@@ -34,6 +48,7 @@ fn envoy_accepts_every_form() {
         facts(),
         ProxyFacts { role: ProxyRole::Router, addresses: vec![six, [10, 9, 0, 7].into()], ..facts() },
         ProxyFacts { proxy_config: direct, node: None, ..facts() },
+        self_discovering(),
     ];
     let validate = |bootstrap: &Bootstrap| envoy::validate(&json::to_value(bootstrap).unwrap());
     for facts in forms {

@@ -25,7 +25,7 @@ pub(super) fn algorithm(policy: &TrafficPolicy) -> Option<&LoadBalancer> {
 /// Lets a cluster choose as the policy says.
 pub(super) fn choose(cluster: &mut Cluster, policy: &TrafficPolicy, discovery: Discovery) {
     let (algorithm, config) = match algorithm(policy) {
-        _ if discovery == Discovery::OriginalDst => (LbPolicy::ClusterProvided, None),
+        _ if discovery.is_unlisted() => (LbPolicy::ClusterProvided, None),
         Some(LoadBalancer::Random) => (LbPolicy::Random, None),
         Some(LoadBalancer::ConsistentHash(hash)) => by_hash(hash.table),
         Some(LoadBalancer::RoundRobin) => {

@@ -6,14 +6,17 @@ use envoy_api::envoy::{
         circuit_breakers::{Thresholds, thresholds},
         cluster::{
             CommonLbConfig,
-            common_lb_config::{LocalityConfigSpecifier, LocalityWeightedLbConfig},
+            common_lb_config::{LocalityConfigSpecifier, LocalityWeightedLbConfig, ZoneAwareLbConfig},
         },
     },
     r#type::v3::Percent,
 };
 
-use crate::compile::message::{duration, percent};
-use crate::model::{ConnectionPool, OutlierDetection as Ejection, RetryBudget};
+use crate::compile::{
+    locality::Preference,
+    message::{duration, percent},
+};
+use crate::model::{ConnectionPool, OutlierDetection as Ejection, RetryBudget, ZoneAwareBalancing};
 
 /// Enforced in all cases, never: the two shares that matter.
 const ALWAYS: u32 = 100;
@@ -65,13 +68,26 @@ pub(super) fn outlier_detection(ejection: &Ejection) -> OutlierDetection {
     }
 }
 
-/// Endpoints that are draining or ejected get requests too once fewer than that share is left; 0 means never. `by_locality` makes the
-/// weights of localities count, whatever the number of their endpoints.
-pub(super) fn common(panic_below: u32, by_locality: bool) -> CommonLbConfig {
-    let weighted = by_locality.then_some(LocalityConfigSpecifier::LocalityWeightedLbConfig(LocalityWeightedLbConfig {}));
+/// Endpoints that are draining or ejected get requests too once fewer than that share is left; 0 means never. A preference of near
+/// endpoints lets localities count: by their weights, or as Envoy finds the client's own zone able to serve.
+pub(super) fn common(panic_below: u32, preference: Option<&Preference<'_>>) -> CommonLbConfig {
+    let specifier = preference.map(|preference| match preference {
+        Preference::Zone(setting) => LocalityConfigSpecifier::ZoneAwareLbConfig(zone_aware(setting)),
+        Preference::Shares(_) | Preference::Nearest(_) => LocalityConfigSpecifier::LocalityWeightedLbConfig(LocalityWeightedLbConfig {}),
+    });
     CommonLbConfig {
         healthy_panic_threshold: Some(Percent { value: panic_below.into() }),
-        locality_config_specifier: weighted,
+        locality_config_specifier: specifier,
         ..CommonLbConfig::default()
+    }
+}
+
+/// Envoy would prefer zones where it is not told to leave it.
+fn zone_aware(setting: &ZoneAwareBalancing) -> ZoneAwareLbConfig {
+    let share = if setting.enabled == Some(false) { 0.0 } else { 100.0 };
+    ZoneAwareLbConfig {
+        routing_enabled: Some(Percent { value: share }),
+        min_cluster_size: setting.min_cluster_size.map(u64::from),
+        ..ZoneAwareLbConfig::default()
     }
 }

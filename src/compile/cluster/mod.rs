@@ -10,7 +10,7 @@ use envoy_api::envoy::{
     config::{
         cluster::v3::{
             Cluster,
-            cluster::{ClusterDiscoveryType, CustomClusterType, DiscoveryType, EdsClusterConfig, LbPolicy},
+            cluster::{ClusterDiscoveryType, CustomClusterType, DiscoveryType, EdsClusterConfig, LbConfig, LbPolicy, OriginalDstLbConfig},
         },
         core::v3::Metadata,
     },
@@ -22,12 +22,15 @@ use std::time::Duration;
 use super::{
     endpoints, locality,
     message::{ads, api_path, duration, list, metadata, nested, object, text},
+    name_lookup,
     naming::{BLACK_HOLE_CLUSTER, ClusterKey, PASSTHROUGH_CLUSTER},
     resource::{Draft, ResourceType},
     scope::Scope,
     tls,
 };
-use crate::model::{ClientTls, ClientTlsMode, LoadBalancer, Protocol, ProxyRole, Resolution, Service, TrafficPolicy, parse_duration};
+use crate::model::{
+    ClientTls, ClientTlsMode, LoadBalancer, Protocol, ProxyRole, Resolution, Service, TargetPort, TrafficPolicy, parse_duration,
+};
 
 use balancing::algorithm;
 use protocol::Spoken;
@@ -36,8 +39,6 @@ pub(super) use inbound::{inbound, inbound_passthrough};
 
 /// When the mesh's setting can't be read.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a name is taken as resolved where DNS does not say.
-const DNS_REFRESH: Duration = Duration::from_secs(60);
 /// Spreads the proxies' DNS queries.
 const DNS_JITTER: Duration = Duration::from_millis(100);
 
@@ -52,6 +53,17 @@ pub(super) enum Discovery {
     StrictDns,
     /// By DNS, one address at a time.
     LogicalDns,
+    /// By DNS, the name that each request or connection asks for.
+    DynamicDns,
+}
+
+// === impl Discovery ===
+
+impl Discovery {
+    /// Whether nobody lists the endpoints, so that nothing is known of them.
+    fn is_unlisted(self) -> bool {
+        matches!(self, Self::OriginalDst | Self::DynamicDns)
+    }
 }
 
 /// How the proxy finds the endpoints of a service.
@@ -63,6 +75,7 @@ pub(super) fn discovery(scope: &Scope<'_>, service: &Service, policy: &TrafficPo
         Resolution::Eds | Resolution::Passthrough => Discovery::Eds,
         Resolution::Dns => Discovery::StrictDns,
         Resolution::DnsRoundRobin => Discovery::LogicalDns,
+        Resolution::DynamicDns => Discovery::DynamicDns,
     }
 }
 
@@ -90,19 +103,20 @@ pub(super) fn outbound(scope: &Scope<'_>, key: &ClusterKey) -> Option<Draft> {
 
     let name = key.to_string();
     let mut cluster = Cluster { metadata: Some(outbound_metadata(scope, service, key)), ..named(&name) };
-    find_endpoints(scope, &mut cluster, service, key, &policy, discovery);
     balancing::choose(&mut cluster, &policy, discovery);
+    find_endpoints(scope, &mut cluster, service, key, &policy, discovery);
     let pool = policy.connection_pool.clone().unwrap_or_default();
     cluster.connect_timeout = Some(duration(pool.connect_timeout.unwrap_or_else(|| connect_timeout(scope))));
     cluster.circuit_breakers = Some(limits::circuit_breakers(&pool, policy.retry_budget.as_ref()));
     cluster.outlier_detection = policy.outlier_detection.as_ref().map(limits::outlier_detection);
     let panic = policy.outlier_detection.as_ref().and_then(|it| it.min_health_percent).unwrap_or(0);
-    let by_locality = discovery != Discovery::OriginalDst && locality::preference(&policy).is_some();
-    cluster.common_lb_config = Some(limits::common(panic, by_locality));
-    cluster.upstream_connection_options = pool.tcp_keepalive.as_ref().map(protocol::keepalive);
-    let spoken = Spoken::of(port.protocol, &pool);
+    let preference = locality::preference(&policy, scope.settings()).filter(|_| !discovery.is_unlisted());
+    cluster.common_lb_config = Some(limits::common(panic, preference.as_ref()));
+    cluster.upstream_connection_options = pool.tcp_keepalive.as_ref().or(scope.settings().tcp_keepalive.as_ref()).map(protocol::keepalive);
+    let spoken = Spoken::of(port.protocol, &pool, scope.settings().h2_upgrade_policy);
     transport::secure(scope, &mut cluster, &transport::Upstream { service, port, key, discovery, policy: &policy, spoken });
-    let options = protocol::outbound_options(spoken, &pool, transport::names_from_request(&policy, port.protocol));
+    let names = transport::names_from_request(service, &policy, port.protocol);
+    let options = protocol::outbound_options(spoken, &pool, names, policy.outlier_detection.as_ref());
     protocol::set(&mut cluster, options);
     Some(Draft::new(ResourceType::Cluster, &name, &cluster))
 }
@@ -165,24 +179,39 @@ fn find_endpoints(
     discovery: Discovery,
 ) {
     match discovery {
-        Discovery::OriginalDst => as_addressed(cluster),
+        Discovery::OriginalDst => {
+            as_addressed(cluster);
+            cluster.lb_config = other_port(service, key.port);
+        }
+        Discovery::DynamicDns => {
+            cluster.cluster_discovery_type = Some(ClusterDiscoveryType::ClusterType(name_lookup::cluster_type(scope)));
+        }
         Discovery::Eds => {
             cluster.cluster_discovery_type = Some(ClusterDiscoveryType::Type(DiscoveryType::Eds.into()));
             cluster.eds_cluster_config = Some(EdsClusterConfig { eds_config: Some(ads()), service_name: cluster.name.clone() });
         }
         Discovery::StrictDns | Discovery::LogicalDns => {
             let one = discovery == Discovery::LogicalDns;
-            cluster.cluster_discovery_type = Some(ClusterDiscoveryType::ClusterType(by_dns(one)));
+            cluster.cluster_discovery_type = Some(ClusterDiscoveryType::ClusterType(by_dns(scope, one)));
             cluster.load_assignment = Some(endpoints::resolved_by_dns(scope, service, key, policy, one));
         }
     }
 }
 
+/// The port at which the addresses that clients chose are called, where it is another than theirs. Endpoints of a headless Service
+/// are called at their own port.
+fn other_port(service: &Service, called: u16) -> Option<LbConfig> {
+    let target = &service.port(called).filter(|_| service.origin.kind != "Service")?.target;
+    let TargetPort::Number(number) = target else { return None };
+    let config = OriginalDstLbConfig { upstream_port_override: Some((*number).into()), ..OriginalDstLbConfig::default() };
+    (*number != called).then_some(LbConfig::OriginalDstLbConfig(config))
+}
+
 /// Envoy's cluster type for names: all addresses of an answer are endpoints of their own, or `one` of them is used at a time. These are
 /// what used to be STRICT_DNS and LOGICAL_DNS, whose settings are deprecated.
-fn by_dns(one: bool) -> CustomClusterType {
+fn by_dns(scope: &Scope<'_>, one: bool) -> CustomClusterType {
     let config = DnsCluster {
-        dns_refresh_rate: Some(duration(DNS_REFRESH)),
+        dns_refresh_rate: Some(duration(scope.dns_refresh())),
         respect_dns_ttl: true,
         dns_jitter: Some(duration(DNS_JITTER)),
         dns_lookup_family: DnsLookupFamily::V4Only.into(),

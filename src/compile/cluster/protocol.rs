@@ -5,21 +5,26 @@ use std::time::Duration;
 use envoy_api::envoy::{
     config::{
         cluster::v3::{Cluster, UpstreamConnectionOptions},
+        common::matcher::v3::{
+            HttpHeadersMatch, MatchPredicate,
+            match_predicate::{MatchSet, Rule},
+        },
         core::v3::{
             self as core, Http1ProtocolOptions, Http2ProtocolOptions, HttpProtocolOptions as Common, KeepaliveSettings,
             UpstreamHttpProtocolOptions,
         },
+        route::v3::{HeaderMatcher, header_matcher::HeaderMatchSpecifier},
     },
     extensions::upstreams::http::v3::{
         HttpProtocolOptions,
         http_protocol_options::{
-            ExplicitHttpConfig, UpstreamProtocolOptions, UseDownstreamHttpConfig, explicit_http_config::ProtocolConfig,
+            ExplicitHttpConfig, OutlierDetection, UpstreamProtocolOptions, UseDownstreamHttpConfig, explicit_http_config::ProtocolConfig,
         },
     },
 };
 
-use crate::compile::message::duration;
-use crate::model::{ConnectionPool, Http2Keepalive, Protocol, TcpKeepalive};
+use crate::compile::message::{duration, string_matcher};
+use crate::model::{ConnectionPool, H2UpgradePolicy, Http2Keepalive, OutlierDetection as Ejection, Protocol, StringMatch, TcpKeepalive};
 
 /// The key under which Envoy looks for these options.
 const KEY: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
@@ -44,12 +49,13 @@ pub(super) enum Spoken {
 // === impl Spoken ===
 
 impl Spoken {
-    /// What is spoken on a port: what it declares, unless the policy says otherwise.
-    pub(super) fn of(protocol: Protocol, pool: &ConnectionPool) -> Self {
+    /// What is spoken on a port: what it declares, unless the policy says otherwise, or `mesh` where the policy says nothing.
+    pub(super) fn of(protocol: Protocol, pool: &ConnectionPool, mesh: H2UpgradePolicy) -> Self {
+        let upgrade = pool.h2_upgrade.unwrap_or(protocol.is_http() && mesh == H2UpgradePolicy::Upgrade);
         match protocol {
             _ if !protocol.is_http() && protocol != Protocol::Auto => Self::Bytes,
             _ if pool.use_client_protocol => Self::AsClient,
-            _ if protocol.is_http2() || pool.h2_upgrade == Some(true) => Self::Http2,
+            _ if protocol.is_http2() || upgrade => Self::Http2,
             Protocol::Auto => Self::AsClient,
             _ => Self::Http1,
         }
@@ -61,6 +67,7 @@ pub(super) fn outbound_options(
     spoken: Spoken,
     pool: &ConnectionPool,
     names: Option<UpstreamHttpProtocolOptions>,
+    ejection: Option<&Ejection>,
 ) -> Option<HttpProtocolOptions> {
     let common = Common {
         // That of all connections holds for those of HTTP, too.
@@ -71,18 +78,39 @@ pub(super) fn outbound_options(
         ..Common::default()
     };
     let common = (common != Common::default()).then_some(common);
+    let errors = ejection.filter(|_| spoken != Spoken::Bytes).and_then(|it| errors(&it.error_codes));
     let options = match spoken {
         Spoken::AsClient => downstream_protocol(http2_options(pool)),
         Spoken::Http2 => explicit(ProtocolConfig::Http2ProtocolOptions(http2_options(pool))),
-        Spoken::Http1 | Spoken::Bytes if common.is_none() && names.is_none() => return None,
+        Spoken::Http1 | Spoken::Bytes if common.is_none() && names.is_none() && errors.is_none() => return None,
         Spoken::Http1 | Spoken::Bytes => explicit(ProtocolConfig::HttpProtocolOptions(Http1ProtocolOptions::default())),
     };
     Some(HttpProtocolOptions {
         common_http_protocol_options: common,
         upstream_http_protocol_options: names,
         upstream_protocol_options: Some(options),
+        outlier_detection: errors,
         ..HttpProtocolOptions::default()
     })
+}
+
+/// The answers that count as errors of their endpoint: those with these status codes, beside 5xx. What Envoy is told here stands in the
+/// place of what it counts by itself, so that 5xx is among it.
+fn errors(codes: &[u16]) -> Option<OutlierDetection> {
+    let status = |value: StringMatch| HeaderMatcher {
+        name: ":status".to_owned(),
+        header_match_specifier: Some(HeaderMatchSpecifier::StringMatch(string_matcher(&value))),
+        ..HeaderMatcher::default()
+    };
+    let others = codes.iter().filter(|code| !(500..600).contains(*code)).map(|code| StringMatch::Exact(code.to_string().into()));
+    let rule = |value| {
+        let headers = HttpHeadersMatch { headers: vec![status(value)] };
+        MatchPredicate { rule: Some(Rule::HttpResponseHeadersMatch(headers)) }
+    };
+    let rules: Vec<_> = [StringMatch::Regex("5..".into())].into_iter().chain(others).map(rule).collect();
+    let error_matcher = Some(MatchPredicate { rule: Some(Rule::OrMatch(MatchSet { rules })) });
+    // One rule alone is what Envoy counts by itself.
+    (codes.iter().any(|code| !(500..600).contains(code))).then_some(OutlierDetection { error_matcher })
 }
 
 fn http2_options(pool: &ConnectionPool) -> Http2ProtocolOptions {

@@ -1,5 +1,7 @@
 //! How a cluster's connections are secured.
 
+use std::sync::Arc;
+
 use envoy_api::envoy::config::{
     cluster::v3::{Cluster, cluster::TransportSocketMatch},
     core::v3::{TransportSocket, UpstreamHttpProtocolOptions},
@@ -31,7 +33,7 @@ pub(super) fn secure(scope: &Scope<'_>, cluster: &mut Cluster, to: &Upstream<'_>
         Some(tls) => cluster.transport_socket = asked_for(scope, to, tls),
         None if !scope.settings().enable_auto_mtls || to.service.external => {}
         // Endpoints that nobody listed have no metadata to choose by: it is all or nothing.
-        None if to.discovery == Discovery::OriginalDst => {
+        None if to.discovery.is_unlisted() => {
             if endpoints::all_speak_mtls(scope, to.service, to.key) {
                 cluster.transport_socket = Some(mesh(scope, to, None));
             }
@@ -59,12 +61,12 @@ fn introduce(cluster: &mut Cluster, version: ProxyProtocol) {
 }
 
 /// How the server's name, which TLS needs, is that of each request where the user gives none.
-pub(super) fn names_from_request(policy: &TrafficPolicy, protocol: Protocol) -> Option<UpstreamHttpProtocolOptions> {
+pub(super) fn names_from_request(service: &Service, policy: &TrafficPolicy, protocol: Protocol) -> Option<UpstreamHttpProtocolOptions> {
     let tls = policy.tls.as_ref().filter(|tls| matches!(tls.mode, ClientTlsMode::Simple | ClientTlsMode::Mutual))?;
     let of_request = tls.sni.is_none() && (protocol.is_http() || protocol == Protocol::Auto);
     of_request.then(|| UpstreamHttpProtocolOptions {
         auto_sni: true,
-        auto_san_validation: tls.subject_alt_names.is_empty() && !tls.unverified(),
+        auto_san_validation: shown_names(service, tls).is_empty() && !tls.unverified(),
         ..UpstreamHttpProtocolOptions::default()
     })
 }
@@ -82,16 +84,29 @@ fn asked_for(scope: &Scope<'_>, to: &Upstream<'_>, tls: &ClientTls) -> Option<Tr
             let host = &to.service.key.host;
             let opaque = !to.port.protocol.is_http() && to.port.protocol != Protocol::Auto;
             let own_name = (opaque && !host.is_wildcard()).then(|| host.as_str());
-            Some(tls::client(tls, tls.sni.as_deref().or(own_name), offered))
+            let tls = ClientTls { subject_alt_names: shown_names(to.service, tls).to_vec(), ..tls.clone() };
+            Some(tls::client(&tls, tls.sni.as_deref().or(own_name), offered))
         }
     }
+}
+
+/// The names of which a service's servers must show one: as the policy says, else as whoever declared the service.
+fn shown_names<'a>(service: &'a Service, tls: &'a ClientTls) -> &'a [Arc<str>] {
+    if tls.subject_alt_names.is_empty() { &service.subject_alt_names } else { &tls.subject_alt_names }
 }
 
 /// The mesh's mTLS to a service; `asked` may name server and peers differently.
 fn mesh(scope: &Scope<'_>, to: &Upstream<'_>, asked: Option<&ClientTls>) -> TransportSocket {
     let server_name = asked.and_then(|tls| tls.sni.as_deref()).map_or_else(|| to.key.server_name(), str::to_owned);
+    let mut declared: Vec<Arc<str>> = Vec::new();
     let peers = match (asked, scope.identities(&to.service.key)) {
         (Some(tls), _) if !tls.subject_alt_names.is_empty() => Peers::Names(&tls.subject_alt_names),
+        // What is known of the endpoints adds to the names that were declared.
+        (_, identities) if !to.service.subject_alt_names.is_empty() => {
+            let identities = identities.iter().map(|identity| identity.to_string().into());
+            declared.extend(to.service.subject_alt_names.iter().cloned().chain(identities));
+            Peers::Names(&declared)
+        }
         // Nobody is there yet, or nobody said whom to expect.
         (_, []) => Peers::TrustDomain(&scope.settings().trust_domain),
         (_, identities) => Peers::Identities(identities),

@@ -7,7 +7,8 @@ use envoy_api::envoy::{
         network::http_connection_manager::v3::{
             HttpConnectionManager, HttpFilter, Rds,
             http_connection_manager::{
-                ForwardClientCertDetails, RouteSpecifier, ServerHeaderTransformation, SetCurrentClientCertDetails, UpgradeConfig,
+                ForwardClientCertDetails, PathWithEscapedSlashesAction, RouteSpecifier, ServerHeaderTransformation,
+                SetCurrentClientCertDetails, UpgradeConfig,
             },
             http_filter,
         },
@@ -19,8 +20,10 @@ use prost::{Message, Name};
 use super::access_log::access_logs;
 use crate::compile::{
     message::{ads, network_filter, zero},
+    name_lookup,
     scope::Scope,
 };
+use crate::model::NormalizationType;
 
 /// The filter that injects the faults of routes.
 pub(in crate::compile) const FAULT_FILTER: &str = "envoy.filters.http.fault";
@@ -32,8 +35,8 @@ const SERVER_NAME: &str = "istio-envoy";
 /// Who sends requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sender {
-    /// The proxy's own application.
-    Application,
+    /// The proxy's own application, which called that port.
+    Application(u16),
     /// A caller in plain text, who proved nothing.
     Anyone,
     /// A caller who proved an identity of the mesh.
@@ -49,21 +52,26 @@ pub(super) fn rds(name: String) -> RouteSpecifier {
 
 /// The connection manager for a sender's requests. `place` is the listener's name with its direction, which statistics begin with.
 pub(super) fn manager(scope: &Scope<'_>, sender: Sender, place: &str, routes: RouteSpecifier) -> Filter {
+    let normalization = scope.settings().path_normalization.normalization;
     let mut manager = HttpConnectionManager {
         stat_prefix: format!("{place};"),
-        http_filters: filters(sender),
+        http_filters: filters(scope, sender),
         // Streams may be silent as long as they like: what is too long is the route's to say.
         stream_idle_timeout: Some(zero()),
         access_log: access_logs(scope),
         use_remote_address: Some(sender == Sender::Outside),
         upgrade_configs: vec![UpgradeConfig { upgrade_type: "websocket".to_owned(), ..UpgradeConfig::default() }],
-        normalize_path: Some(true),
+        normalize_path: Some(normalization != NormalizationType::None),
+        merge_slashes: normalization >= NormalizationType::MergeSlashes,
         route_specifier: Some(routes),
         ..HttpConnectionManager::default()
     };
+    if normalization == NormalizationType::DecodeAndMergeSlashes {
+        manager.path_with_escaped_slashes_action = PathWithEscapedSlashesAction::UnescapeAndForward.into();
+    }
     // A caller's identity is what its certificate says. Nobody may write it into the header himself, so what comes is always dropped.
     let certificate = match sender {
-        Sender::Application | Sender::Anyone => ForwardClientCertDetails::Sanitize,
+        Sender::Application(_) | Sender::Anyone => ForwardClientCertDetails::Sanitize,
         Sender::Peer | Sender::Outside => ForwardClientCertDetails::SanitizeSet,
     };
     manager.forward_client_cert_details = certificate.into();
@@ -72,7 +80,7 @@ pub(super) fn manager(scope: &Scope<'_>, sender: Sender, place: &str, routes: Ro
         manager.set_current_client_cert_details = Some(details);
     }
     match sender {
-        Sender::Application => {}
+        Sender::Application(_) => {}
         Sender::Anyone | Sender::Peer => manager.server_header_transformation = ServerHeaderTransformation::PassThrough.into(),
         Sender::Outside => manager.server_name = SERVER_NAME.to_owned(),
     }
@@ -82,11 +90,17 @@ pub(super) fn manager(scope: &Scope<'_>, sender: Sender, place: &str, routes: Ro
 
 /// The filters, in the order in which requests pass them. Only routes of who sends requests out know faults and
 /// other origins.
-fn filters(sender: Sender) -> Vec<HttpFilter> {
+fn filters(scope: &Scope<'_>, sender: Sender) -> Vec<HttpFilter> {
     let mut filters = Vec::new();
-    if matches!(sender, Sender::Application | Sender::Outside) {
+    if matches!(sender, Sender::Application(_) | Sender::Outside) {
         filters.extend([filter(FAULT_FILTER, &HttpFault::default()), filter(CORS_FILTER, &Cors {})]);
     }
+    let looks_names_up = match sender {
+        Sender::Application(port) => scope.looks_names_up(Some(port)),
+        Sender::Outside => scope.looks_names_up(None),
+        Sender::Anyone | Sender::Peer => false,
+    };
+    filters.extend(looks_names_up.then(|| name_lookup::of_requests(scope)));
     filters.push(filter("envoy.filters.http.router", &Router::default()));
     filters
 }

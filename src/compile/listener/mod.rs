@@ -15,10 +15,11 @@ use envoy_api::envoy::{
 };
 
 use super::{
-    message::{listener_filter, socket_address, zero},
+    message::{duration, listener_filter, socket_address, zero},
     naming::{INBOUND_PORT, OUTBOUND_PORT},
     scope::Scope,
 };
+use crate::model::parse_duration;
 
 pub(super) use gateway::gateway;
 pub(super) use http::{CORS_FILTER, FAULT_FILTER};
@@ -36,13 +37,13 @@ const TLS: &str = "tls";
 /// Ports on which Envoy listens beside what is compiled: nothing else may claim them on all addresses.
 const RESERVED: [u16; 4] = [OUTBOUND_PORT, INBOUND_PORT, 15021, 15090];
 
-/// A listener without chains. Inspectors wait for the first bytes as long as it takes: a limit would make what a connection is a matter
-/// of how fast its client is.
+/// A listener without chains. Inspectors wait for the first bytes as long as it takes, unless the mesh's settings limit that: a limit
+/// makes what a connection is a matter of how fast its client is.
 fn empty(scope: &Scope<'_>, name: &str, address: &str, port: u16, direction: TrafficDirection) -> Listener {
     Listener {
         name: name.to_owned(),
         address: Some(socket_address(address, port)),
-        listener_filters_timeout: Some(zero()),
+        listener_filters_timeout: Some(parse_duration(&scope.settings().protocol_detection_timeout).map_or(zero(), duration)),
         continue_on_listener_filters_timeout: true,
         traffic_direction: direction.into(),
         access_log: access_log::unmatched_logs(scope),

@@ -67,23 +67,25 @@ pub(in crate::compile) fn outbound_recipes(scope: &Scope<'_>) -> Vec<Recipe> {
 fn place(scope: &Scope<'_>, service: &Service, port: &ServicePort) -> Place {
     match port.protocol {
         Protocol::Udp => Place::Nowhere,
+        // Applications get the other service's address for this name.
+        protocol if !protocol.is_http() && scope.named_by(service, port.number).is_some() => Place::Nowhere,
         protocol if protocol.is_http() => Place::AnyAddress,
-        _ if !service.addresses.is_empty() => Place::Addresses(service.addresses.clone()),
+        _ if !scope.addresses_of(service).is_empty() => Place::Addresses(scope.addresses_of(service)),
         _ if is_headless(service) => {
             let endpoints = scope.endpoints(&service.key).iter().filter(|endpoint| endpoint.service_port == port.name);
             let addresses = endpoints.filter_map(|endpoint| endpoint.address.parse().ok());
             // An application that calls itself does so directly: through here it would meet itself with mTLS that it does not speak.
             Place::Addresses(addresses.filter(|address| !scope.has_address(*address)).collect())
         }
-        _ if has_no_address(service) => Place::AnyAddress,
+        _ if has_no_address(scope, service) => Place::AnyAddress,
         _ => Place::Nowhere,
     }
 }
 
 /// Whether a service never has an address by which it could be told. A Kubernetes Service that waits for its own is nowhere yet.
-fn has_no_address(service: &Service) -> bool {
+fn has_no_address(scope: &Scope<'_>, service: &Service) -> bool {
     let waits = service.origin.kind == "Service" && service.resolution == Resolution::Eds;
-    service.addresses.is_empty() && service.ranges.is_empty() && !is_headless(service) && !waits
+    scope.addresses_of(service).is_empty() && service.ranges.is_empty() && !is_headless(service) && !waits
 }
 
 /// Whether clients go straight to the addresses of a service's endpoints.
@@ -113,16 +115,23 @@ pub(in crate::compile) fn virtual_outbound(scope: &Scope<'_>) -> Draft {
 }
 
 /// The listener of a port at any address: HTTP by its routes, opaque connections to services without addresses of their own by server
-/// name and range; the rest is passed on.
+/// name and range; the rest is passed on. Of services that want the same connections the oldest gets them.
 pub(in crate::compile) fn of_port(scope: &Scope<'_>, number: u16) -> Option<Draft> {
     let name = naming::listener(None, number);
     let mut chains = Chains::default();
-    let mut http = false;
-    for service in scope.visible_services_on(number) {
-        let Some(port) = service.port(number) else { continue };
+    let mut services: Vec<_> = scope.visible_services_on(number).into_iter().filter_map(|it| Some((it, it.port(number)?))).collect();
+    services.sort_by_key(|(service, _)| (service.created, &service.key));
+    // Whoever declares HTTP wants all that comes at any address, and so does who declares other protocols and has no address.
+    let everything_to_opaque = services.iter().find_map(|(service, port)| match () {
+        () if port.protocol.is_http() => Some(false),
+        () if takes_everything(scope, service, port) => Some(true),
+        () => None,
+    });
+    let http = everything_to_opaque != Some(true) && services.iter().any(|(service, port)| takes_plain_http(scope, service, port));
+    for (service, port) in services {
         let anywhere = place(scope, service, port) == Place::AnyAddress;
-        http |= takes_plain_http(service, port);
-        if port.protocol.is_http() || !(anywhere || reaches_by_range(service, port)) {
+        let lost = everything_to_opaque == Some(false) && takes_everything(scope, service, port);
+        if port.protocol.is_http() || lost || !(anywhere || reaches_by_range(service, port)) {
             continue;
         }
         for way in ways(scope, service, port) {
@@ -135,12 +144,19 @@ pub(in crate::compile) fn of_port(scope: &Scope<'_>, number: u16) -> Option<Draf
     let mut listener = unbound(scope, &name, ANY, number);
     chains.put_into(&mut listener);
     if http {
-        add_http(scope, &mut listener, naming::routes(number));
+        add_http(scope, &mut listener, number, naming::routes(number));
     }
     if listener.default_filter_chain.is_none() {
         listener.default_filter_chain = Some(chain("PassthroughFilterChain", vec![tcp::undeclared(scope)]));
     }
     Some(Draft::new(ResourceType::Listener, &name, &listener))
+}
+
+/// Whether a service's port is declared as opaque, and nothing tells its connections from those to other services.
+fn takes_everything(scope: &Scope<'_>, service: &Service, port: &ServicePort) -> bool {
+    let by_name = port.protocol.is_tls() && service.key.host.as_str() != "*";
+    let declared = !port.protocol.is_http() && port.protocol != Protocol::Auto && port.protocol != Protocol::Udp;
+    declared && !by_name && has_no_address(scope, service)
 }
 
 /// A way at any address, narrowed to what tells the service from others: its ranges, or the name that TLS asks for.
@@ -167,20 +183,20 @@ pub(in crate::compile) fn of_address(scope: &Scope<'_>, key: &ServiceKey, addres
     let mut listener = unbound(scope, &name, &address.to_string(), number);
     chains.put_into(&mut listener);
     if port.protocol == Protocol::Auto {
-        add_http(scope, &mut listener, naming::sniffed_routes(&key.host, number));
+        add_http(scope, &mut listener, number, naming::sniffed_routes(&key.host, number));
     }
     Some(Draft::new(ResourceType::Listener, &name, &listener))
 }
 
 /// Whether HTTP for a service's port is told by its host alone, whatever the address.
-pub(in crate::compile) fn takes_plain_http(service: &Service, port: &ServicePort) -> bool {
-    let by_port = port.protocol.is_http() || (port.protocol == Protocol::Auto && has_no_address(service));
+pub(in crate::compile) fn takes_plain_http(scope: &Scope<'_>, service: &Service, port: &ServicePort) -> bool {
+    let by_port = port.protocol.is_http() || (port.protocol == Protocol::Auto && has_no_address(scope, service));
     by_port && !RESERVED.contains(&port.number)
 }
 
 /// Whether a service's port has routes of its own, because the proxy finds out itself what is spoken there.
-pub(in crate::compile) fn has_sniffed_routes(service: &Service, port: &ServicePort) -> bool {
-    port.protocol == Protocol::Auto && (!service.addresses.is_empty() || is_headless(service))
+pub(in crate::compile) fn has_sniffed_routes(scope: &Scope<'_>, service: &Service, port: &ServicePort) -> bool {
+    port.protocol == Protocol::Auto && (is_headless(service) || !scope.addresses_of(service).is_empty())
 }
 
 fn unbound(scope: &Scope<'_>, name: &str, address: &str, port: u16) -> Listener {
@@ -188,8 +204,8 @@ fn unbound(scope: &Scope<'_>, name: &str, address: &str, port: u16) -> Listener 
 }
 
 /// Adds a chain for plain HTTP, with routes of that name.
-fn add_http(scope: &Scope<'_>, listener: &mut Listener, routes: String) {
-    let manager = manager(scope, Sender::Application, &format!("outbound_{}", listener.name), rds(routes));
+fn add_http(scope: &Scope<'_>, listener: &mut Listener, number: u16, routes: String) {
+    let manager = manager(scope, Sender::Application(number), &format!("outbound_{}", listener.name), rds(routes));
     let chain = FilterChain { filter_chain_match: Some(plain_http()), ..chain(&listener.name, vec![manager]) };
     listener.filter_chains.push(chain);
     listener.listener_filters.push(http_inspector());

@@ -22,9 +22,10 @@ use envoy_api::envoy::{
 
 use super::access_log::access_logs;
 use crate::compile::{
-    destination::{Target, target, weighted},
+    destination::{Target, looked_up, target, weighted},
     hashing,
     message::{duration, inline, made_by, network_filter},
+    name_lookup,
     naming::{self, BLACK_HOLE_CLUSTER, PASSTHROUGH_CLUSTER},
     scope::Scope,
     tls::alpn,
@@ -79,6 +80,7 @@ pub(super) fn ways(scope: &Scope<'_>, service: &Service, port: &ServicePort) -> 
     if !ways.iter().any(Way::unconditional) {
         let cluster = naming::outbound_cluster(port.number, None, &service.key.host);
         let mut filters = opaque(port.protocol == Protocol::Auto);
+        filters.extend(looked_up(service, port).map(|port| name_lookup::of_connections(scope, port)));
         let policy = scope.routing_policy(service, port.number, None);
         filters.push(proxy_to(scope, &cluster, ClusterSpecifier::Cluster(cluster.clone()), &[&policy]));
         ways.push(Way { ranges: Vec::new(), server_names: Vec::new(), filters, origin: None });
@@ -120,6 +122,7 @@ pub(super) fn routed_ways(scope: &Scope<'_>, routed: &VirtualService, caller: Ca
 fn to_destinations(scope: &Scope<'_>, destinations: &[WeightedDestination], called: u16) -> Vec<Filter> {
     let targets: Vec<_> = weighted(destinations).into_iter().map(|it| (target(scope, &it.destination, called), it.weight.max(1))).collect();
     let mut filters = opaque(targets.iter().any(|(target, _)| target.protocol == Some(Protocol::Auto)));
+    filters.extend(targets.iter().find_map(|(target, _)| target.looked_up).map(|port| name_lookup::of_connections(scope, port)));
     let place = targets.first().map(|(target, _)| target.cluster.clone()).unwrap_or_else(|| BLACK_HOLE_CLUSTER.to_owned());
     let policies: Vec<_> = targets.iter().map(|(target, _)| &target.policy).collect();
     filters.push(match &*targets {

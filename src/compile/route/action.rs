@@ -43,10 +43,10 @@ fn body_of(body: &Body) -> DataSource {
 }
 
 /// On to a service's own cluster, as where there is no VirtualService. `policy` is the service's.
-pub(super) fn to_service(cluster: &str, policy: &TrafficPolicy) -> route::Action {
+pub(super) fn to_service(scope: &Scope<'_>, cluster: &str, policy: &TrafficPolicy) -> route::Action {
     route::Action::Route(RouteAction {
         timeout: Some(zero()),
-        retry_policy: retry_policy(None),
+        retry_policy: retry_policy(scope, None),
         hash_policy: hashing::of_requests([policy].into_iter()),
         cluster_specifier: Some(ClusterSpecifier::Cluster(cluster.to_owned())),
         ..RouteAction::default()
@@ -62,7 +62,7 @@ fn forward(
 ) -> Option<String> {
     let mut action = RouteAction {
         timeout: Some(http.timeout.map_or(zero(), duration)),
-        retry_policy: retry_policy(http.retry.as_ref()),
+        retry_policy: retry_policy(scope, http.retry.as_ref()),
         ..RouteAction::default()
     };
     let mut authority = headers::authority(http.headers.as_deref()).map(str::to_owned);

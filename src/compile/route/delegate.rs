@@ -36,7 +36,12 @@ pub(super) fn rules<'r>(scope: &Scope<'r>, root: &'r VirtualService) -> Vec<Rule
             continue;
         };
         let Some(leaf) = scope.named_virtual_service(namespace, name) else { continue };
-        if !leaf.hosts.is_empty() || !leaf.export_to.visible(&leaf.origin.namespace, &root.origin.namespace) {
+        if !leaf.hosts.is_empty()
+            || !leaf
+                .export_to
+                .or(&scope.settings().default_virtual_service_export_to)
+                .visible(&leaf.origin.namespace, &root.origin.namespace)
+        {
             continue;
         }
         // One that hands requests on in its turn could lead in a circle: such rules are left out.

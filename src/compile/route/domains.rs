@@ -31,15 +31,15 @@ impl Domains {
 }
 
 /// What a service is called beside its full name: shorter names, as far as they lead to it from where the proxy is, and its addresses.
-/// `near` says whether the proxy is in the service's namespace.
-pub(super) fn other_names(service: &Service, near: bool) -> Vec<String> {
+/// `near` says whether the proxy is in the service's namespace, `addresses` under which addresses its application knows the service.
+pub(super) fn other_names(service: &Service, near: bool, addresses: &[IpAddr]) -> Vec<String> {
     let mut names = short_names(service, near);
     if service.resolution == Resolution::Passthrough && service.origin.kind == "Service" {
         // Pods of a headless service have names of their own below it.
         let below = [service.key.host.as_str()].into_iter().chain(names.iter().map(String::as_str)).map(|name| format!("*.{name}"));
         names.extend(below.collect::<Vec<_>>());
     }
-    names.extend(service.addresses.iter().map(|address| match address {
+    names.extend(addresses.iter().map(|address| match address {
         IpAddr::V4(address) => address.to_string(),
         IpAddr::V6(address) => format!("[{address}]"),
     }));

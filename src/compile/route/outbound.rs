@@ -32,7 +32,7 @@ pub(in crate::compile) fn of_port(scope: &Scope<'_>, port: u16) -> Draft {
     let mut domains = Domains::reserving(hosts.chain(undeclared.iter().copied()));
     let mut virtual_hosts = Vec::with_capacity(services.len() + undeclared.len() + 1);
     for service in services {
-        let others = other_names(service, own == Some(&service.key.namespace));
+        let others = other_names(service, own == Some(&service.key.namespace), &scope.addresses_of(service));
         let names = domains.of(&service.key.host, others, port);
         virtual_hosts.push(virtual_host(&service.key.host, port, names, service_routes(scope, service, port)));
     }
@@ -67,14 +67,17 @@ fn virtual_host(host: &HostPattern, port: u16, domains: Vec<String>, routes: Vec
 
 /// The routes of a service: its VirtualService's, if that has any for this proxy; else to its cluster.
 fn service_routes(scope: &Scope<'_>, service: &Service, port: u16) -> Vec<Route> {
-    let host = &service.key.host;
     scope.shaped_by(&service.origin);
+    if let Some(named) = scope.named_by(service, port) {
+        return service_routes(scope, named, port);
+    }
+    let host = &service.key.host;
     let routes = virtual_service_routes(scope, host, port);
     if !routes.is_empty() {
         return routes;
     }
     let policy = scope.routing_policy(service, port, None);
-    let route = everything("default", to_service(&naming::outbound_cluster(port, None, host), &policy));
+    let route = everything("default", to_service(scope, &naming::outbound_cluster(port, None, host), &policy));
     vec![Route { decorator: decorator(&format!("{host}:{port}"), "/*"), ..route }]
 }
 

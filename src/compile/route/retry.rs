@@ -8,7 +8,7 @@ use envoy_api::envoy::{
     extensions::retry::{host::previous_hosts::v3::PreviousHostsPredicate, priority::previous_priorities::v3::PreviousPrioritiesConfig},
 };
 
-use crate::compile::message::duration;
+use crate::compile::{message::duration, scope::Scope};
 use crate::model::HttpRetry;
 
 /// What is retried where the user does not say: requests of which the server can't have begun the work.
@@ -22,9 +22,10 @@ const TRIES_IN_LOCALITY: i32 = 2;
 /// The condition that refers to a list of status codes.
 const STATUS_CODES: &str = "retriable-status-codes";
 
-/// What is retried, how often; `None` for nothing. Each retry goes to an endpoint that the request has not met, if there is one and
+/// What is retried, how often, as a route says, else as the mesh's settings say; `None` for nothing. Each retry goes to an endpoint that the request has not met, if there is one and
 /// the user does not object.
-pub(super) fn retry_policy(retry: Option<&HttpRetry>) -> Option<RetryPolicy> {
+pub(super) fn retry_policy(scope: &Scope<'_>, retry: Option<&HttpRetry>) -> Option<RetryPolicy> {
+    let retry = retry.or(scope.settings().default_http_retry_policy.as_ref());
     let attempts = retry.map_or(RETRIES, |retry| retry.attempts);
     if attempts == 0 {
         return None;

@@ -8,11 +8,12 @@ use serde_json::{Value, json};
 use super::{cluster, compiled, json, names};
 use crate::compile::{Compiled, ResourceType};
 use crate::model::{
-    ClientTls, ClientTlsMode, ConnectionPool, DestinationRule, LoadBalancer, OutlierDetection, PortTrafficPolicy, Resolution, TrafficPolicy,
+    ClientTls, ClientTlsMode, ConnectionPool, DestinationRule, HostPattern, LoadBalancer, OutlierDetection, PortTrafficPolicy, Resolution,
+    ServiceKey, TrafficPolicy,
 };
 use crate::testing::mesh::{bookinfo, fqdn, versions};
 
-const REVIEWS: &str = "outbound|9080||reviews.shop.svc.cluster.local";
+pub(super) const REVIEWS: &str = "outbound|9080||reviews.shop.svc.cluster.local";
 
 fn kind(compiled: &Compiled, name: &str) -> DiscoveryType {
     match cluster(compiled, name).cluster_discovery_type {
@@ -21,11 +22,11 @@ fn kind(compiled: &Compiled, name: &str) -> DiscoveryType {
     }
 }
 
-fn cluster_json(compiled: &Compiled, name: &str) -> Value {
+pub(super) fn cluster_json(compiled: &Compiled, name: &str) -> Value {
     json(compiled, ResourceType::Cluster, name)
 }
 
-fn rule(policy: TrafficPolicy) -> DestinationRule {
+pub(super) fn rule(policy: TrafficPolicy) -> DestinationRule {
     DestinationRule { policy, created: 0, ..versions("shop", &fqdn("shop", "reviews"), &["v1"]) }
 }
 
@@ -248,4 +249,45 @@ fn a_cluster_names_the_objects_that_shaped_it() {
     let compiled = compiled(&bookinfo(), "shop", "productpage-v1");
     let sources: Vec<_> = compiled.get(ResourceType::Cluster, REVIEWS).unwrap().sources.iter().map(ToString::to_string).collect();
     assert_eq!(sources, ["DestinationRule shop/reviews", "Service shop/reviews"]);
+}
+
+/// The names that a cluster's TLS wants to see, of any kind.
+fn wanted_names(socket: &Value) -> Vec<&str> {
+    let context = &socket["typed_config"]["common_tls_context"];
+    let validation = [&context["combined_validation_context"]["default_validation_context"], &context["validation_context"]];
+    let names = validation.into_iter().filter_map(|it| it["match_typed_subject_alt_names"].as_array()).flatten();
+    names.map(|it| it["matcher"]["exact"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn servers_show_one_of_the_names_that_their_service_declares_unless_the_rule_says_otherwise() {
+    let mut mesh = bookinfo();
+    mesh.external("shop", "api.example.com", Resolution::Dns, &["https:443"]).subject_alt_names = vec!["declared.example".into()];
+    mesh.services.get_mut(&key("reviews")).unwrap().subject_alt_names = vec!["spiffe://other/ns/a/sa/b".into()];
+    let rule_for = |names: Vec<std::sync::Arc<str>>| {
+        let tls = ClientTls { subject_alt_names: names, ..client_tls(ClientTlsMode::Simple) };
+        let policy = TrafficPolicy { tls: Some(tls), ..TrafficPolicy::default() };
+        DestinationRule { policy, ..versions("shop", &HostPattern::new("api.example.com"), &[]) }
+    };
+    mesh.destination_rules = vec![rule_for(Vec::new())];
+    let found = compiled(&mesh, "shop", "productpage-v1");
+    assert_eq!(wanted_names(&cluster_json(&found, "outbound|443||api.example.com")["transport_socket"]), ["declared.example"]);
+    let mtls = &cluster_json(&found, REVIEWS)["transport_socket_matches"][0]["transport_socket"];
+    assert_eq!(wanted_names(mtls), ["spiffe://other/ns/a/sa/b", "spiffe://cluster.local/ns/shop/sa/reviews"]);
+    mesh.destination_rules = vec![rule_for(vec!["own.example".into()])];
+    let found = compiled(&mesh, "shop", "productpage-v1");
+    assert_eq!(wanted_names(&cluster_json(&found, "outbound|443||api.example.com")["transport_socket"]), ["own.example"]);
+}
+
+fn key(name: &str) -> ServiceKey {
+    ServiceKey { host: fqdn("shop", name), namespace: "shop".into() }
+}
+
+#[test]
+fn an_address_that_the_client_chose_may_be_called_at_another_port() {
+    let mut mesh = bookinfo();
+    mesh.external("shop", "*.example.org", Resolution::Passthrough, &["http:80:8080", "http-2:81"]);
+    let compiled = compiled(&mesh, "shop", "productpage-v1");
+    let port = |name: &str| cluster_json(&compiled, name)["original_dst_lb_config"]["upstream_port_override"].clone();
+    assert_eq!((port("outbound|80||*.example.org"), port("outbound|81||*.example.org")), (json!(8080), Value::Null));
 }

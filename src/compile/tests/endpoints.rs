@@ -5,10 +5,10 @@ use std::sync::Arc;
 use envoy_api::envoy::config::core::v3::HealthStatus;
 use serde_json::{Value, json};
 
-use super::{assignment, compiled, json};
-use crate::compile::{Compiled, ResourceType};
-use crate::model::{Endpoint, Health, Labels, MtlsMode};
-use crate::testing::mesh::{TestMesh, bookinfo, peer_authentication};
+use super::{assignment, compiled, json, proxy};
+use crate::compile::{Compiled, Proxy, ResourceType, compile};
+use crate::model::{Endpoint, Health, Labels, MtlsMode, WorkloadKey};
+use crate::testing::mesh::{TestMesh, bookinfo, labels, peer_authentication};
 
 const REVIEWS: &str = "outbound|9080||reviews.shop.svc.cluster.local";
 
@@ -90,4 +90,28 @@ fn endpoints_that_are_not_ready_count_only_where_the_service_publishes_them() {
     assert_eq!(health(&mesh), [HealthStatus::Healthy]);
     mesh.services.values_mut().for_each(|service| service.publish_not_ready = true);
     assert_eq!(health(&mesh), [HealthStatus::Healthy, HealthStatus::Healthy]);
+}
+
+#[test]
+fn a_proxy_that_asks_knows_the_workloads_of_its_own_service_by_zone() {
+    let mut mesh = bookinfo();
+    mesh.workloads.get_mut(&WorkloadKey::new("shop", "reviews-v3")).unwrap().locality = "region/other".into();
+    let mut proxy = proxy(&mesh, "shop", "reviews-v1");
+    assert!(compile(mesh.snapshot(), &proxy).get(ResourceType::Endpoints, "local_cluster").is_none());
+    proxy.discovers_itself = true;
+    let local = json(&compile(mesh.snapshot(), &proxy), ResourceType::Endpoints, "local_cluster");
+    let zones =
+        local["endpoints"].as_array().unwrap().iter().map(|it| (&it["locality"]["zone"], it["lb_endpoints"].as_array().unwrap().len()));
+    assert_eq!(zones.collect::<Vec<_>>(), [(&json!("other"), 1), (&json!("zone"), 2)]);
+    // Who is of no service is told so: Envoy waits for an answer.
+    let mut gateway = proxy_of_nobody(&mesh);
+    gateway.discovers_itself = true;
+    assert_eq!(
+        json(&compile(mesh.snapshot(), &gateway), ResourceType::Endpoints, "local_cluster"),
+        json!({"cluster_name": "local_cluster"})
+    );
+}
+
+fn proxy_of_nobody(mesh: &TestMesh) -> Proxy {
+    Proxy { labels: labels(&[("app", "nobody")]), ..proxy(mesh, "shop", "reviews-v1") }
 }

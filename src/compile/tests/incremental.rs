@@ -15,8 +15,8 @@ use crate::compile::{Compiled, Compiler, Resource, compile};
 use crate::model::{
     Change, Changes, ClusterMatch, ConfigObject, ConsistentHash, EgressListener, EnvoyFilter, ExportTo, ExtensionCode, ExtensionPhase,
     ExtensionPlacement, HashKey, HashTable, HostPattern, HostSelector, HttpAction, HttpMatch, HttpRoute, LoadBalancer, MtlsMode,
-    ObjectMatch, ObjectRef, OutboundTrafficMode, OutlierDetection, PatchContext, PatchOperation, PatchedObject, PolicyTarget, Sidecar,
-    Snapshot, TrafficExtension, Visibility, WorkloadKey,
+    ObjectMatch, ObjectRef, OutboundTrafficMode, OutlierDetection, PatchContext, PatchOperation, PatchedObject, PolicyTarget, Resolution,
+    ServiceKey, Sidecar, Snapshot, TrafficExtension, Visibility, WorkloadKey,
 };
 use crate::testing::mesh::{
     TestMesh, bookinfo, envoy_filter, forward, fqdn, http_gateway, labels, patch, peer_authentication, port, to, versions, virtual_service,
@@ -39,7 +39,7 @@ struct Step {
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let step = (0..15_u8, 0..NAMES.len(), any::<u8>(), any::<u8>());
+    let step = (0..17_u8, 0..NAMES.len(), any::<u8>(), any::<u8>());
     prop::collection::vec(step.prop_map(|(what, which, how, asking)| Step { what, which, how, asking }), 1..20)
 }
 
@@ -161,6 +161,19 @@ fn apply(mesh: &mut TestMesh, step: Step) {
             };
             toggle(&mut mesh.objects, extension.into(), ConfigObject::origin);
         }
+        14 => {
+            let key = ServiceKey { host: HostPattern::new("*.names.example.com"), namespace: "shop".into() };
+            if mesh.services.remove(&key).is_none() {
+                mesh.external("shop", key.host.as_str(), Resolution::DynamicDns, &["http:9080", "tls:443"]);
+            }
+        }
+        15 => {
+            let default = if step.how.is_multiple_of(3) { vec![Visibility::Private] } else { Vec::new() };
+            mesh.config.default_service_export_to = ExportTo(default);
+            mesh.config.locality_lb_setting.enabled = Some(step.how.is_multiple_of(2));
+            let given = step.how.is_multiple_of(5).then(|| "240.240.0.1".parse().unwrap());
+            mesh.services.values_mut().filter(|it| it.key.host == host).for_each(|it| it.automatic_address = given);
+        }
         _ => mesh.services.values_mut().filter(|it| it.key.host == host).for_each(|it| {
             it.addresses = if step.how.is_multiple_of(2) { Vec::new() } else { vec!["10.96.0.77".parse().unwrap()] };
         }),
@@ -257,7 +270,11 @@ proptest! {
         let mut mesh = bookinfo();
         let mut snapshot = mesh.snapshot();
         let mut compiler = Compiler::new(snapshot.clone());
-        let mut sessions = PROXIES.map(|(namespace, name)| Session { proxy: proxy(&mesh, namespace, name), known: BTreeMap::new(), last: None });
+        let session = |(namespace, name)| {
+            let proxy = Proxy { captures_dns: name == "db-0", ..proxy(&mesh, namespace, name) };
+            Session { proxy, known: BTreeMap::new(), last: None }
+        };
+        let mut sessions = PROXIES.map(session);
         sessions.iter_mut().for_each(|it| it.ask(&mut compiler));
         for step in steps {
             apply(&mut mesh, step);

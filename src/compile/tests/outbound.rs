@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::{compiled, json, names};
-use crate::compile::{Compiled, ResourceType};
-use crate::model::{HostPattern, OutboundTrafficMode, Resolution, TcpMatch, TcpRoute, TlsMatch, TlsRoute};
+use super::{compiled, json, names, proxy};
+use crate::compile::{Compiled, ResourceType, compile};
+use crate::model::{HostPattern, NormalizationType, OutboundTrafficMode, Resolution, TcpMatch, TcpRoute, TlsMatch, TlsRoute};
 use crate::testing::mesh::{TestMesh, bookinfo, fqdn, labels, to, virtual_service};
 
 fn listener(compiled: &Compiled, name: &str) -> Value {
@@ -226,4 +226,113 @@ fn access_logs_are_written_as_the_settings_say() {
     mesh.config.access_log_encoding = crate::model::AccessLogEncoding::Json;
     mesh.config.access_log_format = r#"{"code": "%RESPONSE_CODE%"}"#.to_owned();
     assert_eq!(log(&mesh)["log_format"]["json_format"], json!({"code": "%RESPONSE_CODE%"}));
+}
+
+/// A host without address on a port, in namespace `shop`.
+fn without_address(mesh: &mut TestMesh, host: &str, port: &str, created: i64) {
+    mesh.external("shop", host, Resolution::Dns, &[port]).created = created;
+}
+
+#[test]
+fn of_http_and_opaque_bytes_on_one_port_the_oldest_gets_all_that_comes_at_any_address() {
+    let mut mesh = bookinfo();
+    without_address(&mut mesh, "old.example.com", "tcp:9080", 0);
+    let old = listener(&productpage(&mesh), "0.0.0.0_9080");
+    assert_eq!(old["filter_chains"], Value::Null);
+    assert_eq!(filter(&old["default_filter_chain"])["cluster"], "outbound|9080||old.example.com");
+
+    let mut mesh = bookinfo();
+    without_address(&mut mesh, "new.example.com", "tcp:9080", 2);
+    let new = listener(&productpage(&mesh), "0.0.0.0_9080");
+    assert_eq!(filter(&new["filter_chains"][0])["rds"]["route_config_name"], "9080");
+    assert_eq!(filter(&new["default_filter_chain"])["cluster"], "PassthroughCluster");
+    // TLS is told by its server name: both have theirs.
+    without_address(&mut mesh, "tls.example.com", "tls:9080", 0);
+    let both = listener(&productpage(&mesh), "0.0.0.0_9080");
+    assert_eq!(both["filter_chains"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn of_hosts_without_address_on_one_port_the_oldest_gets_the_bytes() {
+    let mut mesh = bookinfo();
+    without_address(&mut mesh, "a.example.com", "tcp:6000", 2);
+    without_address(&mut mesh, "b.example.com", "tcp:6000", 1);
+    let listener = listener(&productpage(&mesh), "0.0.0.0_6000");
+    assert_eq!(filter(&listener["default_filter_chain"])["cluster"], "outbound|6000||b.example.com");
+}
+
+#[test]
+fn a_given_address_tells_hosts_apart_where_the_application_is_told_of_it() {
+    let mut mesh = bookinfo();
+    for (host, address) in [("a.example.com", "240.240.0.1"), ("b.example.com", "240.240.0.2")] {
+        mesh.external("shop", host, Resolution::Dns, &["tcp:6000", "http:80", "main:6001"]).automatic_address =
+            Some(address.parse().unwrap());
+    }
+    let mut proxy = proxy(&mesh, "shop", "productpage-v1");
+    let untold = names(&compile(mesh.snapshot(), &proxy), ResourceType::Listener);
+    assert!(untold.contains(&"0.0.0.0_6000".to_owned()) && !untold.contains(&"240.240.0.1_6000".to_owned()), "{untold:?}");
+    proxy.captures_dns = true;
+    let compiled = compile(mesh.snapshot(), &proxy);
+    let told = names(&compiled, ResourceType::Listener);
+    assert!(!told.contains(&"0.0.0.0_6000".to_owned()), "{told:?}");
+    for (address, host) in [("240.240.0.1", "a.example.com"), ("240.240.0.2", "b.example.com")] {
+        let opaque = listener(&compiled, &format!("{address}_6000"));
+        assert_eq!(filter(&opaque["default_filter_chain"])["cluster"], format!("outbound|6000||{host}"));
+        let sniffed = listener(&compiled, &format!("{address}_6001"));
+        assert_eq!(filter(&sniffed["filter_chains"][0])["rds"]["route_config_name"], format!("{host}:6001"));
+    }
+    let table = json(&compiled, ResourceType::Route, "80");
+    let hosts = table["virtual_hosts"].as_array().unwrap();
+    let host = hosts.iter().find(|it| it["name"] == "a.example.com:80").unwrap();
+    assert_eq!(host["domains"], json!(["a.example.com", "a.example.com:80", "240.240.0.1", "240.240.0.1:80"]));
+}
+
+#[test]
+fn names_are_looked_up_on_the_ports_alone_where_hosts_want_it() {
+    let mut mesh = bookinfo();
+    mesh.external("shop", "*.names.example.com", Resolution::DynamicDns, &["http:80", "tls:443:8443"]);
+    let compiled = productpage(&mesh);
+    let filters = |name: &str| -> Vec<String> {
+        let listener = listener(&compiled, name);
+        let filters = filter(&listener["filter_chains"][0])["http_filters"].as_array().unwrap().clone();
+        filters.iter().map(|it| it["name"].as_str().unwrap().rsplit('.').next().unwrap().to_owned()).collect()
+    };
+    assert_eq!(filters("0.0.0.0_80"), ["fault", "cors", "dynamic_forward_proxy", "router"]);
+    assert_eq!(filters("0.0.0.0_9080"), ["fault", "cors", "router"]);
+    let tls = listener(&compiled, "0.0.0.0_443");
+    let chains = tls["filter_chains"].as_array().unwrap();
+    let chain = chains.iter().find(|it| it["filter_chain_match"]["server_names"] == json!(["*.names.example.com"])).unwrap();
+    let lookup = &chain["filters"][0]["typed_config"];
+    assert_eq!((&lookup["port_value"], &lookup["dns_cache_config"]["name"]), (&json!(8443), &json!("dynamic_dns")));
+    assert_eq!(lookup["dns_cache_config"]["dns_lookup_family"], "V4_ONLY");
+    let cluster = json(&compiled, ResourceType::Cluster, "outbound|80||*.names.example.com");
+    assert_eq!(
+        (&cluster["cluster_type"]["name"], &cluster["lb_policy"]),
+        (&json!("envoy.clusters.dynamic_forward_proxy"), &json!("CLUSTER_PROVIDED"))
+    );
+    assert_eq!(cluster["cluster_type"]["typed_config"]["dns_cache_config"], lookup["dns_cache_config"]);
+}
+
+#[test]
+fn the_meshes_settings_say_how_paths_are_read_and_how_long_first_bytes_are_waited_for() {
+    let mut mesh = bookinfo();
+    let of = |mesh: &TestMesh| {
+        let listener = listener(&productpage(mesh), "0.0.0.0_9080");
+        let manager = filter(&listener["filter_chains"][0]).clone();
+        [
+            &listener["listener_filters_timeout"],
+            &manager["normalize_path"],
+            &manager["merge_slashes"],
+            &manager["path_with_escaped_slashes_action"],
+        ]
+        .map(Clone::clone)
+    };
+    assert_eq!(of(&mesh), [json!("0s"), json!(true), Value::Null, Value::Null]);
+    mesh.config.protocol_detection_timeout = "100ms".to_owned();
+    mesh.config.path_normalization.normalization = NormalizationType::None;
+    assert_eq!(of(&mesh), [json!("0.100s"), json!(false), Value::Null, Value::Null]);
+    mesh.config.path_normalization.normalization = NormalizationType::MergeSlashes;
+    assert_eq!(of(&mesh)[1..], [json!(true), json!(true), Value::Null]);
+    mesh.config.path_normalization.normalization = NormalizationType::DecodeAndMergeSlashes;
+    assert_eq!(of(&mesh)[1..], [json!(true), json!(true), json!("UNESCAPE_AND_FORWARD")]);
 }

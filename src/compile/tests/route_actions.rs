@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::routes::{routed, to_details};
+use super::routes::{routed, routes_of_details, to_details};
 use crate::model::{
     Cors, Destination, HeaderOperations, HttpAction, HttpMatch, HttpRedirect, HttpRetry, HttpRewrite, HttpRoute, Mirror, PerMillion,
     RedirectPort, StringMatch,
 };
-use crate::testing::mesh::{forward, fqdn, path, to};
+use crate::testing::mesh::{TestMesh, bookinfo, forward, fqdn, path, to, virtual_service};
 
 fn mirror(name: &str, share: PerMillion) -> Mirror {
     Mirror { destination: Destination { host: fqdn("shop", name), subset: None, port: None }, share }
@@ -131,4 +131,27 @@ fn the_routes_host_counts_before_that_of_its_sole_destination() {
 fn a_match_gives_its_route_metrics_of_its_own() {
     let condition = HttpMatch { stat_prefix: Some("page".into()), ..HttpMatch::default() };
     assert_eq!(routed(vec![forward(vec![condition], to_details())])[0]["stat_prefix"], "page");
+}
+
+#[test]
+fn routes_that_say_nothing_of_retries_are_as_the_mesh_says() {
+    let mut mesh = bookinfo();
+    let own = HttpRoute { retry: Some(HttpRetry { attempts: 7, ..HttpRetry::default() }), ..forward(Vec::new(), to_details()) };
+    let open = forward(vec![path(StringMatch::Prefix("/open".into()))], to_details());
+    mesh.virtual_services.push(virtual_service("shop", "details", &[fqdn("shop", "details")], vec![open, own]));
+    let policies = |mesh: &TestMesh| {
+        let routes = routes_of_details(mesh, "shop", "productpage-v1");
+        [0, 1].map(|place| routes[place]["route"]["retry_policy"].clone())
+    };
+    let policy = json!({"attempts": 5, "perTryTimeout": "2s", "retryOn": "gateway-error,409"});
+    mesh.config = serde_json::from_value(json!({"defaultHttpRetryPolicy": policy})).unwrap();
+    let [open, own] = policies(&mesh);
+    assert_eq!((&open["num_retries"], &open["per_try_timeout"]), (&json!(5), &json!("2s")));
+    assert_eq!((&open["retry_on"], &open["retriable_status_codes"]), (&json!("gateway-error,retriable-status-codes"), &json!([409])));
+    assert_eq!((&own["num_retries"], &own["per_try_timeout"]), (&json!(7), &Value::Null));
+    mesh.config = serde_json::from_value(json!({"defaultHttpRetryPolicy": {"attempts": 0}})).unwrap();
+    assert_eq!(policies(&mesh)[0], Value::Null);
+    // A service without any rule, too.
+    mesh.virtual_services.retain(|it| &*it.origin.name != "details");
+    assert_eq!(routes_of_details(&mesh, "shop", "productpage-v1")[0]["route"]["retry_policy"], Value::Null);
 }

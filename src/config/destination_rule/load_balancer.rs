@@ -30,7 +30,6 @@ pub(super) fn read(reading: &mut Reading<'_>, at: &At<'_>, balancer: &LoadBalanc
     }
     reading.deprecated(at, "warmupDurationSecs", balancer.warmup_duration_secs.is_some(), "warmup.duration");
     let old_warmup = reading.duration(&at.field("warmupDurationSecs"), balancer.warmup_duration_secs.as_deref());
-    reading.not_honoured(at, "zoneAwareLbSetting", balancer.zone_aware_lb_setting.is_some());
     let simple = balancer.simple.and_then(|simple| match simple {
         SimpleLoadBalancer::Unspecified => None,
         SimpleLoadBalancer::LeastConn | SimpleLoadBalancer::LeastRequest => Some(model::LoadBalancer::LeastRequest),

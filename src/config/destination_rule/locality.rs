@@ -54,7 +54,7 @@ fn distribute(reading: &mut Reading<'_>, at: &At<'_>, distribute: &LocalityDistr
 }
 
 /// What is wrong with localities of one list, by position: each is malformed, or lies within another.
-fn defects(localities: &[&str]) -> Vec<(usize, String)> {
+pub(in crate::config) fn defects(localities: &[&str]) -> Vec<(usize, String)> {
     let mut found = Vec::new();
     let mut taken: BTreeSet<&str> = BTreeSet::new();
     for (index, locality) in localities.iter().enumerate() {

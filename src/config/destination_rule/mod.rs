@@ -15,6 +15,8 @@ use super::problem::{Code, Invalid, Parsed, quoted};
 use super::reading::{ParseContext, Reading};
 use crate::model;
 
+pub(super) use locality::defects as locality_defects;
+
 /// Reads a DestinationRule.
 ///
 /// # Errors

@@ -22,7 +22,6 @@ pub(super) fn read(reading: &mut Reading<'_>, at: &At<'_>, outlier: &OutlierDete
             reading.error(&list.index(index), Code::OutOfRange, format!("{code} must be from 100 to 599"));
         }
     }
-    reading.not_honoured(at, "outlierDetectionHttpErrorCodes", !outlier.outlier_detection_http_error_codes.is_empty());
     model::OutlierDetection {
         // The old field says how many errors in a row eject, as this one does.
         consecutive_5xx_errors: outlier.consecutive_5xx_errors.or(old),

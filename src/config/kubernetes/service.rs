@@ -34,15 +34,18 @@ pub fn service(object: &Service, cluster_domain: &str) -> KubernetesService {
         name,
         addresses: addresses(spec),
         ranges: Vec::new(),
+        automatic_address: None,
         ports: spec.ports.iter().flatten().filter_map(port).collect(),
         resolution: match (&external_name, spec.cluster_ip.as_deref()) {
             (Some(_), _) => Resolution::Dns,
             (None, Some("None")) => Resolution::Passthrough,
             (None, _) => Resolution::Eds,
         },
+        alias_of: external_name.as_deref().map(HostPattern::new),
         selector: spec.selector.clone().unwrap_or_default(),
         export_to: export_to(object),
         external: external_name.is_some(),
+        subject_alt_names: Vec::new(),
         publish_not_ready: spec.publish_not_ready_addresses.unwrap_or_default(),
         created: object.metadata.creation_timestamp.as_ref().map_or(0, |time| time.0.as_second()),
     };
@@ -87,16 +90,7 @@ fn port(port: &ServicePort) -> Option<model::ServicePort> {
 fn export_to(object: &Service) -> ExportTo {
     let annotation = object.metadata.annotations.as_ref().and_then(|annotations| annotations.get(EXPORT_TO));
     let entries = annotation.into_iter().flat_map(|text| text.split(',')).map(str::trim).filter(|entry| !entry.is_empty());
-    ExportTo(
-        entries
-            .map(|entry| match entry {
-                "*" => Visibility::Public,
-                "." => Visibility::Private,
-                "~" => Visibility::None,
-                namespace => Visibility::Namespace(namespace.into()),
-            })
-            .collect(),
-    )
+    ExportTo(entries.map(Visibility::from).collect())
 }
 
 #[cfg(test)]
@@ -167,6 +161,7 @@ mod tests {
         let found = of(&json!({"type": "ExternalName", "externalName": "API.example.com.", "ports": [{"port": 443, "name": "https"}]}));
         assert_eq!(found.external_name.as_deref(), Some("api.example.com"));
         assert_eq!((found.service.resolution, found.service.external), (Resolution::Dns, true));
+        assert_eq!(found.service.alias_of, Some(HostPattern::new("api.example.com")));
         let leftover = of(&json!({"type": "ClusterIP", "externalName": "api.example.com", "clusterIP": "10.0.0.1"}));
         assert_eq!((leftover.external_name, leftover.service.resolution), (None, Resolution::Eds));
     }

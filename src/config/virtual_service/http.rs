@@ -130,9 +130,8 @@ fn retry(reading: &mut Reading<'_>, at: &At<'_>, retry: &HttpRetry) -> model::Ht
     if attempts == 0 && others {
         reading.error(at, Code::Conflict, "attempts is 0, which turns retries off, so nothing else may be set");
     }
-    let is_status = |text: &str| text.parse::<u16>().is_ok_and(|status| (100..=599).contains(&status));
     for condition in conditions.split(',').map(str::trim).filter(|_| !conditions.is_empty()) {
-        if !RETRY_CONDITIONS.contains(&condition) && !is_status(condition) {
+        if !is_retry_condition(condition) {
             reading.error(&at.field("retryOn"), Code::NotAllowed, format!("{} is no condition for retries", quoted(condition)));
         }
     }
@@ -144,6 +143,11 @@ fn retry(reading: &mut Reading<'_>, at: &At<'_>, retry: &HttpRetry) -> model::Ht
         ignore_previous_hosts: retry.retry_ignore_previous_hosts,
         remote_localities: retry.retry_remote_localities,
     }
+}
+
+/// Whether that is a condition under which Envoy retries: a name of its own, or a status code.
+pub(in crate::config) fn is_retry_condition(text: &str) -> bool {
+    RETRY_CONDITIONS.contains(&text) || text.parse::<u16>().is_ok_and(|status| (100..=599).contains(&status))
 }
 
 fn rewrite(reading: &mut Reading<'_>, at: &At<'_>, rewrite: &HttpRewrite) -> model::HttpRewrite {

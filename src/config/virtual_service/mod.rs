@@ -23,6 +23,7 @@ use crate::model::{self, HostPattern, MESH_GATEWAY};
 
 pub(super) use destinations::one as destination;
 pub(super) use headers::is_header_name;
+pub(super) use http::is_retry_condition;
 
 /// Reads a VirtualService.
 ///

@@ -34,7 +34,7 @@ impl Chance {
 }
 
 /// The kinds that a list is told of.
-const KINDS: [&str; 6] = ["Service", "EndpointSlice", "Pod", "Node", "ServiceEntry", "VirtualService"];
+const KINDS: [&str; 7] = ["Service", "EndpointSlice", "Pod", "Node", "ServiceEntry", "VirtualService", "WorkloadEntry"];
 
 /// A small world in which things meet often.
 fn fact(chance: &mut Chance) -> Fact {
@@ -43,7 +43,7 @@ fn fact(chance: &mut Chance) -> Fact {
     let number = chance.below(3);
     let pod_name = |number| format!("{namespace}-{number}");
     let address = |number| format!("10.0.{}.{number}", namespace.len() + usize::from(namespace == "b"));
-    match chance.below(6) {
+    match chance.below(7) {
         0 => {
             let mut service = service(namespace, app);
             service.spec.as_mut().unwrap().ports.as_mut().unwrap()[0].name = Some(chance.of(&["http", "other"]).to_owned());
@@ -69,6 +69,10 @@ fn fact(chance: &mut Chance) -> Fact {
             update::node(&kube::core::PartialObjectMeta { metadata: node.metadata, ..kube::core::PartialObjectMeta::default() })
         }
         4 => config("ServiceEntry", namespace, &format!("e{number}"), entry(chance, namespace, app)),
+        5 => {
+            let spec = json!({"address": chance.of(&["10.8.0.1", "vm.example"]), "labels": {"app": app}, "serviceAccount": chance.of(&["", "vm"])});
+            config("WorkloadEntry", namespace, &format!("w{number}"), spec)
+        }
         _ => {
             let weight = chance.of(&[50, 10]);
             let route =

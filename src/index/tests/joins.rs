@@ -2,7 +2,7 @@
 
 use ferromesh_crds::{
     catalog,
-    networking::{ServiceEntry, VirtualService},
+    networking::{ServiceEntry, VirtualService, WorkloadEntry},
 };
 use k8s_openapi::api::{
     core::v1::{Node, Pod, Service},
@@ -24,9 +24,9 @@ use crate::model::{Change, Changes, Endpoint, Health, MeshConfig, ObjectRef, Res
 
 /// A cluster that is told objects instead of watching them.
 #[derive(Default)]
-struct Told(Cluster);
+pub(super) struct Told(Cluster);
 
-trait Object {
+pub(super) trait Object {
     fn fact(&self) -> Fact;
 }
 
@@ -60,6 +60,12 @@ impl Object for ServiceEntry {
     }
 }
 
+impl Object for WorkloadEntry {
+    fn fact(&self) -> Fact {
+        config_fact("WorkloadEntry", self)
+    }
+}
+
 impl Object for VirtualService {
     fn fact(&self) -> Fact {
         config_fact("VirtualService", self)
@@ -72,38 +78,38 @@ fn config_fact(kind: &str, object: &impl Serialize) -> Fact {
 }
 
 impl Told {
-    fn with(objects: &[&dyn Object]) -> Self {
+    pub(super) fn with(objects: &[&dyn Object]) -> Self {
         let mut told = Self::default();
         objects.iter().for_each(|object| told.0.take_in(Update::One(object.fact())));
         told.0.settle();
         told
     }
 
-    fn now(&mut self, object: &dyn Object) -> Changes {
+    pub(super) fn now(&mut self, object: &dyn Object) -> Changes {
         self.0.take_in(Update::One(object.fact()));
         self.0.settle().1
     }
 
-    fn gone(&mut self, object: &dyn Object) -> Changes {
+    pub(super) fn gone(&mut self, object: &dyn Object) -> Changes {
         self.0.take_in(Update::One(object.fact().gone()));
         self.0.settle().1
     }
 
-    fn snapshot(&mut self) -> Arc<Snapshot> {
+    pub(super) fn snapshot(&mut self) -> Arc<Snapshot> {
         self.0.settle().0
     }
 
-    fn endpoints(&mut self, key: &ServiceKey) -> Vec<Endpoint> {
+    pub(super) fn endpoints(&mut self, key: &ServiceKey) -> Vec<Endpoint> {
         self.snapshot().endpoints.get(key).map(|endpoints| endpoints.to_vec()).unwrap_or_default()
     }
 
     /// `address:port/service port` of each endpoint.
-    fn addresses(&mut self, key: &ServiceKey) -> Vec<String> {
+    pub(super) fn addresses(&mut self, key: &ServiceKey) -> Vec<String> {
         self.endpoints(key).iter().map(|it| format!("{}:{}/{}", it.address, it.port, it.service_port)).collect()
     }
 }
 
-fn entry(namespace: &str, name: &str, spec: Value) -> ServiceEntry {
+pub(super) fn entry(namespace: &str, name: &str, spec: Value) -> ServiceEntry {
     object(namespace, name, json!({"spec": spec}))
 }
 
