@@ -12,7 +12,7 @@ use crate::model::{
 use crate::testing::mesh::{forward, fqdn, path, to};
 
 fn mirror(name: &str, share: PerMillion) -> Mirror {
-    Mirror { destination: Destination { host: fqdn("shop", name), subset: None, port: None }, share }
+    Mirror { destination: Destination { host: fqdn("shop", name), subset: None, port: None }, share, listed: true }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use ferromesh_crds::networking::envoy_filter::{InsertIndex, LegacyFilter};
 use crate::config::path::{At, SPEC};
 use crate::config::problem::Code;
 use crate::config::reading::Reading;
-use crate::config::server_tls::given;
+use crate::config::text::given;
 
 /// Checks the filters, of which none is applied, and says what replaces them.
 pub(super) fn check(reading: &mut Reading<'_>, filters: &[LegacyFilter]) {
