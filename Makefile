@@ -29,7 +29,7 @@ test: prepare ## every level of tests, cheapest first; the last line sums up (LE
 
 # --- parts of the tests ---
 
-.PHONY: prepare lint unit generate envoy-api build-times
+.PHONY: prepare lint unit test-dataplane generate envoy-api build-times
 prepare: ## install the Debian packages that tests and images need
 	@ci/prepare.sh
 
@@ -38,6 +38,9 @@ lint: ## formatting, clippy, shell scripts
 
 unit: ## pure tests, those with a fake API server, and those with Envoy on loopback
 	@ci/test.sh unit
+
+test-dataplane: prepare ## only what clients and servers see of a real Envoy on loopback, configured by users' YAML
+	@ci/test.sh dataplane
 
 generate: ## make the CRDs' YAML and the chart's templates from the API types
 	cargo run --locked --quiet -p ferromesh-crds --example generate-crds

@@ -2,6 +2,7 @@
 # Runs every level of tests, cheapest first, and sums them up in one last line: `N passed, N failed, N skipped`.
 #
 # Usage: ci/test.sh [LEVEL…]     with no LEVEL, all of: lint unit go chart images cluster
+# (dataplane, a part of unit, only by its name)
 #
 # A level that fails does not keep the later ones from running, but for what depends on it. A test that skips itself writes
 # `name: reason` to the file named by FERROMESH_SKIPS; it is counted as skipped and its reason is printed at the end.
@@ -63,6 +64,12 @@ level_lint() {
 level_unit() {
   step "envoy binary" images/envoy.sh || return
   step "unit, fake API server and Envoy on loopback" cargo test --locked --workspace --exclude ferromesh-e2e
+}
+
+# Part of unit: for who works on the data plane.
+level_dataplane() {
+  step "envoy binary" images/envoy.sh || return
+  step "data plane" cargo test --locked --workspace --exclude ferromesh-e2e --lib -- dataplane:: envoy
 }
 
 level_go() {

@@ -46,7 +46,7 @@ const LAYERS: &[Layer] = &[
 ];
 
 /// Modules of tests, outside of the table.
-const TEST_MODULES: &[&str] = &["architecture", "testing"];
+const TEST_MODULES: &[&str] = &["architecture", "dataplane", "testing"];
 
 #[test]
 fn the_source_obeys_the_layer_table() {

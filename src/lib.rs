@@ -49,4 +49,6 @@ pub mod runtime;
 #[cfg(test)]
 mod architecture;
 #[cfg(test)]
+mod dataplane;
+#[cfg(test)]
 mod testing;

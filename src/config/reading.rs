@@ -14,6 +14,13 @@ pub(super) const DRY_RUN: &str = "istio.io/dry-run";
 /// The one kind that has such policies.
 const HAS_DRY_RUN: &str = "AuthorizationPolicy";
 
+/// A list without room for more: ten thousand objects are kept for long, and a list grows by more than it needs.
+pub(super) fn fitted<T>(items: impl IntoIterator<Item = T>) -> Vec<T> {
+    let mut list: Vec<T> = items.into_iter().collect();
+    list.shrink_to_fit();
+    list
+}
+
 /// What the meaning of an object depends on beside itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParseContext {

@@ -1,6 +1,6 @@
 //! Objects that are at hand as the mesh would see them, without a watch: for who reads files, or lists once.
 
-use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
 use std::sync::Arc;
 
 use super::{
@@ -29,6 +29,11 @@ impl StillCluster {
     /// Adds a Service of a cluster with that DNS domain.
     pub fn add_service(&mut self, service: &Service, cluster_domain: &str) {
         self.add(update::service(service, cluster_domain));
+    }
+
+    /// Adds a part of a Service's endpoints.
+    pub fn add_slice(&mut self, slice: &EndpointSlice) {
+        self.add(update::slice(slice));
     }
 
     /// Adds a pod; one without an address is no workload.

@@ -2,9 +2,10 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use crate::compile::Proxy;
 use crate::model::{
-    Destination, DestinationRule, Endpoint, ExportTo, Gateway, GatewayServer, HeaderOperations, Health, HostPattern, HttpAction, HttpFault,
-    HttpMatch, HttpRoute, Labels, MESH_GATEWAY, MeshConfig, MtlsMode, NamespaceSelector, ObjectRef, PeerAuthentication, Protocol,
+    Destination, DestinationRule, Endpoint, ExportTo, Gateway, GatewayServer, Health, HostPattern, HttpAction, HttpFault, HttpMatch,
+    HttpRoute, Labels, MESH_GATEWAY, MeshConfig, MtlsMode, NamespaceSelector, ObjectRef, PeerAuthentication, Protocol, ProxyRole,
     Resolution, Service, ServiceKey, ServicePort, Sidecar, Snapshot, SpiffeId, StringMatch, Subset, TargetPort, TrafficPolicy,
     VirtualService, WeightedDestination, Workload, WorkloadKey,
 };
@@ -22,6 +23,21 @@ pub(crate) struct TestMesh {
     pub(crate) gateways: Vec<Gateway>,
     pub(crate) sidecars: Vec<Sidecar>,
     pub(crate) peer_authentications: Vec<PeerAuthentication>,
+}
+
+/// The sidecar, or with the label of one the gateway, of a workload.
+pub(crate) fn proxy_of(workload: &Workload) -> Proxy {
+    let gateway = workload.labels.contains_key("istio");
+    Proxy {
+        role: if gateway { ProxyRole::Router } else { ProxyRole::Sidecar },
+        key: workload.key.clone(),
+        labels: workload.labels.clone(),
+        addresses: workload.addresses.clone(),
+        identity: workload.identity.clone(),
+        node: workload.node.clone(),
+        locality: workload.locality.clone(),
+        named_ports: workload.named_ports.clone(),
+    }
 }
 
 /// The host of a Kubernetes Service.
@@ -49,7 +65,7 @@ pub(crate) fn port(text: &str) -> ServicePort {
 /// A destination with a weight.
 pub(crate) fn to(host: &HostPattern, subset: Option<&str>, weight: u32) -> WeightedDestination {
     let destination = Destination { host: host.clone(), subset: subset.map(Into::into), port: None };
-    WeightedDestination { destination, weight, headers: HeaderOperations::default() }
+    WeightedDestination { destination, weight, headers: None }
 }
 
 /// A rule that sends what matches to destinations.
@@ -61,7 +77,7 @@ pub(crate) fn forward(matches: Vec<HttpMatch>, destinations: Vec<WeightedDestina
         rewrite: None,
         timeout: None,
         retry: None,
-        headers: HeaderOperations::default(),
+        headers: None,
         fault: HttpFault::default(),
         mirrors: Vec::new(),
         cors: None,

@@ -1,5 +1,6 @@
 //! Builders and fakes for tests.
 
+pub(crate) mod bootstrap;
 mod cases;
 pub(crate) mod envoy;
 mod eventually;

@@ -10,10 +10,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::{
-    bootstrap::{Static, as_sent},
-    compiled, names, proxy,
-};
+use super::{compiled, names, proxy};
 use crate::compile::{ResourceType, compile};
 use crate::model::{
     AbortStatus, Endpoint, HeaderOperations, Health, HostPattern, HttpAction, HttpRedirect, HttpRewrite, MtlsMode, NamespaceSelector,
@@ -21,6 +18,7 @@ use crate::model::{
 };
 use crate::testing::{
     TestCa, block_on,
+    bootstrap::{Static, as_sent},
     envoy::{RunningEnvoy, start, validate},
     http::{Echo, get, try_get},
     mesh::{TestMesh, bookinfo, forward, fqdn, labels, path, peer_authentication, port, to, virtual_service},
@@ -115,7 +113,8 @@ async fn gateway(upstreams: &[&Echo]) -> (RunningEnvoy, u16) {
         request_remove: vec!["x-remove".into()],
         response_set: vec![pair("x-answer", "yes")],
         ..HeaderOperations::default()
-    };
+    }
+    .boxed();
     let mut moved = forward(vec![path(StringMatch::Exact("/moved".into()))], Vec::new());
     let elsewhere =
         HttpRedirect { uri: Some("/there".into()), authority: Some("new.example".into()), code: 302, ..HttpRedirect::default() };

@@ -5,7 +5,6 @@ use serde_json::Value;
 use std::time::Duration;
 
 use super::{
-    bootstrap::Static,
     compiled,
     envoy::{got, on_loopback, reviews_at},
 };
@@ -15,6 +14,7 @@ use crate::model::{
 };
 use crate::testing::{
     block_on,
+    bootstrap::Static,
     envoy::{RunningEnvoy, start},
     eventually_seen,
     http::{Answer, Echo, ask, get},
@@ -79,7 +79,7 @@ fn preflights_are_answered_and_those_of_other_origins_sent_on_or_not() {
     block_on(async {
         let v1 = Echo::start("v1").await;
         let cors = |forward| {
-            Some(Cors {
+            Some(Box::new(Cors {
                 allow_origins: vec![
                     StringMatch::Exact("https://a.example".into()),
                     StringMatch::Regex("https://[a-z]+\\.b\\.example".into()),
@@ -90,7 +90,7 @@ fn preflights_are_answered_and_those_of_other_origins_sent_on_or_not() {
                 max_age: Some(Duration::from_secs(600)),
                 allow_credentials: Some(true),
                 forward_unmatched_preflights: forward,
-            })
+            }))
         };
         let rules = vec![HttpRoute { cors: cors(true), ..to_v1("/sent") }, HttpRoute { cors: cors(false), ..to_v1("/kept") }, to_v1("/")];
         let (_envoy, port) = gateway([v1.port, v1.port], rules).await;

@@ -9,7 +9,6 @@ use std::{
 };
 
 use super::{
-    bootstrap::{Static, as_sent},
     compiled,
     envoy::{got, on_loopback, reviews_at},
 };
@@ -19,6 +18,7 @@ use crate::model::{
 };
 use crate::testing::{
     block_on,
+    bootstrap::{Static, as_sent},
     envoy::{RunningEnvoy, start, validate},
     http::{Echo, get},
     mesh::{TestMesh, bookinfo, forward, fqdn, path, to, versions, virtual_service},

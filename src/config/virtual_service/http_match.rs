@@ -7,7 +7,7 @@ use ferromesh_crds::networking::virtual_service as api;
 use super::gateways;
 use crate::config::path::At;
 use crate::config::problem::{Code, quoted};
-use crate::config::reading::Reading;
+use crate::config::reading::{Reading, fitted};
 use crate::config::text::{filled, is_header_name, shared};
 use crate::model::{ClaimMatch, HeaderMatch, HttpMatch, StringMatch};
 
@@ -57,7 +57,7 @@ fn one(reading: &mut Reading<'_>, at: &At<'_>, condition: &api::HttpMatch, at_ga
         scheme: text(reading, "scheme", &condition.scheme),
         method: text(reading, "method", &condition.method),
         authority: text(reading, "authority", &condition.authority),
-        headers: fields.headers,
+        headers: fitted(fields.headers),
         claims: fields.claims,
         query_params: query_matches(reading, &at.field("queryParams"), &condition.query_params),
         port: reading.optional_port(&at.field("port"), condition.port),

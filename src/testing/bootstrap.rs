@@ -2,24 +2,28 @@
 
 use std::sync::Arc;
 
+use envoy_api::{
+    envoy::config::{cluster::v3::Cluster, endpoint::v3::ClusterLoadAssignment, listener::v3::Listener, route::v3::RouteConfiguration},
+    json::to_value,
+};
+use prost::Message;
 use rcgen::KeyPair;
 use serde_json::{Value, json};
 
-use super::{json as as_json, names};
-use crate::compile::{Compiled, ResourceType};
+use super::TestCa;
+use crate::compile::{Compiled, Resource, ResourceType};
 use crate::model::SpiffeId;
-use crate::testing::TestCa;
 
 /// Resources that refer to each other within one file.
-pub(super) struct Static {
-    pub(super) clusters: Vec<Value>,
-    pub(super) listeners: Vec<Value>,
+pub(crate) struct Static {
+    pub(crate) clusters: Vec<Value>,
+    pub(crate) listeners: Vec<Value>,
     secrets: Vec<Value>,
 }
 
 impl Static {
     /// All that a proxy gets: endpoints stand in their clusters, routes in their listeners, secrets under their names.
-    pub(super) fn of(compiled: &Compiled) -> Self {
+    pub(crate) fn of(compiled: &Compiled) -> Self {
         let all = |kind| names(compiled, kind).into_iter().map(move |name| as_json(compiled, kind, &name));
         let mut clusters: Vec<Value> = all(ResourceType::Cluster).collect();
         let mut listeners: Vec<Value> = all(ResourceType::Listener).collect();
@@ -38,13 +42,13 @@ impl Static {
     }
 
     /// Gives the proxy a certificate.
-    pub(super) fn identified(mut self, ca: &TestCa, identity: &SpiffeId) -> Self {
+    pub(crate) fn identified(mut self, ca: &TestCa, identity: &SpiffeId) -> Self {
         self.secrets = secrets(ca, identity);
         self
     }
 
     /// Leaves one listener, bound to loopback.
-    pub(super) fn listening(mut self, name: &str, port: u16) -> Self {
+    pub(crate) fn listening(mut self, name: &str, port: u16) -> Self {
         self.listeners.retain(|it| it["name"] == name);
         let listener = self.listeners.first_mut().unwrap_or_else(|| panic!("no listener {name}"));
         listener["address"] = json!({"socket_address": {"address": "127.0.0.1", "port_value": port}});
@@ -53,7 +57,7 @@ impl Static {
     }
 
     /// Lets a cluster lead to a port of loopback.
-    pub(super) fn leading(mut self, cluster: &str, port: u16) -> Self {
+    pub(crate) fn leading(mut self, cluster: &str, port: u16) -> Self {
         let cluster = self.clusters.iter_mut().find(|it| it["name"] == cluster).unwrap_or_else(|| panic!("no cluster {cluster}"));
         let address = json!({"socket_address": {"address": "127.0.0.1", "port_value": port}});
         cluster["type"] = json!("STATIC");
@@ -64,7 +68,7 @@ impl Static {
     }
 
     /// The bootstrap.
-    pub(super) fn bootstrap(self) -> Value {
+    pub(crate) fn bootstrap(self) -> Value {
         json!({
             "node": {"id": "test", "cluster": "test"},
             "static_resources": {"clusters": self.clusters, "listeners": self.listeners, "secrets": self.secrets},
@@ -72,8 +76,30 @@ impl Static {
     }
 }
 
+/// A resource as Envoy's JSON, packed messages opened: facts deep inside are easier to ask for there.
+pub(crate) fn as_json(compiled: &Compiled, kind: ResourceType, name: &str) -> Value {
+    let resource = compiled.get(kind, name).unwrap_or_else(|| panic!("no {kind:?} {name}; there are {:?}", names(compiled, kind)));
+    let value = match kind {
+        ResourceType::Cluster => to_value(&decoded::<Cluster>(resource)),
+        ResourceType::Endpoints => to_value(&decoded::<ClusterLoadAssignment>(resource)),
+        ResourceType::Listener => to_value(&decoded::<Listener>(resource)),
+        ResourceType::Route => to_value(&decoded::<RouteConfiguration>(resource)),
+    };
+    value.unwrap()
+}
+
+/// A resource as the message that it is.
+pub(crate) fn decoded<M: Message + Default>(resource: &Resource) -> M {
+    M::decode(&*resource.body).unwrap()
+}
+
+/// The names of a kind's resources.
+pub(crate) fn names(compiled: &Compiled, kind: ResourceType) -> Vec<String> {
+    compiled.resources(kind).iter().map(|resource| resource.name.to_string()).collect()
+}
+
 /// All that a proxy gets as it is sent, beside the clusters that it takes for granted.
-pub(super) fn as_sent(compiled: &Compiled) -> Value {
+pub(crate) fn as_sent(compiled: &Compiled) -> Value {
     let all = |kind| names(compiled, kind).into_iter().map(move |name| as_json(compiled, kind, &name));
     let granted = |name: &str| {
         let http2 = json!({

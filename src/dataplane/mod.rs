@@ -1,0 +1,14 @@
+//! What clients and servers see: users' YAML, read, joined and compiled as pilot does it, in a real Envoy on loopback.
+//!
+//! A test says what is in the cluster, as YAML, starts the Envoy of one of its pods, and asks it. One file a topic, one test for each
+//! thing that a user can write. `make test-dataplane` runs them alone.
+//!
+//! ```text
+//! YAML ──▶ config ──▶ index (StillCluster) ──▶ compile ──▶ Envoy's static configuration ──▶ Envoy ◀── requests
+//! ```
+//!
+//! Nothing is redirected on loopback: a test binds the one listener that redirected traffic would reach.
+
+mod cluster;
+mod scene;
+mod splits;

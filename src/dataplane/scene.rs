@@ -1,0 +1,77 @@
+//! A cluster from YAML, and the Envoys of its pods.
+
+use std::sync::Arc;
+
+use ferromesh_crds::catalog;
+use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::compile::{Compiled, compile};
+use crate::config::kubernetes::PodView;
+use crate::config::{ParseContext, mesh_config, parse_object};
+use crate::index::StillCluster;
+use crate::model::{Snapshot, WorkloadKey};
+use crate::testing::{
+    bootstrap::Static,
+    envoy::{RunningEnvoy, start},
+    mesh::proxy_of,
+};
+
+/// A cluster at rest.
+pub(super) struct Scene {
+    pub(super) snapshot: Arc<Snapshot>,
+}
+
+// === impl Scene ===
+
+impl Scene {
+    /// The cluster with these objects and the mesh's default settings. Panics if admission would refuse one.
+    pub(super) fn of(yaml: &str) -> Self {
+        Self::with(yaml, "")
+    }
+
+    /// The same with a MeshConfig.
+    pub(super) fn with(yaml: &str, mesh: &str) -> Self {
+        let context = ParseContext::default();
+        let mut cluster = StillCluster::new(mesh_config(mesh).unwrap());
+        for object in objects(yaml) {
+            match object["kind"].as_str().unwrap_or_default() {
+                "Service" => cluster.add_service(&typed::<Service>(object), &context.cluster_domain),
+                "EndpointSlice" => cluster.add_slice(&typed::<EndpointSlice>(object)),
+                "Pod" => cluster.add_pod(&typed::<PodView>(object)),
+                kind => {
+                    let group = object["apiVersion"].as_str().and_then(|it| it.split_once('/')).map_or("", |(group, _)| group);
+                    let kind = catalog::find(group, kind).unwrap_or_else(|| panic!("no kind {kind:?} in group {group:?}"));
+                    let parsed = parse_object(kind.group, kind.name, &object, &context);
+                    cluster.add_config(parsed.unwrap_or_else(|invalid| panic!("{object}: {invalid}")).value);
+                }
+            }
+        }
+        Self { snapshot: cluster.snapshot() }
+    }
+
+    /// What the proxy of a pod, `NAMESPACE/NAME`, gets.
+    pub(super) fn compiled(&self, pod: &str) -> Compiled {
+        let (namespace, name) = pod.split_once('/').unwrap_or_else(|| panic!("{pod} is not NAMESPACE/NAME"));
+        let workload = self.snapshot.workloads.get(&WorkloadKey::new(namespace, name)).unwrap_or_else(|| panic!("no pod {pod}"));
+        compile(self.snapshot.clone(), &proxy_of(workload))
+    }
+
+    /// The Envoy of a pod, with one of its listeners bound to a port of loopback; and that port.
+    pub(super) async fn envoy(&self, pod: &str, listener: &str) -> (RunningEnvoy, u16) {
+        let envoy = start(Static::of(&self.compiled(pod)).listening(listener, 0).bootstrap()).await;
+        let port = envoy.port_of(listener).await;
+        (envoy, port)
+    }
+}
+
+/// The documents of a text.
+fn objects(yaml: &str) -> Vec<Value> {
+    let documents: Vec<Value> = serde_saphyr::from_multiple(yaml).unwrap_or_else(|error| panic!("{error}\n{yaml}"));
+    documents.into_iter().filter(|document| !document.is_null()).collect()
+}
+
+fn typed<T: DeserializeOwned>(object: Value) -> T {
+    serde_json::from_value(object).unwrap()
+}
