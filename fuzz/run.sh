@@ -3,6 +3,7 @@
 #
 #   SECONDS_EACH   how long each target is fuzzed (60)
 #   TARGETS        which, of `fuzz/run.sh list`: the CRDs' names and `review`; without it all
+#   CARGO          the cargo to build with (cargo)
 #   KEEP           how many files of each target the corpus then keeps (without it the corpus stays as it is)
 #
 # What is reached is kept in the cache for the next run. An input that breaks something is put into fuzz/found.
@@ -19,7 +20,7 @@ command -v g++ >/dev/null || command -v c++ >/dev/null || {
   exit 1
 }
 cp ../Cargo.lock Cargo.lock
-RUSTC_WRAPPER="$PWD/rustc.sh" CARGO_TARGET_DIR="$cache/target" cargo build --quiet
+RUSTC_WRAPPER="$PWD/rustc.sh" CARGO_TARGET_DIR="$cache/target" "${CARGO:-cargo}" build --quiet
 targets=$(FUZZ_TARGET=list "$fuzzer" 2>/dev/null)
 if [ "${1:-}" = list ]; then
   echo "$targets"

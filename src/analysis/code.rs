@@ -74,6 +74,8 @@ codes! {
     NamespaceMultipleInjectionLabels = "IST0123", Warning,
     /// The value of an annotation means nothing.
     InvalidAnnotation = "IST0125", Warning,
+    /// An AuthorizationPolicy is for no workload.
+    NoMatchingWorkloadsFound = "IST0127", Warning,
     /// A DestinationRule speaks TLS without checking the server's certificate.
     NoServerCertificateVerificationDestinationLevel = "IST0128", Warning,
     /// The same for a single port.
@@ -108,6 +110,8 @@ codes! {
     ImageAutoWithoutInjectionError = "IST0147", Error,
     /// A namespace without labels gets sidecars, because the mesh is set up so.
     NamespaceInjectionEnabledByDefault = "IST0148", Info,
+    /// Routes ask for claims of tokens that nobody checks at the gateway.
+    JwtClaimBasedRoutingWithoutRequestAuthN = "IST0149", Error,
     /// A Service for a name outside has a port whose name makes proxies take too much.
     ExternalNameServiceTypeInvalidPortName = "IST0150", Warning,
     /// A change has its place by another, whose order is not certain.
@@ -120,8 +124,14 @@ codes! {
     EnvoyFilterUsesRemoveOperationIncorrectly = "IST0154", Error,
     /// A change has its place by another, and holds for one version of the proxy.
     EnvoyFilterUsesRelativeOperationWithProxyVersion = "IST0155", Warning,
+    /// A Telemetry says how to log, and nobody gets the log.
+    InvalidTelemetryProvider = "IST0157", Warning,
     /// Pods of a namespace run another proxy than new ones would.
     PodsIstioProxyImageMismatchInNamespace = "IST0158", Warning,
+    /// Several Telemetries select the same workload.
+    ConflictingTelemetryWorkloadSelectors = "IST0159", Error,
+    /// A namespace has several Telemetries for all of its workloads.
+    MultipleTelemetriesWithoutWorkloadSelectors = "IST0160", Error,
     /// The Secret of a gateway holds no certificate.
     InvalidGatewayCredential = "IST0161", Error,
     /// A Gateway opens a port that no Service of its workloads has.

@@ -50,9 +50,7 @@ fn may_have(world: &World, service: &Service, subset: &Subset) -> bool {
     }
     if !service.selector.is_empty() {
         let namespace = &service.key.namespace;
-        let found =
-            |selector: Labels| world.any_selected(&selector, Some(namespace)).is_some() || world.may_have_entry(&selector, namespace);
-        if selector::both(&service.selector, &subset.labels).is_some_and(found) {
+        if selector::both(&service.selector, &subset.labels).is_some_and(|labels| world.has_selected(&labels, namespace)) {
             return true;
         }
     }

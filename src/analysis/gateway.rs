@@ -8,7 +8,7 @@ use super::{Code, Finding, SecretFacts, World, selector};
 use crate::model::{Gateway, Labels, ObjectRef, ServerTlsMode, TargetPort, Workload};
 
 /// How many workloads of a gateway are looked at: they are replicas, so that a few tell of all.
-const WORKLOADS: usize = 64;
+pub(super) const WORKLOADS: usize = 64;
 /// Labels that only tell replicas, or generations of them, apart.
 const OF_REPLICAS: [&str; 4] =
     ["pod-template-hash", "controller-revision-hash", "statefulset.kubernetes.io/pod-name", "apps.kubernetes.io/pod-index"];

@@ -10,8 +10,10 @@
 //! The indexes that make [`review`] cheap are persistent: [`World::update`] keeps them at the cost of the change, and a clone is free.
 
 mod annotations;
+mod authorization_policy;
 mod claims;
 mod code;
+mod contention;
 mod deployment;
 mod destination_rule;
 mod envoy_filter;
@@ -33,6 +35,8 @@ mod service_entry;
 mod sidecar;
 mod skipped;
 mod tables;
+mod telemetry;
+mod token_routes;
 mod virtual_service;
 mod webhook;
 mod world;
@@ -90,6 +94,7 @@ fn sorted(mut findings: Vec<Finding>) -> Vec<Finding> {
 /// Checks one object of the world's configuration.
 fn check(world: &World, object: &ConfigObject, findings: &mut Vec<Finding>) {
     match object {
+        ConfigObject::AuthorizationPolicy(policy) => authorization_policy::check(world, policy, findings),
         ConfigObject::DestinationRule(rule) => {
             destination_rule::check(world, rule, findings);
             claims::check_rule(world, rule, findings);
@@ -103,9 +108,11 @@ fn check(world: &World, object: &ConfigObject, findings: &mut Vec<Finding>) {
             claims::check_entry(world, entry, findings);
         }
         ConfigObject::Sidecar(sidecar) => sidecar::check(world, sidecar, findings),
+        ConfigObject::Telemetry(telemetry) => telemetry::check(world, telemetry, findings),
         ConfigObject::VirtualService(routes) if !tables::is_excessive(routes) => {
             virtual_service::check(world, routes, findings);
             claims::check_routes(world, routes, findings);
+            token_routes::check(world, routes, findings);
         }
         // Other kinds have nothing to do with other objects.
         _ => {}

@@ -18,6 +18,7 @@ fn code_of(problem: &Problem) -> Code {
     match problem.code {
         config::Code::Deprecated => Code::Deprecated,
         config::Code::UnreachableRule => Code::VirtualServiceUnreachableRule,
+        config::Code::AddressesRequired => Code::ServiceEntryAddressesRequired,
         config::Code::IneffectiveMatch => Code::VirtualServiceIneffectiveMatch,
         _ => Code::SchemaWarning,
     }

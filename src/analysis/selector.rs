@@ -31,10 +31,20 @@ pub(super) fn both(one: &Labels, other: &Labels) -> Option<Labels> {
 impl World {
     /// Whether some WorkloadEntry of a namespace has a selector's labels, as far as that can be told: of one that can't be reached, and of
     /// very many, the labels are not known.
-    pub(super) fn may_have_entry(&self, selector: &Labels, namespace: &Arc<str>) -> bool {
+    fn may_have_entry(&self, selector: &Labels, namespace: &Arc<str>) -> bool {
         let entries = of_namespace(&self.snapshot().config.workload_entries, "WorkloadEntry", namespace);
         let has = |labels: &Labels| selector.iter().all(|(name, value)| labels.get(name) == Some(value));
         entries.len() >= LOOKED_AT || entries.iter().any(|entry| entry.endpoint.as_ref().is_none_or(|endpoint| has(&endpoint.labels)))
+    }
+
+    /// Whether a selector picks a workload of a namespace, pod or not, as far as that can be told.
+    pub(super) fn has_selected(&self, selector: &Labels, namespace: &Arc<str>) -> bool {
+        let picks_pod = match selector.is_empty() {
+            // Any will do, so there is no need to bring them into an order.
+            true => self.snapshot().workloads.keys().any(|key| key.namespace == *namespace),
+            false => self.any_selected(selector, Some(namespace)).is_some(),
+        };
+        picks_pod || self.may_have_entry(selector, namespace)
     }
 
     /// One of the workloads that a selector picks.

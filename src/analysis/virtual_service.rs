@@ -14,15 +14,26 @@ use crate::model::{
 pub(super) struct Place {
     list: &'static str,
     rule: usize,
-    /// `route` or `mirrors`.
-    use_of: &'static str,
-    place: usize,
+    of_rule: OfRule,
+}
+
+/// Where a destination stands in its rule.
+#[derive(Clone, Copy, Debug)]
+enum OfRule {
+    Route(usize),
+    Mirror,
+    Mirrors(usize),
 }
 
 /// `spec.http[2].route[0].destination`.
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "spec.{}[{}].{}[{}].destination", self.list, self.rule, self.use_of, self.place)
+        write!(f, "spec.{}[{}].", self.list, self.rule)?;
+        match self.of_rule {
+            OfRule::Route(place) => write!(f, "route[{place}].destination"),
+            OfRule::Mirror => f.write_str("mirror"),
+            OfRule::Mirrors(place) => write!(f, "mirrors[{place}].destination"),
+        }
     }
 }
 
@@ -34,13 +45,17 @@ pub(super) fn destinations(routes: &VirtualService) -> impl Iterator<Item = (Pla
     });
     let mirrors = routes.http.iter().enumerate().flat_map(|(rule, route)| {
         let all = route.mirrors.iter().enumerate();
-        all.map(move |(place, mirror)| (Place { list: "http", rule, use_of: "mirrors", place }, &mirror.destination))
+        all.map(move |(place, mirror)| {
+            let of_rule = if mirror.listed { OfRule::Mirrors(place) } else { OfRule::Mirror };
+            (Place { list: "http", rule, of_rule }, &mirror.destination)
+        })
     });
     let tls = routes.tls.iter().enumerate().map(|(rule, route)| ("tls", rule, &route.destinations));
     let tcp = routes.tcp.iter().enumerate().map(|(rule, route)| ("tcp", rule, &route.destinations));
     let all = http.chain(tls).chain(tcp);
     let forwards = all.flat_map(|(list, rule, destinations): (&'static str, usize, &Vec<WeightedDestination>)| {
-        destinations.iter().enumerate().map(move |(place, to)| (Place { list, rule, use_of: "route", place }, &to.destination))
+        let place = move |place| Place { list, rule, of_rule: OfRule::Route(place) };
+        destinations.iter().enumerate().map(move |(index, to)| (place(index), &to.destination))
     });
     forwards.chain(mirrors)
 }
@@ -74,7 +89,7 @@ fn check_delegates(world: &World, routes: &VirtualService, findings: &mut Vec<Fi
 }
 
 /// The object that an entry of `gateways` names.
-fn gateway_object(name: &str) -> Option<ObjectRef> {
+pub(super) fn gateway_object(name: &str) -> Option<ObjectRef> {
     let (namespace, name) = name.split_once('/')?;
     Some(ObjectRef::new("Gateway", namespace, name))
 }
@@ -170,7 +185,8 @@ fn check_subset_routes(world: &World, routes: &VirtualService, findings: &mut Ve
     if bound.is_empty() {
         return;
     }
-    for (place, to) in destinations(routes).filter(|(place, to)| (place.list, place.use_of) == ("http", "route") && to.subset.is_none()) {
+    let forwards = |place: &Place| place.list == "http" && matches!(place.of_rule, OfRule::Route(_));
+    for (place, to) in destinations(routes).filter(|(place, to)| forwards(place) && to.subset.is_none()) {
         let others = world.tables.subset_routes.of(&to.host).filter(|other| **other != routes.origin).take(LOOKED_AT);
         let passed_by = others.filter(|other| {
             let other = world.snapshot().config.virtual_services.get(*other);

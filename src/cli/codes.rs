@@ -2,22 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use super::document::Explanation;
+
 /// The pages, as they were when this program was built. Where both explain a code, the first counts.
 const PAGES: [&str; 2] = [include_str!("../../docs/analysis.md"), include_str!("../../docs/codes.md")];
-
-/// A code, explained.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Explanation {
-    /// For example `FM0104`.
-    pub(super) code: String,
-    /// What the reference calls it; only findings of the analysis have a name.
-    pub(super) name: Option<String>,
-    /// The heading over it.
-    pub(super) topic: String,
-    pub(super) meaning: String,
-    pub(super) example: String,
-    pub(super) remedy: String,
-}
 
 /// All codes that there are, in their order.
 pub(super) fn explanations() -> Vec<Explanation> {

@@ -55,6 +55,16 @@ impl Failure {
         Self::new(Exit::Usage, message)
     }
 
+    /// Several failures as one, a line each, of which the first says how it ends.
+    ///
+    /// # Errors
+    /// When there is one.
+    pub(super) fn all(failures: Vec<Self>) -> Result<(), Self> {
+        let mut failures = failures.into_iter();
+        let Some(first) = failures.next() else { return Ok(()) };
+        Err(failures.fold(first, |all, next| Self { message: format!("{}\nerror: {}", all.message, next.message), ..all }))
+    }
+
     /// What the API server, or the way to it, said.
     pub(super) fn cluster(doing: impl Display, error: &kube::Error) -> Self {
         let exit = match error {

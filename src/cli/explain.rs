@@ -2,10 +2,10 @@
 
 use clap::Args;
 use ferromesh_crds::check::nearest;
-use serde_json::{Value, json};
 
 use super::{
-    codes::{Explanation, explanations},
+    codes::explanations,
+    document::Explanation,
     exit::{Exit, Failure},
     report::{self, Form},
     terminal::Streams,
@@ -44,7 +44,7 @@ impl ExplainArgs {
                     all.iter().find(|explanation| explanation.code.eq_ignore_ascii_case(code)).ok_or_else(|| unknown(code, &all))?;
                 match self.output {
                     Form::Human => found.human(),
-                    form => report::document(&found.value(), form == Form::Yaml),
+                    form => report::document(found, form == Form::Yaml),
                 }
             }
         };
@@ -58,7 +58,7 @@ impl ExplainArgs {
                 let width = all.iter().map(|explanation| explanation.code.len()).max().unwrap_or_default();
                 all.iter().map(|explanation| format!("{:width$}  {}\n", explanation.code, explanation.meaning)).collect()
             }
-            form => report::document(&Value::Array(all.iter().map(Explanation::value).collect()), form == Form::Yaml),
+            form => report::document(all, form == Form::Yaml),
         }
     }
 }
@@ -81,10 +81,5 @@ impl Explanation {
             told.push_str(&format!("\nHow to see it:   {example}\nHow to mend it:  {remedy}\n"));
         }
         told
-    }
-
-    fn value(&self) -> Value {
-        let Self { code, name, topic, meaning, example, remedy } = self;
-        json!({"code": code, "name": name, "topic": topic, "meaning": meaning, "example": example, "remedy": remedy})
     }
 }

@@ -1,6 +1,6 @@
 //! What validate and analyze find, and where.
 
-use std::ops::Range;
+use std::{collections::BTreeMap, ops::Range};
 
 use clap::ValueEnum;
 
@@ -9,6 +9,7 @@ use super::{
     manifest::Manifest,
     source::{Place, TextProblem},
 };
+use crate::analysis::Level;
 use crate::config::{Code, Problem};
 
 /// How bad a finding is.
@@ -60,6 +61,18 @@ const SHOWN: usize = 120;
 /// What stands between a message and what was probably meant.
 const MEANT: &str = ", did you mean ";
 
+// === impl Severity ===
+
+impl From<Level> for Severity {
+    fn from(level: Level) -> Self {
+        match level {
+            Level::Error => Self::Error,
+            Level::Warning => Self::Warning,
+            Level::Info => Self::Info,
+        }
+    }
+}
+
 // === impl Finding ===
 
 impl Finding {
@@ -109,6 +122,28 @@ impl Finding {
     pub(super) fn position(&self) -> (usize, usize) {
         self.location.as_ref().map_or((0, 0), |location| (location.line, location.column))
     }
+}
+
+/// The findings of one file, of which kinds that the mesh has not are told once each: whoever has many objects of another mesh's kinds
+/// learns no more from hearing of each of them.
+pub(super) fn unknown_kinds_once(findings: Vec<Finding>) -> Vec<Finding> {
+    let mut told: Vec<Finding> = Vec::with_capacity(findings.len());
+    let mut places: BTreeMap<(String, Option<String>), (usize, usize)> = BTreeMap::new();
+    for finding in findings {
+        if finding.code == Code::UnknownKind.as_str() {
+            let kind = finding.object.as_deref().and_then(|object| object.split(' ').next()).map(str::to_owned);
+            let (_, more) = places.entry((finding.message.clone(), kind)).and_modify(|(_, more)| *more += 1).or_insert((told.len(), 0));
+            if *more > 0 {
+                continue;
+            }
+        }
+        told.push(finding);
+    }
+    for (place, more) in places.into_values().filter(|(_, more)| *more > 0) {
+        let objects = if more == 1 { "object" } else { "objects" };
+        told[place].message.push_str(&format!("; the same holds for {more} more {objects} of the file"));
+    }
+    told
 }
 
 /// A message that can stand without its path before it: what is said of reach has the path as its subject, and of what is required

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::Read,
+    io::{self, Read},
     path::{Path, PathBuf},
 };
 
@@ -13,9 +13,12 @@ const ENDINGS: [&str; 3] = ["yaml", "yml", "json"];
 /// What a file may be long, in bytes; larger ones are no configuration.
 const LARGEST: u64 = 64 << 20;
 
+/// A text to read, or why there is none.
+type Found = Result<Source, Failure>;
+
 /// A text to read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Source {
+enum Source {
     /// Standard input.
     Stdin,
     File(PathBuf),
@@ -28,56 +31,70 @@ pub(super) struct SourceText {
     pub(super) text: String,
 }
 
-/// The sources that names stand for: `-` is standard input, and a directory all its YAML and JSON files in order, those of its
-/// directories too if `recursive`. Names that begin with a dot are left out.
-///
-/// # Errors
-/// When something is not there, or a directory holds nothing to read.
-pub(super) fn sources(names: &[String], recursive: bool) -> Result<Vec<Source>, Failure> {
-    let mut found = Vec::new();
+/// The texts that names stand for, one after the other: `-` is standard input, and a directory all its YAML and JSON files in order,
+/// those of its directories too if `recursive`. Names that begin with a dot are left out. What is not there, or can't be read, keeps
+/// nobody from the others.
+pub(super) fn texts<'i>(
+    names: &[String],
+    recursive: bool,
+    stdin: &'i mut dyn Read,
+) -> impl Iterator<Item = Result<SourceText, Failure>> + use<'i> {
+    sources(names, recursive).into_iter().map(move |source| source?.read(stdin))
+}
+
+fn sources(names: &[String], recursive: bool) -> Vec<Found> {
+    let mut found: Vec<Found> = Vec::new();
     for name in names {
         if name == "-" {
-            if found.contains(&Source::Stdin) {
-                return Err(Failure::usage("standard input can be read once only: name \"-\" once"));
-            }
-            found.push(Source::Stdin);
+            let again = found.contains(&Ok(Source::Stdin));
+            let once = || Failure::usage("standard input can be read once only: name \"-\" once");
+            found.push(if again { Err(once()) } else { Ok(Source::Stdin) });
             continue;
         }
         let path = Path::new(name);
-        let metadata = fs::metadata(path).map_err(|error| missing(path, &error))?;
-        if metadata.is_dir() {
-            let before = found.len();
-            directory(path, recursive, &mut found)?;
-            if found.len() == before {
-                let also = if recursive { "" } else { ": use -R for those of its directories" };
-                return Err(Failure::usage(format_args!("{name} has no .yaml, .yml or .json file{also}")));
+        match fs::metadata(path) {
+            Ok(metadata) if metadata.is_dir() => {
+                let before = found.len();
+                directory(path, recursive, &mut found);
+                if found.len() == before {
+                    let also = if recursive { "" } else { ": use -R for those of its directories" };
+                    found.push(Err(Failure::usage(format_args!("{name} has no .yaml, .yml or .json file{also}"))));
+                }
             }
-        } else {
-            found.push(Source::File(path.to_owned()));
+            Ok(_) => found.push(Ok(Source::File(path.to_owned()))),
+            Err(error) => found.push(Err(missing(path, &error))),
         }
     }
-    Ok(found)
+    found
 }
 
-fn directory(path: &Path, recursive: bool, found: &mut Vec<Source>) -> Result<(), Failure> {
-    let entries = fs::read_dir(path).and_then(Iterator::collect::<Result<Vec<_>, _>>).map_err(|error| missing(path, &error))?;
+fn directory(path: &Path, recursive: bool, found: &mut Vec<Found>) {
+    let entries = match fs::read_dir(path).and_then(Iterator::collect::<Result<Vec<_>, _>>) {
+        Ok(entries) => entries,
+        Err(error) => return found.push(Err(missing(path, &error))),
+    };
     let mut paths: Vec<PathBuf> = entries.into_iter().map(|entry| entry.path()).collect();
     paths.sort();
     for path in paths.into_iter().filter(|path| path.file_name().is_some_and(|name| !name.as_encoded_bytes().starts_with(b"."))) {
         // Directories behind links are left out: they could lead round in a circle.
         let is_directory = fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_dir());
         if is_directory && recursive {
-            directory(&path, recursive, found)?;
+            directory(&path, recursive, found);
         } else if path.is_file() && path.extension().is_some_and(|ending| ENDINGS.iter().any(|known| ending == *known)) {
-            found.push(Source::File(path));
+            found.push(Ok(Source::File(path)));
         }
     }
-    Ok(())
 }
 
-fn missing(path: &Path, error: &std::io::Error) -> Failure {
-    let exit = if error.kind() == std::io::ErrorKind::NotFound { Exit::Usage } else { Exit::Failed };
-    Failure::new(exit, format_args!("can't read {}: {error}", path.display()))
+/// That a file is not there, or can't be read, in words of our own where people meet it often.
+pub(super) fn missing(path: &Path, error: &io::Error) -> Failure {
+    let path = path.display();
+    match error.kind() {
+        io::ErrorKind::NotFound => Failure::usage(format_args!("there is no file {path}")),
+        io::ErrorKind::PermissionDenied => Failure::new(Exit::Failed, format_args!("can't read {path}: you have no right to")),
+        io::ErrorKind::IsADirectory => Failure::usage(format_args!("can't read {path}: it is a directory")),
+        _ => Failure::new(Exit::Failed, format_args!("can't read {path}: {error}")),
+    }
 }
 
 // === impl Source ===
@@ -87,7 +104,7 @@ impl Source {
     ///
     /// # Errors
     /// When it can't be read, is too large, or no UTF-8.
-    pub(super) fn read(&self, stdin: &mut dyn Read) -> Result<SourceText, Failure> {
+    fn read(&self, stdin: &mut dyn Read) -> Result<SourceText, Failure> {
         let (name, bytes) = match self {
             Self::Stdin => ("stdin".to_owned(), limited(stdin)),
             Self::File(path) => (path.display().to_string(), fs::File::open(path).and_then(|mut file| limited(&mut file))),
@@ -105,7 +122,7 @@ impl Source {
     }
 }
 
-fn limited(reader: &mut dyn Read) -> std::io::Result<Vec<u8>> {
+fn limited(reader: &mut dyn Read) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     reader.take(LARGEST + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
@@ -115,10 +132,11 @@ fn limited(reader: &mut dyn Read) -> std::io::Result<Vec<u8>> {
 mod tests {
     use super::*;
 
-    fn names(sources: &[Source], root: &Path) -> Vec<String> {
-        let name = |source: &Source| match source {
-            Source::Stdin => "-".to_owned(),
-            Source::File(path) => path.strip_prefix(root).unwrap().display().to_string(),
+    fn names(sources: &[Found], root: &Path) -> Vec<String> {
+        let name = |source: &Found| match source {
+            Ok(Source::Stdin) => "-".to_owned(),
+            Ok(Source::File(path)) => path.strip_prefix(root).unwrap().display().to_string(),
+            Err(failure) => failure.message.clone(),
         };
         sources.iter().map(name).collect()
     }
@@ -131,17 +149,18 @@ mod tests {
             fs::write(root.path().join(file), "").unwrap();
         }
         let given = [root.path().display().to_string()];
-        assert_eq!(names(&sources(&given, false).unwrap(), root.path()), ["a.yml", "b.yaml", "c.json"]);
-        assert_eq!(names(&sources(&given, true).unwrap(), root.path()), ["a.yml", "b.yaml", "c.json", "deep/e.yaml"]);
+        assert_eq!(names(&sources(&given, false), root.path()), ["a.yml", "b.yaml", "c.json"]);
+        assert_eq!(names(&sources(&given, true), root.path()), ["a.yml", "b.yaml", "c.json", "deep/e.yaml"]);
     }
 
     #[test]
     fn nothing_to_read_is_wrong_usage() {
         let root = tempfile::tempdir().unwrap();
-        let empty = sources(&[root.path().display().to_string()], false).unwrap_err();
-        assert!(empty.exit == Exit::Usage && empty.message.ends_with("use -R for those of its directories"), "{empty:?}");
-        assert_eq!(sources(&["/no/such.yaml".to_owned()], false).unwrap_err().exit, Exit::Usage);
-        assert_eq!(sources(&["-".to_owned(), "-".to_owned()], false).unwrap_err().exit, Exit::Usage);
+        let told = sources(&[root.path().display().to_string(), "/no/such.yaml".to_owned(), "-".to_owned(), "-".to_owned()], false);
+        let [Err(empty), Err(missing), Ok(Source::Stdin), Err(again)] = told.as_slice() else { panic!("{told:?}") };
+        assert_eq!([empty, missing, again].map(|failure| failure.exit), [Exit::Usage; 3]);
+        assert!(empty.message.ends_with("use -R for those of its directories"), "{empty:?}");
+        assert_eq!(missing.message, "there is no file /no/such.yaml");
     }
 
     #[test]

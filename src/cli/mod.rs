@@ -7,6 +7,7 @@ mod analyze;
 mod cluster;
 mod codes;
 mod completion;
+mod document;
 mod exit;
 mod explain;
 mod finding;

@@ -1,8 +1,9 @@
 //! How findings are told, by validate and analyze alike.
 
 use clap::ValueEnum;
-use serde_json::{Value, json};
+use serde::Serialize;
 
+use super::document::{FindingDocument, Level, LocationDocument};
 use super::finding::{Finding, Location, Severity};
 use super::terminal::{Paint, Style, harmless};
 
@@ -12,8 +13,12 @@ pub(super) enum Output {
     /// For people, with the lines that are at fault
     #[default]
     Human,
-    /// A line for each finding
+    /// A line for each finding, as istioctl writes it
     Log,
+    /// Columns
+    Table,
+    /// Columns, and those for which few terminals have the width
+    Wide,
     /// JSON
     Json,
     /// YAML
@@ -25,6 +30,7 @@ pub(super) enum Output {
 pub(super) enum Form {
     /// For people
     #[default]
+    #[value(aliases = ["table", "wide"])]
     Human,
     /// JSON
     Json,
@@ -153,31 +159,62 @@ pub(super) fn log(finding: &Finding, style: Style) -> String {
     format!("{word} [{}] {about}{}\n", finding.code, harmless(&format!("{path}{gap}{}{hint}", finding.message)))
 }
 
-/// A finding for programs: istioctl's fields, and further ones.
-pub(super) fn value(finding: &Finding) -> Value {
-    let mut value = json!({"code": finding.code, "level": finding.severity.title(), "message": finding.message});
-    let mut set = |name: &str, field: Value| {
-        value[name] = field;
-    };
-    if let Some(object) = &finding.object {
-        set("origin", json!(object));
+/// Findings as a table, a row each; `wide` adds the field and the place.
+pub(super) fn table(findings: &[Finding], wide: bool, style: Style) -> String {
+    const SHOWN: [&str; 4] = ["LEVEL", "CODE", "OBJECT", "MESSAGE"];
+    const FURTHER: [&str; 2] = ["FIELD", "PLACE"];
+    let heads = SHOWN.iter().chain(FURTHER.iter().filter(|_| wide)).map(|head| (*head).to_owned());
+    let mut rows: Vec<Vec<String>> = vec![heads.collect()];
+    for finding in findings {
+        let hint = finding.hint.as_ref().map(|hint| format!(", {hint}")).unwrap_or_default();
+        let place = finding.location.as_ref().map(|location| format!("{}:{}:{}", location.file, location.line, location.column));
+        let mut row = vec![
+            finding.severity.title().to_owned(),
+            finding.code.clone(),
+            finding.object.clone().unwrap_or_default(),
+            format!("{}{hint}", finding.message),
+        ];
+        row.extend([finding.path.clone(), place.unwrap_or_default()].into_iter().filter(|_| wide));
+        rows.push(row.iter().map(|cell| if cell.is_empty() { "-".to_owned() } else { harmless(cell) }).collect());
     }
-    if !finding.path.is_empty() {
-        set("path", json!(finding.path));
+    let widths: Vec<usize> =
+        (0..rows[0].len()).map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)).collect();
+    let mut text = String::new();
+    for (index, row) in rows.iter().enumerate() {
+        let mut line: String = row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:width$}  ")).collect();
+        // Painted last: what colours a word would count as its width.
+        if let Some(finding) = index.checked_sub(1).map(|place| &findings[place]) {
+            line.replace_range(..row[0].len(), &style.paint(finding.severity.paint(), &row[0]));
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
     }
-    if let Some(hint) = &finding.hint {
-        set("hint", json!(hint));
-    }
-    if let Some(location) = &finding.location {
-        set("reference", json!(format!("{}:{}", location.file, location.line)));
-        set("location", json!({"file": location.file, "line": location.line, "column": location.column}));
-    }
-    value
+    text
 }
 
-/// A document as JSON, or as YAML.
-pub(super) fn document(value: &Value, yaml: bool) -> String {
-    let text = if yaml { serde_saphyr::to_string(value).ok() } else { serde_json::to_string_pretty(value).ok() };
+/// A finding for programs.
+pub(super) fn finding(finding: &Finding) -> FindingDocument {
+    let location = finding.location.as_ref();
+    FindingDocument {
+        code: finding.code.clone(),
+        level: match finding.severity {
+            Severity::Error => Level::Error,
+            Severity::Warning => Level::Warning,
+            Severity::Info => Level::Info,
+        },
+        message: finding.message.clone(),
+        origin: finding.object.clone(),
+        path: Some(finding.path.clone()).filter(|path| !path.is_empty()),
+        hint: finding.hint.clone(),
+        reference: location.map(|location| format!("{}:{}", location.file, location.line)),
+        location: location.map(|location| LocationDocument { file: location.file.clone(), line: location.line, column: location.column }),
+    }
+}
+
+/// A document as JSON, or as YAML, its fields in the order of their names.
+pub(super) fn document(document: &(impl Serialize + ?Sized), yaml: bool) -> String {
+    let value = serde_json::to_value(document).unwrap_or_default();
+    let text = if yaml { serde_saphyr::to_string(&value).ok() } else { serde_json::to_string_pretty(&value).ok() };
     let text = text.unwrap_or_default();
     format!("{}\n", text.trim_end())
 }

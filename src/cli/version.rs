@@ -3,11 +3,11 @@
 use clap::{ArgAction, Args};
 use ferromesh_crds::MeshInstall;
 use kube::{Api, api::ListParams};
-use serde_json::{Value, json};
 use std::time::Duration;
 
 use super::{
     cluster::{ClusterArgs, ask},
+    document::{ClientVersion, Mesh, VersionsDocument},
     exit::{Exit, Failure},
     report::{self, Form},
     terminal::Streams,
@@ -33,14 +33,6 @@ pub(super) struct VersionArgs {
     cluster: ClusterArgs,
 }
 
-/// A mesh that is installed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Mesh {
-    name: String,
-    /// The version that its control plane has; `None` before it has one.
-    version: Option<String>,
-}
-
 // === impl VersionArgs ===
 
 impl VersionArgs {
@@ -59,7 +51,7 @@ impl VersionArgs {
         };
         let told = match self.output {
             Form::Human => human(&meshes),
-            form => report::document(&value(&meshes), form == Form::Yaml),
+            form => report::document(&document(meshes), form == Form::Yaml),
         };
         streams.answer(&told).map_err(|error| Failure::new(Exit::Failed, error))?;
         Ok(Exit::Clean)
@@ -87,20 +79,21 @@ fn human(meshes: &[Mesh]) -> String {
     told
 }
 
-fn value(meshes: &[Mesh]) -> Value {
-    let meshes: Vec<Value> = meshes.iter().map(|mesh| json!({"name": mesh.name, "version": mesh.version})).collect();
-    json!({"clientVersion": {"version": env!("CARGO_PKG_VERSION")}, "meshes": meshes})
+fn document(meshes: Vec<Mesh>) -> VersionsDocument {
+    VersionsDocument { client_version: ClientVersion { version: env!("CARGO_PKG_VERSION") }, meshes }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn a_mesh_without_a_version_yet_is_told_of() {
         let meshes = [("a", Some("1.0.2")), ("b", None)];
         let meshes = meshes.map(|(name, version)| Mesh { name: name.to_owned(), version: version.map(str::to_owned) });
         assert!(human(&meshes).ends_with("mesh a: 1.0.2\nmesh b: -\n"));
-        assert_eq!(value(&meshes)["meshes"], json!([{"name": "a", "version": "1.0.2"}, {"name": "b", "version": null}]));
+        let value = serde_json::to_value(document(meshes.to_vec())).unwrap();
+        assert_eq!(value["meshes"], json!([{"name": "a", "version": "1.0.2"}, {"name": "b", "version": null}]));
     }
 }

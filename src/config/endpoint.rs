@@ -9,7 +9,7 @@ use super::hosts::{is_ip, is_label, name_defect};
 use super::path::At;
 use super::problem::{Code, quoted};
 use super::reading::Reading;
-use super::server_tls::given;
+use super::text::{given, shared};
 use crate::model::ServiceEntryEndpoint;
 
 pub(super) use crate::model::UNIX_SOCKET as UNIX;
@@ -51,7 +51,7 @@ impl Reading<'_> {
             labels,
             weight: endpoint.weight.unwrap_or_default(),
             locality: endpoint.locality.as_deref().unwrap_or_default().into(),
-            service_account: endpoint.service_account.as_deref().filter(|account| !account.is_empty()).map(Into::into),
+            service_account: shared(&endpoint.service_account),
         })
     }
 

@@ -1,14 +1,11 @@
 //! How tokens of an issuer are found and checked, for RequestAuthentication and 1.4's Policy.
 
-use std::sync::Arc;
-
 use serde_json::Value;
 
 use super::path::At;
 use super::problem::{Code, clipped, quoted};
 use super::reading::Reading;
 use super::url::Url;
-use super::virtual_service::is_header_name;
 use crate::model::{JwtKeys, KeySetUrl};
 
 /// The longest address of a key set.
@@ -28,9 +25,7 @@ impl Reading<'_> {
     pub(super) fn jwt_keys(&mut self, at: &At<'_>, url: (&str, Option<&str>), keys: Option<&str>) -> JwtKeys {
         let (url_field, url) = url;
         let (url, keys) = (url.filter(|url| !url.is_empty()), keys.filter(|keys| !keys.is_empty()));
-        if url.is_some() && keys.is_some() {
-            self.error(at, Code::Conflict, "only one of jwks and jwksUri may be set");
-        }
+        self.at_most_one(at, [("jwks", keys.is_some()), (url_field, url.is_some())]);
         if let Some(keys) = keys {
             self.key_set(&at.field("jwks"), keys);
         }
@@ -98,26 +93,6 @@ impl Reading<'_> {
             );
             self.warn(at, Code::Risky, message);
         }
-    }
-
-    /// Texts none of which may be empty.
-    pub(super) fn filled_texts(&mut self, at: &At<'_>, texts: &[String]) -> Vec<Arc<str>> {
-        at.each(texts, |at, text| {
-            if text.is_empty() {
-                self.error(at, Code::Required, "must not be empty");
-            }
-            text.as_str().into()
-        })
-    }
-
-    /// The name of a header.
-    pub(super) fn header_name(&mut self, at: &At<'_>, name: &str) -> Arc<str> {
-        if name.is_empty() {
-            self.required(at);
-        } else if !is_header_name(name) {
-            self.error(at, Code::BadHeader, format!("{} is no name of a header", quoted(name)));
-        }
-        name.into()
     }
 }
 

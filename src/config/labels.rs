@@ -2,32 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use super::kubernetes::{is_label_key, is_label_text};
 use super::path::At;
 use super::problem::{Code, quoted};
 use super::reading::Reading;
 use crate::model::Labels;
-
-/// The longest name of a label, and the longest value.
-const LONGEST: usize = 63;
-/// The longest prefix of a label's name.
-const LONGEST_PREFIX: usize = 253;
-
-/// Whether a text may be a label's value, or the part of its key after the slash.
-fn is_label_text(text: &str) -> bool {
-    let edge = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
-    let bytes = text.as_bytes();
-    bytes.len() <= LONGEST
-        && edge(bytes.first())
-        && edge(bytes.last())
-        && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(byte))
-}
-
-fn is_label_key(key: &str) -> bool {
-    match key.split_once('/') {
-        Some((prefix, name)) => prefix.len() <= LONGEST_PREFIX && prefix.split('.').all(super::hosts::is_label) && is_label_text(name),
-        None => is_label_text(key),
-    }
-}
 
 // === impl Reading: labels ===
 

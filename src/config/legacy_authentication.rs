@@ -98,6 +98,9 @@ fn target(reading: &mut Reading<'_>, at: &At<'_>, target: &TargetSelector) -> Po
         let message = format!("{} is no short name of a service: letters, digits and '-' only", quoted(&target.name));
         reading.error(&at.field("name"), Code::BadName, message);
     }
+    if !target.labels.is_empty() {
+        reading.warn(&at.field("labels"), Code::NoEffect, "labels of a target never had an effect: name the service");
+    }
     let ports = at.field("ports").each(&target.ports, |at, one| port(reading, at, one));
     PolicyService { name: target.name.as_str().into(), ports: ports.into_iter().flatten().collect() }
 }
@@ -111,7 +114,7 @@ fn port(reading: &mut Reading<'_>, at: &At<'_>, port: &TargetPort) -> Option<Pol
         }
         (None, Some(name)) => Some(PolicyPort::Name(name.into())),
         (Some(_), Some(_)) => {
-            reading.error(at, Code::Conflict, "only one of number and name may be set");
+            reading.at_most_one(at, [("number", true), ("name", true)]);
             None
         }
         (None, None) => {
@@ -148,7 +151,7 @@ fn methods(reading: &mut Reading<'_>, methods: &Methods<'_>) -> AuthenticationMe
 fn peer<'o>(reading: &mut Reading<'_>, at: &At<'_>, method: &'o api::PeerMethod, issuers: &mut BTreeSet<&'o str>) -> PeerMethod {
     let mtls = method.mtls.as_ref();
     match &method.jwt {
-        Some(_) if mtls.is_some() => reading.error(at, Code::Conflict, "only one of mtls and jwt may be set"),
+        Some(_) if mtls.is_some() => _ = reading.at_most_one(at, [("mtls", true), ("jwt", true)]),
         Some(jwt) => return PeerMethod::Token(Box::new(token(reading, &at.field("jwt"), jwt, issuers))),
         None => {}
     }

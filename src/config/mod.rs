@@ -37,6 +37,7 @@ mod server_tls;
 mod service_entry;
 mod sidecar;
 mod telemetry;
+mod text;
 mod text_match;
 mod url;
 mod virtual_service;

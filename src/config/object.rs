@@ -81,6 +81,12 @@ fn read<Api: DeserializeOwned, Model: Into<ConfigObject>>(
         Ok(parsed) if errors.is_empty() => Ok(Parsed { value: parsed.value.into(), warnings: parsed.warnings }),
         Ok(_) => Err(Invalid { errors, more }),
         Err(invalid) => {
+            // That the schema counts fields where one may stand is told better by who knows what they are for.
+            let told_better = |problem: &Problem| {
+                let better = |own: &Problem| own.path == problem.path && matches!(own.code, Code::Conflict | Code::Required);
+                problem.code == Code::WrongSize && invalid.errors.iter().any(better)
+            };
+            errors.retain(|problem| !told_better(problem));
             let told: BTreeSet<String> = errors.iter().map(|problem| problem.path.clone()).collect();
             let is_news =
                 |problem: &Problem| !told.contains(&problem.path) && !left_out.iter().any(|field| lies_within(field, &problem.path));

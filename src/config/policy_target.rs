@@ -23,10 +23,8 @@ impl Reading<'_> {
     /// To which workloads the object is attached: at most one of the ways may be used.
     pub(super) fn policy_target(&mut self, attachment: &Attachment<'_>) -> PolicyTarget {
         let Attachment { selector, reference, references } = attachment;
-        let ways = [selector.is_some(), reference.is_some(), !references.is_empty()];
-        if ways.iter().filter(|way| **way).count() > 1 {
-            self.error(&SPEC, Code::Conflict, "only one of selector, targetRef and targetRefs may be set");
-        }
+        let ways = [("selector", selector.is_some()), ("targetRef", reference.is_some()), ("targetRefs", !references.is_empty())];
+        self.at_most_one(&SPEC, ways);
         let single = reference.and_then(|one| self.target_resource(&SPEC.field("targetRef"), one));
         let listed = self.target_resources(&SPEC.field("targetRefs"), references);
         let labels = selector.map_or_else(Labels::new, |one| self.selector(&SPEC.field("selector"), "matchLabels", &one.match_labels));

@@ -110,6 +110,8 @@ codes! {
     UnreachableRule = "IST0130",
     /// A condition is never reached: an earlier one covers it. The code is Istio's.
     IneffectiveMatch = "IST0131",
+    /// A ServiceEntry has a port whose traffic nothing but an address could tell apart, and no address. The code is Istio's.
+    AddressesRequired = "IST0134",
 }
 
 // === impl Problem ===

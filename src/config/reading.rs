@@ -3,12 +3,16 @@
 use kube::core::ObjectMeta;
 use std::collections::BTreeSet;
 
-use super::path::{At, SPEC};
+use super::path::{At, METADATA, SPEC};
 use super::problem::{Code, Invalid, Parsed, Problem};
 use crate::model::ObjectRef;
 
 /// How many errors, and how many warnings, of one object are kept; the rest are counted. It bounds what a hostile object costs.
 pub(super) const KEPT: usize = 100;
+/// The annotation that keeps a policy from being enforced.
+pub(super) const DRY_RUN: &str = "istio.io/dry-run";
+/// The one kind that has such policies.
+const HAS_DRY_RUN: &str = "AuthorizationPolicy";
 
 /// A list without room for more: ten thousand objects are kept for long, and a list grows by more than it needs.
 pub(super) fn fitted<T>(items: impl IntoIterator<Item = T>) -> Vec<T> {
@@ -54,7 +58,7 @@ impl<'a> Reading<'a> {
     pub(super) fn new(kind: &'static str, metadata: &ObjectMeta, context: &'a ParseContext) -> Self {
         let namespace = metadata.namespace.as_deref().unwrap_or(&context.default_namespace);
         let name = metadata.name.as_deref().or(metadata.generate_name.as_deref()).unwrap_or_default();
-        Self {
+        let mut reading = Self {
             origin: ObjectRef::new(kind, namespace, name),
             created: metadata.creation_timestamp.as_ref().map_or(0, |time| time.0.as_second()),
             context,
@@ -62,7 +66,14 @@ impl<'a> Reading<'a> {
             more: 0,
             warnings: Vec::new(),
             regex_budget: super::regex::BUDGET,
+        };
+        let annotated = metadata.annotations.as_ref().is_some_and(|annotations| annotations.contains_key(DRY_RUN));
+        if annotated && kind != HAS_DRY_RUN {
+            // Whoever wrote it believes that the object does nothing yet.
+            let message = format!("goes with an {HAS_DRY_RUN} only: a {kind} takes effect at once; remove the annotation");
+            reading.error(&METADATA.field("annotations").key(DRY_RUN), Code::NotAllowed, message);
         }
+        reading
     }
 
     /// Begins to read an object of a kind without namespaces. One that is in a file may name some; it has no meaning.

@@ -9,7 +9,7 @@ use super::path::{At, SPEC};
 use super::policy_target::Attachment;
 use super::problem::{Code, Invalid, Parsed, quoted};
 use super::reading::{ParseContext, Reading};
-use super::server_tls::given;
+use super::text::{filled, given};
 use crate::model::{self, ClaimHeader, TokenLocation};
 
 /// The most rules.
@@ -83,7 +83,7 @@ fn locations(reading: &mut Reading<'_>, at: &At<'_>, rule: &JwtRule) -> Vec<Toke
 }
 
 fn payload_header(reading: &mut Reading<'_>, at: &At<'_>, rule: &JwtRule) -> Option<Arc<str>> {
-    let name = rule.output_payload_to_header.as_deref().filter(|name| !name.is_empty())?;
+    let name = filled(&rule.output_payload_to_header)?;
     Some(reading.header_name(&at.field("outputPayloadToHeader"), name))
 }
 

@@ -9,6 +9,7 @@ use serde_json::json;
 use super::path::At;
 use super::problem::{Code, quoted};
 use super::reading::Reading;
+use super::text::{given, shared};
 use crate::model::{self, ClientAuthorities, ServerCertificate, TlsVersion};
 
 /// The cipher suites of TLS up to 1.2 that Envoy's library has, by its names.
@@ -30,11 +31,6 @@ const CIPHER_SUITES: [&str; 14] = [
 ];
 /// The length of a SHA-256, in bytes.
 const SHA256: usize = 32;
-
-/// Whether a text is there and not empty.
-pub(super) fn given(text: &Option<String>) -> bool {
-    text.as_deref().is_some_and(|text| !text.is_empty())
-}
 
 /// Whether a port's TLS names certificates, as opposed to a redirect alone.
 pub(super) fn has_certificates(tls: &ServerTls) -> bool {
@@ -59,10 +55,6 @@ pub(super) fn decrypts(tls: &ServerTls) -> bool {
     !matches!(tls.mode, None | Some(ServerTlsMode::Passthrough | ServerTlsMode::AutoPassthrough))
 }
 
-fn text(text: &Option<String>) -> Option<Arc<str>> {
-    text.as_deref().filter(|text| !text.is_empty()).map(Into::into)
-}
-
 fn texts(texts: &[String]) -> Vec<Arc<str>> {
     texts.iter().map(|text| text.as_str().into()).collect()
 }
@@ -75,16 +67,16 @@ fn certificates(tls: &ServerTls) -> Vec<ServerCertificate> {
         return secrets;
     }
     let files = |certificate: &Option<String>, key: &Option<String>| {
-        text(certificate).zip(text(key)).map(|(certificate, key)| ServerCertificate::Files { certificate, key })
+        shared(certificate).zip(shared(key)).map(|(certificate, key)| ServerCertificate::Files { certificate, key })
     };
     let listed: Vec<_> = tls.tls_certificates.iter().filter_map(|one| files(&one.server_certificate, &one.private_key)).collect();
     if listed.is_empty() { files(&tls.server_certificate, &tls.private_key).into_iter().collect() } else { listed }
 }
 
 fn client_authorities(tls: &ServerTls) -> Option<ClientAuthorities> {
-    let listed = tls.tls_certificates.iter().find_map(|one| text(&one.ca_certificates));
-    let file = text(&tls.ca_certificates).or(listed).map(ClientAuthorities::File);
-    text(&tls.ca_cert_credential_name).map(ClientAuthorities::Secret).or(file)
+    let listed = tls.tls_certificates.iter().find_map(|one| shared(&one.ca_certificates));
+    let file = shared(&tls.ca_certificates).or(listed).map(ClientAuthorities::File);
+    shared(&tls.ca_cert_credential_name).map(ClientAuthorities::Secret).or(file)
 }
 
 fn version(version: TlsProtocol) -> Option<TlsVersion> {
@@ -104,10 +96,12 @@ impl Reading<'_> {
     pub(super) fn server_tls(&mut self, at: &At<'_>, tls: &ServerTls) -> model::ServerTls {
         // As in protobuf, no mode is the first one.
         let mode = tls.mode.unwrap_or(ServerTlsMode::Passthrough);
-        let sources = [given(&tls.credential_name), !tls.credential_names.is_empty(), !tls.tls_certificates.is_empty()];
-        if sources.iter().filter(|source| **source).count() > 1 {
-            self.error(at, Code::Conflict, "credentialName, credentialNames and tlsCertificates exclude each other");
-        }
+        let sources = [
+            ("credentialName", given(&tls.credential_name)),
+            ("credentialNames", !tls.credential_names.is_empty()),
+            ("tlsCertificates", !tls.tls_certificates.is_empty()),
+        ];
+        self.at_most_one(at, sources);
         match mode {
             ServerTlsMode::Passthrough | ServerTlsMode::AutoPassthrough => self.warn_of_unused_certificates(at, tls, mode),
             ServerTlsMode::IstioMutual => self.refuse_own_certificates(at, tls),
@@ -136,7 +130,7 @@ impl Reading<'_> {
             https_redirect: tls.https_redirect.unwrap_or_default(),
             certificates: certificates(tls),
             client_authorities: client_authorities(tls),
-            ca_crl: text(&tls.ca_crl),
+            ca_crl: shared(&tls.ca_crl),
             subject_alt_names: texts(&tls.subject_alt_names),
             verify_certificate_spki: texts(&tls.verify_certificate_spki),
             verify_certificate_hash: texts(&tls.verify_certificate_hash),

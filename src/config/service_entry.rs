@@ -131,7 +131,7 @@ fn ports(reading: &mut Reading<'_>, spec: &ServiceEntrySpec, resolution: api::Re
         for (index, port) in ports.iter().enumerate().filter(|(_, port)| opaque(port) && port.protocol != Protocol::Udp) {
             let message =
                 format!("without spec.addresses every connection to port {} is taken for this service, wherever it goes", port.number);
-            reading.warn(&at.index(index), Code::Fragile, message);
+            reading.warn(&at.index(index), Code::AddressesRequired, message);
         }
     }
     if resolution == api::Resolution::DynamicDns {

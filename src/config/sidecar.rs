@@ -9,7 +9,8 @@ use super::hosts::{is_ip, is_label};
 use super::path::{At, SPEC};
 use super::problem::{Code, Invalid, Parsed, quoted};
 use super::reading::{ParseContext, Reading};
-use super::server_tls::{given, mode_name};
+use super::server_tls::mode_name;
+use super::text::{filled, given};
 use super::virtual_service::destination;
 use crate::model::{
     self, Destination, EgressListener, HostSelector, IngressEndpoint, IngressListener, Labels, OutboundTrafficMode, Protocol,
@@ -80,8 +81,7 @@ fn egress(reading: &mut Reading<'_>, listeners: &[api::EgressListener]) -> Vec<E
             None if index + 1 < listeners.len() => {
                 reading.error(&at, Code::Conflict, "without a port it takes all that others leave, so it must come last and alone");
             }
-            None if given(&listener.bind) => reading.error(&at.field("bind"), Code::Conflict, "needs a port"),
-            None => {}
+            None => check_bind(reading, &at, listener.bind.as_deref().unwrap_or_default()),
             Some(port) => check_egress_port(reading, &at, listener, port),
         }
         reading.not_honoured(&at, "bind", given(&listener.bind));
@@ -117,18 +117,23 @@ fn check_egress_port(reading: &mut Reading<'_>, at: &At<'_>, listener: &api::Egr
         }
     } else {
         reading.port(&here.field("number"), port.number.unwrap_or_default());
-        if !bind.is_empty() && !is_ip(bind) {
-            reading.error(&at.field("bind"), Code::BadAddress, format!("{} is no IP address", quoted(bind)));
-        }
+        check_bind(reading, at, bind);
     }
     check_port_fields(reading, &here, port);
 }
 
+/// The address that a listener is bound to; empty for the mesh's own choice.
+fn check_bind(reading: &mut Reading<'_>, at: &At<'_>, bind: &str) {
+    if !bind.is_empty() && !is_ip(bind) {
+        reading.error(&at.field("bind"), Code::BadAddress, format!("{} is no IP address", quoted(bind)));
+    }
+}
+
 fn check_port_fields(reading: &mut Reading<'_>, at: &At<'_>, port: &SidecarPort) {
-    if let Some(name) = port.name.as_deref().filter(|name| !name.is_empty()) {
+    if let Some(name) = filled(&port.name) {
         reading.port_name(&at.field("name"), name);
     }
-    if let Some(protocol) = port.protocol.as_deref().filter(|protocol| !protocol.is_empty()) {
+    if let Some(protocol) = filled(&port.protocol) {
         reading.protocol(&at.field("protocol"), protocol);
     }
     if port.target_port.is_some_and(|port| port != 0) {
@@ -194,11 +199,11 @@ fn ingress_listener(reading: &mut Reading<'_>, at: &At<'_>, listener: &api::Ingr
     } else {
         reading.required(&here);
     }
-    let bind = listener.bind.as_deref().filter(|bind| !bind.is_empty());
+    let bind = filled(&listener.bind);
     if let Some(bind) = bind.filter(|bind| !is_ip(bind)) {
         reading.error(&at.field("bind"), Code::BadAddress, format!("{} is no IP address", quoted(bind)));
     }
-    let endpoint = listener.default_endpoint.as_deref().filter(|endpoint| !endpoint.is_empty());
+    let endpoint = filled(&listener.default_endpoint);
     let endpoint = endpoint.map(|endpoint| default_endpoint(reading, &at.field("defaultEndpoint"), endpoint));
     let protocol = listener.port.as_ref().and_then(|port| port.protocol.as_deref()).and_then(Protocol::named);
     let tls = listener.tls.as_ref().map(|tls| ingress_tls(reading, &at.field("tls"), tls, protocol));

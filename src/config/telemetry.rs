@@ -88,11 +88,14 @@ fn tracing(reading: &mut Reading<'_>, at: &At<'_>, tracing: &Tracing) -> model::
 
 fn tag_value(reading: &mut Reading<'_>, at: &At<'_>, tag: &CustomTag) -> Option<TagValue> {
     let CustomTag { literal, environment, header, formatter } = tag;
-    let set = [literal.is_some(), environment.is_some(), header.is_some(), formatter.is_some()];
-    match set.iter().filter(|set| **set).count() {
-        0 => reading.warn(at, Code::NoEffect, "says nothing of the tag's value: set literal, environment, header or formatter"),
-        1 => {}
-        _ => reading.error(at, Code::Conflict, "only one of literal, environment, header and formatter may be set"),
+    let ways = [
+        ("literal", literal.is_some()),
+        ("environment", environment.is_some()),
+        ("header", header.is_some()),
+        ("formatter", formatter.is_some()),
+    ];
+    if reading.at_most_one(at, ways) == 0 {
+        reading.warn(at, Code::NoEffect, "says nothing of the tag's value: set literal, environment, header or formatter");
     }
     let mut needed = |kind: &str, field: &str, text: &str| {
         if text.is_empty() {
@@ -150,9 +153,7 @@ fn label(reading: &mut Reading<'_>, at: &At<'_>, tag: &TagOverride) -> Option<Ar
 }
 
 fn metric(reading: &mut Reading<'_>, at: &At<'_>, selector: &MetricSelector) -> MetricName {
-    if selector.metric.is_some() && selector.custom_metric.is_some() {
-        reading.error(at, Code::Conflict, "only one of metric and customMetric may be set");
-    }
+    reading.at_most_one(at, [("metric", selector.metric.is_some()), ("customMetric", selector.custom_metric.is_some())]);
     match (selector.custom_metric.as_deref(), selector.metric) {
         (Some(""), _) => {
             reading.error(&at.field("customMetric"), Code::Required, "must not be empty");

@@ -8,7 +8,7 @@ use ferromesh_crds::networking::workload_group::{ExecProbe, GrpcProbe, HttpProbe
 use super::path::{At, SPEC};
 use super::problem::{Code, Invalid, Parsed, quoted};
 use super::reading::{ParseContext, Reading};
-use super::server_tls::given;
+use super::text::{filled, given};
 use crate::model::{self, HealthCheck, WorkloadProbe};
 
 /// Seconds that an answer may take, and between probes, where the probe says nothing.
@@ -41,7 +41,7 @@ pub fn workload_group(object: &WorkloadGroup, context: &ParseContext) -> Result<
     }
     reading.labels(&at.field("labels"), &template.labels);
     let metadata = spec.metadata.clone().unwrap_or_default();
-    let account = template.service_account.as_deref().filter(|account| !account.is_empty());
+    let account = filled(&template.service_account);
     let probe = spec.probe.as_ref();
     let value = model::WorkloadGroup {
         origin: reading.origin.clone(),
@@ -69,11 +69,14 @@ fn probe(reading: &mut Reading<'_>, at: &At<'_>, probe: &ReadinessProbe) -> Opti
     let period = seconds(count("periodSeconds", probe.period_seconds, PERIOD));
     let success_threshold = count("successThreshold", probe.success_threshold, SUCCESSES);
     let failure_threshold = count("failureThreshold", probe.failure_threshold, FAILURES);
-    let ways = [probe.http_get.is_some(), probe.tcp_socket.is_some(), probe.exec.is_some(), probe.grpc.is_some()];
-    match ways.iter().filter(|given| **given).count() {
-        0 => reading.error(at, Code::Required, "one of httpGet, tcpSocket, exec and grpc is needed"),
-        1 => {}
-        _ => reading.error(at, Code::Conflict, "httpGet, tcpSocket, exec and grpc exclude each other"),
+    let ways = [
+        ("httpGet", probe.http_get.is_some()),
+        ("tcpSocket", probe.tcp_socket.is_some()),
+        ("exec", probe.exec.is_some()),
+        ("grpc", probe.grpc.is_some()),
+    ];
+    if reading.at_most_one(at, ways) == 0 {
+        reading.error(at, Code::Required, "one of httpGet, tcpSocket, exec and grpc is needed");
     }
     let http = probe.http_get.as_ref().map(|one| http(reading, &at.field("httpGet"), one));
     let tcp = probe.tcp_socket.as_ref().map(|one| tcp(reading, &at.field("tcpSocket"), one));

@@ -83,6 +83,8 @@ pub struct Mirror {
     pub destination: Destination,
     /// The share of requests that is copied.
     pub share: PerMillion,
+    /// Whether it stands in the list `mirrors`, rather than alone in `mirror`.
+    pub listed: bool,
 }
 
 /// `corsPolicy`.

@@ -1,6 +1,7 @@
 //! Policy: how callers of a namespace's services prove who they are.
 
 use kube::CustomResource;
+use std::collections::BTreeMap;
 
 use super::method::{OriginMethod, PeerMethod, PrincipalBinding};
 use crate::object::api_objects;
@@ -39,6 +40,8 @@ api_objects! {
         /// The service's short name.
         #[schemars(length(min = 1, max = 63))]
         pub name: String,
+        /// Labels of workloads. They never had an effect.
+        pub labels: BTreeMap<String, String>,
         /// The service's ports that are meant. Without them: all.
         pub ports: Vec<TargetPort>,
     }

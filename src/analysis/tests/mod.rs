@@ -6,6 +6,7 @@ mod filters;
 mod gateways;
 mod large;
 mod pods;
+mod policies;
 mod properties;
 mod routes;
 mod rules;

@@ -171,10 +171,13 @@ fn many_services_of_a_host_are_looked_through_for_one_that_is_visible() {
 fn a_mirror_goes_to_a_service_as_well() {
     let mut routes = routes_to(&fqdn("shop", "reviews"), None, None);
     let destination = to(&fqdn("shop", "nobody"), None, 1).destination;
-    routes.http[0].mirrors = vec![Mirror { destination, share: PerMillion::ALL }];
-    let lines = missing(&bookinfo(), routes);
+    routes.http[0].mirrors = vec![Mirror { destination, share: PerMillion::ALL, listed: true }];
+    let lines = missing(&bookinfo(), routes.clone());
     assert_eq!(lines.len(), 1);
     assert!(lines[0].contains("spec.http[0].mirrors[0].destination.host: no service has the host"), "{lines:?}");
+    routes.http[0].mirrors[0].listed = false;
+    let lines = only(&world(&bookinfo(), [routes.into()]), Code::ReferencedResourceNotFound);
+    assert!(lines[0].contains("spec.http[0].mirror.host: no service has the host"), "{lines:?}");
 }
 
 #[test]

@@ -67,17 +67,6 @@ fn tls_without_authorities_is_found_for_the_host_and_for_a_port() {
 }
 
 #[test]
-fn a_tcp_port_of_a_service_entry_needs_an_address() {
-    let code = Code::ServiceEntryAddressesRequired;
-    let mut entry = service_entry("shop", "db", &["db.example.com"], &["http:80", "tcp:5432"]);
-    let lines = only(&world(&TestMesh::default(), [entry.clone().into()]), code);
-    assert_eq!(lines.len(), 1);
-    assert!(lines[0].contains("ServiceEntry shop/db: spec.ports[1].protocol: without spec.addresses"), "{lines:?}");
-    entry.addresses = vec!["10.1.1.1/32".parse().unwrap()];
-    assert_eq!(analyze(&world(&TestMesh::default(), [entry.into()])), []);
-}
-
-#[test]
 fn a_port_of_a_service_entry_says_what_is_spoken() {
     let mut entry = service_entry("shop", "db", &["db.example.com"], &["main:7000"]);
     entry.addresses = vec!["10.1.1.1/32".parse().unwrap()];

@@ -27,7 +27,7 @@ fn of_files_alone_nothing_is_said_to_be_missing() {
 fn what_was_left_out_is_told() {
     let told = skipped(&world_with(&TestMesh::default(), [], Facts { coverage: NOTHING, ..Facts::default() }));
     let of = |code: Code| told.iter().filter(|it| it.code == code).map(|it| it.unknown).collect::<Vec<_>>();
-    assert_eq!(of(Code::ReferencedResourceNotFound), ["Secrets", "configuration", "services", "workloads"]);
+    assert_eq!(of(Code::ReferencedResourceNotFound), ["Namespaces", "Secrets", "configuration", "services", "workloads"]);
     assert_eq!(of(Code::PodMissingProxy), ["Namespaces", "Pods"]);
     assert_eq!(of(Code::ServiceEntryAddressesRequired), [""; 0]);
     assert_eq!(skipped(&cluster(&[])), []);

@@ -28,8 +28,9 @@ use self::{
 use super::{
     cluster::{ClusterArgs, ask},
     codes::explanations,
+    document::FindingDocument,
     exit::{Exit, Failure},
-    finding::{Finding, Location, Severity, sentence, without_hint},
+    finding::{Finding, Location, Severity, sentence, unknown_kinds_once, without_hint},
     input::{self, SourceText},
     kinds::unknown,
     manifest::manifests,
@@ -37,7 +38,7 @@ use super::{
     source::{self, Node},
     terminal::{Streams, Style},
 };
-use crate::analysis::{self, Level, World};
+use crate::analysis::{self, World};
 use crate::config::{Code, Problem, mesh_config};
 use crate::model::{MeshConfig, parse_duration};
 
@@ -143,7 +144,11 @@ impl AnalyzeArgs {
         self.note_unknown_suppressions(streams);
         let mesh = self.mesh()?;
         let mut found = Found::default();
-        let files = self.read_files(streams, &mut found)?;
+        let (files, missing) = self.read_files(streams, &mut found);
+        // Without a file that was named the rest may look as if nothing were wrong, or all.
+        if files.is_empty() && !found.unreadable && !missing.is_empty() {
+            return Failure::all(missing).map(|()| Exit::Clean);
+        }
         let read = if self.use_kube { Some(self.read_cluster()?) } else { None };
 
         let default_namespace = self.namespace.clone().or(read.as_ref().map(|read| read.namespace.clone()));
@@ -155,7 +160,7 @@ impl AnalyzeArgs {
 
         let Made { world, left_out } = world::make(&stock, Setting { mesh_namespace: &self.istio_namespace, mesh, unlisted });
         left_out.iter().for_each(|told| streams.note(&format!("note: {told}")));
-        note_skipped(&world, streams);
+        note_skipped(&world, self.use_kube, streams);
         let told_of = self.told_of(&default_namespace);
         let findings = analysis::analyze(&world);
         found.findings.extend(findings.iter().filter_map(|finding| self.take(finding, &stock, told_of)));
@@ -163,7 +168,7 @@ impl AnalyzeArgs {
         let failed = found.findings.iter().any(|finding| finding.severity >= self.failure_threshold);
         found.findings.retain(|finding| finding.severity >= self.output_threshold);
         self.tell(&found, stock.iter().count(), streams, style)?;
-        Ok(match (found.unreadable && !self.ignore_unknown, failed) {
+        Failure::all(missing).map(|()| match (found.unreadable && !self.ignore_unknown, failed) {
             (true, _) => Exit::Unreadable,
             (false, true) => Exit::Findings,
             (false, false) => Exit::Clean,
@@ -183,18 +188,21 @@ impl AnalyzeArgs {
         }
     }
 
-    fn read_files(&self, streams: &mut Streams<'_>, found: &mut Found) -> Result<Vec<FileRead>, Failure> {
-        let mut files = Vec::new();
-        for source in input::sources(&self.files, self.recursive)? {
-            let text = match source.read(streams.stdin) {
+    /// The files that can be read, and what is to be said of those that are not there.
+    fn read_files(&self, streams: &mut Streams<'_>, found: &mut Found) -> (Vec<FileRead>, Vec<Failure>) {
+        let (mut files, mut missing) = (Vec::new(), Vec::new());
+        for text in input::texts(&self.files, self.recursive, streams.stdin) {
+            let text = match text {
                 Ok(text) => text,
-                // The other files are worth a look all the same.
                 Err(failure) if failure.exit == Exit::Unreadable => {
                     found.unreadable = true;
                     found.findings.extend((!self.ignore_unknown).then(|| Finding::of_unreadable(&failure.message)));
                     continue;
                 }
-                Err(failure) => return Err(failure),
+                Err(failure) => {
+                    missing.push(failure);
+                    continue;
+                }
             };
             let (documents, problems) = source::read(&text.text);
             for problem in problems.iter().filter(|_| !self.ignore_unknown) {
@@ -203,7 +211,7 @@ impl AnalyzeArgs {
             }
             files.push(FileRead { text, documents });
         }
-        Ok(files)
+        (files, missing)
     }
 
     fn read_cluster(&self) -> Result<Read, Failure> {
@@ -223,6 +231,7 @@ impl AnalyzeArgs {
 
     fn take_files<'n>(&self, files: &'n [FileRead], default_namespace: &str, stock: &mut Stock<'n>, found: &mut Found) {
         for file in files {
+            let mut unknown_kinds = Vec::new();
             for manifest in file.documents.iter().flat_map(manifests) {
                 let suppressed = |problem: &Problem| {
                     let namespace = manifest.namespace().unwrap_or(default_namespace);
@@ -231,7 +240,7 @@ impl AnalyzeArgs {
                 };
                 if let Some(problem) = unknown(&manifest).filter(|problem| !self.ignore_unknown && !suppressed(problem)) {
                     let object = manifest.shown(Some(default_namespace));
-                    found.findings.push(Finding { object, ..Finding::of(&problem, Severity::Error).placed(&manifest, &file.text) });
+                    unknown_kinds.push(Finding { object, ..Finding::of(&problem, Severity::Error).placed(&manifest, &file.text) });
                 }
                 if !stock.add_file(&file.text, manifest, default_namespace) && !self.ignore_unknown {
                     let message = "a document needs apiVersion and kind: --ignore-unknown passes over those without".to_owned();
@@ -240,6 +249,7 @@ impl AnalyzeArgs {
                     found.findings.push(Finding { location: Some(place), ..Finding::of(&problem, Severity::Error) });
                 }
             }
+            found.findings.extend(unknown_kinds_once(unknown_kinds));
         }
     }
 
@@ -281,7 +291,10 @@ impl AnalyzeArgs {
                 format!("{told}{}\n", summary(&found.findings, objects, style))
             }
             Output::Log => findings.map(|finding| report::log(finding, style)).collect(),
-            form => report::document(&Value::Array(findings.map(report::value).collect()), form == Output::Yaml),
+            Output::Table | Output::Wide => report::table(&found.findings, self.output == Output::Wide, style),
+            Output::Json | Output::Yaml => {
+                report::document(&findings.map(report::finding).collect::<Vec<FindingDocument>>(), self.output == Output::Yaml)
+            }
         };
         streams.answer(&told).map_err(|error| Failure::new(Exit::Failed, error))?;
         if self.output == Output::Log && found.findings.is_empty() {
@@ -296,7 +309,7 @@ impl AnalyzeArgs {
 /// # Errors
 /// When it can't be read.
 pub(super) fn mesh_of_file(file: &Path) -> Result<MeshConfig, Failure> {
-    let text = std::fs::read_to_string(file).map_err(|error| Failure::usage(format_args!("can't read {}: {error}", file.display())))?;
+    let text = std::fs::read_to_string(file).map_err(|error| input::missing(file, &error))?;
     mesh_config(&text).map_err(|invalid| Failure::new(Exit::Unreadable, format_args!("{} {invalid}", file.display())))
 }
 
@@ -318,14 +331,22 @@ fn take_live(live: Live, stock: &mut Stock<'_>, streams: &mut Streams<'_>) -> BT
     live.unknown.into_iter().map(note).collect()
 }
 
-/// Tells in a line what could not be looked for, or not everywhere.
-fn note_skipped(world: &World, streams: &mut Streams<'_>) {
+/// Tells in a line what could not be looked for, or not everywhere. Whoever has files alone knows what they can't tell: to them the
+/// number is enough.
+fn note_skipped(world: &World, live: bool, streams: &mut Streams<'_>) {
     let skipped = analysis::skipped(world);
     let codes: BTreeSet<&str> = skipped.iter().map(|skipped| skipped.code.as_str()).collect();
     let unknown: BTreeSet<&str> = skipped.iter().map(|skipped| skipped.unknown).collect();
     let list = |set: BTreeSet<&str>| set.into_iter().collect::<Vec<_>>().join(", ");
-    if !skipped.is_empty() {
-        streams.note(&format!("note: {} are not known, so that all or part of these was left out: {}", list(unknown), list(codes)));
+    match (codes.len(), live) {
+        (0, _) => {}
+        (count, false) => {
+            let checks = counted(count, "check");
+            streams.note(&format!("note: files alone don't tell what a cluster runs: {checks} left out, wholly or in part"));
+        }
+        (_, true) => {
+            streams.note(&format!("note: {} are not known, so that all or part of these was left out: {}", list(unknown), list(codes)))
+        }
     }
 }
 
@@ -339,15 +360,10 @@ fn summary(findings: &[Finding], objects: usize, style: Style) -> String {
 
 /// A finding of the analysis, with the place of its field if its object is in a file.
 fn of_analysis(finding: &analysis::Finding, item: Option<&Item<'_>>) -> Finding {
-    let severity = match finding.level {
-        Level::Error => Severity::Error,
-        Level::Warning => Severity::Warning,
-        Level::Info => Severity::Info,
-    };
     let (message, hint) = without_hint(&finding.message);
     let message = sentence(finding.code.as_str(), &finding.path, message);
     let told = Finding {
-        severity,
+        severity: finding.level.into(),
         code: finding.code.to_string(),
         object: Some(finding.object.to_string()),
         path: finding.path.clone(),

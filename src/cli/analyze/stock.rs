@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use crate::cli::{input::SourceText, manifest::Manifest};
 
-/// Kinds that live outside of namespaces.
-const CLUSTER_SCOPED: [&str; 6] = ["ClusterRbacConfig", "MeshInstall", "MeshPolicy", "MutatingWebhookConfiguration", "Namespace", "Node"];
+/// Kubernetes' own kinds that live outside of namespaces, of those that analysis looks at.
+const CLUSTER_SCOPED: [(&str, &str); 2] = [("", "Namespace"), ("admissionregistration.k8s.io", "MutatingWebhookConfiguration")];
 
 /// What makes two objects the same one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,7 +45,8 @@ impl Key {
         let metadata = &value["metadata"];
         let group = api_version.split_once('/').map_or("", |(group, _)| group);
         let namespace = metadata["namespace"].as_str().filter(|namespace| !namespace.is_empty()).unwrap_or(default_namespace);
-        let namespace = if CLUSTER_SCOPED.contains(&kind) { "" } else { namespace };
+        let cluster_scoped = catalog::find(group, kind).map_or(CLUSTER_SCOPED.contains(&(group, kind)), |kind| kind.cluster_scoped);
+        let namespace = if cluster_scoped { "" } else { namespace };
         let name = metadata["name"].as_str().or(metadata["generateName"].as_str()).unwrap_or_default();
         Some(Self { group: group.to_owned(), kind: kind.to_owned(), namespace: namespace.to_owned(), name: name.to_owned() })
     }
@@ -105,6 +106,18 @@ impl<'n> Stock<'n> {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn what_lives_outside_of_namespaces_has_none() {
+        let scope = |api_version: &str, kind: &str| {
+            let object = json!({"apiVersion": api_version, "kind": kind, "metadata": {"name": "x", "namespace": "a"}});
+            Key::of(&object, "b").unwrap().namespace
+        };
+        assert_eq!(scope("v1", "Namespace"), "");
+        assert_eq!(scope("authentication.istio.io/v1alpha1", "MeshPolicy"), "");
+        assert_eq!(scope("authentication.istio.io/v1alpha1", "Policy"), "a");
+        assert_eq!(scope("example.com/v1", "Namespace"), "a");
+    }
 
     #[test]
     fn of_two_apis_the_mesh_s_own_is_found() {

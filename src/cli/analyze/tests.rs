@@ -125,6 +125,24 @@ fn a_file_that_is_no_text_keeps_nobody_from_the_others() {
 }
 
 #[test]
+fn files_that_are_not_there_keep_nobody_from_the_others() {
+    let told = run("analyze --use-kube=false -o log /no/such/a.yaml - /no/such/b.yaml", BROKEN);
+    assert_eq!(told.exit, Exit::Usage, "{told:?}");
+    assert!(told.stdout.contains("IST0106") && told.stderr.ends_with("b.yaml\n"), "{told:?}");
+    assert_eq!(told.stderr.matches("error: there is no file").count(), 2, "{told:?}");
+    let nothing = run("analyze --use-kube=false /no/such/a.yaml", "");
+    assert_eq!((nothing.exit, nothing.stdout.as_str()), (Exit::Usage, ""), "{nothing:?}");
+}
+
+#[test]
+fn what_files_can_not_tell_is_told_in_a_line() {
+    let told = run("analyze --use-kube=false -", BROKEN).stderr;
+    let notes: Vec<&str> = told.lines().collect();
+    let [note] = notes.as_slice() else { panic!("{told}") };
+    assert!(note.starts_with("note: files alone don't tell what a cluster runs: ") && note.len() < 120, "{note}");
+}
+
+#[test]
 fn what_a_reader_found_is_told_as_validate_tells_it() {
     let text = BROKEN.replace("  htp: []\n", "  http:\n  - timout: 3s\n    route: [{weight: 1}]\n");
     let told = run("analyze --use-kube=false -", &text).stdout;

@@ -3,6 +3,7 @@
 use ferromesh_crds::check::nearest;
 use serde_json::{Map, Value};
 
+use crate::config::kubernetes::{is_dns_label, is_dns_subdomain, is_label_key, is_label_text};
 use crate::config::{Code, Problem};
 
 /// The fields that there are.
@@ -23,9 +24,6 @@ const FIELDS: [&str; 15] = [
     "selfLink",
     "uid",
 ];
-/// How long the parts of names may be, as Kubernetes has it.
-const LONGEST_NAME: usize = 253;
-const LONGEST_LABEL: usize = 63;
 /// How much text the annotations of an object may be together.
 const LARGEST_ANNOTATIONS: usize = 256 << 10;
 
@@ -71,7 +69,7 @@ impl Found {
             }
         }
         if let Some(annotations) = self.texts(metadata, "annotations") {
-            for key in annotations.keys().filter(|key| !is_qualified(key)) {
+            for key in annotations.keys().filter(|key| !is_label_key(key)) {
                 self.add(format!("metadata.annotations[{key}]"), Code::BadName, format!("{key:?} is no name of an annotation"));
             }
             let size: usize = annotations.iter().map(|(key, value)| key.len() + value.len()).sum();
@@ -88,13 +86,13 @@ impl Found {
         match (name, prefix) {
             (None, None) if !metadata.contains_key("name") => self.add("metadata.name", Code::Required, "required"),
             (Some(""), None) => self.add("metadata.name", Code::Required, "required"),
-            (Some(name), _) if !is_subdomain(name) => {
+            (Some(name), _) if !is_dns_subdomain(name) => {
                 let rule = "use at most 253 lower-case letters, digits, \"-\" and \".\", with a letter or digit at each end";
                 self.add("metadata.name", Code::BadName, format!("{name:?} is no name of an object: {rule}"));
             }
             _ => {}
         }
-        if let Some(namespace) = self.text(metadata, "namespace").filter(|namespace| !namespace.is_empty() && !is_label(namespace)) {
+        if let Some(namespace) = self.text(metadata, "namespace").filter(|namespace| !namespace.is_empty() && !is_dns_label(namespace)) {
             let rule = "use at most 63 lower-case letters, digits and \"-\", with a letter or digit at each end";
             self.add("metadata.namespace", Code::BadName, format!("{namespace:?} is no name of a namespace: {rule}"));
         }
@@ -102,9 +100,9 @@ impl Found {
 
     fn label(&mut self, key: &str, value: &str) {
         let path = format!("metadata.labels[{key}]");
-        if !is_qualified(key) {
+        if !is_label_key(key) {
             self.add(path, Code::BadLabel, format!("{key:?} is no name of a label"));
-        } else if !(value.is_empty() || is_plain(value)) {
+        } else if !(value.is_empty() || is_label_text(value)) {
             let rule = "use at most 63 letters, digits, \"-\", \"_\" and \".\", with a letter or digit at each end";
             self.add(path, Code::BadLabel, format!("{value:?} is no value of a label: {rule}"));
         }
@@ -157,40 +155,6 @@ fn kind_of(value: &Value) -> &'static str {
         Value::String(_) => "string",
         Value::Array(_) => "array",
         Value::Object(_) => "object",
-    }
-}
-
-/// A part of a DNS name.
-fn is_label(text: &str) -> bool {
-    let inside = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-    text.len() <= LONGEST_LABEL && !text.is_empty() && text.bytes().all(inside) && !text.starts_with('-') && !text.ends_with('-')
-}
-
-/// A DNS name; only the whole is bounded in length.
-fn is_subdomain(text: &str) -> bool {
-    let part = |part: &str| {
-        !part.is_empty()
-            && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-            && !part.starts_with('-')
-            && !part.ends_with('-')
-    };
-    text.len() <= LONGEST_NAME && text.split('.').all(part)
-}
-
-/// What the value of a label may be, and the last part of its key.
-fn is_plain(text: &str) -> bool {
-    let ends = |c: char| c.is_ascii_alphanumeric();
-    text.len() <= LONGEST_LABEL
-        && text.starts_with(ends)
-        && text.ends_with(ends)
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
-}
-
-/// The key of a label or annotation: a name, and a domain before it perhaps.
-fn is_qualified(key: &str) -> bool {
-    match key.split_once('/') {
-        Some((domain, name)) => is_subdomain(&domain.to_ascii_lowercase()) && is_plain(name),
-        None => is_plain(key),
     }
 }
 

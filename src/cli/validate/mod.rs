@@ -7,19 +7,18 @@ mod cel;
 mod metadata;
 mod object;
 
-use clap::Args;
-use serde_json::json;
-
 use self::object::{Checker, Verdict};
 use super::{
+    document::{SummaryDocument, ValidationDocument},
     exit::{Exit, Failure},
-    finding::{Finding, Severity},
+    finding::{Finding, Severity, unknown_kinds_once},
     input::{self, SourceText},
     manifest::manifests,
     report::{self, Count, Output, counted},
     source,
     terminal::{Streams, Style},
 };
+use clap::Args;
 
 /// Check files offline: everything that the cluster would refuse, or warn of.
 #[derive(Args, Debug)]
@@ -70,7 +69,7 @@ impl ValidateArgs {
     /// Checks the files and tells what was found.
     ///
     /// # Errors
-    /// When there is no file, or one can't be read.
+    /// When there is no file, or one can't be read; the others are told of all the same.
     pub(super) fn run(&self, streams: &mut Streams<'_>, style: Style) -> Result<Exit, Failure> {
         let names: Vec<String> = self.filename.iter().chain(&self.files).cloned().collect();
         if names.is_empty() {
@@ -78,23 +77,23 @@ impl ValidateArgs {
         }
         let mut checker = Checker::new(self.namespace.as_deref());
         let mut seen = Seen::default();
-        for source in input::sources(&names, self.recursive)? {
-            let text = match source.read(streams.stdin) {
-                Ok(text) => text,
-                // The other files are worth a look all the same.
-                Err(failure) if failure.exit == Exit::Unreadable => {
-                    seen.unreadable(&failure);
-                    continue;
+        let mut missing = Vec::new();
+        for text in input::texts(&names, self.recursive, streams.stdin) {
+            match text {
+                Ok(text) => {
+                    seen.files += 1;
+                    self.file(&text, &mut checker, &mut seen);
                 }
-                Err(failure) => return Err(failure),
-            };
-            seen.files += 1;
-            self.file(&text, &mut checker, &mut seen);
+                Err(failure) if failure.exit == Exit::Unreadable => seen.unreadable(&failure),
+                Err(failure) => missing.push(failure),
+            }
         }
-        let told = self.told(&seen, style);
-        streams.answer(&told).map_err(|error| Failure::new(Exit::Failed, error))?;
+        if seen.files > 0 || seen.unreadable {
+            let told = self.told(&seen, style);
+            streams.answer(&told).map_err(|error| Failure::new(Exit::Failed, error))?;
+        }
         let fails = seen.findings.iter().any(|finding| finding.severity >= self.fail_on);
-        Ok(match (seen.unreadable, fails) {
+        Failure::all(missing).map(|()| match (seen.unreadable, fails) {
             (true, _) => Exit::Unreadable,
             (false, true) => Exit::Findings,
             (false, false) => Exit::Clean,
@@ -123,7 +122,7 @@ impl ValidateArgs {
             }
         }
         found.sort_by_key(Finding::position);
-        seen.findings.extend(found);
+        seen.findings.extend(unknown_kinds_once(found));
     }
 
     fn told(&self, seen: &Seen, style: Style) -> String {
@@ -134,22 +133,8 @@ impl ValidateArgs {
                 format!("{}{}\n", told.concat(), seen.summary(style))
             }
             Output::Log => findings.map(|finding| report::log(finding, style)).collect(),
-            Output::Json | Output::Yaml => {
-                let count = Count::of(&seen.findings);
-                let document = json!({
-                    "apiVersion": "cli.ferromesh.dev/v1alpha1",
-                    "kind": "Validation",
-                    "findings": findings.map(report::value).collect::<Vec<_>>(),
-                    "summary": {
-                        "files": seen.files,
-                        "objects": seen.objects,
-                        "objectsOfOtherApis": seen.skipped,
-                        "errors": count.errors,
-                        "warnings": count.warnings,
-                    },
-                });
-                report::document(&document, self.output == Output::Yaml)
-            }
+            Output::Table | Output::Wide => report::table(&seen.findings, self.output == Output::Wide, style),
+            Output::Json | Output::Yaml => report::document(&seen.document(), self.output == Output::Yaml),
         }
     }
 }
@@ -160,6 +145,23 @@ impl Seen {
     fn unreadable(&mut self, failure: &Failure) {
         self.unreadable = true;
         self.findings.push(Finding::of_unreadable(&failure.message));
+    }
+
+    fn document(&self) -> ValidationDocument {
+        let count = Count::of(&self.findings);
+        ValidationDocument {
+            api_version: "cli.ferromesh.dev/v1alpha1",
+            kind: "Validation",
+            findings: self.findings.iter().map(report::finding).collect(),
+            summary: SummaryDocument {
+                files: self.files,
+                objects: self.objects,
+                objects_of_other_apis: self.skipped,
+                errors: count.errors,
+                warnings: count.warnings,
+                infos: count.infos,
+            },
+        }
     }
 
     /// `✓ 3 objects are valid; 2 objects of other APIs skipped`.

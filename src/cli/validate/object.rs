@@ -4,6 +4,7 @@ use ferromesh_crds::{MeshInstallSpec, catalog::Kind, check};
 use serde_json::Value;
 
 use super::{cel::Rules, metadata};
+use crate::analysis;
 use crate::cli::{
     finding::{Finding, Severity},
     kinds::{is_mesh, known},
@@ -111,7 +112,7 @@ impl Found {
 
     fn into_findings(self) -> Vec<Finding> {
         let errors = self.errors.iter().map(|problem| Finding::of(problem, Severity::Error));
-        let warnings = self.warnings.iter().map(|problem| Finding::of(problem, Severity::Warning));
+        let warnings = self.warnings.iter().map(|problem| Finding::of(problem, severity(problem)));
         let mut findings: Vec<Finding> = errors.chain(warnings).collect();
         if self.more > 0 {
             let problem = Problem {
@@ -123,6 +124,12 @@ impl Found {
         }
         findings
     }
+}
+
+/// How bad it is what an object is warned of: as bad as the analysis finds it, where that has the code.
+fn severity(warning: &Problem) -> Severity {
+    let known = analysis::Code::ALL.iter().find(|code| code.as_str() == warning.code.as_str());
+    known.map_or(Severity::Warning, |code| code.level().into())
 }
 
 /// A path in which keys and positions are joined by dots as fields are, which is how CEL's evaluator writes keys.

@@ -229,3 +229,54 @@ fn a_thousand_files_compile_each_schema_once() {
     // Compiling for each file would take minutes in a debug build.
     assert!(started.elapsed().as_secs() < 30, "{:?}", started.elapsed());
 }
+
+#[test]
+fn all_files_that_are_not_there_are_told_and_the_others_checked() {
+    let told = run("validate -o log /no/such/a.yaml - /no/such/b.yaml", &REVIEWS.replace("hosts:", "hots:"));
+    assert_eq!(told.exit, Exit::Usage, "{told:?}");
+    assert_eq!(told.stderr, "error: there is no file /no/such/a.yaml\nerror: there is no file /no/such/b.yaml\n");
+    assert!(told.stdout.contains("[FM0104]"), "{told:?}");
+    let nothing = run("validate /no/such/a.yaml", "");
+    assert_eq!((nothing.exit, nothing.stdout.as_str()), (Exit::Usage, ""), "{nothing:?}");
+}
+
+#[test]
+fn what_is_wrong_stands_in_columns_on_request() {
+    let text = REVIEWS.replace("  hosts:\n  - reviews\n", "  hosts:\n  - reviews\n  htp: []\n").replace("subset: v2", "subset: v_2");
+    let form = |form: &str| run(&format!("validate -o {form} -"), &text).stdout;
+    insta::assert_snapshot!(form("table"));
+    insta::assert_snapshot!(form("wide"));
+    let coloured = run_in(&TERMINAL, "validate -o table -", &text).stdout;
+    assert!(coloured.lines().nth(1).is_some_and(|line| line.starts_with("\x1b[1;31mError\x1b[0m  FM0104")), "{coloured}");
+}
+
+#[test]
+fn a_condition_that_is_covered_is_as_bad_as_analyze_finds_it() {
+    let text = REVIEWS
+        .replace("  - match:\n    - headers: {end-user: {exact: jason}}\n", "  - match: [{uri: {prefix: /a}}, {uri: {prefix: /a/b}}]\n");
+    let levels = |verb: &str| -> Vec<String> {
+        let told = run(&format!("{verb} -o log -"), &text).stdout;
+        told.lines().filter(|line| line.contains("IST0131")).map(|line| line.split(' ').next().unwrap().to_owned()).collect()
+    };
+    assert_eq!(levels("validate"), ["Info"]);
+    assert_eq!(levels("analyze --use-kube=false"), ["Info"]);
+}
+
+#[test]
+fn kinds_of_another_mesh_are_told_once_a_file() {
+    let rule = |name: &str| format!("apiVersion: config.example.istio.io/v1\nkind: rule\nmetadata: {{name: {name}}}\n");
+    let text = ["a", "b", "c"].map(rule).join("---\n");
+    for verb in ["validate", "analyze --use-kube=false"] {
+        let told = run(&format!("{verb} -o log -"), &text);
+        let lines: Vec<&str> = told.stdout.lines().collect();
+        let [line] = lines.as_slice() else { panic!("{told:?}") };
+        assert!(line.contains("stdin:1") && line.contains("; the same holds for 2 more objects of the file"), "{line}");
+    }
+}
+
+#[test]
+fn fields_that_exclude_each_other_are_told_in_the_reader_s_words() {
+    let text = REVIEWS.replace("exact: jason", "exact: jason, prefix: j");
+    assert!(validate(&text).stdout.contains("exact and prefix exclude each other"), "{}", validate(&text).stdout);
+    assert!(!validate(&text).stdout.contains("has 2 fields"));
+}

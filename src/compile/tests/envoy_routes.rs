@@ -50,8 +50,11 @@ async fn counted(envoy: &RunningEnvoy, cluster: &str, counter: &str) -> u64 {
 fn copies_go_to_the_mirror_and_the_client_hears_the_destination_alone() {
     block_on(async {
         let (v1, v2) = (Echo::start("v1").await, Echo::start("v2").await);
-        let mirror =
-            |share| Mirror { destination: Destination { host: fqdn("shop", "reviews"), subset: Some("v2".into()), port: None }, share };
+        let mirror = |share| Mirror {
+            destination: Destination { host: fqdn("shop", "reviews"), subset: Some("v2".into()), port: None },
+            share,
+            listed: true,
+        };
         let all = HttpRoute { mirrors: vec![mirror(PerMillion::ALL)], ..to_v1("/all") };
         let none = HttpRoute { mirrors: vec![mirror(PerMillion(0))], ..to_v1("/none") };
         let (envoy, port) = gateway([v1.port, v2.port], vec![all, none]).await;

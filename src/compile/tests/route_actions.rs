@@ -12,7 +12,7 @@ use crate::model::{
 use crate::testing::mesh::{TestMesh, bookinfo, forward, fqdn, path, to, virtual_service};
 
 fn mirror(name: &str, share: PerMillion) -> Mirror {
-    Mirror { destination: Destination { host: fqdn("shop", name), subset: None, port: None }, share }
+    Mirror { destination: Destination { host: fqdn("shop", name), subset: None, port: None }, share, listed: true }
 }
 
 #[test]

@@ -9,11 +9,9 @@ use ferromesh_crds::security::authorization_policy::{AuthorizationAction as Acti
 use super::path::{At, METADATA, SPEC};
 use super::policy_target::Attachment;
 use super::problem::{Code, Invalid, Parsed, quoted};
-use super::reading::{ParseContext, Reading};
+use super::reading::{DRY_RUN, ParseContext, Reading};
 use crate::model::{self, AuthorizationAction};
 
-/// The annotation that keeps a policy from being enforced.
-const DRY_RUN: &str = "istio.io/dry-run";
 /// The most rules, and the most sources of one.
 const MOST: usize = 512;
 
@@ -65,14 +63,13 @@ fn dry_run(reading: &mut Reading<'_>, object: &AuthorizationPolicy, action: Acti
     let Some(text) = annotations.and_then(|annotations| annotations.get(DRY_RUN)) else { return false };
     let at = METADATA.field("annotations");
     let at = at.key(DRY_RUN);
+    if !matches!(action, Action::Allow | Action::Deny) {
+        let message = format!("goes with action ALLOW or DENY only, not {}", action_name(action));
+        reading.error(&at, Code::Conflict, message);
+        return false;
+    }
     match text.as_str() {
-        "1" | "t" | "T" | "TRUE" | "true" | "True" => {
-            if !matches!(action, Action::Allow | Action::Deny) {
-                let message = format!("goes with action ALLOW or DENY only, not {}", action_name(action));
-                reading.error(&at, Code::Conflict, message);
-            }
-            true
-        }
+        "1" | "t" | "T" | "TRUE" | "true" | "True" => true,
         "0" | "f" | "F" | "FALSE" | "false" | "False" => false,
         other => {
             reading.error(&at, Code::NotAllowed, format!("{} is neither \"true\" nor \"false\"", quoted(other)));

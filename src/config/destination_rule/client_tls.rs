@@ -5,7 +5,7 @@ use ferromesh_crds::networking::destination_rule::{ClientTls, ClientTlsMode};
 use crate::config::path::At;
 use crate::config::problem::Code;
 use crate::config::reading::Reading;
-use crate::config::server_tls::given;
+use crate::config::text::{given, shared};
 use crate::model;
 
 /// TLS to endpoints.
@@ -17,7 +17,6 @@ pub(super) fn read(reading: &mut Reading<'_>, at: &At<'_>, tls: &ClientTls) -> m
         check_unverified(reading, at, tls, mode);
     }
     reading.not_honoured(at, "credentialName", given(&tls.credential_name));
-    let text = |text: &Option<String>| text.as_deref().filter(|text| !text.is_empty()).map(Into::into);
     model::ClientTls {
         mode: match mode {
             ClientTlsMode::Disable => model::ClientTlsMode::Disable,
@@ -25,13 +24,13 @@ pub(super) fn read(reading: &mut Reading<'_>, at: &At<'_>, tls: &ClientTls) -> m
             ClientTlsMode::Mutual => model::ClientTlsMode::Mutual,
             ClientTlsMode::IstioMutual => model::ClientTlsMode::IstioMutual,
         },
-        sni: text(&tls.sni),
+        sni: shared(&tls.sni),
         subject_alt_names: tls.subject_alt_names.iter().map(|name| name.as_str().into()).collect(),
-        ca_certificates: text(&tls.ca_certificates),
-        client_certificate: text(&tls.client_certificate),
-        private_key: text(&tls.private_key),
-        credential_name: text(&tls.credential_name),
-        ca_crl: text(&tls.ca_crl),
+        ca_certificates: shared(&tls.ca_certificates),
+        client_certificate: shared(&tls.client_certificate),
+        private_key: shared(&tls.private_key),
+        credential_name: shared(&tls.credential_name),
+        ca_crl: shared(&tls.ca_crl),
         insecure_skip_verify: tls.insecure_skip_verify,
     }
 }

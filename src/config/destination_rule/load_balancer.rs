@@ -8,8 +8,7 @@ use super::locality;
 use crate::config::path::At;
 use crate::config::problem::{Code, quoted};
 use crate::config::reading::Reading;
-use crate::config::server_tls::given;
-use crate::config::virtual_service::is_header_name;
+use crate::config::text::{given, is_header_name, shared};
 use crate::model::{self, HashKey, HashTable};
 
 /// The greatest table of Maglev that Envoy takes.
@@ -19,15 +18,13 @@ const LARGEST_RING: u64 = 8 * 1024 * 1024;
 
 /// How an endpoint is chosen. `outlier` says whether there is outlier detection beside it, without which no locality ever fails.
 pub(super) fn read(reading: &mut Reading<'_>, at: &At<'_>, balancer: &LoadBalancer, outlier: bool) -> model::LoadBalancing {
-    if balancer.simple.is_some() && balancer.consistent_hash.is_some() {
-        reading.error(at, Code::Conflict, "simple and consistentHash exclude each other");
-    }
+    reading.at_most_one(at, [("simple", balancer.simple.is_some()), ("consistentHash", balancer.consistent_hash.is_some())]);
     if balancer.warmup.is_some() && balancer.warmup_duration_secs.is_some() {
         reading.error(at, Code::Conflict, "warmupDurationSecs is the old form of warmup: keep warmup");
     }
-    if balancer.locality_lb_setting.is_some() && balancer.zone_aware_lb_setting.is_some() {
-        reading.error(at, Code::Conflict, "localityLbSetting and zoneAwareLbSetting exclude each other");
-    }
+    let near =
+        [("localityLbSetting", balancer.locality_lb_setting.is_some()), ("zoneAwareLbSetting", balancer.zone_aware_lb_setting.is_some())];
+    reading.at_most_one(at, near);
     reading.deprecated(at, "warmupDurationSecs", balancer.warmup_duration_secs.is_some(), "warmup.duration");
     let old_warmup = reading.duration(&at.field("warmupDurationSecs"), balancer.warmup_duration_secs.as_deref());
     let simple = balancer.simple.and_then(|simple| match simple {
@@ -52,18 +49,13 @@ pub(super) fn read(reading: &mut Reading<'_>, at: &At<'_>, balancer: &LoadBalanc
 
 fn consistent_hash(reading: &mut Reading<'_>, at: &At<'_>, hash: &ConsistentHash) -> model::ConsistentHash {
     let keys = [
-        hash.http_header_name.is_some(),
-        hash.http_cookie.is_some(),
-        hash.use_source_ip.is_some(),
-        hash.http_query_parameter_name.is_some(),
+        ("httpHeaderName", hash.http_header_name.is_some()),
+        ("httpCookie", hash.http_cookie.is_some()),
+        ("useSourceIp", hash.use_source_ip.is_some()),
+        ("httpQueryParameterName", hash.http_query_parameter_name.is_some()),
     ];
-    match keys.iter().filter(|key| **key).count() {
-        0 => reading.warn(at, Code::NoEffect, "without httpHeaderName, httpCookie, useSourceIp or httpQueryParameterName chance decides"),
-        1 => {}
-        _ => {
-            let message = "httpHeaderName, httpCookie, useSourceIp and httpQueryParameterName exclude each other";
-            reading.error(at, Code::Conflict, message);
-        }
+    if reading.at_most_one(at, keys) == 0 {
+        reading.warn(at, Code::NoEffect, "without httpHeaderName, httpCookie, useSourceIp or httpQueryParameterName chance decides");
     }
     model::ConsistentHash { key: hash_key(reading, at, hash), table: hash_table(reading, at, hash) }
 }
@@ -106,7 +98,7 @@ fn cookie(reading: &mut Reading<'_>, at: &At<'_>, cookie: &HttpCookie) -> model:
     let attributes = attributes.map(|one| (one.name.as_str().into(), one.value.as_deref().unwrap_or_default().into())).collect();
     model::HashCookie {
         name: cookie.name.as_str().into(),
-        path: cookie.path.as_deref().filter(|path| !path.is_empty()).map(Into::into),
+        path: shared(&cookie.path),
         ttl: cookie.ttl.as_deref().and_then(|ttl| reading.any_duration(&at.field("ttl"), ttl)),
         attributes,
     }
@@ -114,9 +106,7 @@ fn cookie(reading: &mut Reading<'_>, at: &At<'_>, cookie: &HttpCookie) -> model:
 
 /// A ring, unless Maglev's table is asked for; `minimumRingSize` is where 1.4 had the ring's size.
 fn hash_table(reading: &mut Reading<'_>, at: &At<'_>, hash: &ConsistentHash) -> HashTable {
-    if hash.ring_hash.is_some() && hash.maglev.is_some() {
-        reading.error(at, Code::Conflict, "ringHash and maglev exclude each other");
-    }
+    reading.at_most_one(at, [("ringHash", hash.ring_hash.is_some()), ("maglev", hash.maglev.is_some())]);
     let old = hash.minimum_ring_size.filter(|size| *size > 0);
     reading.deprecated(at, "minimumRingSize", old.is_some(), "ringHash.minimumRingSize");
     if old.is_some() && (hash.ring_hash.is_some() || hash.maglev.is_some()) {

@@ -16,9 +16,7 @@ const WHOLE: u64 = 100;
 
 /// Which localities the traffic goes to.
 pub(super) fn read(reading: &mut Reading<'_>, at: &At<'_>, setting: &LocalityLoadBalancer, outlier: bool) -> model::LocalityBalancing {
-    if !setting.distribute.is_empty() && !setting.failover.is_empty() {
-        reading.error(at, Code::Conflict, "distribute and failover exclude each other");
-    }
+    reading.at_most_one(at, [("distribute", !setting.distribute.is_empty()), ("failover", !setting.failover.is_empty())]);
     let list = at.field("distribute");
     let distribute = setting.distribute.iter().enumerate().map(|(index, one)| distribute(reading, &list.index(index), one)).collect();
     let sources: Vec<&str> = setting.distribute.iter().map(|one| one.from.as_deref().unwrap_or_default()).collect();

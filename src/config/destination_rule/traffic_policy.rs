@@ -5,6 +5,7 @@ use ferromesh_crds::networking::destination_rule::{
     ClientTls, OutlierDetection, PortTrafficPolicy, ProxyProtocolVersion, RetryBudget, TrafficPolicy, Tunnel,
 };
 use ferromesh_crds::networking::load_balancer::LoadBalancer;
+use std::collections::BTreeSet;
 
 use super::{client_tls, load_balancer, outlier_detection};
 use crate::config::hosts::{is_ip, name_defect};
@@ -22,10 +23,17 @@ pub(super) fn optional(reading: &mut Reading<'_>, parent: &At<'_>, policy: Optio
     }
     let settings = &policy.port_level_settings;
     let list = at.field("portLevelSettings");
-    let ports = settings.iter().enumerate().filter_map(|(index, one)| port(reading, &list.index(index), one)).collect();
-    let numbers = settings.iter().enumerate().filter_map(|(index, one)| Some((list.index(index), one.port.as_ref()?.number?)));
-    let numbers: Vec<_> = numbers.collect();
-    reading.distinct(numbers.into_iter(), |port| format!("port {port} has settings already"));
+    let (mut ports, mut seen) = (Vec::with_capacity(settings.len()), BTreeSet::new());
+    for (index, one) in settings.iter().enumerate() {
+        let at = list.index(index);
+        let Some(port) = port(reading, &at, one) else { continue };
+        // As in the reference, where the first settings of a port are found.
+        if seen.insert(port.port) {
+            ports.push(port);
+        } else {
+            reading.warn(&at, Code::NoEffect, format!("port {} has settings already, and the first ones hold", port.port));
+        }
+    }
     let common = Common {
         load_balancer: policy.load_balancer.as_ref(),
         connection_pool: policy.connection_pool.as_ref(),

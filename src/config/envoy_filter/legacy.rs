@@ -11,7 +11,7 @@ use super::names::{CONNECTION_MANAGER, successor};
 use crate::config::path::{At, SPEC};
 use crate::config::problem::Code;
 use crate::config::reading::Reading;
-use crate::config::server_tls::given;
+use crate::config::text::given;
 use crate::model::{
     EnvoyPatch, FilterChainMatch, FilterClass, Labels, ListenerMatch, ObjectMatch, PatchContext, PatchOperation, PatchedObject,
 };

@@ -8,7 +8,7 @@ use super::spelled;
 use crate::config::path::At;
 use crate::config::problem::{Code, quoted};
 use crate::config::reading::Reading;
-use crate::config::server_tls::given;
+use crate::config::text::given;
 use crate::model;
 
 pub(super) fn read(reading: &mut Reading<'_>, at: &At<'_>, apply_to: ApplyTo, found: &ListenerMatch) -> model::ListenerMatch {

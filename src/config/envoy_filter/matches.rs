@@ -10,7 +10,7 @@ use super::{listener, spelled};
 use crate::config::path::At;
 use crate::config::problem::{Code, quoted};
 use crate::config::reading::Reading;
-use crate::config::server_tls::given;
+use crate::config::text::given;
 use crate::model::{self, ObjectMatch, RouteAction};
 
 /// A text that is there and not empty.

@@ -12,7 +12,7 @@ use ferromesh_crds::networking::EnvoyFilter;
 use ferromesh_crds::networking::envoy_filter::{self as api, ApplyTo, EnvoyConfigObjectPatch, EnvoyFilterSpec};
 
 use super::path::{At, SPEC};
-use super::problem::{Code, Invalid, Parsed};
+use super::problem::{Invalid, Parsed};
 use super::reading::{ParseContext, Reading};
 use crate::model::{self, EnvoyPatch, Labels, PatchContext, PatchTargets, PatchedObject};
 
@@ -44,9 +44,7 @@ pub fn envoy_filter(object: &EnvoyFilter, context: &ParseContext) -> Result<Pars
 
 fn targets(reading: &mut Reading<'_>, spec: &EnvoyFilterSpec) -> PatchTargets {
     let at = SPEC.field("targetRefs");
-    if spec.workload_selector.is_some() && !spec.target_refs.is_empty() {
-        reading.error(&at, Code::Conflict, "workloadSelector and targetRefs exclude each other");
-    }
+    reading.at_most_one(&at, [("workloadSelector", spec.workload_selector.is_some()), ("targetRefs", !spec.target_refs.is_empty())]);
     reading.deprecated(&SPEC, "workloadLabels", !spec.workload_labels.is_empty(), "workloadSelector.labels");
     let legacy = reading.labels(&SPEC.field("workloadLabels"), &spec.workload_labels);
     let objects = reading.target_resources(&at, &spec.target_refs);

@@ -9,7 +9,7 @@ use super::{spelled, value};
 use crate::config::path::At;
 use crate::config::problem::Code;
 use crate::config::reading::Reading;
-use crate::config::server_tls::given;
+use crate::config::text::given;
 use crate::model::{FilterClass, PatchOperation};
 
 /// What is done; `None` if that is not said. `at` is the whole change.

@@ -7,7 +7,7 @@ use super::spelled;
 use crate::config::path::At;
 use crate::config::problem::Code;
 use crate::config::reading::Reading;
-use crate::config::server_tls::given;
+use crate::config::text::given;
 
 /// Whether what is changed and what is matched go together. `at` is the match.
 pub(super) fn check(reading: &mut Reading<'_>, at: &At<'_>, apply_to: ApplyTo, found: Option<&WaypointMatch>) {

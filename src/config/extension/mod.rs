@@ -70,10 +70,8 @@ pub fn traffic_extension(object: &TrafficExtension, context: &ParseContext) -> R
         ExtensionCode::Wasm(Box::new(wasm::read(&mut reading, &SPEC.field("wasm"), &module)))
     });
     let script = spec.lua.as_ref().map(|one| lua(&mut reading, one));
-    match (&module, &script) {
-        (None, None) => reading.error(&SPEC, Code::Required, "one of wasm and lua is needed"),
-        (Some(_), Some(_)) => reading.error(&SPEC, Code::Conflict, "only one of wasm and lua may be set"),
-        _ => {}
+    if reading.at_most_one(&SPEC, [("wasm", module.is_some()), ("lua", script.is_some())]) == 0 {
+        reading.error(&SPEC, Code::Required, "one of wasm and lua is needed");
     }
     let code = module.or(script).unwrap_or_else(|| ExtensionCode::Lua("".into()));
     let value = model::TrafficExtension { origin: reading.origin.clone(), placement, code, created: reading.created };

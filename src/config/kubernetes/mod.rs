@@ -5,12 +5,14 @@
 //! (`pkg/config/kube`, `pkg/serviceregistry/kube`).
 
 mod locality;
+mod name;
 mod pod;
 mod pod_view;
 mod service;
 mod slice;
 
 pub use locality::{locality, workload_locality};
+pub use name::{is_dns_label, is_dns_subdomain, is_label_key, is_label_text};
 pub use pod::{PodFacts, pod};
 pub use pod_view::{PodSpecView, PodStatusView, PodView};
 pub use service::{KubernetesService, service};

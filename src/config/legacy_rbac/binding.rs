@@ -10,7 +10,7 @@ use super::{CONSEQUENCE, SUCCESSOR, is_permissive};
 use crate::config::path::{At, SPEC};
 use crate::config::problem::{Code, Invalid, Parsed, quoted};
 use crate::config::reading::{ParseContext, Reading};
-use crate::config::server_tls::given;
+use crate::config::text::{filled, given};
 use crate::model::{self, BoundRole, Subject};
 
 /// The one kind of roles.
@@ -38,11 +38,9 @@ pub fn service_role_binding(object: &ServiceRoleBinding, context: &ParseContext)
 }
 
 fn bound_role(reading: &mut Reading<'_>, spec: &ServiceRoleBindingSpec) -> BoundRole {
-    let set = [spec.role_ref.is_some(), given(&spec.role), !spec.actions.is_empty()];
-    match set.iter().filter(|set| **set).count() {
-        0 => reading.error(&SPEC.field("roleRef"), Code::Required, "required: it names the role"),
-        1 => {}
-        _ => reading.error(&SPEC, Code::Conflict, "only one of roleRef, role and actions may be set"),
+    let ways = [("roleRef", spec.role_ref.is_some()), ("role", given(&spec.role)), ("actions", !spec.actions.is_empty())];
+    if reading.at_most_one(&SPEC, ways) == 0 {
+        reading.error(&SPEC.field("roleRef"), Code::Required, "required: it names the role");
     }
     if let Some(reference) = &spec.role_ref {
         let at = SPEC.field("roleRef");
@@ -66,10 +64,10 @@ fn subject(reading: &mut Reading<'_>, at: &At<'_>, subject: &api::Subject) -> Su
     let address = |reading: &mut Reading<'_>, at: &At<'_>, one: &String| reading.range(at, one);
     reading.deprecated(at, "group", given(&subject.group), "groups");
     let mut groups = reading.values(at, [("groups", &subject.groups), ("notGroups", &subject.not_groups)], text);
-    if let Some(group) = subject.group.as_deref().filter(|group| !group.is_empty()) {
+    if let Some(group) = filled(&subject.group) {
         groups.any_of.extend(reading.text_match(&at.field("group"), group));
     }
-    let user = subject.user.as_deref().filter(|user| !user.is_empty());
+    let user = filled(&subject.user);
     let value = Subject {
         user: user.and_then(|user| reading.text_match(&at.field("user"), user)),
         names: reading.values(at, [("names", &subject.names), ("notNames", &subject.not_names)], text),

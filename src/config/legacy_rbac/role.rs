@@ -37,13 +37,9 @@ pub fn service_role(object: &ServiceRole, context: &ParseContext) -> Result<Pars
 
 /// Reads a rule.
 pub(super) fn rule(reading: &mut Reading<'_>, at: &At<'_>, rule: &AccessRule) -> model::AccessRule {
-    if !rule.methods.is_empty() && !rule.not_methods.is_empty() {
-        reading.error(&at.field("notMethods"), Code::Conflict, "only one of methods and notMethods may be set");
-    }
+    reading.at_most_one(&at.field("notMethods"), [("methods", !rule.methods.is_empty()), ("notMethods", !rule.not_methods.is_empty())]);
     let has_ports = !rule.ports.is_empty() || !rule.not_ports.is_empty();
-    if !rule.ports.is_empty() && !rule.not_ports.is_empty() {
-        reading.error(&at.field("notPorts"), Code::Conflict, "only one of ports and notPorts may be set");
-    }
+    reading.at_most_one(&at.field("notPorts"), [("ports", !rule.ports.is_empty()), ("notPorts", !rule.not_ports.is_empty())]);
     let text = |reading: &mut Reading<'_>, at: &At<'_>, one: &String| reading.text_match(at, one);
     let port = |reading: &mut Reading<'_>, at: &At<'_>, one: &u32| Some(reading.port(at, *one));
     let constraints = at.field("constraints").each(&rule.constraints, |at, one| {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ferromesh_crds::networking::virtual_service::{CorsPolicy, StringMatch as ApiMatch, UnmatchedPreflights};
 
-use super::{headers, http_match};
+use super::http_match;
 use crate::config::path::At;
 use crate::config::problem::{Code, quoted};
 use crate::config::reading::Reading;
@@ -64,8 +64,5 @@ fn old_origin(origin: &str) -> StringMatch {
 }
 
 fn header_names(reading: &mut Reading<'_>, at: &At<'_>, names: &[String]) -> Vec<Arc<str>> {
-    for (index, name) in names.iter().enumerate().filter(|(_, name)| !headers::is_header_name(name)) {
-        reading.error(&at.index(index), Code::BadHeader, format!("{} is no name of a header", quoted(name)));
-    }
-    names.iter().map(|name| name.as_str().into()).collect()
+    at.each(names, |at, name| reading.header_name(at, name))
 }

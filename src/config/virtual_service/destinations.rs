@@ -7,6 +7,7 @@ use crate::config::hosts::is_label;
 use crate::config::path::At;
 use crate::config::problem::{Code, quoted};
 use crate::config::reading::Reading;
+use crate::config::text::filled;
 use crate::model::{self, HostPattern, WeightedDestination};
 
 /// The sum of several weights: they are percent.
@@ -65,7 +66,7 @@ pub(in crate::config) fn one(reading: &mut Reading<'_>, at: &At<'_>, destination
     } else if destination.host == "*" {
         reading.error(&host, Code::BadHost, "\"*\" is no destination: name a host");
     }
-    let subset = destination.subset.as_deref().filter(|subset| !subset.is_empty());
+    let subset = filled(&destination.subset);
     if let Some(subset) = subset
         && !is_label(subset)
     {

@@ -57,7 +57,7 @@ fn abort(reading: &mut Reading<'_>, at: &At<'_>, abort: &FaultAbort) -> Option<(
     }
     let status = match (abort.http_status, abort.grpc_status.as_deref()) {
         (Some(_), Some(_)) => {
-            reading.error(at, Code::Conflict, "httpStatus and grpcStatus exclude each other");
+            reading.at_most_one(at, [("httpStatus", true), ("grpcStatus", true)]);
             None
         }
         (Some(status), None) => http_status(reading, &at.field("httpStatus"), status),

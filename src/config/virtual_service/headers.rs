@@ -7,17 +7,13 @@ use ferromesh_crds::networking::virtual_service::{Headers, HttpRoute, HttpRouteD
 use crate::config::path::At;
 use crate::config::problem::{Code, quoted};
 use crate::config::reading::Reading;
+use crate::config::text::is_header_name;
 use crate::model::HeaderOperations;
 
 type Pairs = Vec<(Arc<str>, Arc<str>)>;
 
 /// Where a header stands that names the request's host.
 const HOST_NAMES: [&str; 2] = ["host", ":authority"];
-
-/// Whether a text is a header's name: one or more of the characters that RFC 9110 calls a token.
-pub(in crate::config) fn is_header_name(name: &str) -> bool {
-    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
-}
 
 /// Header changes of a route, the deprecated fields among them. A new host (`Host` or `:authority` among the request's headers) is
 /// returned apart, because to Envoy that is a rewrite.

@@ -7,6 +7,7 @@ use crate::config::hosts::is_label;
 use crate::config::path::{At, SPEC};
 use crate::config::problem::{Code, quoted};
 use crate::config::reading::{Reading, fitted};
+use crate::config::text::shared;
 use crate::model::{self, HttpAction};
 
 /// What Envoy tries again, beside status codes.
@@ -151,15 +152,12 @@ pub(in crate::config) fn is_retry_condition(text: &str) -> bool {
 }
 
 fn rewrite(reading: &mut Reading<'_>, at: &At<'_>, rewrite: &HttpRewrite) -> model::HttpRewrite {
-    let text = |text: &Option<String>| text.as_deref().filter(|text| !text.is_empty()).map(Into::into);
-    let (uri, authority) = (text(&rewrite.uri), text(&rewrite.authority));
+    let (uri, authority) = (shared(&rewrite.uri), shared(&rewrite.authority));
     let regex = rewrite.uri_regex_rewrite.as_ref();
     if uri.is_none() && authority.is_none() && regex.is_none() {
         reading.error(at, Code::Required, "a rewrite needs uri, uriRegexRewrite or authority");
     }
-    if uri.is_some() && regex.is_some() {
-        reading.error(at, Code::Conflict, "uri and uriRegexRewrite exclude each other");
-    }
+    reading.at_most_one(at, [("uri", uri.is_some()), ("uriRegexRewrite", regex.is_some())]);
     let uri_regex = regex.map(|regex| {
         let at = at.field("uriRegexRewrite");
         let (pattern, substitution) = (regex.match_.as_deref().unwrap_or_default(), regex.rewrite.as_deref().unwrap_or_default());

@@ -3,11 +3,11 @@
 use ferromesh_crds::networking::virtual_service::{DerivePort, HttpDirectResponse, HttpRedirect};
 use k8s_openapi::ByteString;
 use serde_json::json;
-use std::sync::Arc;
 
 use crate::config::path::At;
 use crate::config::problem::{Code, quoted};
 use crate::config::reading::Reading;
+use crate::config::text::shared;
 use crate::model::{self, Body, HttpAction, RedirectPort};
 
 /// The codes with which Envoy redirects.
@@ -18,19 +18,14 @@ const LONGEST_BODY: usize = 1 << 20;
 const LONG_BODY: usize = 100 << 10;
 
 pub(super) fn redirect(reading: &mut Reading<'_>, at: &At<'_>, redirect: &HttpRedirect) -> HttpAction {
-    let text = |text: &Option<String>| text.as_deref().filter(|text| !text.is_empty()).map(Arc::<str>::from);
-    let (uri, authority, scheme) = (text(&redirect.uri), text(&redirect.authority), text(&redirect.scheme));
-    let prefix = text(&redirect.prefix_rewrite);
+    let (uri, authority, scheme) = (shared(&redirect.uri), shared(&redirect.authority), shared(&redirect.scheme));
+    let prefix = shared(&redirect.prefix_rewrite);
     let moved = redirect.port.is_some() || redirect.derive_port.is_some();
     if uri.is_none() && prefix.is_none() && authority.is_none() && scheme.is_none() && !moved {
         reading.error(at, Code::Required, "a redirect needs a uri, an authority, a scheme or a port");
     }
-    if uri.is_some() && prefix.is_some() {
-        reading.error(at, Code::Conflict, "uri and prefixRewrite exclude each other");
-    }
-    if redirect.port.is_some() && redirect.derive_port.is_some() {
-        reading.error(at, Code::Conflict, "port and derivePort exclude each other");
-    }
+    reading.at_most_one(at, [("uri", uri.is_some()), ("prefixRewrite", prefix.is_some())]);
+    reading.at_most_one(at, [("port", redirect.port.is_some()), ("derivePort", redirect.derive_port.is_some())]);
     let derived = redirect.derive_port.map(|derive| match derive {
         DerivePort::FromProtocolDefault => RedirectPort::OfScheme,
         DerivePort::FromRequestPort => RedirectPort::OfRequest,
@@ -43,7 +38,10 @@ pub(super) fn redirect(reading: &mut Reading<'_>, at: &At<'_>, redirect: &HttpRe
         let message = format!("{code} is no redirect that a proxy sends: use 301, 302, 303, 307 or 308");
         reading.error(&at.field("redirectCode"), Code::NotAllowed, message);
     }
-    let port = redirect.port.map(|port| RedirectPort::Number(reading.port(&at.field("port"), port))).or(derived);
+    if redirect.port == Some(0) {
+        reading.warn(&at.field("port"), Code::NoEffect, "0 is the same as no port");
+    }
+    let port = reading.optional_port(&at.field("port"), redirect.port).map(RedirectPort::Number).or(derived);
     HttpAction::Redirect(model::HttpRedirect { uri, prefix, authority, scheme, port, code: u16::try_from(code).unwrap_or_default() })
 }
 
@@ -51,9 +49,7 @@ pub(super) fn direct_response(reading: &mut Reading<'_>, at: &At<'_>, response: 
     let status = status(reading, &at.field("status"), response.status);
     let here = at.field("body");
     let body = response.body.as_ref().and_then(|body| {
-        if body.string.is_some() && body.bytes.is_some() {
-            reading.error(&here, Code::Conflict, "string and bytes exclude each other");
-        }
+        reading.at_most_one(&here, [("string", body.string.is_some()), ("bytes", body.bytes.is_some())]);
         match (&body.string, &body.bytes) {
             (Some(text), _) => Some(Body::Text(text.as_str().into())),
             (None, Some(encoded)) => decoded(reading, &here.field("bytes"), encoded),

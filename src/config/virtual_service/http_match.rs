@@ -4,10 +4,11 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use ferromesh_crds::networking::virtual_service as api;
 
-use super::{gateways, headers};
+use super::gateways;
 use crate::config::path::At;
 use crate::config::problem::{Code, quoted};
 use crate::config::reading::{Reading, fitted};
+use crate::config::text::{filled, is_header_name, shared};
 use crate::model::{ClaimMatch, HeaderMatch, HttpMatch, StringMatch};
 
 /// Headers that HTTP/2 calls by such names and that may be matched as headers.
@@ -43,7 +44,7 @@ fn one(reading: &mut Reading<'_>, at: &At<'_>, condition: &api::HttpMatch, at_ga
     if ignore_uri_case && matches!(uri, Some(StringMatch::Regex(_)) | None) {
         reading.warn(&at.field("ignoreUriCase"), Code::NoEffect, "holds for exact and prefix paths only");
     }
-    if let Some(namespace) = condition.source_namespace.as_deref().filter(|namespace| !namespace.is_empty()) {
+    if let Some(namespace) = filled(&condition.source_namespace) {
         reading.namespace_name(&at.field("sourceNamespace"), namespace);
     }
     let mut fields = Fields { headers: Vec::new(), claims: Vec::new(), at_gateways };
@@ -61,9 +62,9 @@ fn one(reading: &mut Reading<'_>, at: &At<'_>, condition: &api::HttpMatch, at_ga
         query_params: query_matches(reading, &at.field("queryParams"), &condition.query_params),
         port: reading.optional_port(&at.field("port"), condition.port),
         source_labels: reading.labels(&at.field("sourceLabels"), &condition.source_labels),
-        source_namespace: condition.source_namespace.as_deref().filter(|namespace| !namespace.is_empty()).map(Into::into),
+        source_namespace: shared(&condition.source_namespace),
         gateways: gateways(reading, at, &condition.gateways),
-        stat_prefix: condition.stat_prefix.as_deref().filter(|prefix| !prefix.is_empty()).map(Into::into),
+        stat_prefix: shared(&condition.stat_prefix),
     }
 }
 
@@ -74,10 +75,8 @@ pub(super) fn is_empty(condition: &api::StringMatch) -> bool {
 
 /// A comparison of a text; none where no way of comparing is given.
 pub(super) fn string_match(reading: &mut Reading<'_>, at: &At<'_>, condition: &api::StringMatch) -> Option<StringMatch> {
-    let given = [condition.exact.is_some(), condition.prefix.is_some(), condition.regex.is_some()];
-    if given.iter().filter(|given| **given).count() > 1 {
-        reading.error(at, Code::Conflict, "exact, prefix and regex exclude each other");
-    }
+    let ways = [("exact", condition.exact.is_some()), ("prefix", condition.prefix.is_some()), ("regex", condition.regex.is_some())];
+    reading.at_most_one(at, ways);
     if let Some(regex) = &condition.regex {
         reading.regex(&at.field("regex"), regex);
         return Some(StringMatch::Regex(regex.as_str().into()));
@@ -112,7 +111,7 @@ impl Fields {
                 self.claims.push(ClaimMatch { path, value, inverted });
                 continue;
             }
-            if !headers::is_header_name(name) && !PSEUDO_HEADERS.contains(&name.as_str()) {
+            if !is_header_name(name) && !PSEUDO_HEADERS.contains(&name.as_str()) {
                 reading.error(&at, Code::BadHeader, format!("{} is no name of a header", quoted(name)));
             }
             self.headers.push(HeaderMatch { name: name.to_ascii_lowercase().into(), value, inverted });

@@ -10,13 +10,11 @@ use crate::model::{Mirror, PerMillion};
 
 /// `mirror` with its share in one of three spellings, or `mirrors`.
 pub(super) fn read(reading: &mut Reading<'_>, at: &At<'_>, route: &HttpRoute) -> Vec<Mirror> {
-    if route.mirror.is_some() && !route.mirrors.is_empty() {
-        reading.error(at, Code::Conflict, "mirror and mirrors exclude each other");
-    }
+    reading.at_most_one(at, [("mirror", route.mirror.is_some()), ("mirrors", !route.mirrors.is_empty())]);
     let share = share(reading, at, route);
     let mut read = Vec::with_capacity(route.mirrors.len());
     if let Some(destination) = &route.mirror {
-        read.push(Mirror { destination: destinations::one(reading, &at.field("mirror"), destination), share });
+        read.push(Mirror { destination: destinations::one(reading, &at.field("mirror"), destination), share, listed: false });
     }
     let list = at.field("mirrors");
     for (index, mirror) in route.mirrors.iter().enumerate() {
@@ -24,7 +22,8 @@ pub(super) fn read(reading: &mut Reading<'_>, at: &At<'_>, route: &HttpRoute) ->
         let share = mirror.percentage.as_ref().map_or(PerMillion::ALL, |share| reading.percentage(&at.field("percentage"), share));
         match &mirror.destination {
             Some(destination) => {
-                read.push(Mirror { destination: destinations::one(reading, &at.field("destination"), destination), share });
+                let destination = destinations::one(reading, &at.field("destination"), destination);
+                read.push(Mirror { destination, share, listed: true });
             }
             None => reading.required(&at.field("destination")),
         }

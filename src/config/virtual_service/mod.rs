@@ -22,7 +22,6 @@ use super::reading::{ParseContext, Reading};
 use crate::model::{self, HostPattern, MESH_GATEWAY};
 
 pub(super) use destinations::one as destination;
-pub(super) use headers::is_header_name;
 pub(super) use http::is_retry_condition;
 
 /// Reads a VirtualService.

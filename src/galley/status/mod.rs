@@ -10,6 +10,7 @@ mod tests;
 
 use kube::Client;
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, btree_map},
     convert::Infallible,
     future::pending,
@@ -17,15 +18,15 @@ use std::{
 };
 use tokio::time::{Instant, sleep_until};
 
-use self::share::{differs, share, status};
+use self::share::{Reason, differs, share, status};
 use super::metrics::StatusMetrics;
 use crate::index::{Reported, STATUS_MANAGER, Verdict, Verdicts, reference, stored_as};
 use crate::model::ObjectRef;
 use crate::runtime::{Backoff, Bucket, EventPublisher, Leadership, News, Shutdown, StatusFailure, Term, apply_status, this_second};
 
-/// Writes a token of time apart: ten a second, after fifty at once.
-const INTERVAL: Duration = Duration::from_millis(100);
-const BURST: u32 = 50;
+/// Writes a token of time apart: twenty a second, after a hundred at once.
+const INTERVAL: Duration = Duration::from_millis(50);
+const BURST: u32 = 100;
 /// How long a write that the API server refuses for its content is left alone.
 const REFUSED: Duration = Duration::from_secs(60);
 /// How long somebody else's change of our share is left alone; doubled each time, up to [`LAST_REPAIR`].
@@ -124,13 +125,14 @@ impl StatusWriter {
         }
     }
 
-    /// What is written next, and when: what has no effect before what has.
+    /// What is written next, and when: what has no effect before what is doubtful, and that before the rest. Of equals the latest comes
+    /// first, whose author may be waiting for it, while all the others of a new mesh have their turn.
     fn next(&self) -> Option<(ObjectRef, Instant)> {
         let now = Instant::now();
-        let earliest = self.bucket.ready_at().max(self.resume);
-        let due = self.entries.iter().filter_map(|(object, entry)| Some((object, entry.due?.max(earliest), entry.verdict.outcome.is_ok())));
-        let (object, at, _) = due.min_by_key(|(_, at, accepted)| ((*at).max(now), *accepted))?;
-        Some((object.clone(), at))
+        let earliest = self.bucket.ready_at().max(self.resume).max(now);
+        let due = self.entries.iter().filter_map(|(object, entry)| Some((object, entry.due?, Reason::of(&entry.verdict))));
+        let (object, due, _) = due.min_by_key(|(_, due, reason)| ((*due).max(earliest), Reverse(*reason), Reverse(*due)))?;
+        Some((object.clone(), due.max(earliest)))
     }
 
     async fn write(&mut self, object: &ObjectRef, term: &Term) {

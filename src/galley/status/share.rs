@@ -8,7 +8,8 @@ use crate::config::{Code, Problem, clipped};
 use crate::index::{ACCEPTED, Reported, Verdict, generation, generation_text};
 
 /// Why an object is accepted, or is not. The names are API: scripts compare them. docs/galley.md explains them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Ordered: what an author most needs to hear comes last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Reason {
     /// The mesh understands all of it.
     Accepted,
@@ -31,7 +32,8 @@ impl Reason {
     #[cfg(test)]
     pub(super) const ALL: [Self; 3] = [Self::Accepted, Self::AcceptedWithWarnings, Self::Invalid];
 
-    fn of(verdict: &Verdict) -> Self {
+    /// Why a verdict is what it is.
+    pub(super) fn of(verdict: &Verdict) -> Self {
         match &verdict.outcome {
             Ok(warnings) if warnings.is_empty() => Self::Accepted,
             Ok(_) => Self::AcceptedWithWarnings,

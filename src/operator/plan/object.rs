@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
 
+use crate::config::kubernetes::is_label_text;
 use crate::operator::{
     object::{Key, Kind},
     settings::Settings,
@@ -84,7 +85,7 @@ impl Base<'_> {
             .map(|(key, value)| (key.to_owned(), json!(value))),
         );
         let tag = &self.settings.images.tag;
-        if is_label_value(tag) {
+        if is_label_text(tag) {
             labels.insert("app.kubernetes.io/version".to_owned(), json!(tag));
         }
         labels
@@ -103,9 +104,4 @@ fn hash(body: &Value) -> String {
         let _ = write!(text, "{byte:02x}");
         text
     })
-}
-
-fn is_label_value(text: &str) -> bool {
-    let end = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
-    text.len() <= 63 && end(text.chars().next()) && end(text.chars().last())
 }

@@ -4,7 +4,7 @@ use ferromesh_crds::install::{GatewayInstall, GatewayServicePort, ServiceType};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use std::collections::BTreeMap;
 
-use super::{Part, Problem, is_dns_label};
+use super::{Part, Problem, names_service};
 
 /// One gateway.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,7 +44,7 @@ impl Gateway {
         let name = &gateway.name;
         let path = format!("spec.gateways.{}[{name}]", direction.field());
         let mut wrong = |field: &str, reason: String| problems.push(Problem::new(format!("{path}{field}"), reason));
-        if !is_dns_label(name) {
+        if !names_service(name) {
             wrong(".name", format!("{name:?} must be lower-case letters, digits and -, 63 at most, a letter first"));
         }
         if TAKEN.contains(&name.as_str()) {

@@ -23,7 +23,7 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
 use self::{gateways::Direction, layers::overlay};
-use crate::config;
+use crate::config::{self, kubernetes::is_dns_label};
 use crate::model::{MeshConfig, SidecarDefaults};
 
 /// The control plane's parts that an installation can have.
@@ -115,7 +115,7 @@ pub fn spec_problems(spec: &MeshInstallSpec) -> Vec<config::Problem> {
 pub(super) fn resolve(spec: &MeshInstallSpec, images: &Images) -> Result<Settings, Problems> {
     let mut problems = pending::problems(spec);
     let namespace = spec.namespace().to_owned();
-    if !is_dns_label(&namespace) || namespace.starts_with("kube-") || namespace == "default" {
+    if !names_service(&namespace) || namespace.starts_with("kube-") || namespace == "default" {
         problems.push(Problem::new("spec.namespace", format!("{namespace:?} can't be the mesh's: choose one of its own, as istio-system")));
     }
     let own_config = Value::Object(spec.mesh_config.0.clone());
@@ -158,9 +158,8 @@ pub(super) fn resolve(spec: &MeshInstallSpec, images: &Images) -> Result<Setting
 }
 
 /// Whether a text can name a Service, and so all that is named after one.
-fn is_dns_label(text: &str) -> bool {
-    let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    text.len() <= 63 && text.chars().all(legal) && text.starts_with(|c: char| c.is_ascii_lowercase()) && !text.ends_with('-')
+fn names_service(text: &str) -> bool {
+    is_dns_label(text) && text.starts_with(|c: char| c.is_ascii_lowercase())
 }
 
 fn parts(components: &Components, problems: &mut Vec<Problem>) -> BTreeMap<Role, Part> {

@@ -49,7 +49,7 @@ api_objects! {
         /// The new authority.
         pub authority: Option<String>,
         /// The new port.
-        #[schemars(range(min = 1, max = 65535))]
+        #[schemars(range(min = 0, max = 65535))]
         pub port: Option<u32>,
         /// Where else the new port comes from: FROM_PROTOCOL_DEFAULT (80 or 443) or FROM_REQUEST_PORT.
         pub derive_port: Option<DerivePort>,
