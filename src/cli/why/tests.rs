@@ -132,3 +132,24 @@ fn wrong_questions_say_what_is_right() {
         assert!(run.stderr.contains(reason), "{words:?}: {}", run.stderr);
     }
 }
+
+#[test]
+fn the_samples_tell_who_is_sent_where() {
+    let sample = |file: &str| format!("-f {}/samples/bookinfo/{file}", env!("CARGO_MANIFEST_DIR"));
+    let files = ["kube/bookinfo.yaml", "networking/bookinfo-gateway.yaml", "networking/destination-rule-all.yaml"].map(sample).join(" ");
+    let asked = |question: &str, routes: &str| {
+        let told = run(&format!("why {question} -n default -o json {files} {}", sample(routes)), "");
+        assert_eq!((told.exit, told.stderr.as_str()), (Exit::Clean, ""));
+        let told: Value = serde_json::from_str(&told.stdout).unwrap();
+        let possibilities = told["hops"][0]["possibilities"].as_array().unwrap().iter();
+        possibilities.map(|it| format!("{} {}", it["share"], it["cluster"].as_str().unwrap())).collect::<Vec<_>>()
+    };
+    let reviews = |version: &str| format!("outbound|9080|{version}|reviews.default.svc.cluster.local");
+    let split = asked("productpage-v1 http://reviews:9080/", "networking/virtual-service-reviews-80-20.yaml");
+    assert_eq!(split, [format!("0.8 {}", reviews("v1")), format!("0.2 {}", reviews("v2"))]);
+    let routes = "networking/virtual-service-reviews-test-v2.yaml";
+    assert_eq!(asked("productpage-v1 http://reviews:9080/ -H end-user:jason", routes), [format!("1.0 {}", reviews("v2"))]);
+    assert_eq!(asked("productpage-v1 http://reviews:9080/", routes), [format!("1.0 {}", reviews("v1"))]);
+    let page = asked("istio-ingressgateway.istio-system http://any.example/productpage", routes);
+    assert_eq!(page, ["1.0 outbound|9080||productpage.default.svc.cluster.local"]);
+}

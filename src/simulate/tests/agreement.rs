@@ -127,7 +127,7 @@ fn seen(answer: &Answer) -> Seen {
     let decided = |name: &str| {
         let header = answer.headers.get(&format!("x-decided-{name}")).cloned();
         let text = header.or_else(|| local[name].as_str().map(str::to_owned));
-        text.filter(|text| !text.is_empty() && text != "-")
+        text.map(|text| text.trim_matches('"').to_owned()).filter(|text| !text.is_empty() && text != "-")
     };
     let object = decided("delegate").or_else(|| decided("config")).and_then(|path| {
         let parts: Vec<&str> = path.split('/').collect();
