@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use crate::compile::Proxy;
-use crate::model::{HostPattern, ProxyRole, Service, Snapshot, TargetPort, Workload};
+use crate::model::{HostPattern, Labels, ProxyRole, Service, Snapshot, TargetPort, Workload};
 
 /// The proxy of a workload: a gateway's if a Gateway selects it, else a sidecar.
 pub fn proxy_of(snapshot: &Snapshot, workload: &Workload) -> Proxy {
@@ -17,6 +17,9 @@ pub fn proxy_of(snapshot: &Snapshot, workload: &Workload) -> Proxy {
         node: workload.node.clone(),
         locality: workload.locality.clone(),
         named_ports: workload.named_ports.clone(),
+        metadata: Labels::new(),
+        captures_dns: false,
+        discovers_itself: false,
     }
 }
 

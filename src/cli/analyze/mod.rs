@@ -13,7 +13,6 @@ pub(super) use stock::{Item, Key, Stock};
 pub(super) use world::mesh_of;
 
 use clap::{ArgAction, Args};
-use serde_json::Value;
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},

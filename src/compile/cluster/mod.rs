@@ -148,7 +148,7 @@ pub(super) fn by_name(scope: &Scope<'_>, name: &str, host: &str, port: u16, tls:
     let simple = ClientTls { mode: ClientTlsMode::Simple, ..ClientTls::default() };
     let cluster = Cluster {
         connect_timeout: Some(duration(connect_timeout(scope))),
-        cluster_discovery_type: Some(ClusterDiscoveryType::ClusterType(by_dns(false))),
+        cluster_discovery_type: Some(ClusterDiscoveryType::ClusterType(by_dns(scope, false))),
         load_assignment: Some(endpoints::alone(name, host, port)),
         transport_socket: tls.then(|| tls::client(&simple, Some(host), &["http/1.1"])),
         ..named(name)

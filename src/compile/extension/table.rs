@@ -19,7 +19,7 @@ pub(super) struct Extension {
 }
 
 /// Code by namespace.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(in crate::compile) struct ExtensionTable(BTreeMap<Arc<str>, Vec<Arc<Extension>>>);
 
 // === impl ExtensionTable ===

@@ -31,7 +31,7 @@ pub(in crate::compile) enum Subject {
 }
 
 /// EnvoyFilters by what they change, then by namespace.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(in crate::compile) struct PatchTable(BTreeMap<Subject, BTreeMap<Arc<str>, Vec<Arc<ReadFilter>>>>);
 
 /// An EnvoyFilter whose values were read.

@@ -12,7 +12,7 @@ use ferromesh_crds::networking::EnvoyFilter;
 use ferromesh_crds::networking::envoy_filter::{self as api, ApplyTo, EnvoyConfigObjectPatch, EnvoyFilterSpec};
 
 use super::path::{At, SPEC};
-use super::problem::{Invalid, Parsed};
+use super::problem::{Code, Invalid, Parsed};
 use super::reading::{ParseContext, Reading};
 use crate::model::{self, EnvoyPatch, Labels, PatchContext, PatchTargets, PatchedObject};
 

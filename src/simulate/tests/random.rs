@@ -86,7 +86,7 @@ fn rule(choices: &mut Choices<'_>, may_delegate: bool) -> HttpRoute {
         1 => rule.action = HttpAction::Respond { status: choices.pick(&[200, 204, 418, 503]), body: None },
         2 if may_delegate => rule.action = HttpAction::Delegate { namespace: "shop".into(), name: "parts".into() },
         3 => rule.fault = fault(choices),
-        4 => rule.cors = Some(cors(choices)),
+        4 => rule.cors = Some(Box::new(cors(choices))),
         5 => {
             rule.rewrite = Some(HttpRewrite { uri: Some("/new".into()), authority: Some("new.example".into()), ..HttpRewrite::default() });
         }
