@@ -26,6 +26,31 @@ pub(super) enum Fact {
     NamedPort(Arc<str>),
     /// Whether that address is its own.
     HasAddress(IpAddr),
+    /// Its primary address.
+    Address,
+}
+
+#[cfg(test)]
+thread_local! {
+    static FORGOTTEN: std::cell::Cell<fn(&Fact) -> bool> = const { std::cell::Cell::new(|_| false) };
+}
+
+/// Until this is dropped, facts are read on this thread and not noted.
+#[cfg(test)]
+pub(super) struct Forgetting;
+
+/// Lets facts be read and not noted, to see that it is noticed.
+#[cfg(test)]
+pub(super) fn forgetting(which: fn(&Fact) -> bool) -> Forgetting {
+    FORGOTTEN.set(which);
+    Forgetting
+}
+
+#[cfg(test)]
+impl Drop for Forgetting {
+    fn drop(&mut self) {
+        FORGOTTEN.set(|_| false);
+    }
 }
 
 /// The value of a fact.
@@ -37,11 +62,19 @@ pub(super) enum FactValue {
     Text(Option<Arc<str>>),
     /// A port, or its absence.
     Port(Option<u16>),
+    /// An address, or its absence.
+    Address(Option<IpAddr>),
     /// Yes or no.
     Bool(bool),
 }
 
 impl Fact {
+    /// Whether a test lets it be read without a note.
+    #[cfg(test)]
+    pub(super) fn is_forgotten(&self) -> bool {
+        FORGOTTEN.get()(self)
+    }
+
     /// What holds for that proxy.
     pub(super) fn of(&self, proxy: &Proxy) -> FactValue {
         match self {
@@ -53,6 +86,7 @@ impl Fact {
             Self::HasLabel(name, value) => FactValue::Bool(proxy.labels.get(&**name).is_some_and(|found| **found == **value)),
             Self::NamedPort(name) => FactValue::Port(proxy.named_ports.iter().find(|(port, _)| port == name).map(|(_, number)| *number)),
             Self::HasAddress(address) => FactValue::Bool(proxy.addresses.contains(address)),
+            Self::Address => FactValue::Address(proxy.addresses.first().copied()),
         }
     }
 }

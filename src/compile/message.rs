@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use envoy_api::envoy::{
     config::{
         core::v3::{
-            Address, AggregatedConfigSource, ApiVersion, CidrRange, ConfigSource, DataSource, Metadata, SocketAddress, TransportSocket,
+            Address, AggregatedConfigSource, ApiVersion, CidrRange, ConfigSource, DataSource, Metadata, Pipe, SocketAddress, TransportSocket,
             address, config_source::ConfigSourceSpecifier, data_source, socket_address::PortSpecifier, transport_socket,
         },
         listener::v3::{Filter, ListenerFilter, filter, listener_filter},
@@ -47,6 +47,11 @@ pub(super) fn socket_address(address: &str, port: u16) -> Address {
     let port_specifier = Some(PortSpecifier::PortValue(port.into()));
     let socket = SocketAddress { address: address.to_owned(), port_specifier, ..SocketAddress::default() };
     Address { address: Some(address::Address::SocketAddress(socket)) }
+}
+
+/// A Unix socket.
+pub(super) fn pipe(path: &str) -> Address {
+    Address { address: Some(address::Address::Pipe(Pipe { path: path.to_owned(), mode: 0 })) }
 }
 
 /// A range of addresses.

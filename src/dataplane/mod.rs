@@ -10,5 +10,7 @@
 //! Nothing is redirected on loopback: a test binds the one listener that redirected traffic would reach.
 
 mod cluster;
+mod samples;
 mod scene;
+mod sidecar;
 mod splits;

@@ -25,13 +25,13 @@ use crate::compile::{
     destination::{Target, target, weighted},
     hashing,
     message::{duration, inline, network_filter},
-    naming::{self, BLACK_HOLE_CLUSTER, PASSTHROUGH_CLUSTER},
+    naming::{self, BLACK_HOLE_CLUSTER},
     scope::Scope,
     tls::alpn,
     virtual_services::Caller,
 };
 use crate::model::{
-    OutboundTrafficMode, Protocol, Service, ServicePort, TcpMatch, TrafficPolicy, Tunnel, VirtualService, WeightedDestination,
+    Protocol, Service, ServicePort, TcpMatch, TrafficPolicy, Tunnel, VirtualService, WeightedDestination,
 };
 
 /// What Envoy offers as protocol names in TLS to the upstream, in place of what the cluster says.
@@ -61,10 +61,7 @@ pub(super) fn proxy(scope: &Scope<'_>, cluster: &str) -> Filter {
 
 /// What becomes of connections to where nobody declared a service.
 pub(super) fn undeclared(scope: &Scope<'_>) -> Filter {
-    match scope.outbound_mode() {
-        OutboundTrafficMode::AllowAny => proxy(scope, PASSTHROUGH_CLUSTER),
-        OutboundTrafficMode::RegistryOnly => proxy(scope, BLACK_HOLE_CLUSTER),
-    }
+    proxy(scope, scope.undeclared_cluster().as_deref().unwrap_or(BLACK_HOLE_CLUSTER))
 }
 
 /// The ways of connections to a service's port, the first that fits counts: those of its VirtualService, then the service's own cluster.

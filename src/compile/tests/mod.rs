@@ -9,12 +9,14 @@ mod gateway;
 mod goldens;
 mod inbound;
 mod incremental;
+mod laws;
 mod outbound;
 mod policies;
 mod policies_envoy;
 mod route_actions;
 mod routes;
 mod sharing;
+mod sidecars;
 
 use envoy_api::envoy::config::{cluster::v3::Cluster, endpoint::v3::ClusterLoadAssignment};
 use prost::Message;
