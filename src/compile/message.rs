@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, time::Duration};
 use envoy_api::envoy::{
     config::{
         core::v3::{
-            Address, AggregatedConfigSource, ApiVersion, CidrRange, ConfigSource, DataSource, Metadata, Pipe, SocketAddress, TransportSocket,
-            address, config_source::ConfigSourceSpecifier, data_source, socket_address::PortSpecifier, transport_socket,
+            Address, AggregatedConfigSource, ApiVersion, CidrRange, ConfigSource, DataSource, Metadata, Pipe, SocketAddress,
+            TransportSocket, address, config_source::ConfigSourceSpecifier, data_source, socket_address::PortSpecifier, transport_socket,
         },
         listener::v3::{Filter, ListenerFilter, filter, listener_filter},
     },

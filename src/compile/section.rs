@@ -188,7 +188,8 @@ impl SectionState {
             facts.extend(new.facts.iter().cloned());
             let old = old.and_then(|built| built.resource.clone());
             match (&old, &new.resource) {
-                (Some(old), Some(new)) if Arc::ptr_eq(old, new) => {}
+                // Another section may have made the same anew: who has it must not be told again.
+                (Some(old), Some(new)) if Arc::ptr_eq(old, new) || old == new => {}
                 (None, None) => {}
                 (_, Some(new)) => {
                     resources.insert_mut(new.name.clone(), new.clone());

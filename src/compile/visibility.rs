@@ -7,9 +7,7 @@ use std::{
 };
 
 use super::{destination, naming::PASSTHROUGH_CLUSTER, route, scope::Scope};
-use crate::model::{
-    Bind, Destination, EgressListener, HostPattern, OutboundTrafficMode, Protocol, Service, ServiceKey, ServicePort,
-};
+use crate::model::{Bind, Destination, EgressListener, HostPattern, OutboundTrafficMode, Protocol, Service, ServiceKey, ServicePort};
 
 /// The least port that a process without privileges may open everywhere.
 const UNPRIVILEGED: u16 = 1024;
@@ -59,9 +57,10 @@ impl<'a> Scope<'a> {
     /// The ports of a visible service on which the proxy may call it.
     pub(super) fn visible_ports(&self, service: &'a Service) -> impl Iterator<Item = &'a ServicePort> + use<'a> {
         let egress = self.egress();
-        service.ports.iter().filter(move |port| {
-            egress.is_none_or(|egress| admits(egress, &service.key.namespace, &service.key.host, Some(port.number)))
-        })
+        service
+            .ports
+            .iter()
+            .filter(move |port| egress.is_none_or(|egress| admits(egress, &service.key.namespace, &service.key.host, Some(port.number))))
     }
 
     /// The service of that very host to which a route leads. One that is named by a route is known to the proxy, whatever the Sidecar
@@ -152,8 +151,7 @@ impl<'a> Scope<'a> {
 
     fn visible_among(&self, services: impl Iterator<Item = &'a Arc<Service>>, port: Option<u16>) -> Vec<&'a Arc<Service>> {
         let egress = self.egress();
-        let admitted =
-            services.filter(|it| egress.is_none_or(|egress| admits(egress, &it.key.namespace, &it.key.host, port)));
+        let admitted = services.filter(|it| egress.is_none_or(|egress| admits(egress, &it.key.namespace, &it.key.host, port)));
         let mut by_host: BTreeMap<&HostPattern, Vec<&'a Arc<Service>>> = BTreeMap::new();
         for service in self.exported(admitted) {
             by_host.entry(&service.key.host).or_default().push(service);

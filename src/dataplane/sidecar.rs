@@ -11,6 +11,7 @@ use super::{
     cluster::{pod, service},
     scene::Scene,
 };
+use crate::compile::ResourceType;
 use crate::testing::{
     TestCa, ask_webhook, block_on,
     bootstrap::{Static, names},
@@ -18,7 +19,6 @@ use crate::testing::{
     eventually,
     http::{Echo, ask_socket, get, try_get},
 };
-use crate::compile::ResourceType;
 
 /// A Sidecar for all of the namespace `shop`; `spec` as YAML, each line two spaces in.
 fn sidecar(spec: &str) -> String {
@@ -155,8 +155,10 @@ fn only_hosts_that_egress_lists_are_known() {
 fn a_route_leads_to_services_that_egress_does_not_list() {
     block_on(async {
         let (reviews, other) = (Echo::start("reviews").await, Echo::start("other").await);
-        let services =
-            [service("shop", "reviews", "http:9080", &[("v1", reviews.port)]), service("data", "other", "http:9080", &[("v1", other.port)])];
+        let services = [
+            service("shop", "reviews", "http:9080", &[("v1", reviews.port)]),
+            service("data", "other", "http:9080", &[("v1", other.port)]),
+        ];
         let route = "\n---\napiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: reviews, namespace: shop}\n\
                      spec: {hosts: [reviews], http: [{route: [{destination: {host: other.data.svc.cluster.local}}]}]}\n";
         let scene = Scene::of(&[&services[0], &services[1], &*client(), route, &*sidecar("  egress: [{hosts: [./*]}]")].concat());
@@ -215,7 +217,9 @@ fn what_nobody_declared_is_one_workloads_own_to_refuse_or_to_send_to_a_proxy() {
             pod("shop", "other", "app: other"),
         ];
         let selected = |policy: &str| {
-            sidecar(&format!("  workloadSelector: {{labels: {{app: client}}}}\n  outboundTrafficPolicy: {policy}\n  egress: [{{hosts: [./*]}}]"))
+            sidecar(&format!(
+                "  workloadSelector: {{labels: {{app: client}}}}\n  outboundTrafficPolicy: {policy}\n  egress: [{{hosts: [./*]}}]"
+            ))
         };
         let scene = |policy: &str| Scene::of(&[&services[0], &services[1], &services[2], &*client(), &*selected(policy)].concat());
         let refusing = scene("{mode: REGISTRY_ONLY}");

@@ -230,7 +230,6 @@ fn level(text: &str) -> Result<String, String> {
     if LEVELS.contains(&text) { Ok(text.to_owned()) } else { Err(format!("is not a log level: use one of {}", LEVELS.join(", "))) }
 }
 
-/// What may stand in a tag.
 fn image_type(text: &str) -> Result<String, String> {
     let known = !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
     if known { Ok(text.to_owned()) } else { Err("is no variant of an image such as debug".to_owned()) }

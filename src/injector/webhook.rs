@@ -6,7 +6,8 @@ use std::{sync::Arc, time::Instant};
 use tokio::sync::watch;
 
 use super::{
-    Decision, NativeSidecars, ProxyConfigs, Skip, decide, inject, metrics::Metrics, patch, pod::PodView, settings::TemplateSource, unhonoured::unhonoured,
+    Decision, NativeSidecars, ProxyConfigs, Skip, decide, inject, metrics::Metrics, patch, pod::PodView, settings::TemplateSource,
+    unhonoured::unhonoured,
 };
 use crate::runtime::AdmissionRequest;
 

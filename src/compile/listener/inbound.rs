@@ -139,7 +139,10 @@ fn service_way(scope: &Scope<'_>, number: u16, port: &WorkloadPort<'_>, mode: Mt
     port.services.iter().for_each(|service| scope.shaped_by(&service.origin));
     let host = port.services.first().map(|service| service.key.host.to_string()).unwrap_or_default();
     // The mesh's mTLS and other TLS can't be told apart on one port: the latter holds where the mesh's is switched off.
-    let listed = port.listed.and_then(|listed| listed.tls.as_ref()).filter(|tls| mode == MtlsMode::Disable && tls.mode != ServerTlsMode::Passthrough);
+    let listed = port
+        .listed
+        .and_then(|listed| listed.tls.as_ref())
+        .filter(|tls| mode == MtlsMode::Disable && tls.mode != ServerTlsMode::Passthrough);
     let protocol = match port.protocol {
         Protocol::Https if listed.is_some() => Protocol::Http,
         Protocol::Tls if listed.is_some() => Protocol::Tcp,

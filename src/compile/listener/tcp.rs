@@ -30,9 +30,7 @@ use crate::compile::{
     tls::alpn,
     virtual_services::Caller,
 };
-use crate::model::{
-    Protocol, Service, ServicePort, TcpMatch, TrafficPolicy, Tunnel, VirtualService, WeightedDestination,
-};
+use crate::model::{Protocol, Service, ServicePort, TcpMatch, TrafficPolicy, Tunnel, VirtualService, WeightedDestination};
 
 /// What Envoy offers as protocol names in TLS to the upstream, in place of what the cluster says.
 const OFFERED_PROTOCOLS: &str = "envoy.network.application_protocols";

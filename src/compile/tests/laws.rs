@@ -9,13 +9,17 @@ use std::{
 use rcgen::KeyPair;
 use serde_json::{Value, json};
 
-use super::{Proxy, ResourceType, compile, incremental::{Session, changes}, proxy};
+use super::{
+    Proxy, ResourceType, compile,
+    incremental::{Session, changes},
+    proxy,
+};
 use crate::compile::{
     Compiled, Compiler,
     facts::{Fact, forgetting},
 };
 use crate::model::{
-    HttpMatch, IngressEndpoint, IngressListener, Labels, OutlierDetection, ProxyRole, Protocol, Sidecar, Snapshot, WorkloadKey, ObjectRef,
+    HttpMatch, IngressEndpoint, IngressListener, Labels, ObjectRef, OutlierDetection, Protocol, ProxyRole, Sidecar, Snapshot, WorkloadKey,
 };
 use crate::testing::{
     TestCa,
@@ -142,14 +146,15 @@ fn a_fact_that_is_read_and_not_noted_breaks_sharing() {
         Proxy { labels, ..base.clone() }
     };
     let at = |base: &Proxy, address: &str| Proxy { addresses: vec![address.parse().unwrap()], ..base.clone() };
+    let db_in = |namespace: &str| labelled(&Proxy { key: WorkloadKey::new(namespace, "any"), ..page.clone() }, "app", "db");
     let in_data = Proxy { key: WorkloadKey::new("data", "any"), ..page.clone() };
     let on_port = Proxy { named_ports: vec![("web".into(), 8088)], ..page.clone() };
     // For each fact two proxies that differ in it.
     let pairs: [(fn(&Fact) -> bool, Proxy, Proxy); 9] = [
         (|fact| matches!(fact, Fact::HasLabel(..)), page.clone(), labelled(&page, "tier", "front")),
         (|fact| matches!(fact, Fact::Label(_)), page.clone(), labelled(&page, "app", "ratings")),
-        (|fact| matches!(fact, Fact::InNamespace(_)), page.clone(), in_data.clone()),
-        (|fact| matches!(fact, Fact::Namespace), page.clone(), in_data),
+        (|fact| matches!(fact, Fact::InNamespace(_)), page.clone(), in_data),
+        (|fact| matches!(fact, Fact::Namespace), db_in("data"), db_in("elsewhere")),
         (|fact| matches!(fact, Fact::HasAddress(_)), page.clone(), at(&page, "10.244.9.2")),
         (|fact| matches!(fact, Fact::Address), legacy.clone(), at(&legacy, "10.244.8.2")),
         (|fact| matches!(fact, Fact::NamedPort(_)), page.clone(), on_port),
@@ -168,7 +173,8 @@ fn a_fact_that_is_read_and_not_noted_breaks_sharing() {
 fn envoy_takes_whatever_is_made_of_random_meshes() {
     let started = Instant::now();
     let (ca, key) = (TestCa::new("root"), KeyPair::generate().unwrap());
-    let files = [("certificate_chain", ca.sign(&key, &[], &["a.example"]).pem()), ("private_key", key.serialize_pem()), ("trusted_ca", ca.pem())];
+    let files =
+        [("certificate_chain", ca.sign(&key, &[], &["a.example"]).pem()), ("private_key", key.serialize_pem()), ("trusted_ca", ca.pem())];
     for seed in 0.. {
         if seed >= LEAST_MESHES && started.elapsed() > ASKING {
             break;

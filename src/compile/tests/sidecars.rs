@@ -132,11 +132,13 @@ fn ports_that_ingress_lists_take_the_place_of_those_of_services() {
     let inbound: Vec<_> = names(&compiled, ResourceType::Cluster).into_iter().filter(|name| name.starts_with("inbound|")).collect();
     assert_eq!(inbound, ["inbound|7000||", "inbound|8000||"]);
     let listener = json(&compiled, ResourceType::Listener, "virtualInbound");
-    let ports: Vec<_> = listener["filter_chains"].as_array().unwrap().iter().map(|it| &it["filter_chain_match"]["destination_port"]).collect();
+    let ports: Vec<_> =
+        listener["filter_chains"].as_array().unwrap().iter().map(|it| &it["filter_chain_match"]["destination_port"]).collect();
     assert!(ports.contains(&&7000.into()) && !ports.contains(&&8000.into()) && !ports.contains(&&9080.into()), "{ports:?}");
     let opened = json(&compiled, ResourceType::Listener, "10.244.3.1_8000");
     assert_eq!(opened["bind_to_port"], serde_json::Value::Null, "bound, which is the default");
-    let endpoint = &json(&compiled, ResourceType::Cluster, "inbound|8000||")["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"];
+    let endpoint =
+        &json(&compiled, ResourceType::Cluster, "inbound|8000||")["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"];
     assert_eq!(endpoint["address"]["socket_address"]["address"], "127.0.0.1", "its own address would be the proxy's");
 }
 

@@ -79,7 +79,10 @@ fn injecting_twice_gives_the_same_pod() {
 #[test]
 fn injecting_again_on_newer_nodes_moves_the_sidecar() {
     let old = inject(&pod(), "shop", &template(), &ProxyConfigs::default(), false).unwrap();
-    assert_eq!(inject(&old, "shop", &template(), &ProxyConfigs::default(), true).unwrap(), inject(&pod(), "shop", &template(), &ProxyConfigs::default(), true).unwrap());
+    assert_eq!(
+        inject(&old, "shop", &template(), &ProxyConfigs::default(), true).unwrap(),
+        inject(&pod(), "shop", &template(), &ProxyConfigs::default(), true).unwrap()
+    );
 }
 
 #[test]
