@@ -32,6 +32,31 @@ pub(super) enum Fact {
     CapturesDns,
     /// Whether it wants to know the other workloads of its service.
     DiscoversItself,
+    /// Its primary address.
+    Address,
+}
+
+#[cfg(test)]
+thread_local! {
+    static FORGOTTEN: std::cell::Cell<fn(&Fact) -> bool> = const { std::cell::Cell::new(|_| false) };
+}
+
+/// Until this is dropped, facts are read on this thread and not noted.
+#[cfg(test)]
+pub(super) struct Forgetting;
+
+/// Lets facts be read and not noted, to see that it is noticed.
+#[cfg(test)]
+pub(super) fn forgetting(which: fn(&Fact) -> bool) -> Forgetting {
+    FORGOTTEN.set(which);
+    Forgetting
+}
+
+#[cfg(test)]
+impl Drop for Forgetting {
+    fn drop(&mut self) {
+        FORGOTTEN.set(|_| false);
+    }
 }
 
 /// The value of a fact.
@@ -43,11 +68,19 @@ pub(super) enum FactValue {
     Text(Option<Arc<str>>),
     /// A port, or its absence.
     Port(Option<u16>),
+    /// An address, or its absence.
+    Address(Option<IpAddr>),
     /// Yes or no.
     Bool(bool),
 }
 
 impl Fact {
+    /// Whether a test lets it be read without a note.
+    #[cfg(test)]
+    pub(super) fn is_forgotten(&self) -> bool {
+        FORGOTTEN.get()(self)
+    }
+
     /// What holds for that proxy.
     pub(super) fn of(&self, proxy: &Proxy) -> FactValue {
         match self {
@@ -62,6 +95,7 @@ impl Fact {
             Self::Metadata(name) => FactValue::Text(proxy.metadata.get(&**name).map(|value| value.as_str().into())),
             Self::CapturesDns => FactValue::Bool(proxy.captures_dns),
             Self::DiscoversItself => FactValue::Bool(proxy.discovers_itself),
+            Self::Address => FactValue::Address(proxy.addresses.first().copied()),
         }
     }
 }

@@ -59,6 +59,7 @@ mod resource;
 mod route;
 mod scope;
 mod section;
+mod server_tls;
 mod tls;
 mod virtual_services;
 mod visibility;

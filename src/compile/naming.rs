@@ -59,6 +59,11 @@ pub(super) fn listener(address: Option<IpAddr>, port: u16) -> String {
     }
 }
 
+/// The listener, and the routes, of a Unix socket that the application calls.
+pub(super) fn socket(path: &str) -> String {
+    format!("unix://{path}")
+}
+
 /// The routes of HTTP that applications send to that port.
 pub(super) fn routes(port: u16) -> String {
     port.to_string()

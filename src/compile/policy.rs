@@ -6,13 +6,19 @@ use std::{
 };
 
 use super::{hashing, input::Input, scope::Scope};
-use crate::model::{DestinationRule, HostPattern, Service, Subset, TrafficPolicy};
+use crate::model::{DestinationRule, HostPattern, Labels, Service, Subset, TrafficPolicy};
 
 impl<'a> Scope<'a> {
     /// The DestinationRules that hold for a service, as the proxy is concerned: of the client's namespace, else the service's, else the
     /// root namespace. Within one namespace, rules for the most specific host, the senior first; more than one only where their subsets
     /// add up.
     pub(super) fn rules_for(&self, service: &Service) -> Vec<&'a Arc<DestinationRule>> {
+        // Whom a rule selects is in its own namespace, wherever else it is seen.
+        self.rules_among(service, |rule, selector| self.in_namespace(&rule.origin.namespace) && self.selected_by(selector))
+    }
+
+    /// The same, with `selects` to say whether a rule's selector picks the proxy.
+    fn rules_among(&self, service: &Service, selects: impl Fn(&DestinationRule, &Labels) -> bool) -> Vec<&'a Arc<DestinationRule>> {
         let host = &service.key.host;
         let rules = &self.mesh.rules;
         self.reads(Input::RulesOf(host.clone()));
@@ -21,9 +27,7 @@ impl<'a> Scope<'a> {
         let covering = rules.covering(host).map(|rule| (usize::MAX - rule.host.as_str().len(), rule));
         let mut by_namespace: BTreeMap<&Arc<str>, Vec<(usize, &'a Arc<DestinationRule>)>> = BTreeMap::new();
         for (distance, rule) in exact.chain(covering) {
-            // Whom a rule selects is in its own namespace, wherever else it is seen.
-            let selects = |selector| self.in_namespace(&rule.origin.namespace) && self.selected_by(selector);
-            let selected = rule.workload_selector.as_ref().is_none_or(selects);
+            let selected = rule.workload_selector.as_ref().is_none_or(|selector| selects(rule, selector));
             if selected && self.sees(rule.export_to.or(&self.settings().default_destination_rule_export_to), &rule.origin.namespace) {
                 by_namespace.entry(&rule.origin.namespace).or_default().push((distance, rule));
             }
@@ -73,6 +77,14 @@ impl<'a> Scope<'a> {
         self.reads(Input::WildcardRoutingRules);
         let mut covering = rules.exact(host).iter().chain(rules.covering(host));
         if covering.any(|rule| concerns_routes(rule)) { self.traffic_policy(service, port, subset) } else { TrafficPolicy::default() }
+    }
+
+    /// What rules for a service say of the workload's own port behind it. Rules that select workloads mean these as callers.
+    pub(super) fn inbound_policy(&self, service: &Service, port: u16) -> TrafficPolicy {
+        let rules = self.rules_among(service, |_, _| false);
+        let Some(first) = rules.first() else { return TrafficPolicy::default() };
+        self.shaped_by(&first.origin);
+        for_port(&first.policy, port)
     }
 
     /// The policy for one port and subset of a service: the subset's members over the rule's, a port's own policy over both.

@@ -1,6 +1,6 @@
 //! Recipes: one for each resource that may be compiled, named by what it is about.
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 
 use super::{
     cluster, endpoints,
@@ -36,8 +36,15 @@ pub(super) enum Recipe {
     LocalEndpoints,
     /// The listener for all that the application calls.
     VirtualOutbound,
-    /// The listener of a port that the application calls, at any address.
-    PortListener(u16),
+    /// The listener of a port that the application calls, at an address that is no service's own: any, or what the Sidecar says.
+    PortListener {
+        /// The address.
+        address: IpAddr,
+        /// The port.
+        port: u16,
+    },
+    /// The listener of a Unix socket that the application calls.
+    SocketListener(Arc<str>),
     /// The listener of one address and port of a service.
     AddressListener {
         /// The service.
@@ -49,10 +56,14 @@ pub(super) enum Recipe {
     },
     /// The listener for all that calls the application.
     VirtualInbound,
+    /// The listener of one of the workload's ports that others call themselves, not being redirected.
+    IngressListener(u16),
     /// The routes of a port that the application calls.
     PortRoutes(u16),
     /// The routes of a service's port that does not say what it speaks.
     SniffedRoutes(ServiceKey, u16),
+    /// The routes of a Unix socket that the application calls.
+    SocketRoutes(Arc<str>),
     /// The listener of a gateway's port.
     GatewayListener(u16),
     /// The routes of a gateway's port.
@@ -89,7 +100,10 @@ impl Recipe {
                 own.into_iter().chain(cluster::outbound_keys(scope).into_iter().map(Self::Endpoints)).collect()
             }
             SectionKind::OutboundListeners => listener::outbound_recipes(scope),
-            SectionKind::InboundListeners => vec![Self::VirtualInbound],
+            SectionKind::InboundListeners => {
+                let opened = workload_ports(scope).into_iter().filter(|(_, port)| port.is_opened());
+                [Self::VirtualInbound].into_iter().chain(opened.map(|(number, _)| Self::IngressListener(number))).collect()
+            }
             SectionKind::OutboundRoutes => outbound_routes(scope).into_iter().collect(),
             SectionKind::GatewayListeners => servers(scope).into_keys().map(Self::GatewayListener).collect(),
             SectionKind::GatewayRoutes => {
@@ -123,11 +137,14 @@ impl Recipe {
             Self::Endpoints(key) => endpoints::assignment(scope, key),
             Self::LocalEndpoints => Some(endpoints::local(scope)),
             Self::VirtualOutbound => Some(listener::virtual_outbound(scope)),
-            Self::PortListener(port) => listener::of_port(scope, *port),
+            Self::PortListener { address, port } => listener::of_port(scope, *address, *port),
+            Self::SocketListener(path) => Some(listener::of_socket(scope, path)),
             Self::AddressListener { service, address, port } => listener::of_address(scope, service, *address, *port),
             Self::VirtualInbound => Some(listener::virtual_inbound(scope)),
+            Self::IngressListener(port) => listener::ingress(scope, *port),
             Self::PortRoutes(port) => Some(route::of_port(scope, *port)),
             Self::SniffedRoutes(service, port) => route::sniffed(scope, service, *port),
+            Self::SocketRoutes(path) => Some(route::of_socket(scope, path)),
             Self::GatewayListener(port) => listener::gateway(scope, *port),
             Self::GatewayRoutes(port) => route::gateway(scope, *port),
             Self::ModuleSource(server) => Some(extension::source(scope, server)),
@@ -140,14 +157,16 @@ impl Recipe {
 fn outbound_routes(scope: &Scope<'_>) -> BTreeSet<Recipe> {
     let mut recipes = BTreeSet::new();
     for service in scope.visible_services() {
-        for port in &service.ports {
-            if listener::takes_plain_http(scope, service, port) {
+        for port in scope.visible_ports(service) {
+            let opened = scope.opened(port.number).is_some();
+            if listener::takes_plain_http(scope, service, port, opened) {
                 recipes.insert(Recipe::PortRoutes(port.number));
             }
-            if listener::has_sniffed_routes(scope, service, port) {
+            if listener::has_sniffed_routes(scope, service, port) && !opened {
                 recipes.insert(Recipe::SniffedRoutes(service.key.clone(), port.number));
             }
         }
     }
+    recipes.extend(scope.sockets().into_iter().cloned().map(Recipe::SocketRoutes));
     recipes
 }

@@ -64,6 +64,10 @@ impl<'a> Scope<'a> {
 
     fn ask(&self, fact: Fact) -> FactValue {
         let value = fact.of(self.proxy);
+        #[cfg(test)]
+        if fact.is_forgotten() {
+            return value;
+        }
         self.notes.borrow_mut().facts.insert(fact);
         value
     }
@@ -139,6 +143,14 @@ impl Scope<'_> {
             !matches!(found, FactValue::Text(Some(text)) if *text == ***value)
         });
         differing.count() == 0
+    }
+
+    /// The proxy's primary address, if it has one yet.
+    pub(super) fn address(&self) -> Option<IpAddr> {
+        match self.ask(Fact::Address) {
+            FactValue::Address(address) => address,
+            _ => None,
+        }
     }
 
     /// Where the proxy is: `region/zone/subzone`, or empty.
@@ -297,7 +309,8 @@ impl<'a> Scope<'a> {
     pub(super) fn sidecar(&self) -> Option<&'a Arc<Sidecar>> {
         self.reads(Input::Sidecars);
         let all = &self.mesh.sidecars;
-        if all.is_empty() {
+        // A gateway's listeners are those of Gateways, and lead wherever VirtualServices say.
+        if all.is_empty() || self.role() == ProxyRole::Router {
             return None;
         }
         let general = |list: &'a Vec<Arc<Sidecar>>| list.iter().find(|sidecar| sidecar.selector.is_empty());

@@ -289,10 +289,10 @@ fn put(resources: &mut Resources, names: &mut BTreeSet<Arc<str>>, old: Option<&A
     }
 }
 
-/// Whether both are the very same resource, or none.
+/// Whether both are the same resource, or none. Another section may have made the same anew: who has it must not be told again.
 fn same(a: Option<&Arc<Resource>>, b: Option<&Arc<Resource>>) -> bool {
     match (a, b) {
-        (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+        (Some(a), Some(b)) => Arc::ptr_eq(a, b) || a == b,
         (None, None) => true,
         _ => false,
     }

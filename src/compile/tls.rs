@@ -112,7 +112,8 @@ fn named_san(name: &str) -> SubjectAltNameMatcher {
     san(kind, MatchPattern::Exact(name.to_owned()))
 }
 
-fn sans(peers: &Peers<'_>) -> Vec<SubjectAltNameMatcher> {
+/// The names that such a peer shows.
+pub(super) fn sans(peers: &Peers<'_>) -> Vec<SubjectAltNameMatcher> {
     match peers {
         Peers::Identities(identities) => {
             identities.iter().map(|it| san(SanType::Uri, MatchPattern::Exact(naming::identity_san(it)))).collect()

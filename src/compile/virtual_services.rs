@@ -32,16 +32,17 @@ impl<'a> Scope<'a> {
         self.mesh.snapshot.config.virtual_services.get(&object)
     }
 
+    /// All VirtualServices for sidecars, whoever may see them.
+    pub(super) fn virtual_services(&self) -> impl Iterator<Item = &'a Arc<VirtualService>> + use<'a> {
+        self.reads(Input::VirtualServices);
+        self.mesh.snapshot.config.virtual_services.values().filter(|it| it.for_mesh())
+    }
+
     /// The hosts that VirtualServices name for sidecars, and that no service has.
     pub(super) fn undeclared_hosts(&self, port: u16) -> Vec<&'a HostPattern> {
-        self.reads(Input::VirtualServices);
         let mut hosts: Vec<_> = self
-            .mesh
-            .snapshot
-            .config
-            .virtual_services
-            .values()
-            .filter(|it| it.for_mesh() && !it.http.is_empty())
+            .virtual_services()
+            .filter(|it| !it.http.is_empty())
             .flat_map(|it| it.hosts.iter().filter(|host| self.sees_virtual_service(it, host, port)))
             .filter(|host| self.services_named(host).next().is_none())
             .collect();

@@ -2,41 +2,65 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, Ipv4Addr},
     sync::Arc,
 };
 
-use super::scope::Scope;
-use crate::model::{HostPattern, HostSelector, OutboundTrafficMode, Service, Sidecar};
+use super::{destination, naming::PASSTHROUGH_CLUSTER, route, scope::Scope};
+use crate::model::{Bind, Destination, EgressListener, HostPattern, OutboundTrafficMode, Protocol, Service, ServiceKey, ServicePort};
 
-fn selects(selector: &HostSelector, namespace: &Arc<str>, host: &HostPattern) -> bool {
-    selector.namespace.as_ref().is_none_or(|wanted| wanted == namespace) && selector.host.overlaps(host)
+/// The least port that a process without privileges may open everywhere.
+const UNPRIVILEGED: u16 = 1024;
+/// Ports of the sidecar itself.
+const OWN_PORTS: std::ops::RangeInclusive<u16> = 15000..=15099;
+
+/// Where the Sidecar opens a port that the application calls, in place of the services' own addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Opened {
+    /// The address.
+    pub(super) address: IpAddr,
+    /// Whether applications connect to the proxy itself there, rather than being redirected.
+    pub(super) bound: bool,
 }
 
-/// Whether the Sidecar that holds for the proxy, if any, lets it know a host; `port` narrows that to one port's egress listener.
-fn sidecar_admits(sidecar: Option<&Arc<Sidecar>>, namespace: &Arc<str>, host: &HostPattern, port: Option<u16>) -> bool {
-    let Some(egress) = sidecar.and_then(|sidecar| sidecar.egress.as_ref()) else { return true };
-    let own = egress.iter().any(|listener| listener.port.is_some() && listener.port == port);
-    let listeners = egress.iter().filter(|listener| match (port, listener.port) {
-        (None, _) | (Some(_), None) => !own,
-        (Some(wanted), Some(number)) => wanted == number,
-    });
-    listeners.flat_map(|listener| &listener.hosts).any(|selector| selects(selector, namespace, host))
+/// The egress listener for a port: the one that names it, else the one for all others.
+fn listener_for(egress: &[EgressListener], port: u16) -> Option<&EgressListener> {
+    let own = egress.iter().find(|listener| listener.port == Some(port));
+    own.or_else(|| egress.iter().find(|listener| listener.port.is_none() && listener.socket().is_none()))
+}
+
+/// Whether egress listeners let the proxy know what an object of that namespace says about a host; `port` narrows that to one port.
+fn admits(egress: &[EgressListener], namespace: &Arc<str>, host: &HostPattern, port: Option<u16>) -> bool {
+    match port.map(|port| listener_for(egress, port)) {
+        Some(Some(listener)) => listener.admits(namespace, host),
+        Some(None) => false,
+        None => egress.iter().any(|listener| listener.admits(namespace, host)),
+    }
 }
 
 impl<'a> Scope<'a> {
-    /// The services that the proxy may call, one for each host, sorted by host.
+    /// The egress listeners of the Sidecar that holds for the proxy; `None` if it may know everything.
+    fn egress(&self) -> Option<&'a [EgressListener]> {
+        self.sidecar()?.egress.as_deref()
+    }
+
+    /// The services that the proxy may call on some port, one for each host, sorted by host.
     pub(super) fn visible_services(&self) -> Vec<&'a Arc<Service>> {
         self.visible_among(self.services(), None)
     }
 
-    /// The services with that port that the proxy may call, one for each host, sorted by host.
+    /// The services with that port that the proxy may call there, one for each host, sorted by host.
     pub(super) fn visible_services_on(&self, port: u16) -> Vec<&'a Arc<Service>> {
         self.visible_among(self.services_on(port), Some(port))
     }
 
-    /// The service of that very host that the proxy may call.
-    pub(super) fn visible_service(&self, host: &HostPattern) -> Option<&'a Arc<Service>> {
-        self.visible_among(self.services_named(host), None).into_iter().next()
+    /// The ports of a visible service on which the proxy may call it.
+    pub(super) fn visible_ports(&self, service: &'a Service) -> impl Iterator<Item = &'a ServicePort> + use<'a> {
+        let egress = self.egress();
+        service
+            .ports
+            .iter()
+            .filter(move |port| egress.is_none_or(|egress| admits(egress, &service.key.namespace, &service.key.host, Some(port.number))))
     }
 
     /// The service of that port for which another one is a mere name.
@@ -45,22 +69,105 @@ impl<'a> Scope<'a> {
         self.visible_service(host).filter(|service| service.alias_of.is_none() && service.port(port).is_some())
     }
 
-    /// Whether the Sidecar that holds for the proxy, if any, lets it know what an object of that namespace says about a host.
+    /// The service of that very host to which a route leads. One that is named by a route is known to the proxy, whatever the Sidecar
+    /// says.
+    pub(super) fn visible_service(&self, host: &HostPattern) -> Option<&'a Arc<Service>> {
+        let visible = self.visible_among(self.services_named(host), None).into_iter().next();
+        visible.or_else(|| self.preferred(&self.exported(self.services_named(host))))
+    }
+
+    /// Whether the Sidecar that holds for the proxy, if any, lets it know what an object of that namespace says about a host that is
+    /// called on that port.
     pub(super) fn sidecar_admits(&self, namespace: &Arc<str>, host: &HostPattern, port: u16) -> bool {
-        sidecar_admits(self.sidecar(), namespace, host, Some(port))
+        let Some(egress) = self.egress() else { return true };
+        // Where no listener is for the port, only who calls a Unix socket can mean it.
+        admits(egress, namespace, host, listener_for(egress, port).map(|_| port))
+    }
+
+    /// Whether the Sidecar lets the proxy know what an object of that namespace says about a host, on whatever port.
+    pub(super) fn sidecar_admits_anywhere(&self, namespace: &Arc<str>, host: &HostPattern) -> bool {
+        self.egress().is_none_or(|egress| admits(egress, namespace, host, None))
+    }
+
+    /// The services that the proxy has clusters for, with their ports: those that it may call, and where routes lead from there.
+    pub(super) fn callable_services(&self) -> Vec<(&'a Arc<Service>, Vec<&'a ServicePort>)> {
+        let visible = self.visible_services();
+        let Some(egress) = self.egress() else {
+            return visible.into_iter().map(|service| (service, service.ports.iter().collect())).collect();
+        };
+        let mut callable: BTreeMap<&'a ServiceKey, (&'a Arc<Service>, BTreeSet<u16>)> = BTreeMap::new();
+        let sockets: Vec<_> = egress.iter().filter(|listener| listener.socket().is_some()).collect();
+        for service in visible {
+            let by_socket = sockets.iter().any(|listener| listener.admits(&service.key.namespace, &service.key.host));
+            let ports = service.ports.iter().map(|port| port.number).filter(|_| by_socket);
+            let ports = ports.chain(self.visible_ports(service).map(|port| port.number)).collect();
+            callable.insert(&service.key, (service, ports));
+        }
+        for (host, port) in self.led_to() {
+            let Some(service) = self.visible_service(&host) else { continue };
+            let ports = service.ports.iter().map(|port| port.number).filter(|number| port.is_none_or(|port| port == *number));
+            callable.entry(&service.key).or_insert_with(|| (service, BTreeSet::new())).1.extend(ports);
+        }
+        let declared = |service: &'a Service, ports: BTreeSet<u16>| service.ports.iter().filter(|it| ports.contains(&it.number)).collect();
+        callable.into_values().map(|(service, ports)| (service, declared(service, ports))).collect()
+    }
+
+    /// Hosts, and ports where they are named, to which routes and the egress proxy lead.
+    fn led_to(&self) -> BTreeSet<(HostPattern, Option<u16>)> {
+        let seen = self.virtual_services().filter(|it| {
+            self.sees(&it.export_to, &it.origin.namespace)
+                && it.hosts.iter().any(|host| self.sidecar_admits_anywhere(&it.origin.namespace, host))
+        });
+        let routed = seen.flat_map(|it| route::destinations(self, it));
+        let proxy = self.sidecar().and_then(|sidecar| sidecar.egress_proxy.clone());
+        routed.chain(proxy).map(|destination: Destination| (destination.host, destination.port)).collect()
+    }
+
+    /// Where the Sidecar opens a port that the application calls; `None` where services are called at their own addresses.
+    pub(super) fn opened(&self, port: u16) -> Option<Opened> {
+        let sidecar = self.sidecar()?;
+        let listener = listener_for(sidecar.egress.as_deref()?, port)?;
+        let named = match &listener.bind {
+            Some(Bind::Address(address)) => Some(*address),
+            _ => None,
+        };
+        let bound = listener.opened;
+        let address = named.or(bound.then_some(IpAddr::V4(Ipv4Addr::LOCALHOST)))?;
+        // What nobody named must not fail for want of privileges.
+        let allowed = !bound || !OWN_PORTS.contains(&port) && (listener.port.is_some() || port >= UNPRIVILEGED);
+        let taken = sidecar.ingress.iter().any(|it| !it.redirected && it.port == port && it.bind == Some(address));
+        (allowed && !taken).then_some(Opened { address, bound })
+    }
+
+    /// The paths of the Unix sockets that the Sidecar opens for the application.
+    pub(super) fn sockets(&self) -> Vec<&'a Arc<str>> {
+        self.egress().into_iter().flatten().filter_map(EgressListener::socket).collect()
+    }
+
+    /// The services that are called by a Unix socket, one for each host, sorted by host; with their ports.
+    pub(super) fn services_by_socket(&self, path: &str) -> Vec<(&'a Arc<Service>, &'a ServicePort)> {
+        let listener = self.egress().into_iter().flatten().find(|listener| listener.socket().is_some_and(|own| **own == *path));
+        let Some(listener) = listener else { return Vec::new() };
+        let speaks = |port: &&ServicePort| {
+            port.protocol != Protocol::Udp && listener.protocol.is_none_or(|wanted| wanted.is_http() == port.protocol.is_http())
+        };
+        let admitted = self.visible_services().into_iter().filter(|it| listener.admits(&it.key.namespace, &it.key.host));
+        admitted.flat_map(|service| service.ports.iter().filter(speaks).map(move |port| (service, port))).collect()
     }
 
     fn visible_among(&self, services: impl Iterator<Item = &'a Arc<Service>>, port: Option<u16>) -> Vec<&'a Arc<Service>> {
-        let sidecar = self.sidecar();
-        let default = &self.settings().default_service_export_to;
+        let egress = self.egress();
+        let admitted = services.filter(|it| egress.is_none_or(|egress| admits(egress, &it.key.namespace, &it.key.host, port)));
         let mut by_host: BTreeMap<&HostPattern, Vec<&'a Arc<Service>>> = BTreeMap::new();
-        for service in services {
-            let admitted = sidecar_admits(sidecar, &service.key.namespace, &service.key.host, port);
-            if admitted && self.sees(service.export_to.or(default), &service.key.namespace) {
-                by_host.entry(&service.key.host).or_default().push(service);
-            }
+        for service in self.exported(admitted) {
+            by_host.entry(&service.key.host).or_default().push(service);
         }
         by_host.into_values().filter_map(|candidates| self.preferred(&candidates)).collect()
+    }
+
+    fn exported(&self, services: impl Iterator<Item = &'a Arc<Service>>) -> Vec<&'a Arc<Service>> {
+        let default = &self.settings().default_service_export_to;
+        services.filter(|service| self.sees(service.export_to.or(default), &service.key.namespace)).collect()
     }
 
     /// Of several services of one host: the one in the proxy's own namespace, else a Kubernetes Service, else the oldest.
@@ -76,13 +183,19 @@ impl<'a> Scope<'a> {
         candidates.iter().min_by_key(seniority).copied()
     }
 
-    /// What the proxy does with traffic to where nobody declared a service.
-    pub(super) fn outbound_mode(&self) -> OutboundTrafficMode {
+    /// The cluster for traffic to where nobody declared a service; `None` if such traffic is refused.
+    pub(super) fn undeclared_cluster(&self) -> Option<String> {
         let sidecar = self.sidecar();
-        if let Some((sidecar, mode)) = sidecar.and_then(|sidecar| Some((sidecar, sidecar.outbound_traffic?))) {
+        let own = sidecar.and_then(|sidecar| sidecar.outbound_traffic);
+        if let Some(sidecar) = sidecar.filter(|_| own.is_some()) {
             self.shaped_by(&sidecar.origin);
-            return mode;
         }
-        self.settings().outbound_traffic_policy.mode
+        match own.unwrap_or_else(|| self.settings().outbound_traffic_policy.mode) {
+            OutboundTrafficMode::RegistryOnly => None,
+            OutboundTrafficMode::AllowAny => Some(match sidecar.and_then(|sidecar| sidecar.egress_proxy.as_ref()) {
+                Some(proxy) => destination::target(self, proxy, proxy.port.unwrap_or_default()).cluster,
+                None => PASSTHROUGH_CLUSTER.to_owned(),
+            }),
+        }
     }
 }

@@ -17,8 +17,6 @@ const LONGEST_VALUE: usize = 2048;
 pub fn proxy_config(object: &ProxyConfig, context: &ParseContext) -> Result<Parsed<model::ProxyConfig>, Invalid> {
     let mut reading = Reading::new("ProxyConfig", &object.metadata, context);
     let spec = &object.spec;
-    let message = "this mesh does not act on ProxyConfigs: use the annotation proxy.istio.io/config of the pod";
-    reading.warn(&SPEC, Code::NotHonoured, message);
     let selector = spec.selector.as_ref();
     let selector = selector.map_or_else(Labels::new, |one| reading.selector(&SPEC.field("selector"), "matchLabels", &one.match_labels));
     let variables = SPEC.field("environmentVariables");

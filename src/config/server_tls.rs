@@ -117,7 +117,10 @@ impl Reading<'_> {
         if given(&tls.ca_crl) && mode == ServerTlsMode::Simple && !given(&tls.credential_name) {
             self.error(&at.field("caCrl"), Code::Conflict, "SIMPLE asks clients for no certificate that could be revoked");
         }
-        self.warn_of_rest_of_tls(at, tls);
+        // A Sidecar's ports act on all of it.
+        if self.origin.kind == "Gateway" {
+            self.warn_of_rest_of_tls(at, tls);
+        }
         model::ServerTls {
             mode: match mode {
                 ServerTlsMode::Passthrough => model::ServerTlsMode::Passthrough,

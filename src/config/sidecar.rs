@@ -13,7 +13,7 @@ use super::server_tls::mode_name;
 use super::text::{filled, given};
 use super::virtual_service::destination;
 use crate::model::{
-    self, Destination, EgressListener, HostSelector, IngressEndpoint, IngressListener, Labels, OutboundTrafficMode, Protocol,
+    self, Bind, Destination, EgressListener, HostSelector, IngressEndpoint, IngressListener, Labels, OutboundTrafficMode, Protocol,
 };
 
 /// Reads a Sidecar.
@@ -32,8 +32,6 @@ pub fn sidecar(object: &Sidecar, context: &ParseContext) -> Result<Parsed<model:
     let ports = ingress(&mut reading, &spec.ingress);
     let pool = spec.inbound_connection_pool.as_ref();
     let pool = pool.map(|pool| reading.connection_pool(&SPEC.field("inboundConnectionPool"), pool));
-    reading.not_honoured(&SPEC, "ingress", !spec.ingress.is_empty());
-    reading.not_honoured(&SPEC, "inboundConnectionPool", spec.inbound_connection_pool.is_some());
     let listeners = egress(&mut reading, &spec.egress);
     let outbound = spec.outbound_traffic_policy.as_ref().map(|policy| outbound_traffic(&mut reading, policy));
     let value = model::Sidecar {
@@ -64,19 +62,17 @@ fn outbound_traffic(reading: &mut Reading<'_>, policy: &api::OutboundTrafficPoli
         if proxy.port.is_none() {
             reading.required(&here.field("port"));
         }
-        reading.not_honoured(&at, "egressProxy", true);
         destination(reading, &here, proxy)
     });
     (mode, proxy)
 }
 
-/// Listeners on which services are reached. Those on Unix sockets are checked and left out.
+/// Listeners on which services are reached.
 fn egress(reading: &mut Reading<'_>, listeners: &[api::EgressListener]) -> Vec<EgressListener> {
     let list = SPEC.field("egress");
     let mut parsed = Vec::with_capacity(listeners.len());
     for (index, listener) in listeners.iter().enumerate() {
         let at = list.index(index);
-        let on_socket = listener.port.is_some() && listener.bind.as_deref().is_some_and(|bind| bind.starts_with(UNIX));
         match &listener.port {
             None if index + 1 < listeners.len() => {
                 reading.error(&at, Code::Conflict, "without a port it takes all that others leave, so it must come last and alone");
@@ -84,13 +80,16 @@ fn egress(reading: &mut Reading<'_>, listeners: &[api::EgressListener]) -> Vec<E
             None => check_bind(reading, &at, listener.bind.as_deref().unwrap_or_default()),
             Some(port) => check_egress_port(reading, &at, listener, port),
         }
-        reading.not_honoured(&at, "bind", given(&listener.bind));
-        reading.not_honoured(&at, "captureMode", listener.capture_mode == Some(CaptureMode::None));
-        let hosts = egress_hosts(reading, &at.field("hosts"), &listener.hosts);
-        if !on_socket {
-            let number = listener.port.as_ref().and_then(|port| port.number);
-            parsed.push(EgressListener { port: number.and_then(|number| u16::try_from(number).ok()), hosts });
-        }
+        let (hosts, excluded) = egress_hosts(reading, &at.field("hosts"), &listener.hosts);
+        let port = listener.port.as_ref();
+        parsed.push(EgressListener {
+            port: port.and_then(|port| u16::try_from(port.number?).ok()).filter(|number| *number != 0),
+            protocol: port.and_then(|port| port.protocol.as_deref()).and_then(Protocol::named),
+            bind: listener.bind.as_deref().and_then(egress_bind),
+            opened: listener.capture_mode == Some(CaptureMode::None),
+            hosts,
+            excluded,
+        });
     }
     let binds = listeners.iter().enumerate().filter_map(|(index, listener)| {
         let bind = listener.bind.as_deref().unwrap_or_default();
@@ -102,6 +101,13 @@ fn egress(reading: &mut Reading<'_>, listeners: &[api::EgressListener]) -> Vec<E
         port => format!("there are two listeners on port {port}"),
     });
     parsed
+}
+
+fn egress_bind(bind: &str) -> Option<Bind> {
+    match bind.strip_prefix(UNIX) {
+        Some(path) => Some(Bind::Socket(path.into())),
+        None => bind.parse().ok().map(Bind::Address),
+    }
 }
 
 fn check_egress_port(reading: &mut Reading<'_>, at: &At<'_>, listener: &api::EgressListener, port: &SidecarPort) {
@@ -141,14 +147,15 @@ fn check_port_fields(reading: &mut Reading<'_>, at: &At<'_>, port: &SidecarPort)
     }
 }
 
-/// `namespace/host` entries. Those of no namespace (`~`) select nothing, so they are left out.
-fn egress_hosts(reading: &mut Reading<'_>, at: &At<'_>, entries: &[String]) -> Vec<HostSelector> {
+/// `namespace/host` entries: those that select, and those that exclude (`~NAMESPACE/host`). Those of no namespace (`~`) select nothing,
+/// so they are left out.
+fn egress_hosts(reading: &mut Reading<'_>, at: &At<'_>, entries: &[String]) -> (Vec<HostSelector>, Vec<HostSelector>) {
     if entries.is_empty() {
         reading.required(at);
     }
     let all = entries.iter().any(|entry| entry == "*/*");
     let mut seen = std::collections::BTreeSet::new();
-    let mut hosts = Vec::with_capacity(entries.len());
+    let (mut hosts, mut excluded) = (Vec::with_capacity(entries.len()), Vec::new());
     for (index, entry) in entries.iter().enumerate() {
         let at = at.index(index);
         let Some((namespace, host)) = entry.split_once('/') else {
@@ -166,8 +173,8 @@ fn egress_hosts(reading: &mut Reading<'_>, at: &At<'_>, entries: &[String]) -> V
             "." => Some(reading.origin.namespace.clone()),
             "~" => continue,
             name => match name.strip_prefix('~') {
-                Some(excluded) if is_label(excluded) => {
-                    reading.warn(&at, Code::NotHonoured, "this mesh does not act on namespaces that are left out by \"~\"");
+                Some(left_out) if is_label(left_out) => {
+                    excluded.push(HostSelector { namespace: Some(left_out.into()), host: pattern });
                     continue;
                 }
                 _ => {
@@ -178,7 +185,7 @@ fn egress_hosts(reading: &mut Reading<'_>, at: &At<'_>, entries: &[String]) -> V
         };
         hosts.push(HostSelector { namespace, host: pattern });
     }
-    hosts
+    (hosts, excluded)
 }
 
 /// Ports of the workload.
@@ -293,5 +300,25 @@ mod tests {
         );
         let first = &sidecar.ingress[0];
         assert_eq!((first.port, first.bind, first.redirected), (80, Some("10.0.0.1".parse().unwrap()), false));
+    }
+
+    #[test]
+    fn listeners_for_what_the_workload_calls_are_read() {
+        let spec = json!({"egress": [
+            {"port": {"number": 9080, "protocol": "HTTP"}, "bind": "127.0.0.2", "captureMode": "NONE", "hosts": ["./*", "~/*"]},
+            {"port": {"protocol": "TCP"}, "bind": "unix:///run/db.sock", "hosts": ["data/db.data.svc.cluster.local"]},
+            {"hosts": ["*/*", "~kube-system/*"]},
+        ]});
+        let object = serde_json::from_value(json!({"metadata": {"name": "a", "namespace": "shop"}, "spec": spec})).unwrap();
+        let parsed = sidecar(&object, &ParseContext::default()).unwrap();
+        assert_eq!(parsed.warnings, []);
+        let [on_port, on_socket, others] = &parsed.value.egress.unwrap()[..] else { panic!("three listeners") };
+        assert_eq!((on_port.port, on_port.opened, on_port.protocol), (Some(9080), true, Some(Protocol::Http)));
+        assert_eq!(on_port.bind, Some(Bind::Address("127.0.0.2".parse().unwrap())));
+        assert_eq!((on_port.hosts.len(), on_port.hosts[0].namespace.as_deref()), (1, Some("shop")));
+        assert_eq!((on_socket.port, on_socket.socket().map(|path| &**path)), (None, Some("/run/db.sock")));
+        let (system, shop): (std::sync::Arc<str>, std::sync::Arc<str>) = ("kube-system".into(), "shop".into());
+        let host = crate::model::HostPattern::new("dns.example.com");
+        assert!(others.admits(&shop, &host) && !others.admits(&system, &host));
     }
 }

@@ -62,6 +62,8 @@ pub struct SidecarOptions {
     pub rewrite_probes: bool,
     /// An image instead of the mesh's.
     pub image: Option<String>,
+    /// A variant of the image, in place of what the proxy's configuration says.
+    pub image_type: Option<String>,
     /// CPU and memory requests and limits. If any is set, none of the mesh's defaults hold.
     pub resources: Option<BTreeMap<&'static str, BTreeMap<&'static str, String>>>,
     /// Envoy's log level.
@@ -87,7 +89,7 @@ pub struct SidecarOptions {
 }
 
 /// Every annotation that the injector reads or writes.
-pub(super) const HONOURED: [&str; 28] = [
+pub(super) const HONOURED: [&str; 29] = [
     "inject.istio.io/templates",
     "prometheus.istio.io/merge-metrics",
     "proxy.istio.io/config",
@@ -103,6 +105,7 @@ pub(super) const HONOURED: [&str; 28] = [
     "sidecar.istio.io/proxyCPU",
     "sidecar.istio.io/proxyCPULimit",
     "sidecar.istio.io/proxyImage",
+    "sidecar.istio.io/proxyImageType",
     "sidecar.istio.io/proxyMemory",
     "sidecar.istio.io/proxyMemoryLimit",
     "sidecar.istio.io/rewriteAppHTTPProbers",
@@ -147,6 +150,7 @@ impl SidecarOptions {
             exclude_inbound_ports: read.checked(&traffic("excludeInboundPorts"), "", ports),
             rewrite_probes: read.parsed("sidecar.istio.io/rewriteAppHTTPProbers", true, boolean) && status_port != 0,
             image: pod.annotation("sidecar.istio.io/proxyImage").filter(|image| !image.is_empty()).map(str::to_owned),
+            image_type: read.parsed("sidecar.istio.io/proxyImageType", None, |text| image_type(text).map(Some)),
             resources: read.resources(),
             log_level: read.parsed("sidecar.istio.io/logLevel", None, |text| level(text).map(Some)),
             native_sidecar: read.parsed("sidecar.istio.io/nativeSidecar", None, |text| boolean(text).map(Some)),
@@ -224,6 +228,11 @@ fn number(text: &str) -> Result<u32, String> {
 
 fn level(text: &str) -> Result<String, String> {
     if LEVELS.contains(&text) { Ok(text.to_owned()) } else { Err(format!("is not a log level: use one of {}", LEVELS.join(", "))) }
+}
+
+fn image_type(text: &str) -> Result<String, String> {
+    let known = !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
+    if known { Ok(text.to_owned()) } else { Err("is no variant of an image such as debug".to_owned()) }
 }
 
 /// Kubernetes' quantities: a number with an optional suffix. The API server checks the rest.

@@ -179,7 +179,17 @@ impl Context<'_> {
 
     fn image(&self) -> String {
         let values = &self.template.values;
-        self.options.image.clone().unwrap_or_else(|| format!("{}/ferromesh-proxy:{}", values.hub, values.tag))
+        let usual = || format!("{}/ferromesh-proxy:{}{}", values.hub, values.tag, self.variant());
+        self.options.image.clone().unwrap_or_else(usual)
+    }
+
+    /// What the tag of the image ends in. The mesh's own image is what others call distroless.
+    fn variant(&self) -> String {
+        let of_config = self.options.proxy_config.image.as_ref().map(|image| image.image_type.as_str());
+        match self.options.image_type.as_deref().or(of_config) {
+            None | Some("" | "default" | "distroless") => String::new(),
+            Some(variant) => format!("-{variant}"),
+        }
     }
 
     fn pull_policy(&self) -> &str {

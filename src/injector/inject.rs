@@ -11,6 +11,7 @@ use super::{
     overrides::{Overrides, overlaid},
     pod::{PodView, array_mut, list, object_mut},
     probes,
+    proxy_configs::ProxyConfigs,
     workload::{canonical, workload_name},
 };
 use crate::model::{InjectionValues, MeshConfig};
@@ -61,12 +62,21 @@ pub enum InjectError {
     ReservedPort(String),
 }
 
-/// Returns the pod (its JSON, in `namespace`) with a sidecar. `native_nodes` says whether every node can run native sidecar containers.
+/// Returns the pod (its JSON, in `namespace`) with a sidecar, whose settings are the mesh's, under those of `proxy_configs` for all of the
+/// mesh and for the namespace, under the pod's annotation, under those of `proxy_configs` for the pod. `native_nodes` says whether every node can run native sidecar containers.
 ///
 /// # Errors
 /// If the pod asks for something that cannot be had; see [`InjectError`].
-pub fn inject(pod: &Value, namespace: &str, template: &Template, native_nodes: bool) -> Result<Value, InjectError> {
-    let options = SidecarOptions::of(&PodView::new(pod), &template.mesh.default_config).map_err(InjectError::Annotations)?;
+pub fn inject(
+    pod: &Value,
+    namespace: &str,
+    template: &Template,
+    proxy_configs: &ProxyConfigs,
+    native_nodes: bool,
+) -> Result<Value, InjectError> {
+    let defaults = proxy_configs.under(&template.mesh.default_config, &template.mesh.root_namespace, namespace);
+    let mut options = SidecarOptions::of(&PodView::new(pod), &defaults).map_err(InjectError::Annotations)?;
+    proxy_configs.over(&mut options.proxy_config, namespace, &PodView::new(pod));
     let mut pod = pod.clone();
     strip(&mut pod);
     let own = Overrides::take(&mut pod["spec"]);

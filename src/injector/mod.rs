@@ -1,7 +1,7 @@
 //! Does this pod get a sidecar, and which? The mutating webhook for pods.
 //!
-//! It watches nodes (to know whether every kubelet can run native sidecar containers), reads the mesh's configuration and its own
-//! values from files, and answers the API server from memory. It never calls the API server to answer, never reads Secrets, and never
+//! It watches nodes (to know whether every kubelet can run native sidecar containers) and ProxyConfigs, reads the mesh's configuration and
+//! its own values from files, and answers the API server from memory. It never calls the API server to answer, never reads Secrets, and never
 //! denies a pod but for an annotation of ours that cannot be understood.
 //!
 //! It does not look at labels of namespaces either: the selectors of the webhook configuration do, with the API server's own view of
@@ -11,7 +11,8 @@
 //!
 //! ```text
 //! files ──▶ settings ══ Arc<Template> ══▶ webhook (/inject) ──▶ decide ──▶ inject ──▶ patch
-//! nodes ──▶ NativeSidecars ════════════════════╝
+//! nodes ──▶ NativeSidecars ════════════════════╣
+//! ProxyConfigs ════════════════════════════════╝
 //! ```
 
 mod annotations;
@@ -24,6 +25,7 @@ mod overrides;
 mod patch;
 mod pod;
 mod probes;
+mod proxy_configs;
 mod settings;
 mod unhonoured;
 mod webhook;
@@ -36,9 +38,11 @@ pub use annotations::{AnnotationError, InterceptionMode, SidecarOptions};
 pub use decide::{Decision, Skip, decide};
 pub use inject::{InjectError, Template, inject};
 pub use nodes::NativeSidecars;
+pub use proxy_configs::ProxyConfigs;
 
 use kube::Client;
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
+use tokio::sync::watch;
 
 use self::{metrics::Metrics, settings::Settings, webhook::Webhook};
 use crate::runtime::{CertificateFiles, Limits, Listener, Readiness, Registry, Tasks, admission_route};
@@ -72,12 +76,15 @@ pub fn start(
     tasks.spawn("settings", settings.run(readiness.wait_for("mesh configuration and injection values"), shutdown.clone()));
 
     let native = NativeSidecars::default();
-    tasks.spawn("nodes", nodes::follow(client, native.clone(), readiness.wait_for("watch of nodes"), shutdown.clone()));
+    tasks.spawn("nodes", nodes::follow(client.clone(), native.clone(), readiness.wait_for("watch of nodes"), shutdown.clone()));
+
+    let (publish, proxy_configs) = watch::channel(Arc::default());
+    tasks.spawn("proxy configs", proxy_configs::follow(client, publish, readiness.wait_for("watch of ProxyConfigs"), shutdown.clone()));
 
     let (certificate, security) = CertificateFiles::new(config.certificates, config.reread, registry);
     tasks.spawn("serving certificate", certificate.run(readiness.wait_for("serving certificate"), shutdown.clone()));
 
-    let webhook = Webhook { template, native, metrics };
+    let webhook = Webhook { template, proxy_configs, native, metrics };
     let routes = admission_route("/inject", move |request| webhook.answer(&request));
     tasks.spawn("webhook", listener.serve(routes, security, Limits::webhook(), shutdown));
 }

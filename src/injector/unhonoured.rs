@@ -16,7 +16,7 @@ const PREFIXES: [&str; 7] = [
 ];
 
 /// Annotations of the reference without an effect here, and why.
-const WITHOUT_EFFECT: [(&str, &str); 18] = [
+const WITHOUT_EFFECT: [(&str, &str); 17] = [
     ("readiness.status.sidecar.istio.io/applicationPorts", "the proxy is ready when its configuration is"),
     ("sidecar.istio.io/agentLogLevel", "the agent logs what matters; sidecar.istio.io/logLevel sets Envoy's level"),
     ("sidecar.istio.io/bootstrapOverride", "the bootstrap can't be replaced"),
@@ -25,7 +25,6 @@ const WITHOUT_EFFECT: [(&str, &str); 18] = [
     ("sidecar.istio.io/controlPlaneAuthPolicy", "proxies speak mutual TLS to the control plane always"),
     ("sidecar.istio.io/enableCoreDump", "core dumps are the node's to set"),
     ("sidecar.istio.io/extraStatTags", "statistics can't be chosen by pod"),
-    ("sidecar.istio.io/proxyImageType", "there is one image, without a shell"),
     ("sidecar.istio.io/statsEvictionInterval", "statistics can't be chosen by pod"),
     ("sidecar.istio.io/statsFlushInterval", "statistics can't be chosen by pod"),
     ("sidecar.istio.io/statsHistogramBuckets", "statistics can't be chosen by pod"),

@@ -2,10 +2,12 @@
 
 use kube::core::admission::{AdmissionResponse, Operation};
 use serde_json::Value;
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
+use tokio::sync::watch;
 
 use super::{
-    Decision, NativeSidecars, Skip, decide, inject, metrics::Metrics, patch, pod::PodView, settings::TemplateSource, unhonoured::unhonoured,
+    Decision, NativeSidecars, ProxyConfigs, Skip, decide, inject, metrics::Metrics, patch, pod::PodView, settings::TemplateSource,
+    unhonoured::unhonoured,
 };
 use crate::runtime::AdmissionRequest;
 
@@ -13,6 +15,7 @@ use crate::runtime::AdmissionRequest;
 #[derive(Clone)]
 pub(super) struct Webhook {
     pub(super) template: TemplateSource,
+    pub(super) proxy_configs: watch::Receiver<Arc<ProxyConfigs>>,
     pub(super) native: NativeSidecars,
     pub(super) metrics: Metrics,
 }
@@ -55,7 +58,8 @@ impl Webhook {
         let Some(template) = self.template.borrow().clone() else {
             return Verdict::Refused("the injector has no settings yet; try again".to_owned());
         };
-        match inject(pod, namespace, &template, self.native.everywhere()) {
+        let proxy_configs = self.proxy_configs.borrow().clone();
+        match inject(pod, namespace, &template, &proxy_configs, self.native.everywhere()) {
             Ok(injected) => Verdict::Injected(json_patch::Patch(patch::between(pod, &injected))),
             Err(error) => Verdict::Refused(error.to_string()),
         }

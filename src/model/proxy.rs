@@ -54,6 +54,17 @@ pub struct ProxySettings {
     pub proxy_metadata: BTreeMap<String, String>,
     /// The agent's port.
     pub status_port: u16,
+    /// The proxy's image; `None` for the usual one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<ProxyImage>,
+}
+
+/// `image` of a ProxyConfig.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct ProxyImage {
+    /// The variant, which the image's tag ends in; empty for the usual one.
+    pub image_type: String,
 }
 
 impl Default for ProxySettings {
@@ -66,6 +77,7 @@ impl Default for ProxySettings {
             hold_application_until_proxy_starts: false,
             proxy_metadata: BTreeMap::new(),
             status_port: 15020,
+            image: None,
         }
     }
 }

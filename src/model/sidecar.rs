@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use super::{ConnectionPool, Destination, HostPattern, Labels, ObjectRef, OutboundTrafficMode, Protocol, ServerTls};
+use super::{Bind, ConnectionPool, Destination, HostPattern, Labels, ObjectRef, OutboundTrafficMode, Protocol, ServerTls};
 
 /// Narrows the configuration of the workloads that it selects.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,12 +60,20 @@ pub enum IngressEndpoint {
 }
 
 /// One entry of `egress`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct EgressListener {
-    /// The port that it is about; `None` for all others.
+    /// The port that it is about; `None` for all others, and for a Unix socket.
     pub port: Option<u16>,
+    /// What is spoken; `None` for what the services say.
+    pub protocol: Option<Protocol>,
+    /// Where the application calls; `None` for the services' own addresses.
+    pub bind: Option<Bind>,
+    /// Whether applications call the proxy itself there, rather than being redirected.
+    pub opened: bool,
     /// The hosts that are visible on it.
     pub hosts: Vec<HostSelector>,
+    /// Hosts that are not, whatever `hosts` says.
+    pub excluded: Vec<HostSelector>,
 }
 
 /// `namespace/host` of an egress listener.
@@ -75,4 +83,33 @@ pub struct HostSelector {
     pub namespace: Option<Arc<str>>,
     /// The hosts.
     pub host: HostPattern,
+}
+
+// === impl Sidecar ===
+
+impl Sidecar {
+    /// The limits of connections to one of the workload's ports, or to all of which `ingress` does not speak.
+    pub fn inbound_pool(&self, port: Option<u16>) -> Option<&ConnectionPool> {
+        let own = self.ingress.iter().find(|listener| Some(listener.port) == port).and_then(|listener| listener.connection_pool.as_ref());
+        own.or(self.inbound_connection_pool.as_ref())
+    }
+}
+
+// === impl EgressListener ===
+
+impl EgressListener {
+    /// The path of the Unix socket that it is.
+    pub fn socket(&self) -> Option<&Arc<str>> {
+        match &self.bind {
+            Some(Bind::Socket(path)) => Some(path),
+            _ => None,
+        }
+    }
+
+    /// Whether it lets the proxy know what an object of that namespace says about a host.
+    pub fn admits(&self, namespace: &Arc<str>, host: &HostPattern) -> bool {
+        let selects = |selector: &HostSelector| selector.namespace.as_ref().is_none_or(|wanted| wanted == namespace);
+        self.hosts.iter().any(|selector| selects(selector) && selector.host.overlaps(host))
+            && !self.excluded.iter().any(|selector| selects(selector) && selector.host.covers(host))
+    }
 }

@@ -1,15 +1,18 @@
 //! A tiny HTTP client, and a server that tells what it got.
 
-use std::{collections::BTreeMap, net::Ipv4Addr};
+use std::{collections::BTreeMap, net::Ipv4Addr, path::Path};
 
 use axum::{Json, Router, extract::Request};
 use http_body_util::{BodyExt, Empty};
 use hyper_util::{
     client::legacy::{Client, Error},
-    rt::TokioExecutor,
+    rt::{TokioExecutor, TokioIo},
 };
 use serde_json::json;
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{
+    net::{TcpListener, UnixStream},
+    task::JoinHandle,
+};
 
 /// An answer, its body read as text.
 #[derive(Debug)]
@@ -44,6 +47,17 @@ pub(crate) async fn ask(method: http::Method, port: u16, path: &str, headers: &[
         headers: parts.headers.iter().map(header).collect(),
         body: String::from_utf8_lossy(&body).into_owned(),
     })
+}
+
+/// The body of what a server on a Unix socket answers to who calls it by that name.
+pub(crate) async fn ask_socket(path: &Path, host: &str) -> String {
+    let stream = UnixStream::connect(path).await.unwrap();
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+    let driver = tokio::spawn(connection);
+    let request = http::Request::get("/").header("host", host).body(Empty::<bytes::Bytes>::new()).unwrap();
+    let body = sender.send_request(request).await.unwrap().into_body().collect().await.unwrap().to_bytes();
+    driver.abort();
+    String::from_utf8_lossy(&body).into_owned()
 }
 
 /// An upstream that answers with its name and with the request that it got: `{name, version, method, path, headers}`.

@@ -10,6 +10,7 @@ pub(crate) mod http;
 pub(crate) mod mesh;
 pub(crate) mod objects;
 mod pki;
+pub(crate) mod random_mesh;
 mod runtime;
 mod skip;
 mod webhook;

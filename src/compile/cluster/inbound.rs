@@ -1,20 +1,25 @@
 //! Clusters for the proxy's own application.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use envoy_api::envoy::config::{
-    cluster::v3::Cluster,
-    core::v3::{BindConfig, SocketAddress, socket_address::PortSpecifier},
+    cluster::v3::{
+        Cluster,
+        cluster::{ClusterDiscoveryType, DiscoveryType},
+    },
+    core::v3::{Address, BindConfig, SocketAddress, socket_address::PortSpecifier},
+    endpoint::v3::{ClusterLoadAssignment, Endpoint, LbEndpoint, LocalityLbEndpoints, lb_endpoint::HostIdentifier},
 };
 
 use super::{as_addressed, connect_timeout, limits, named, protocol, service_entry};
 use crate::compile::{
-    message::{duration, list, metadata, object},
+    message::{duration, list, metadata, object, socket_address, unix_socket},
     naming::{self, INBOUND_PASSTHROUGH_CLUSTER},
     resource::{Draft, ResourceType},
     scope::Scope,
-    workload_ports::workload_ports,
+    workload_ports::{WorkloadPort, workload_ports},
 };
+use crate::model::{ConnectionPool, IngressEndpoint};
 
 /// The source address of connections to the application. What comes from here is not captured again, and the application tells its own
 /// proxy from others by it.
@@ -22,37 +27,90 @@ const SOURCE: &str = "127.0.0.6";
 /// How long an address that nobody used is kept.
 const CLEANUP: Duration = Duration::from_secs(60);
 
-/// The cluster of one of the workload's ports. It leads to the address that the caller wanted: the pod's own, on which applications
-/// that listen on the pod's address and on all addresses can both be reached.
+/// The cluster of one of the workload's ports. Unless the Sidecar names an endpoint, it leads to the address that the caller wanted: the
+/// pod's own, on which applications that listen on the pod's address and on all addresses can both be reached.
 pub(in crate::compile) fn inbound(scope: &Scope<'_>, port: u16) -> Option<Draft> {
     let own = workload_ports(scope).remove(&port)?;
     let name = naming::inbound_cluster(port);
     let services = own.services.iter().map(|service| service_entry(service)).collect();
     own.services.iter().for_each(|service| scope.shaped_by(&service.origin));
-    let mut cluster = to_application(scope, &name);
+    let pool = pool(scope, port, &own);
+    let mut cluster = to_application(scope, &name, &pool);
+    lead(scope, &mut cluster, port, &own);
     cluster.metadata = Some(metadata("istio", object([("services", list(services))])));
-    let options = if own.protocol.is_http2() { protocol::http2() } else { protocol::as_downstream() };
-    protocol::set(&mut cluster, Some(options));
+    protocol::set(&mut cluster, Some(protocol::inbound_options(own.protocol.is_http2(), &pool)));
     Some(Draft::new(ResourceType::Cluster, &name, &cluster))
 }
 
 /// The cluster for ports of which no service tells.
 pub(in crate::compile) fn inbound_passthrough(scope: &Scope<'_>) -> Draft {
-    let mut cluster = to_application(scope, INBOUND_PASSTHROUGH_CLUSTER);
-    protocol::set(&mut cluster, Some(protocol::as_downstream()));
+    let pool = of_sidecar(scope, None).unwrap_or_default();
+    let mut cluster = to_application(scope, INBOUND_PASSTHROUGH_CLUSTER, &pool);
+    protocol::set(&mut cluster, Some(protocol::inbound_options(false, &pool)));
     Draft::new(ResourceType::Cluster, INBOUND_PASSTHROUGH_CLUSTER, &cluster)
 }
 
-fn to_application(scope: &Scope<'_>, name: &str) -> Cluster {
-    let address =
-        SocketAddress { address: SOURCE.to_owned(), port_specifier: Some(PortSpecifier::PortValue(0)), ..SocketAddress::default() };
+/// How much the application takes: what the Sidecar says, else the DestinationRule of the senior service. Who sets limits for callers
+/// means the called, too, whose own default would be less.
+fn pool(scope: &Scope<'_>, port: u16, own: &WorkloadPort<'_>) -> ConnectionPool {
+    let of_rule = || own.services.first().and_then(|service| scope.inbound_policy(service, own.called).connection_pool);
+    of_sidecar(scope, Some(port)).or_else(of_rule).unwrap_or_default()
+}
+
+fn of_sidecar(scope: &Scope<'_>, port: Option<u16>) -> Option<ConnectionPool> {
+    let sidecar = scope.sidecar()?;
+    let pool = sidecar.inbound_pool(port)?;
+    scope.shaped_by(&sidecar.origin);
+    Some(pool.clone())
+}
+
+fn to_application(scope: &Scope<'_>, name: &str, pool: &ConnectionPool) -> Cluster {
     let mut cluster = Cluster {
-        connect_timeout: Some(duration(connect_timeout(scope))),
+        connect_timeout: Some(duration(pool.connect_timeout.unwrap_or_else(|| connect_timeout(scope)))),
         cleanup_interval: Some(duration(CLEANUP)),
-        circuit_breakers: Some(limits::circuit_breakers(&Default::default(), None)),
-        upstream_bind_config: Some(BindConfig { source_address: Some(address), ..BindConfig::default() }),
+        circuit_breakers: Some(limits::circuit_breakers(pool, None)),
+        upstream_bind_config: Some(from_the_proxy()),
+        upstream_connection_options: pool.tcp_keepalive.as_ref().map(protocol::keepalive),
         ..named(name)
     };
     as_addressed(&mut cluster);
     cluster
+}
+
+fn from_the_proxy() -> BindConfig {
+    let port_specifier = Some(PortSpecifier::PortValue(0));
+    let address = SocketAddress { address: SOURCE.to_owned(), port_specifier, ..SocketAddress::default() };
+    BindConfig { source_address: Some(address), ..BindConfig::default() }
+}
+
+/// Leads a port to the endpoint that the Sidecar names. Who connects to the proxy itself wanted the proxy: his call goes to the port's
+/// number on loopback, where the application can listen beside the proxy.
+fn lead(scope: &Scope<'_>, cluster: &mut Cluster, port: u16, own: &WorkloadPort<'_>) {
+    let Some(listed) = own.listed else { return };
+    let loopback = |port: u16| (socket_address("127.0.0.1", port), false);
+    let (address, from_the_proxy) = match &listed.endpoint {
+        IngressEndpoint::SamePort if listed.redirected => return,
+        IngressEndpoint::SamePort => loopback(port),
+        IngressEndpoint::Loopback(port) => loopback(*port),
+        IngressEndpoint::PodAddress(port) => match scope.address() {
+            // Only IPv4 knows a loopback address of the proxy's own; it reaches none of IPv6.
+            Some(address) => (socket_address(&address.to_string(), *port), matches!(address, IpAddr::V4(_))),
+            None => loopback(*port),
+        },
+        IngressEndpoint::Socket(path) => (unix_socket(path), false),
+    };
+    if !from_the_proxy {
+        cluster.upstream_bind_config = None;
+    }
+    cluster.cleanup_interval = None;
+    cluster.cluster_discovery_type = Some(ClusterDiscoveryType::Type(DiscoveryType::Static.into()));
+    cluster.lb_policy = Default::default();
+    cluster.load_assignment = Some(sole_endpoint(&cluster.name, address));
+}
+
+fn sole_endpoint(cluster: &str, address: Address) -> ClusterLoadAssignment {
+    let endpoint = HostIdentifier::Endpoint(Endpoint { address: Some(address), ..Endpoint::default() });
+    let endpoint = LbEndpoint { host_identifier: Some(endpoint), ..LbEndpoint::default() };
+    let endpoints = vec![LocalityLbEndpoints { lb_endpoints: vec![endpoint], ..LocalityLbEndpoints::default() }];
+    ClusterLoadAssignment { cluster_name: cluster.to_owned(), endpoints, ..ClusterLoadAssignment::default() }
 }

@@ -82,9 +82,9 @@ pub(super) fn discovery(scope: &Scope<'_>, service: &Service, policy: &TrafficPo
 /// The clusters of all that the proxy may call.
 pub(super) fn outbound_keys(scope: &Scope<'_>) -> Vec<ClusterKey> {
     let mut keys = Vec::new();
-    for service in scope.visible_services() {
+    for (service, ports) in scope.callable_services() {
         let subsets = scope.subsets_of(service);
-        for port in service.ports.iter().filter(|port| port.protocol != Protocol::Udp) {
+        for port in ports.into_iter().filter(|port| port.protocol != Protocol::Udp) {
             let key = |subset| ClusterKey { service: service.key.clone(), port: port.number, subset };
             keys.push(key(None));
             keys.extend(subsets.iter().map(|subset| key(Some(subset.clone()))));

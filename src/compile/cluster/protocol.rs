@@ -69,15 +69,7 @@ pub(super) fn outbound_options(
     names: Option<UpstreamHttpProtocolOptions>,
     ejection: Option<&Ejection>,
 ) -> Option<HttpProtocolOptions> {
-    let common = Common {
-        // That of all connections holds for those of HTTP, too.
-        idle_timeout: pool.idle_timeout.or(pool.tcp_idle_timeout).map(duration),
-        // In the API, 0 is no limit; Envoy would refuse it.
-        max_requests_per_connection: pool.max_requests_per_connection.filter(|limit| *limit > 0),
-        max_connection_duration: pool.max_connection_duration.map(duration),
-        ..Common::default()
-    };
-    let common = (common != Common::default()).then_some(common);
+    let common = common(pool);
     let errors = ejection.filter(|_| spoken != Spoken::Bytes).and_then(|it| errors(&it.error_codes));
     let options = match spoken {
         Spoken::AsClient => downstream_protocol(http2_options(pool)),
@@ -113,6 +105,32 @@ fn errors(codes: &[u16]) -> Option<OutlierDetection> {
     (codes.iter().any(|code| !(500..600).contains(code))).then_some(OutlierDetection { error_matcher })
 }
 
+/// Options for a port of the workload's own: HTTP/2, or the version in which the request came.
+pub(super) fn inbound_options(http2: bool, pool: &ConnectionPool) -> HttpProtocolOptions {
+    let options = match http2 {
+        true => explicit(ProtocolConfig::Http2ProtocolOptions(http2_options(pool))),
+        false => downstream_protocol(http2_options(pool)),
+    };
+    HttpProtocolOptions {
+        common_http_protocol_options: common(pool),
+        upstream_protocol_options: Some(options),
+        ..HttpProtocolOptions::default()
+    }
+}
+
+/// How long connections live; `None` where nobody says so.
+fn common(pool: &ConnectionPool) -> Option<Common> {
+    let common = Common {
+        // That of all connections holds for those of HTTP, too.
+        idle_timeout: pool.idle_timeout.or(pool.tcp_idle_timeout).map(duration),
+        // In the API, 0 is no limit; Envoy would refuse it.
+        max_requests_per_connection: pool.max_requests_per_connection.filter(|limit| *limit > 0),
+        max_connection_duration: pool.max_connection_duration.map(duration),
+        ..Common::default()
+    };
+    (common != Common::default()).then_some(common)
+}
+
 fn http2_options(pool: &ConnectionPool) -> Http2ProtocolOptions {
     let pings = |pings: &Http2Keepalive| KeepaliveSettings {
         interval: Some(duration(pings.interval.unwrap_or(PING_INTERVAL))),
@@ -139,18 +157,7 @@ pub(super) fn keepalive(probes: &TcpKeepalive) -> UpstreamConnectionOptions {
 
 /// The version of HTTP in which the request came.
 pub(super) fn as_downstream() -> HttpProtocolOptions {
-    HttpProtocolOptions {
-        upstream_protocol_options: Some(downstream_protocol(Http2ProtocolOptions::default())),
-        ..HttpProtocolOptions::default()
-    }
-}
-
-/// HTTP/2 whatever the request came in.
-pub(super) fn http2() -> HttpProtocolOptions {
-    HttpProtocolOptions {
-        upstream_protocol_options: Some(explicit(ProtocolConfig::Http2ProtocolOptions(Http2ProtocolOptions::default()))),
-        ..HttpProtocolOptions::default()
-    }
+    inbound_options(false, &ConnectionPool::default())
 }
 
 /// Gives a cluster its options.

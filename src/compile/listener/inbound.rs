@@ -2,7 +2,7 @@
 
 use envoy_api::envoy::{
     config::{
-        core::v3::TrafficDirection,
+        core::v3::{TrafficDirection, TransportSocket},
         listener::v3::{
             FilterChain, FilterChainMatch, Listener, ListenerFilter, ListenerFilterChainMatchPredicate,
             listener_filter_chain_match_predicate::{MatchSet, Rule},
@@ -24,18 +24,22 @@ use crate::compile::{
     resource::{Draft, ResourceType},
     route,
     scope::Scope,
+    server_tls,
     tls::{self, HANDSHAKE_TIMEOUT, alpn},
     workload_ports::{WorkloadPort, workload_ports},
 };
-use crate::model::{MtlsMode, Protocol};
+use crate::model::{MtlsMode, Protocol, ServerTlsMode};
 
 /// A port of the application, or all of which no service tells.
 struct Way {
     /// The number; `None` for all others.
     port: Option<u16>,
     cluster: String,
+    /// What is spoken once any TLS has been ended.
     protocol: Protocol,
     mode: MtlsMode,
+    /// TLS of the port's own, which is ended here.
+    tls: Option<TransportSocket>,
     /// The number that clients call, and `host:port` for traces.
     called: u16,
     operation: String,
@@ -56,6 +60,8 @@ enum Transport {
     Mesh,
     /// Plain text.
     Plain,
+    /// TLS of the port's own, ended here.
+    Listed,
     /// TLS that the application ends itself.
     OwnTls,
     /// Whatever it is.
@@ -64,26 +70,49 @@ enum Transport {
 
 /// The listener to which all connections from outside are redirected.
 pub(in crate::compile) fn virtual_inbound(scope: &Scope<'_>) -> Draft {
-    let accepted = scope.accepted(scope.namespace(), |selector| scope.selected_by(selector));
-    let ways = ways(scope, &accepted);
+    let ways = ways(scope, &accepted(scope));
     // Whoever calls this port itself would be passed on to it again and again.
     let to_itself = FilterChainMatch { destination_port: Some(INBOUND_PORT.into()), ..FilterChainMatch::default() };
     let black_hole = FilterChain {
         filter_chain_match: Some(to_itself),
         ..chain("virtualInbound-blackhole", vec![tcp::proxy(scope, BLACK_HOLE_CLUSTER)])
     };
-    let chains = ways.iter().flat_map(|way| kinds(way.mode, way.protocol).into_iter().map(move |kind| (way, kind)));
-    let filter_chains = [black_hole].into_iter().chain(chains.map(|(way, kind)| filter_chain(scope, way, &kind))).collect();
-    let reads_tls = |way: &Way| way.mode != MtlsMode::Disable;
-    let reads_http = |way: &Way| way.mode != MtlsMode::Strict && way.protocol == Protocol::Auto;
-    let listener_filters =
-        [Some(original_destination()), where_needed(tls_inspector(), &ways, reads_tls), where_needed(http_inspector(), &ways, reads_http)];
     let listener = Listener {
-        filter_chains,
-        listener_filters: listener_filters.into_iter().flatten().collect(),
+        filter_chains: [black_hole].into_iter().chain(filter_chains(scope, &ways)).collect(),
+        listener_filters: [original_destination()].into_iter().chain(inspectors(&ways)).collect(),
         ..empty(scope, VIRTUAL_INBOUND, ANY, INBOUND_PORT, TrafficDirection::Inbound)
     };
     Draft::new(ResourceType::Listener, VIRTUAL_INBOUND, &listener)
+}
+
+/// The listener of a port that others call themselves, as the Sidecar says.
+pub(in crate::compile) fn ingress(scope: &Scope<'_>, number: u16) -> Option<Draft> {
+    let port = workload_ports(scope).remove(&number)?;
+    let address = port.opened_at(scope);
+    let name = naming::listener(Some(address), number);
+    let ways = [service_way(scope, number, &port, accepted(scope).on(number))];
+    let listener = Listener {
+        filter_chains: filter_chains(scope, &ways).collect(),
+        listener_filters: inspectors(&ways).collect(),
+        ..empty(scope, &name, &address.to_string(), number, TrafficDirection::Inbound)
+    };
+    Some(Draft::new(ResourceType::Listener, &name, &listener))
+}
+
+fn accepted(scope: &Scope<'_>) -> Accepted {
+    scope.accepted(scope.namespace(), |selector| scope.selected_by(selector))
+}
+
+fn filter_chains(scope: &Scope<'_>, ways: &[Way]) -> impl Iterator<Item = FilterChain> {
+    let chains = ways.iter().flat_map(|way| kinds(way).into_iter().map(move |kind| (way, kind)));
+    chains.map(|(way, kind)| filter_chain(scope, way, &kind))
+}
+
+fn inspectors(ways: &[Way]) -> impl Iterator<Item = ListenerFilter> {
+    let reads_tls = |way: &Way| way.mode != MtlsMode::Disable || way.tls.is_some();
+    let reads_http = |way: &Way| way.mode != MtlsMode::Strict && way.protocol == Protocol::Auto;
+    let found = [where_needed(tls_inspector(), ways, reads_tls), where_needed(http_inspector(), ways, reads_http)];
+    found.into_iter().flatten()
 }
 
 /// The ways to the application; the first is for ports of which nothing is known.
@@ -94,12 +123,13 @@ fn ways(scope: &Scope<'_>, accepted: &Accepted) -> Vec<Way> {
         cluster: INBOUND_PASSTHROUGH_CLUSTER.to_owned(),
         protocol: Protocol::Auto,
         mode,
+        tls: None,
         called: 0,
         operation: String::new(),
     };
     let mut ways = vec![unknown(None, accepted.elsewhere())];
     ways.extend(accepted.ports().filter(|port| !known.contains_key(port)).map(|port| unknown(Some(port), accepted.on(port))));
-    for (number, port) in known {
+    for (number, port) in known.into_iter().filter(|(_, port)| !port.is_opened()) {
         ways.push(service_way(scope, number, &port, accepted.on(number)));
     }
     ways
@@ -108,22 +138,34 @@ fn ways(scope: &Scope<'_>, accepted: &Accepted) -> Vec<Way> {
 fn service_way(scope: &Scope<'_>, number: u16, port: &WorkloadPort<'_>, mode: MtlsMode) -> Way {
     port.services.iter().for_each(|service| scope.shaped_by(&service.origin));
     let host = port.services.first().map(|service| service.key.host.to_string()).unwrap_or_default();
+    // The mesh's mTLS and other TLS can't be told apart on one port: the latter holds where the mesh's is switched off.
+    let listed = port
+        .listed
+        .and_then(|listed| listed.tls.as_ref())
+        .filter(|tls| mode == MtlsMode::Disable && tls.mode != ServerTlsMode::Passthrough);
+    let protocol = match port.protocol {
+        Protocol::Https if listed.is_some() => Protocol::Http,
+        Protocol::Tls if listed.is_some() => Protocol::Tcp,
+        protocol => protocol,
+    };
     Way {
         port: Some(number),
         cluster: naming::inbound_cluster(number),
-        protocol: port.protocol,
+        protocol,
         mode,
+        tls: listed.map(|listed| server_tls::server(listed, if protocol.is_http() { alpn::ACCEPTED } else { &[] })),
         called: port.called,
         operation: format!("{host}:{}", port.called),
     }
 }
 
 /// The chains of a port, by what it accepts and what is spoken on it.
-fn kinds(mode: MtlsMode, protocol: Protocol) -> Vec<Kind> {
+fn kinds(way: &Way) -> Vec<Kind> {
     let http = |transport, protocols| Kind { transport, protocols, http: true };
     let opaque = |transport, protocols| Kind { transport, protocols, http: false };
-    use Transport::{Any, Mesh, OwnTls, Plain};
-    match (mode, protocol) {
+    use Transport::{Any, Listed, Mesh, OwnTls, Plain};
+    match (way.mode, way.protocol) {
+        (_, protocol) if way.tls.is_some() => vec![Kind { transport: Listed, protocols: &[], http: protocol.is_http() }],
         (MtlsMode::Permissive, Protocol::Auto) => vec![
             http(Mesh, alpn::OFFERED_FOR_HTTP),
             http(Plain, &PLAIN_HTTP),
@@ -150,7 +192,7 @@ fn filter_chain(scope: &Scope<'_>, way: &Way, kind: &Kind) -> FilterChain {
     let condition = FilterChainMatch {
         destination_port: way.port.map(u32::from),
         transport_protocol: match kind.transport {
-            Transport::Mesh | Transport::OwnTls => TLS.to_owned(),
+            Transport::Mesh | Transport::Listed | Transport::OwnTls => TLS.to_owned(),
             Transport::Plain => PLAIN.to_owned(),
             Transport::Any => String::new(),
         },
@@ -158,14 +200,19 @@ fn filter_chain(scope: &Scope<'_>, way: &Way, kind: &Kind) -> FilterChain {
         ..FilterChainMatch::default()
     };
     let filter = if kind.http {
-        let sender = if kind.transport == Transport::Mesh { Sender::Peer } else { Sender::Anyone };
+        let certified = matches!(kind.transport, Transport::Mesh | Transport::Listed);
+        let sender = if certified { Sender::Peer } else { Sender::Anyone };
         let routes = route::inbound(&way.cluster, way.called, &way.operation);
         manager(scope, sender, &format!("inbound_{listener}"), RouteSpecifier::RouteConfig(routes))
     } else {
         tcp::proxy(scope, &way.cluster)
     };
     let accepted: &[&str] = if kind.http { alpn::ACCEPTED } else { &[] };
-    let socket = (kind.transport == Transport::Mesh).then(|| tls::mesh_server(&scope.settings().trust_domain, accepted));
+    let socket = match kind.transport {
+        Transport::Mesh => Some(tls::mesh_server(&scope.settings().trust_domain, accepted)),
+        Transport::Listed => way.tls.clone(),
+        Transport::Plain | Transport::OwnTls | Transport::Any => None,
+    };
     FilterChain {
         filter_chain_match: (condition != FilterChainMatch::default()).then_some(condition),
         transport_socket_connect_timeout: socket.is_some().then(|| duration(HANDSHAKE_TIMEOUT)),

@@ -8,6 +8,8 @@ mod inbound;
 mod outbound;
 mod tcp;
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use envoy_api::envoy::{
     config::core::v3::TrafficDirection,
     config::listener::v3::{Filter, FilterChain, FilterChainMatch, Listener, ListenerFilter},
@@ -23,11 +25,12 @@ use crate::model::parse_duration;
 
 pub(super) use gateway::gateway;
 pub(super) use http::{CORS_FILTER, FAULT_FILTER};
-pub(super) use inbound::virtual_inbound;
-pub(super) use outbound::{has_sniffed_routes, of_address, of_port, outbound_recipes, takes_plain_http, virtual_outbound};
+pub(super) use inbound::{ingress, virtual_inbound};
+pub(super) use outbound::{has_sniffed_routes, of_address, of_port, of_socket, outbound_recipes, takes_plain_http, virtual_outbound};
 
 /// All addresses.
 const ANY: &str = "0.0.0.0";
+const ANY_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 /// What the HTTP inspector finds in plain text that is HTTP.
 const PLAIN_HTTP: [&str; 3] = ["http/1.0", "http/1.1", "h2c"];
 /// The transport protocols that filter chains tell apart.

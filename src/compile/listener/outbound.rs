@@ -9,7 +9,7 @@ use envoy_api::envoy::config::{
 };
 
 use super::{
-    ANY, RESERVED, chain,
+    ANY, ANY_ADDRESS, RESERVED, chain,
     chains::Chains,
     empty,
     http::{Sender, manager, rds},
@@ -17,6 +17,7 @@ use super::{
     tcp::{self, Way, ways},
 };
 use crate::compile::{
+    message::unix_socket,
     naming::{self, BLACK_HOLE_CLUSTER, OUTBOUND_PORT, VIRTUAL_OUTBOUND},
     recipe::Recipe,
     resource::{Draft, ResourceType},
@@ -39,11 +40,16 @@ enum Place {
 pub(in crate::compile) fn outbound_recipes(scope: &Scope<'_>) -> Vec<Recipe> {
     let mut recipes = vec![Recipe::VirtualOutbound];
     let mut claims: BTreeMap<(IpAddr, u16), &Arc<Service>> = BTreeMap::new();
+    recipes.extend(scope.sockets().into_iter().cloned().map(Recipe::SocketListener));
     for service in scope.visible_services() {
-        for port in &service.ports {
+        for port in scope.visible_ports(service).filter(|port| port.protocol != Protocol::Udp) {
+            if let Some(opened) = scope.opened(port.number) {
+                recipes.push(Recipe::PortListener { address: opened.address, port: port.number });
+                continue;
+            }
             let place = place(scope, service, port);
             if (place == Place::AnyAddress || reaches_by_range(service, port)) && !RESERVED.contains(&port.number) {
-                recipes.push(Recipe::PortListener(port.number));
+                recipes.push(Recipe::PortListener { address: ANY_ADDRESS, port: port.number });
             }
             let Place::Addresses(addresses) = place else { continue };
             for address in addresses {
@@ -114,23 +120,26 @@ pub(in crate::compile) fn virtual_outbound(scope: &Scope<'_>) -> Draft {
     Draft::new(ResourceType::Listener, VIRTUAL_OUTBOUND, &listener)
 }
 
-/// The listener of a port at any address: HTTP by its routes, opaque connections to services without addresses of their own by server
-/// name and range; the rest is passed on. Of services that want the same connections the oldest gets them.
-pub(in crate::compile) fn of_port(scope: &Scope<'_>, number: u16) -> Option<Draft> {
-    let name = naming::listener(None, number);
+/// The listener of a port at any address, or at the one where the Sidecar opens it: HTTP by its routes, opaque connections to services
+/// that are not told by addresses of their own by server name and range; the rest is passed on. Of services that want the same
+/// connections the oldest gets them.
+pub(in crate::compile) fn of_port(scope: &Scope<'_>, address: IpAddr, number: u16) -> Option<Draft> {
+    let name = naming::listener(Some(address), number);
+    let opened = scope.opened(number);
     let mut chains = Chains::default();
     let mut services: Vec<_> = scope.visible_services_on(number).into_iter().filter_map(|it| Some((it, it.port(number)?))).collect();
     services.sort_by_key(|(service, _)| (service.created, &service.key));
     // Whoever declares HTTP wants all that comes at any address, and so does who declares other protocols and has no address.
     let everything_to_opaque = services.iter().find_map(|(service, port)| match () {
         () if port.protocol.is_http() => Some(false),
-        () if takes_everything(scope, service, port) => Some(true),
+        () if takes_everything(scope, service, port, opened.is_some()) => Some(true),
         () => None,
     });
-    let http = everything_to_opaque != Some(true) && services.iter().any(|(service, port)| takes_plain_http(scope, service, port));
+    let takes_http = |(service, port): &(&Arc<Service>, &ServicePort)| takes_plain_http(scope, service, port, opened.is_some());
+    let http = everything_to_opaque != Some(true) && services.iter().any(takes_http);
     for (service, port) in services {
-        let anywhere = place(scope, service, port) == Place::AnyAddress;
-        let lost = everything_to_opaque == Some(false) && takes_everything(scope, service, port);
+        let anywhere = opened.is_some() || place(scope, service, port) == Place::AnyAddress;
+        let lost = everything_to_opaque == Some(false) && takes_everything(scope, service, port, opened.is_some());
         if port.protocol.is_http() || lost || !(anywhere || reaches_by_range(service, port)) {
             continue;
         }
@@ -141,7 +150,11 @@ pub(in crate::compile) fn of_port(scope: &Scope<'_>, number: u16) -> Option<Draf
     if !http && chains.is_empty() {
         return None;
     }
-    let mut listener = unbound(scope, &name, ANY, number);
+    let mut listener = unbound(scope, &name, &address.to_string(), number);
+    listener.bind_to_port = Some(opened.is_some_and(|opened| opened.bound));
+    if let Some(sidecar) = scope.sidecar().filter(|_| opened.is_some()) {
+        scope.shaped_by(&sidecar.origin);
+    }
     chains.put_into(&mut listener);
     if http {
         add_http(scope, &mut listener, number, naming::routes(number));
@@ -152,11 +165,38 @@ pub(in crate::compile) fn of_port(scope: &Scope<'_>, number: u16) -> Option<Draf
     Some(Draft::new(ResourceType::Listener, &name, &listener))
 }
 
-/// Whether a service's port is declared as opaque, and nothing tells its connections from those to other services.
-fn takes_everything(scope: &Scope<'_>, service: &Service, port: &ServicePort) -> bool {
+/// Whether a service's port is declared as opaque, and nothing tells its connections from those to other services; where the Sidecar opens
+/// the port, addresses tell nothing.
+fn takes_everything(scope: &Scope<'_>, service: &Service, port: &ServicePort, opened: bool) -> bool {
     let by_name = port.protocol.is_tls() && service.key.host.as_str() != "*";
     let declared = !port.protocol.is_http() && port.protocol != Protocol::Auto && port.protocol != Protocol::Udp;
-    declared && !by_name && has_no_address(scope, service)
+    declared && !by_name && (opened || has_no_address(scope, service))
+}
+
+/// The listener of a Unix socket that the Sidecar opens: HTTP by its routes, opaque connections to the first service that speaks no HTTP.
+pub(in crate::compile) fn of_socket(scope: &Scope<'_>, path: &Arc<str>) -> Draft {
+    let name = naming::socket(path);
+    let services = scope.services_by_socket(path);
+    let mut chains = Chains::default();
+    for (service, port) in services.iter().filter(|(_, port)| !port.protocol.is_http()) {
+        for way in ways(scope, service, port) {
+            chains.add(&naming::outbound_cluster(port.number, None, &service.key.host), way);
+        }
+    }
+    let address = Some(unix_socket(path));
+    let mut listener = Listener { address, ..empty(scope, &name, ANY, 0, TrafficDirection::Outbound) };
+    chains.put_into(&mut listener);
+    if services.iter().any(|(_, port)| port.protocol.is_http() || port.protocol == Protocol::Auto) {
+        add_http(scope, &mut listener, name.clone());
+    }
+    // A listener needs a chain: where nothing is called, nothing is answered.
+    if listener.filter_chains.is_empty() && listener.default_filter_chain.is_none() {
+        listener.default_filter_chain = Some(chain(&name, vec![tcp::proxy(scope, BLACK_HOLE_CLUSTER)]));
+    }
+    if let Some(sidecar) = scope.sidecar() {
+        scope.shaped_by(&sidecar.origin);
+    }
+    Draft::new(ResourceType::Listener, &name, &listener)
 }
 
 /// A way at any address, narrowed to what tells the service from others: its ranges, or the name that TLS asks for.
@@ -188,10 +228,11 @@ pub(in crate::compile) fn of_address(scope: &Scope<'_>, key: &ServiceKey, addres
     Some(Draft::new(ResourceType::Listener, &name, &listener))
 }
 
-/// Whether HTTP for a service's port is told by its host alone, whatever the address.
-pub(in crate::compile) fn takes_plain_http(scope: &Scope<'_>, service: &Service, port: &ServicePort) -> bool {
-    let by_port = port.protocol.is_http() || (port.protocol == Protocol::Auto && has_no_address(scope, service));
-    by_port && !RESERVED.contains(&port.number)
+/// Whether HTTP for a service's port is told by its host alone, whatever the address. `opened` says whether the Sidecar opens the port, so
+/// that the services' addresses tell nothing.
+pub(in crate::compile) fn takes_plain_http(scope: &Scope<'_>, service: &Service, port: &ServicePort, opened: bool) -> bool {
+    let by_port = port.protocol.is_http() || (port.protocol == Protocol::Auto && (opened || has_no_address(scope, service)));
+    by_port && (opened || !RESERVED.contains(&port.number))
 }
 
 /// Whether a service's port has routes of its own, because the proxy finds out itself what is spoken there.

@@ -26,14 +26,12 @@ use crate::compile::{
     hashing,
     message::{duration, inline, made_by, network_filter},
     name_lookup,
-    naming::{self, BLACK_HOLE_CLUSTER, PASSTHROUGH_CLUSTER},
+    naming::{self, BLACK_HOLE_CLUSTER},
     scope::Scope,
     tls::alpn,
     virtual_services::Caller,
 };
-use crate::model::{
-    OutboundTrafficMode, Protocol, Service, ServicePort, TcpMatch, TrafficPolicy, Tunnel, VirtualService, WeightedDestination,
-};
+use crate::model::{Protocol, Service, ServicePort, TcpMatch, TrafficPolicy, Tunnel, VirtualService, WeightedDestination};
 
 /// What Envoy offers as protocol names in TLS to the upstream, in place of what the cluster says.
 const OFFERED_PROTOCOLS: &str = "envoy.network.application_protocols";
@@ -64,10 +62,7 @@ pub(super) fn proxy(scope: &Scope<'_>, cluster: &str) -> Filter {
 
 /// What becomes of connections to where nobody declared a service.
 pub(super) fn undeclared(scope: &Scope<'_>) -> Filter {
-    match scope.outbound_mode() {
-        OutboundTrafficMode::AllowAny => proxy(scope, PASSTHROUGH_CLUSTER),
-        OutboundTrafficMode::RegistryOnly => proxy(scope, BLACK_HOLE_CLUSTER),
-    }
+    proxy(scope, scope.undeclared_cluster().as_deref().unwrap_or(BLACK_HOLE_CLUSTER))
 }
 
 /// The ways of connections to a service's port, the first that fits counts: those of its VirtualService, then the service's own cluster.

@@ -28,6 +28,13 @@ impl Domains {
             })
             .collect()
     }
+
+    /// The same in a table for several ports, where the names without the port are the first one's.
+    pub(super) fn free(&mut self, host: &HostPattern, others: Vec<String>, port: u16) -> Vec<String> {
+        let names = [host.as_str().to_owned()].into_iter().chain(others);
+        let all: Vec<String> = names.flat_map(|name| [format!("{name}:{port}"), name]).collect();
+        all.into_iter().filter(|name| self.taken.insert(name.clone())).collect()
+    }
 }
 
 /// What a service is called beside its full name: shorter names, as far as they lead to it from where the proxy is, and its addresses.

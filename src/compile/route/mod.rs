@@ -26,12 +26,12 @@ use super::{
     scope::Scope,
     virtual_services::Caller,
 };
-use crate::model::{HttpMatch, VirtualService};
+use crate::model::{Destination, HttpAction, HttpMatch, VirtualService};
 
 use delegate::{Rule, rules};
 
 pub(super) use gateway::gateway;
-pub(super) use outbound::{of_port, sniffed};
+pub(super) use outbound::{of_port, of_socket, sniffed};
 
 /// The longest body that a route may answer itself; Envoy's default of 4 KiB is too short for a page.
 const LONGEST_ANSWER: u32 = 1024 * 1024;
@@ -45,6 +45,20 @@ pub(super) fn inbound(cluster: &str, called: u16, operation: &str) -> RouteConfi
         ..VirtualHost::default()
     };
     table(cluster, vec![host])
+}
+
+/// Where the routes of a VirtualService lead, those of its delegates among them.
+pub(super) fn destinations<'a>(scope: &Scope<'a>, routed: &'a VirtualService) -> Vec<Destination> {
+    let mut found = Vec::new();
+    for rule in rules(scope, routed) {
+        if let HttpAction::Forward(destinations) = &rule.http.action {
+            found.extend(destinations.iter().map(|it| it.destination.clone()));
+        }
+        found.extend(rule.http.mirrors.iter().map(|it| it.destination.clone()));
+    }
+    let opaque = routed.tls.iter().map(|route| &route.destinations).chain(routed.tcp.iter().map(|route| &route.destinations));
+    found.extend(opaque.flatten().map(|it| it.destination.clone()));
+    found
 }
 
 /// A table of that name. Its clusters may come later than it, or never.

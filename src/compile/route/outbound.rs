@@ -11,12 +11,12 @@ use super::{
     everything, plainly_to, routes_of, table,
 };
 use crate::compile::{
-    naming::{self, PASSTHROUGH_CLUSTER},
+    naming,
     resource::{Draft, ResourceType},
     scope::Scope,
     virtual_services::Caller,
 };
-use crate::model::{HostPattern, OutboundTrafficMode, Protocol, Service, ServiceKey};
+use crate::model::{HostPattern, Protocol, Service, ServiceKey};
 
 /// The port of HTTP. Hosts that only VirtualServices name are routed there alone: nothing else says on which port they would be called.
 const HTTP_PORT: u16 = 80;
@@ -57,6 +57,25 @@ pub(in crate::compile) fn sniffed(scope: &Scope<'_>, key: &ServiceKey, port: u16
     Some(Draft::new(ResourceType::Route, &name, &table(&name, vec![host])))
 }
 
+/// The routes of HTTP that the application sends to a Unix socket. Nothing but the host says which port is meant: without a number it is
+/// the first that speaks HTTP.
+pub(in crate::compile) fn of_socket(scope: &Scope<'_>, path: &str) -> Draft {
+    let services = scope.services_by_socket(path);
+    let speaking: Vec<_> = services.into_iter().filter(|(service, port)| speaks_http(service, port.number)).collect();
+    let namespaces: BTreeSet<&Arc<str>> = speaking.iter().filter_map(|(service, _)| namespace_that_shortens(service)).collect();
+    let own = scope.in_one_of(&namespaces);
+    let mut domains = Domains::default();
+    let mut virtual_hosts = Vec::with_capacity(speaking.len() + 1);
+    for (service, port) in speaking {
+        let others = other_names(service, own == Some(&service.key.namespace));
+        let names = domains.free(&service.key.host, others, port.number);
+        virtual_hosts.push(virtual_host(&service.key.host, port.number, names, service_routes(scope, service, port.number)));
+    }
+    virtual_hosts.push(elsewhere(scope));
+    let name = naming::socket(path);
+    Draft::new(ResourceType::Route, &name, &table(&name, virtual_hosts))
+}
+
 fn speaks_http(service: &Service, port: u16) -> bool {
     service.port(port).is_some_and(|port| port.protocol.is_http() || port.protocol == Protocol::Auto)
 }
@@ -88,9 +107,9 @@ fn virtual_service_routes(scope: &Scope<'_>, host: &HostPattern, port: u16) -> V
 
 /// What becomes of requests for hosts that nobody declared.
 fn elsewhere(scope: &Scope<'_>) -> VirtualHost {
-    let (name, action) = match scope.outbound_mode() {
-        OutboundTrafficMode::AllowAny => ("allow_any", plainly_to(PASSTHROUGH_CLUSTER)),
-        OutboundTrafficMode::RegistryOnly => ("block_all", answer(502)),
+    let (name, action) = match scope.undeclared_cluster() {
+        Some(cluster) => ("allow_any", plainly_to(&cluster)),
+        None => ("block_all", answer(502)),
     };
     VirtualHost {
         name: name.to_owned(),

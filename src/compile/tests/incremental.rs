@@ -122,7 +122,7 @@ fn apply(mesh: &mut TestMesh, step: Step) {
                 selector: if step.how.is_multiple_of(2) { labels(&[("app", "reviews")]) } else { labels(&[]) },
                 ingress: Vec::new(),
                 inbound_connection_pool: None,
-                egress: Some(vec![EgressListener { port: None, hosts: vec![seen] }]),
+                egress: Some(vec![EgressListener { hosts: vec![seen], ..EgressListener::default() }]),
                 outbound_traffic: step.how.is_multiple_of(3).then_some(OutboundTrafficMode::RegistryOnly),
                 egress_proxy: None,
                 created: i64::from(step.how),
@@ -206,7 +206,7 @@ fn change_of_envoy(step: Step) -> EnvoyFilter {
 }
 
 /// What differs between two snapshots, exactly.
-fn changes(old: &Snapshot, new: &Snapshot) -> Changes {
+pub(super) fn changes(old: &Snapshot, new: &Snapshot) -> Changes {
     let mut changes: Changes = BTreeSet::new();
     changes.extend(ordered(&old.services, &new.services).into_iter().map(Change::Service));
     changes.extend(hashed(&old.endpoints, &new.endpoints).into_iter().map(Change::Endpoints));
@@ -226,19 +226,29 @@ fn hashed<K: Ord + Hash + Clone, V: PartialEq>(old: &HashTrieMapSync<K, V>, new:
 }
 
 /// One proxy's session: what it was told so far, and what it was told last.
-struct Session {
+pub(super) struct Session {
     proxy: Proxy,
     known: BTreeMap<(ResourceType, Arc<str>), Arc<Resource>>,
     last: Option<Compiled>,
 }
 
+// === impl Session ===
+
 impl Session {
-    fn ask(&mut self, compiler: &mut Compiler) {
+    pub(super) fn new(proxy: Proxy) -> Self {
+        Self { proxy, known: BTreeMap::new(), last: None }
+    }
+
+    /// Asks, and takes in what differs from what it was told. Nothing is told twice.
+    pub(super) fn ask(&mut self, compiler: &mut Compiler) {
         let new = compiler.compile(&self.proxy);
         for kind in ResourceType::ALL {
             for difference in new.differences(self.last.as_ref(), kind) {
                 match difference.resource {
-                    Some(resource) => _ = self.known.insert((kind, difference.name), resource),
+                    Some(resource) => {
+                        let before = self.known.insert((kind, difference.name), resource.clone());
+                        assert_ne!(before.as_ref(), Some(&resource), "told what it knew, {:?}", self.proxy.key);
+                    }
                     None => assert!(self.known.remove(&(kind, difference.name)).is_some(), "told of the end of what it never knew"),
                 }
             }
@@ -247,7 +257,7 @@ impl Session {
     }
 
     /// Checks that what it was told adds up to what compiling from nothing gives.
-    fn check(&self, snapshot: &Arc<Snapshot>) {
+    pub(super) fn check(&self, snapshot: &Arc<Snapshot>) {
         let fresh = compile(snapshot.clone(), &self.proxy);
         let expected: BTreeMap<_, _> = ResourceType::ALL
             .into_iter()
@@ -270,11 +280,9 @@ proptest! {
         let mut mesh = bookinfo();
         let mut snapshot = mesh.snapshot();
         let mut compiler = Compiler::new(snapshot.clone());
-        let session = |(namespace, name)| {
-            let proxy = Proxy { captures_dns: name == "db-0", ..proxy(&mesh, namespace, name) };
-            Session { proxy, known: BTreeMap::new(), last: None }
-        };
-        let mut sessions = PROXIES.map(session);
+        let mut sessions = PROXIES.map(|(namespace, name)| {
+            Session::new(Proxy { captures_dns: name == "db-0", ..proxy(&mesh, namespace, name) })
+        });
         sessions.iter_mut().for_each(|it| it.ask(&mut compiler));
         for step in steps {
             apply(&mut mesh, step);

@@ -12,6 +12,7 @@ mod goldens;
 mod in_place;
 mod inbound;
 mod incremental;
+mod laws;
 mod outbound;
 mod patches;
 mod policies;
@@ -19,6 +20,7 @@ mod policies_envoy;
 mod route_actions;
 mod routes;
 mod sharing;
+mod sidecars;
 
 use envoy_api::envoy::config::{cluster::v3::Cluster, endpoint::v3::ClusterLoadAssignment};
 use prost::Message;

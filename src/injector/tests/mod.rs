@@ -54,7 +54,7 @@ fn names(list: &Value) -> Vec<&str> {
 
 #[test]
 fn a_native_sidecar_stands_before_the_pods_own_init_containers() {
-    let injected = inject(&pod(), "shop", &template(), true).unwrap();
+    let injected = inject(&pod(), "shop", &template(), &ProxyConfigs::default(), true).unwrap();
     assert_eq!(names(&injected["spec"]["initContainers"]), ["istio-init", "istio-proxy", "migrate"]);
     assert_eq!(names(&injected["spec"]["containers"]), ["reviews"]);
     insta::assert_yaml_snapshot!("native", injected);
@@ -62,7 +62,7 @@ fn a_native_sidecar_stands_before_the_pods_own_init_containers() {
 
 #[test]
 fn an_ordinary_sidecar_comes_last_and_init_after_the_pods_own() {
-    let injected = inject(&pod(), "shop", &template(), false).unwrap();
+    let injected = inject(&pod(), "shop", &template(), &ProxyConfigs::default(), false).unwrap();
     assert_eq!(names(&injected["spec"]["initContainers"]), ["migrate", "istio-init"]);
     assert_eq!(names(&injected["spec"]["containers"]), ["reviews", "istio-proxy"]);
     assert_eq!(injected["spec"]["containers"][1]["restartPolicy"], Value::Null);
@@ -71,20 +71,23 @@ fn an_ordinary_sidecar_comes_last_and_init_after_the_pods_own() {
 #[test]
 fn injecting_twice_gives_the_same_pod() {
     for native in [true, false] {
-        let once = inject(&pod(), "shop", &template(), native).unwrap();
-        assert_eq!(inject(&once, "shop", &template(), native).unwrap(), once);
+        let once = inject(&pod(), "shop", &template(), &ProxyConfigs::default(), native).unwrap();
+        assert_eq!(inject(&once, "shop", &template(), &ProxyConfigs::default(), native).unwrap(), once);
     }
 }
 
 #[test]
 fn injecting_again_on_newer_nodes_moves_the_sidecar() {
-    let old = inject(&pod(), "shop", &template(), false).unwrap();
-    assert_eq!(inject(&old, "shop", &template(), true).unwrap(), inject(&pod(), "shop", &template(), true).unwrap());
+    let old = inject(&pod(), "shop", &template(), &ProxyConfigs::default(), false).unwrap();
+    assert_eq!(
+        inject(&old, "shop", &template(), &ProxyConfigs::default(), true).unwrap(),
+        inject(&pod(), "shop", &template(), &ProxyConfigs::default(), true).unwrap()
+    );
 }
 
 #[test]
 fn application_containers_keep_everything_but_their_probes() {
-    let mut injected = inject(&pod(), "shop", &template(), true).unwrap();
+    let mut injected = inject(&pod(), "shop", &template(), &ProxyConfigs::default(), true).unwrap();
     let mut before = pod();
     for pod in [&mut injected, &mut before] {
         pod["spec"]["containers"][0].as_object_mut().unwrap().remove("readinessProbe");
@@ -95,7 +98,7 @@ fn application_containers_keep_everything_but_their_probes() {
 
 #[test]
 fn the_sidecar_is_confined() {
-    let injected = inject(&pod(), "shop", &template(), true).unwrap();
+    let injected = inject(&pod(), "shop", &template(), &ProxyConfigs::default(), true).unwrap();
     let security = |index: usize| &injected["spec"]["initContainers"][index]["securityContext"];
     assert_eq!(security(0)["capabilities"], json!({"add": ["NET_ADMIN"], "drop": ["ALL"]}));
     assert_eq!(security(1)["capabilities"], json!({"drop": ["ALL"]}));
@@ -111,7 +114,7 @@ fn the_sidecar_is_confined() {
 fn a_pod_that_captures_nothing_gets_no_init_container() {
     let mut pod = pod();
     pod["metadata"]["annotations"]["sidecar.istio.io/interceptionMode"] = "NONE".into();
-    let injected = inject(&pod, "shop", &template(), true).unwrap();
+    let injected = inject(&pod, "shop", &template(), &ProxyConfigs::default(), true).unwrap();
     assert_eq!(names(&injected["spec"]["initContainers"]), ["istio-proxy", "migrate"]);
 }
 
@@ -119,7 +122,7 @@ fn a_pod_that_captures_nothing_gets_no_init_container() {
 fn what_the_pod_says_of_its_ports_reaches_the_redirect_rules() {
     let mut pod = pod();
     pod["metadata"]["annotations"]["traffic.sidecar.istio.io/excludeInboundPorts"] = "9999".into();
-    let injected = inject(&pod, "shop", &template(), true).unwrap();
+    let injected = inject(&pod, "shop", &template(), &ProxyConfigs::default(), true).unwrap();
     let args = injected["spec"]["initContainers"][0]["args"].as_array().unwrap();
     let at = args.iter().position(|arg| arg == "--exclude-inbound-ports").unwrap();
     assert_eq!(args[at + 1], "15090,15021,15020,9999");
@@ -132,7 +135,7 @@ fn a_container_of_our_name_is_the_pods_own_word_on_the_sidecar() {
         json!({"name": "istio-proxy", "image": "auto", "securityContext": {"runAsUser": 1500}, "env": [{"name": "X", "value": "1"}]});
     own["spec"]["containers"].as_array_mut().unwrap().insert(0, override_);
     for native in [true, false] {
-        let injected = inject(&own, "shop", &template(), native).unwrap();
+        let injected = inject(&own, "shop", &template(), &ProxyConfigs::default(), native).unwrap();
         let view = PodView::new(&injected);
         let proxy = view.container("istio-proxy").unwrap();
         assert_eq!(proxy["image"], "registry.local/mesh/ferromesh-proxy:1.0.0");
@@ -141,7 +144,7 @@ fn a_container_of_our_name_is_the_pods_own_word_on_the_sidecar() {
         assert_eq!(proxy["env"].as_array().unwrap().last().unwrap()["name"], "X");
         let args = view.container("istio-init").unwrap()["args"].as_array().unwrap();
         assert!(args.windows(2).any(|pair| pair == ["--uid", "1500"]), "{args:?}");
-        assert_eq!(inject(&injected, "shop", &template(), native).unwrap(), injected);
+        assert_eq!(inject(&injected, "shop", &template(), &ProxyConfigs::default(), native).unwrap(), injected);
     }
 }
 
@@ -150,7 +153,7 @@ fn what_the_pod_says_of_itself_stays() {
     let mut own = pod();
     own["metadata"]["labels"]["security.istio.io/tlsMode"] = "disabled".into();
     own["metadata"]["annotations"]["kubectl.kubernetes.io/default-container"] = "other".into();
-    let injected = inject(&own, "shop", &template(), true).unwrap();
+    let injected = inject(&own, "shop", &template(), &ProxyConfigs::default(), true).unwrap();
     assert_eq!(injected["metadata"]["labels"]["security.istio.io/tlsMode"], "disabled");
     assert_eq!(injected["metadata"]["annotations"]["kubectl.kubernetes.io/default-container"], "other");
     assert_eq!(injected["metadata"]["annotations"]["kubectl.kubernetes.io/default-logs-container"], "reviews");
@@ -160,14 +163,14 @@ fn what_the_pod_says_of_itself_stays() {
 fn every_spelling_of_the_scrape_annotations_gives_way_to_ours() {
     let mut own = pod();
     own["metadata"]["annotations"] = json!({"prometheus.io.port": "9080", "prometheus-io/path": "/m"});
-    let injected = inject(&own, "shop", &template(), true).unwrap();
+    let injected = inject(&own, "shop", &template(), &ProxyConfigs::default(), true).unwrap();
     let annotations = injected["metadata"]["annotations"].as_object().unwrap();
     assert_eq!(annotations["prometheus.io/port"], "15020");
     assert!(!annotations.contains_key("prometheus.io.port") && !annotations.contains_key("prometheus-io/path"));
     let env = PodView::new(&injected).container("istio-proxy").unwrap()["env"].to_string();
     assert!(env.contains(r#"{\"path\":\"/m\",\"port\":\"9080\"}"#), "{env}");
     own["metadata"]["annotations"]["prometheus_io_scrape"] = "false".into();
-    let left = inject(&own, "shop", &template(), true).unwrap();
+    let left = inject(&own, "shop", &template(), &ProxyConfigs::default(), true).unwrap();
     assert_eq!(left["metadata"]["annotations"]["prometheus.io.port"], "9080");
 }
 
@@ -175,7 +178,7 @@ fn every_spelling_of_the_scrape_annotations_gives_way_to_ours() {
 fn status_port_zero_leaves_the_sidecar_without_probes() {
     let mut own = pod();
     own["metadata"]["annotations"]["status.sidecar.istio.io/port"] = "0".into();
-    let injected = inject(&own, "shop", &template(), true).unwrap();
+    let injected = inject(&own, "shop", &template(), &ProxyConfigs::default(), true).unwrap();
     let proxy = PodView::new(&injected).container("istio-proxy").unwrap();
     assert_eq!((&proxy["readinessProbe"], &proxy["startupProbe"]), (&Value::Null, &Value::Null));
     assert_eq!(injected["spec"]["containers"][0]["readinessProbe"], own["spec"]["containers"][0]["readinessProbe"]);
@@ -184,7 +187,7 @@ fn status_port_zero_leaves_the_sidecar_without_probes() {
 #[test]
 fn no_field_is_made_that_the_pod_does_not_need() {
     let own = json!({"metadata": {"annotations": {"sidecar.istio.io/interceptionMode": "NONE"}}, "spec": {"containers": [{"name": "a"}]}});
-    let injected = inject(&own, "shop", &template(), false).unwrap();
+    let injected = inject(&own, "shop", &template(), &ProxyConfigs::default(), false).unwrap();
     assert!(injected["spec"].get("initContainers").is_none(), "{injected}");
 }
 
@@ -196,7 +199,7 @@ fn a_pod_that_makes_no_sense_breaks_nothing() {
         json!({"metadata": {"annotations": {"sidecar.istio.io/status": "[]", "proxy.istio.io/overrides": "{\"containers\":5}"}}, "spec": {}}),
     ];
     for pod in broken {
-        let injected = inject(&pod, "shop", &template(), true).unwrap();
+        let injected = inject(&pod, "shop", &template(), &ProxyConfigs::default(), true).unwrap();
         let mut patched = pod.clone();
         json_patch::patch(&mut patched, &patch::between(&pod, &injected)).unwrap();
         assert_eq!(patched, injected);
@@ -207,6 +210,21 @@ fn a_pod_that_makes_no_sense_breaks_nothing() {
 fn scraping_the_sidecars_own_port_is_refused() {
     let mut pod = pod();
     pod["metadata"]["annotations"]["prometheus.io/port"] = "15090".into();
-    let error = inject(&pod, "shop", &template(), true).unwrap_err();
+    let error = inject(&pod, "shop", &template(), &ProxyConfigs::default(), true).unwrap_err();
     assert_eq!(error.to_string(), "annotation prometheus.io/port: \"15090\" is one of the sidecar's own ports; name the application's");
+}
+
+#[test]
+fn a_variant_of_the_image_is_what_a_tag_can_end_in() {
+    let image = |annotation: &str, text: &str| {
+        let mut pod = pod();
+        pod["metadata"]["annotations"][annotation] = text.into();
+        let injected = inject(&pod, "shop", &template(), &ProxyConfigs::default(), true)?;
+        Ok::<_, InjectError>(injected["spec"]["initContainers"][1]["image"].as_str().unwrap().to_owned())
+    };
+    let usual = "registry.local/mesh/ferromesh-proxy:1.0.0";
+    assert_eq!(image("sidecar.istio.io/proxyImageType", "debug").unwrap(), format!("{usual}-debug"));
+    assert_eq!(image("proxy.istio.io/config", "{image: {imageType: debug}}").unwrap(), format!("{usual}-debug"));
+    assert_eq!(image("sidecar.istio.io/proxyImageType", "distroless").unwrap(), usual);
+    assert!(image("sidecar.istio.io/proxyImageType", "de bug").is_err());
 }

@@ -1,6 +1,7 @@
 //! The injector's tasks on a fake API server, asked over real TLS as an API server asks.
 
 use axum::body::Body;
+use ferromesh_crds::networking::ProxyConfig;
 use http::StatusCode;
 use k8s_openapi::{ByteString, api::core::v1::Node};
 use rcgen::KeyPair;
@@ -10,9 +11,9 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
 use super::template;
-use crate::injector::{InjectorConfig, inject, start};
+use crate::injector::{InjectorConfig, ProxyConfigs, inject, start};
 use crate::runtime::{Listener, Readiness, Registry, Shutdown, TaskError, Tasks, Trigger, encode_metrics};
-use crate::testing::{TestCa, ask_webhook, eventually, fake_api::FakeApi};
+use crate::testing::{TestCa, ask_webhook, eventually, eventually_seen, fake_api::FakeApi};
 
 const SERVICE: &str = "istio-sidecar-injector.istio-system.svc";
 
@@ -136,15 +137,40 @@ async fn a_pod_of_bookinfo_comes_back_with_its_sidecar_and_an_injected_one_as_it
     let (injector, api) = Injector::ready().await;
     let pod = bookinfo("reviews-v1");
     let injected = injector.admitted(&pod).await;
-    assert_eq!(injected, inject(&pod, "shop", &template(), true).unwrap());
+    assert_eq!(injected, inject(&pod, "shop", &template(), &ProxyConfigs::default(), true).unwrap());
     assert_eq!(injected["spec"]["initContainers"][1]["name"], "istio-proxy");
     let again = injector.review(&injected).await;
     assert_eq!(again, json!({"uid": "u-1", "allowed": true}));
     for line in ["requests_total 2", "success_total 2", "skip_total 0", "failure_total 0"] {
         assert!(injector.shows(&format!("sidecar_injection_{line}")), "{}", encode_metrics(&injector.registry));
     }
-    // Nothing was asked on the way: the one request is the list of nodes.
-    assert!(api.calls().iter().all(|call| call.target.plural == "nodes"), "{:?}", api.calls());
+    // Nothing was asked on the way: the two requests are the lists of nodes and ProxyConfigs.
+    assert!(api.calls().iter().all(|call| ["nodes", "proxyconfigs"].contains(&&*call.target.plural)), "{:?}", api.calls());
+    injector.stop().await;
+}
+
+#[tokio::test]
+async fn a_proxy_config_reaches_the_pods_that_are_made_after_it() {
+    let (injector, api) = Injector::ready().await;
+    let proxy = |pod: &Value| pod["spec"]["initContainers"][1].clone();
+    let spec = json!({
+        "selector": {"matchLabels": {"app": "reviews"}},
+        "concurrency": 3, "environmentVariables": {"TIER": "front"}, "image": {"imageType": "debug"},
+    });
+    let object = json!({"metadata": {"name": "reviews", "namespace": "shop"}, "spec": spec});
+    api.insert::<ProxyConfig>(&serde_json::from_value(object).unwrap());
+    let pod = bookinfo("reviews-v1");
+    eventually_seen("the object is known", async || {
+        proxy(&injector.admitted(&pod).await)["image"] == "registry.local/mesh/ferromesh-proxy:1.0.0-debug"
+    })
+    .await;
+    let reviews = proxy(&injector.admitted(&pod).await);
+    let variable = |name: &str| reviews["env"].as_array().unwrap().iter().find(|it| it["name"] == name).map(|it| it["value"].clone());
+    assert_eq!(variable("TIER"), Some("front".into()));
+    let config: Value = serde_json::from_str(variable("PROXY_CONFIG").unwrap().as_str().unwrap()).unwrap();
+    assert_eq!(config["concurrency"], 3);
+    let details = proxy(&injector.admitted(&bookinfo("details-v1")).await);
+    assert_eq!(details["image"], "registry.local/mesh/ferromesh-proxy:1.0.0");
     injector.stop().await;
 }
 
