@@ -15,7 +15,6 @@ mod filters;
 mod http_versions;
 mod samples;
 mod scene;
-mod scene;
 mod services;
 mod sidecar;
 mod splits;

@@ -187,7 +187,7 @@ pub(in crate::compile) fn of_socket(scope: &Scope<'_>, path: &Arc<str>) -> Draft
     let mut listener = Listener { address, ..empty(scope, &name, ANY, 0, TrafficDirection::Outbound) };
     chains.put_into(&mut listener);
     if services.iter().any(|(_, port)| port.protocol.is_http() || port.protocol == Protocol::Auto) {
-        add_http(scope, &mut listener, name.clone());
+        add_http(scope, &mut listener, 0, name.clone());
     }
     // A listener needs a chain: where nothing is called, nothing is answered.
     if listener.filter_chains.is_empty() && listener.default_filter_chain.is_none() {

@@ -67,7 +67,7 @@ pub(in crate::compile) fn of_socket(scope: &Scope<'_>, path: &str) -> Draft {
     let mut domains = Domains::default();
     let mut virtual_hosts = Vec::with_capacity(speaking.len() + 1);
     for (service, port) in speaking {
-        let others = other_names(service, own == Some(&service.key.namespace));
+        let others = other_names(service, own == Some(&service.key.namespace), &scope.addresses_of(service));
         let names = domains.free(&service.key.host, others, port.number);
         virtual_hosts.push(virtual_host(&service.key.host, port.number, names, service_routes(scope, service, port.number)));
     }
