@@ -150,7 +150,8 @@ fn a_fact_that_is_read_and_not_noted_breaks_sharing() {
     let in_data = Proxy { key: WorkloadKey::new("data", "any"), ..page.clone() };
     let on_port = Proxy { named_ports: vec![("web".into(), 8088)], ..page.clone() };
     // For each fact two proxies that differ in it.
-    let pairs: [(fn(&Fact) -> bool, Proxy, Proxy); 9] = [
+    type Pair = (fn(&Fact) -> bool, Proxy, Proxy);
+    let pairs: [Pair; 9] = [
         (|fact| matches!(fact, Fact::HasLabel(..)), page.clone(), labelled(&page, "tier", "front")),
         (|fact| matches!(fact, Fact::Label(_)), page.clone(), labelled(&page, "app", "ratings")),
         (|fact| matches!(fact, Fact::InNamespace(_)), page.clone(), in_data),
