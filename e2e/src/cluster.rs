@@ -11,7 +11,7 @@ use std::{env, fmt::Debug, path::PathBuf};
 use tokio::process::Command;
 
 use crate::{
-    Forward, Said, Skip, Visitor,
+    Forward, Said, Skip,
     command::{program, run},
     project,
 };
@@ -167,22 +167,22 @@ impl Cluster {
         Forward::to(self, namespace, &format!("pod/{pod}"), 15000).await
     }
 
-    /// Addresses at which port 80 of a Service may be reached from here, the likeliest first.
+    /// Addresses (`HOST:PORT`) at which a port of a Service may be reached from here, the likeliest first.
     ///
     /// # Errors
     /// When Service or nodes can't be read.
-    pub async fn addresses(&self, namespace: &str, service: &str) -> anyhow::Result<Vec<Visitor>> {
+    pub async fn addresses(&self, namespace: &str, service: &str, number: i32) -> anyhow::Result<Vec<String>> {
         let service = self.api::<Service>(namespace).get(service).await?;
         let balancer = service.status.and_then(|status| status.load_balancer).and_then(|balancer| balancer.ingress).unwrap_or_default();
-        let mut found: Vec<Visitor> =
-            balancer.into_iter().filter_map(|at| at.ip.or(at.hostname)).map(|host| Visitor::new(format!("http://{host}"))).collect();
+        let mut found: Vec<String> =
+            balancer.into_iter().filter_map(|at| at.ip.or(at.hostname)).map(|host| format!("{host}:{number}")).collect();
         let ports = service.spec.and_then(|spec| spec.ports).unwrap_or_default();
-        let port = ports.iter().find(|port| port.port == 80).and_then(|port| port.node_port);
+        let port = ports.iter().find(|port| port.port == number).and_then(|port| port.node_port);
         for node in Api::<Node>::all(self.client()).list(&ListParams::default()).await? {
             let addresses = node.status.and_then(|status| status.addresses).unwrap_or_default();
             let internal = addresses.into_iter().find(|address| address.type_ == "InternalIP");
             if let (Some(port), Some(internal)) = (port, internal) {
-                found.push(Visitor::new(format!("http://{}:{port}", internal.address)));
+                found.push(format!("{}:{port}", internal.address));
             }
         }
         Ok(found)

@@ -15,6 +15,7 @@ mod http;
 mod mesh;
 mod project;
 mod scenario;
+mod tls;
 mod verdict;
 mod waiting;
 
@@ -25,5 +26,6 @@ pub use http::{Answer, Visitor};
 pub use mesh::{CONTROL_PLANE, Ingress, MESH, Mesh, OPERATOR};
 pub use project::{own, sample, shared, target_folder};
 pub use scenario::{Skip, Test, run};
+pub use tls::{SecureAnswer, SecureVisitor};
 pub use verdict::{Layer, Verdict};
 pub use waiting::within;

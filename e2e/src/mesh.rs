@@ -169,7 +169,8 @@ impl Mesh {
     /// When there is none.
     pub async fn ingress(&self) -> anyhow::Result<Ingress> {
         const GATEWAY: &str = "istio-ingressgateway";
-        for visitor in self.cluster.addresses(CONTROL_PLANE, GATEWAY).await? {
+        for address in self.cluster.addresses(CONTROL_PLANE, GATEWAY, 80).await? {
+            let visitor = Visitor::new(format!("http://{address}"));
             // Any answer will do. A gateway without a route may not listen yet, so that the node refuses: it is tried later.
             if let Ok(Ok(_)) = tokio::time::timeout(Duration::from_secs(2), visitor.get("/", &[])).await {
                 return Ok(Ingress { visitor, _forward: None });

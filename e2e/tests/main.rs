@@ -10,6 +10,7 @@ mod install;
 mod mtls;
 mod page;
 mod refusals;
+mod secrets;
 mod shop;
 mod traffic;
 mod tutorials;
