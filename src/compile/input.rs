@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::model::{HostPattern, ObjectRef, ServiceKey, WorkloadKey};
+use crate::model::{HostPattern, ObjectRef, SecretKey, ServiceKey, WorkloadKey};
 
 /// One part of the snapshot, or of what [`super::mesh::Mesh`] derives from it. A resource notes each that it read; a change dirties
 /// some of them, and only resources that read one of those are compiled again.
@@ -50,4 +50,8 @@ pub(super) enum Input {
     Sidecars,
     /// The PeerAuthentications of a namespace.
     PeerAuthentications(Arc<str>),
+    /// The DestinationRules that name Secrets.
+    RulesWithSecrets,
+    /// What a Secret holds.
+    Secret(SecretKey),
 }

@@ -6,7 +6,7 @@
 //! # What is compiled
 //!
 //! `recipe` lists the resources that there may be. `cluster`, `endpoints`, `listener` and `route` make them, each with the reference's
-//! names; `tls` and `mtls` say who is trusted; `policy`, `virtual_services`, `visibility`, `gateways` and `workload_ports` answer which
+//! names; `tls`, `server_tls`, `credentials` and `mtls` say who is trusted; `policy`, `virtual_services`, `visibility`, `gateways` and `workload_ports` answer which
 //! objects count for whom; `destination` says where a route leads and
 //! `hashing` and `locality` what decides the endpoint.
 //!
@@ -31,6 +31,7 @@
 
 mod by_host;
 mod cluster;
+mod credentials;
 mod destination;
 mod endpoints;
 mod facts;
@@ -53,6 +54,7 @@ mod resource;
 mod route;
 mod scope;
 mod section;
+mod server_tls;
 mod tls;
 mod virtual_services;
 mod visibility;
@@ -61,12 +63,15 @@ mod workload_ports;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 pub use proxy::Proxy;
 pub use resource::{Resource, ResourceType};
 
-use crate::model::{Changes, Snapshot};
+use crate::model::{Changes, SecretKey, Snapshot};
 use facts::Variants;
 use memo::Memo;
 use mesh::Mesh;
@@ -136,6 +141,11 @@ impl Compiler {
     pub fn compile(&mut self, proxy: &Proxy) -> Compiled {
         let kinds = SectionKind::of_role(proxy.role);
         Compiled { sections: kinds.iter().map(|kind| self.section(*kind, proxy)).collect() }
+    }
+
+    /// The Secrets of which anything that is kept depends: those that proxies need, and some that they lately did.
+    pub fn secrets(&self) -> &BTreeSet<SecretKey> {
+        self.memo.secrets()
     }
 
     fn section(&mut self, kind: SectionKind, proxy: &Proxy) -> Arc<Section> {

@@ -1,10 +1,12 @@
 //! Recipes: one for each resource that may be compiled, named by what it is about.
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 
 use super::{
-    cluster, endpoints,
-    gateways::{Speaks, servers, speaks},
+    cluster,
+    credentials::{self, SecretSource},
+    endpoints,
+    gateways::{GatewayPort, servers},
     listener,
     naming::ClusterKey,
     resource::Draft,
@@ -49,10 +51,16 @@ pub(super) enum Recipe {
     PortRoutes(u16),
     /// The routes of a service's port that does not say what it speaks.
     SniffedRoutes(ServiceKey, u16),
+    /// A certificate with its key, or authorities.
+    Secret(SecretSource),
+    /// The cluster to which a gateway passes connections to a service's port on unopened.
+    PassedOnCluster(ClusterKey),
+    /// Its endpoints.
+    PassedOnEndpoints(ClusterKey),
     /// The listener of a gateway's port.
-    GatewayListener(u16),
-    /// The routes of a gateway's port.
-    GatewayRoutes(u16),
+    GatewayListener(GatewayPort),
+    /// A gateway's table of routes, by its name.
+    GatewayRoutes(Arc<str>),
 }
 
 impl Recipe {
@@ -71,11 +79,16 @@ impl Recipe {
             SectionKind::OutboundListeners => listener::outbound_recipes(scope),
             SectionKind::InboundListeners => vec![Self::VirtualInbound],
             SectionKind::OutboundRoutes => outbound_routes(scope).into_iter().collect(),
+            SectionKind::Secrets => credentials::wanted(scope).into_keys().map(Self::Secret).collect(),
+            SectionKind::PassedOnClusters => cluster::all_passed_on_keys(scope).into_iter().map(Self::PassedOnCluster).collect(),
+            SectionKind::PassedOnEndpoints => cluster::all_passed_on_keys(scope).into_iter().map(Self::PassedOnEndpoints).collect(),
             SectionKind::GatewayListeners => servers(scope).into_keys().map(Self::GatewayListener).collect(),
             SectionKind::GatewayRoutes => {
-                let http =
-                    servers(scope).into_iter().filter(|(_, servers)| servers.iter().any(|it| speaks(it.server) == Some(Speaks::Http)));
-                http.map(|(port, _)| Self::GatewayRoutes(port)).collect()
+                let ports = servers(scope).into_iter();
+                ports
+                    .flat_map(|(port, servers)| servers.into_iter().filter_map(move |it| it.route_table(&port)))
+                    .map(Self::GatewayRoutes)
+                    .collect()
             }
         }
     }
@@ -95,8 +108,11 @@ impl Recipe {
             Self::VirtualInbound => Some(listener::virtual_inbound(scope)),
             Self::PortRoutes(port) => Some(route::of_port(scope, *port)),
             Self::SniffedRoutes(service, port) => route::sniffed(scope, service, *port),
-            Self::GatewayListener(port) => listener::gateway(scope, *port),
-            Self::GatewayRoutes(port) => route::gateway(scope, *port),
+            Self::Secret(source) => credentials::secret(scope, source),
+            Self::PassedOnCluster(key) => cluster::passed_on(scope, key),
+            Self::PassedOnEndpoints(key) => endpoints::passed_on(scope, key),
+            Self::GatewayListener(port) => listener::gateway(scope, port),
+            Self::GatewayRoutes(name) => route::gateway(scope, name),
         }
     }
 }

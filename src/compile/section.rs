@@ -31,12 +31,18 @@ pub(super) enum SectionKind {
     InboundClusters,
     /// Addresses of what the proxy may call.
     OutboundEndpoints,
+    /// Certificates, keys and authorities.
+    Secrets,
     /// Listeners for what the application calls.
     OutboundListeners,
     /// The listener for who calls the application.
     InboundListeners,
     /// Routes for what the application calls.
     OutboundRoutes,
+    /// Clusters for what a gateway passes on unopened.
+    PassedOnClusters,
+    /// Addresses of what a gateway passes on unopened.
+    PassedOnEndpoints,
     /// Listeners of a gateway.
     GatewayListeners,
     /// Routes of a gateway.
@@ -51,18 +57,28 @@ impl SectionKind {
                 Self::OutboundClusters,
                 Self::InboundClusters,
                 Self::OutboundEndpoints,
+                Self::Secrets,
                 Self::OutboundListeners,
                 Self::InboundListeners,
                 Self::OutboundRoutes,
             ],
-            ProxyRole::Router => &[Self::OutboundClusters, Self::OutboundEndpoints, Self::GatewayListeners, Self::GatewayRoutes],
+            ProxyRole::Router => &[
+                Self::OutboundClusters,
+                Self::PassedOnClusters,
+                Self::OutboundEndpoints,
+                Self::PassedOnEndpoints,
+                Self::Secrets,
+                Self::GatewayListeners,
+                Self::GatewayRoutes,
+            ],
         }
     }
 
     fn resource_type(self) -> ResourceType {
         match self {
-            Self::OutboundClusters | Self::InboundClusters => ResourceType::Cluster,
-            Self::OutboundEndpoints => ResourceType::Endpoints,
+            Self::OutboundClusters | Self::InboundClusters | Self::PassedOnClusters => ResourceType::Cluster,
+            Self::OutboundEndpoints | Self::PassedOnEndpoints => ResourceType::Endpoints,
+            Self::Secrets => ResourceType::Secret,
             Self::OutboundListeners | Self::InboundListeners | Self::GatewayListeners => ResourceType::Listener,
             Self::OutboundRoutes | Self::GatewayRoutes => ResourceType::Route,
         }

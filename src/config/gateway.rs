@@ -7,7 +7,7 @@ use super::hosts::is_label;
 use super::path::{At, METADATA, SPEC};
 use super::problem::{Code, Invalid, Parsed, quoted};
 use super::reading::{ParseContext, Reading};
-use super::server_tls::{decrypts, given, has_certificates};
+use super::server_tls::{decrypts, has_certificates};
 use crate::model::{self, Bind, GatewayServer, HostPattern, NamespaceSelector, Protocol};
 
 /// The annotation of Gateways that were made from the Gateway API, where `~` may stand for no namespace at all.
@@ -63,7 +63,6 @@ fn server(reading: &mut Reading<'_>, at: &At<'_>, server: &Server, converted: bo
         reading.warn(&at.field("defaultEndpoint"), Code::NoEffect, "reserved: has no effect");
     }
     let bind = server.bind.as_deref().filter(|bind| !bind.is_empty()).and_then(|text| bind(reading, &at.field("bind"), text));
-    reading.not_honoured(at, "bind", given(&server.bind));
     let tls = server.tls.as_ref().map(|tls| reading.server_tls(&at.field("tls"), tls));
     let here = at.field("port");
     let Some(port) = &server.port else {

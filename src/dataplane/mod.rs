@@ -10,5 +10,6 @@
 //! Nothing is redirected on loopback: a test binds the one listener that redirected traffic would reach.
 
 mod cluster;
+mod gateways;
 mod scene;
 mod splits;

@@ -1,6 +1,9 @@
 //! Objects that are at hand as the mesh would see them, without a watch: for who reads files, or lists once.
 
-use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
+use k8s_openapi::api::{
+    core::v1::{Secret, Service},
+    discovery::v1::EndpointSlice,
+};
 use std::sync::Arc;
 
 use super::{
@@ -34,6 +37,11 @@ impl StillCluster {
     /// Adds a part of a Service's endpoints.
     pub fn add_slice(&mut self, slice: &EndpointSlice) {
         self.add(update::slice(slice));
+    }
+
+    /// Adds a Secret.
+    pub fn add_secret(&mut self, secret: &Secret) {
+        self.add(update::secret(secret));
     }
 
     /// Adds a pod; one without an address is no workload.

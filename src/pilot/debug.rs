@@ -1,6 +1,6 @@
 //! The debug pages on the monitoring port, for callers on the pod's own loopback (so for whoever may forward a port to it).
 //!
-//! They show names, versions and configurations, which hold no secret: keys and certificates reach proxies on another way.
+//! They show names, versions and configurations; of secrets, the names and the objects that ask for them.
 
 use std::time::SystemTime;
 
@@ -138,6 +138,14 @@ fn dump(compiled: &Compiled) -> Vec<Value> {
     for kind in ResourceType::ALL {
         for resource in compiled.resources(kind) {
             let mut value = resource_json(resource);
+            // A body of this kind may be a key, and its version a hash of one.
+            if kind == ResourceType::Secret {
+                if let Some(fields) = value.as_object_mut() {
+                    fields.remove("version");
+                }
+                all.push(value);
+                continue;
+            }
             let any = Any { type_url: kind.type_url().to_owned(), value: resource.body.to_vec() };
             value["resource"] = envoy_api::json::to_value(&any).unwrap_or_else(|error| json!({ "error": error.to_string() }));
             all.push(value);

@@ -21,6 +21,7 @@ use super::{
     node::{Claims, NodeError},
 };
 use crate::compile::{Compiled, Compiler, Proxy};
+use crate::index::NeededSecrets;
 use crate::model::{Change, Changes, Snapshot, WorkloadKey};
 use crate::runtime::{ReadyGuard, Shutdown};
 
@@ -92,6 +93,8 @@ pub(super) struct HubTask {
     /// When so many are subscribed, those that are gone are looked for.
     sweep_at: usize,
     metrics: Metrics,
+    /// Who is told which Secrets proxies need.
+    needed: NeededSecrets,
     synced: Option<ReadyGuard>,
 }
 
@@ -99,7 +102,7 @@ pub(super) struct HubTask {
 
 impl Hub {
     /// A hub and the task that makes it work. `synced` is released when the mesh is known.
-    pub(super) fn new(metrics: Metrics, synced: ReadyGuard) -> (Self, HubTask) {
+    pub(super) fn new(metrics: Metrics, needed: NeededSecrets, synced: ReadyGuard) -> (Self, HubTask) {
         let (sender, joining) = mpsc::channel(WAITING);
         let task = HubTask {
             joining,
@@ -111,6 +114,7 @@ impl Hub {
             next_id: 0,
             sweep_at: 64,
             metrics,
+            needed,
             synced: Some(synced),
         };
         (Self { joining: sender }, task)
@@ -158,13 +162,24 @@ impl HubTask {
         loop {
             tokio::select! {
                 () = shutdown.requested() => return Ok(()),
-                Some(join) = self.joining.recv() => self.admit(join).await,
+                Some(join) = self.joining.recv() => {
+                    self.admit(join).await;
+                    self.tell_needed();
+                }
                 news = source.next() => {
                     let (snapshot, changes) = news.ok_or(HubError::SourceEnded)?;
                     self.advance(snapshot, &changes);
                     self.distribute().await;
+                    self.tell_needed();
                 }
             }
+        }
+    }
+
+    /// Has the Secrets looked for that compiling asked for.
+    fn tell_needed(&self) {
+        if let Some(compiler) = &self.compiler {
+            self.needed.are(compiler.secrets());
         }
     }
 

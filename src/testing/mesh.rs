@@ -4,10 +4,10 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use crate::compile::Proxy;
 use crate::model::{
-    Destination, DestinationRule, Endpoint, ExportTo, Gateway, GatewayServer, HeaderOperations, Health, HostPattern, HttpAction, HttpFault,
-    HttpMatch, HttpRoute, Labels, MESH_GATEWAY, MeshConfig, MtlsMode, NamespaceSelector, ObjectRef, PeerAuthentication, Protocol,
-    ProxyRole, Resolution, Service, ServiceKey, ServicePort, Sidecar, Snapshot, SpiffeId, StringMatch, Subset, TargetPort, TrafficPolicy,
-    VirtualService, WeightedDestination, Workload, WorkloadKey,
+    Credential, Destination, DestinationRule, Endpoint, ExportTo, Gateway, GatewayServer, HeaderOperations, Health, HostPattern,
+    HttpAction, HttpFault, HttpMatch, HttpRoute, Labels, MESH_GATEWAY, MeshConfig, MtlsMode, NamespaceSelector, ObjectRef,
+    PeerAuthentication, Protocol, ProxyRole, Resolution, SecretKey, Service, ServiceKey, ServicePort, Sidecar, Snapshot, SpiffeId,
+    StringMatch, Subset, TargetPort, TrafficPolicy, VirtualService, WeightedDestination, Workload, WorkloadKey,
 };
 
 /// What makes up a mesh; fill it in, then ask for the snapshot.
@@ -23,6 +23,7 @@ pub(crate) struct TestMesh {
     pub(crate) gateways: Vec<Gateway>,
     pub(crate) sidecars: Vec<Sidecar>,
     pub(crate) peer_authentications: Vec<PeerAuthentication>,
+    pub(crate) secrets: BTreeMap<SecretKey, Credential>,
 }
 
 /// The sidecar, or with the label of one the gateway, of a workload.
@@ -30,6 +31,7 @@ pub(crate) fn proxy_of(workload: &Workload) -> Proxy {
     let gateway = workload.labels.contains_key("istio");
     Proxy {
         role: if gateway { ProxyRole::Router } else { ProxyRole::Sidecar },
+        vouched: true,
         key: workload.key.clone(),
         labels: workload.labels.clone(),
         addresses: workload.addresses.clone(),
@@ -224,6 +226,7 @@ impl TestMesh {
         self.gateways.iter().cloned().for_each(|it| snapshot.config.insert(it.into()));
         self.sidecars.iter().cloned().for_each(|it| snapshot.config.insert(it.into()));
         self.peer_authentications.iter().cloned().for_each(|it| snapshot.config.insert(it.into()));
+        self.secrets.iter().for_each(|(key, it)| snapshot.secrets.insert_mut(key.clone(), Arc::new(it.clone())));
         Arc::new(snapshot)
     }
 

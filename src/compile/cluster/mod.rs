@@ -3,6 +3,7 @@
 mod balancing;
 mod inbound;
 mod limits;
+mod passed_on;
 mod protocol;
 mod transport;
 
@@ -32,6 +33,7 @@ use balancing::algorithm;
 use protocol::Spoken;
 
 pub(super) use inbound::{inbound, inbound_passthrough};
+pub(super) use passed_on::{all_passed_on_keys, passed_on, passed_on_keys};
 
 /// When the mesh's setting can't be read.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

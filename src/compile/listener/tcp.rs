@@ -2,7 +2,7 @@
 
 use envoy_api::envoy::{
     config::{
-        core::v3::{SubstitutionFormatString, substitution_format_string::Format},
+        core::v3::{SubstitutionFormatString, TransportSocket, substitution_format_string::Format},
         listener::v3::Filter,
     },
     extensions::filters::{
@@ -38,12 +38,16 @@ use crate::model::{
 const OFFERED_PROTOCOLS: &str = "envoy.network.application_protocols";
 
 /// One way that connections take.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Way {
     /// For destination addresses in these ranges; empty for all.
     pub(super) ranges: Vec<ipnet::IpNet>,
     /// For these server names; empty for all, and for connections without TLS.
     pub(super) server_names: Vec<String>,
+    /// For clients that offer one of these protocol names in TLS; empty for all.
+    pub(super) protocols: &'static [&'static str],
+    /// How TLS is ended before the filters, if it is.
+    pub(super) socket: Option<TransportSocket>,
     /// Its filters.
     pub(super) filters: Vec<Filter>,
 }
@@ -79,38 +83,54 @@ pub(super) fn ways(scope: &Scope<'_>, service: &Service, port: &ServicePort) -> 
         let mut filters = opaque(port.protocol == Protocol::Auto);
         let policy = scope.routing_policy(service, port.number, None);
         filters.push(proxy_to(scope, &cluster, ClusterSpecifier::Cluster(cluster.clone()), &[&policy]));
-        ways.push(Way { ranges: Vec::new(), server_names: Vec::new(), filters });
+        ways.push(Way { filters, ..Way::default() });
     }
     ways
 }
 
 /// The ways that a VirtualService gives to a caller's connections: by server name if they are TLS, then the others.
-pub(super) fn routed_ways(scope: &Scope<'_>, routed: &VirtualService, caller: Caller<'_>, tls: bool) -> Vec<Way> {
-    let mut ways: Vec<Way> = Vec::new();
-    let add = |ways: &mut Vec<Way>, condition: &TcpMatch, names: Vec<String>, destinations: &[WeightedDestination]| {
-        if scope.may_match_tcp(condition, caller) {
-            let filters = to_destinations(scope, destinations, caller.port);
-            ways.push(Way { ranges: condition.destination_subnets.clone(), server_names: names, filters });
-        }
-    };
-    for route in routed.tls.iter().filter(|_| tls) {
-        for condition in &route.matches {
-            let names = condition.sni_hosts.iter().map(|host| host.as_str().to_owned()).filter(|name| name != "*").collect();
-            add(&mut ways, &condition.connection, names, &route.destinations);
-        }
-    }
+fn routed_ways(scope: &Scope<'_>, routed: &VirtualService, caller: Caller<'_>, tls: bool) -> Vec<Way> {
+    let mut ways = if tls { tls_ways(scope, routed, caller) } else { Vec::new() };
+    ways.extend(tcp_ways(scope, routed, caller));
+    ways
+}
+
+/// The ways that a VirtualService gives to a caller's TLS, by server name.
+pub(super) fn tls_ways(scope: &Scope<'_>, routed: &VirtualService, caller: Caller<'_>) -> Vec<Way> {
+    let conditions = routed.tls.iter().flat_map(|route| route.matches.iter().map(move |condition| (condition, &route.destinations)));
+    let ways = conditions.filter_map(|(condition, destinations)| {
+        let names = condition.sni_hosts.iter().map(|host| host.as_str().to_owned()).filter(|name| name != "*").collect();
+        way(scope, routed, caller, &condition.connection, names, destinations)
+    });
+    ways.collect()
+}
+
+/// The ways that a VirtualService gives to a caller's connections of any kind.
+pub(super) fn tcp_ways(scope: &Scope<'_>, routed: &VirtualService, caller: Caller<'_>) -> Vec<Way> {
+    let all = TcpMatch::default();
+    let mut ways = Vec::new();
     for route in &routed.tcp {
-        if route.matches.is_empty() {
-            add(&mut ways, &TcpMatch::default(), Vec::new(), &route.destinations);
-        }
-        for condition in &route.matches {
-            add(&mut ways, condition, Vec::new(), &route.destinations);
-        }
-    }
-    if !ways.is_empty() {
-        scope.shaped_by(&routed.origin);
+        let conditions = if route.matches.is_empty() { std::slice::from_ref(&all) } else { &*route.matches };
+        ways.extend(conditions.iter().filter_map(|condition| way(scope, routed, caller, condition, Vec::new(), &route.destinations)));
     }
     ways
+}
+
+/// The way of a route for one of its conditions, if the caller can fulfil that.
+fn way(
+    scope: &Scope<'_>,
+    routed: &VirtualService,
+    caller: Caller<'_>,
+    condition: &TcpMatch,
+    server_names: Vec<String>,
+    destinations: &[WeightedDestination],
+) -> Option<Way> {
+    if !scope.may_match_tcp(condition, caller) {
+        return None;
+    }
+    scope.shaped_by(&routed.origin);
+    let filters = to_destinations(scope, destinations, caller.port);
+    Some(Way { ranges: condition.destination_subnets.clone(), server_names, filters, ..Way::default() })
 }
 
 fn to_destinations(scope: &Scope<'_>, destinations: &[WeightedDestination], called: u16) -> Vec<Filter> {

@@ -1,13 +1,15 @@
 //! Routes of what comes to a gateway.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use envoy_api::envoy::config::route::v3::{Route, RouteConfiguration, VirtualHost, virtual_host::TlsRequirementType};
 
 use super::{routes_of, table, takes_everything};
 use crate::compile::{
-    gateways::{Speaks, servers, speaks},
-    naming,
+    gateways::{Server, servers},
     resource::{Draft, ResourceType},
     scope::Scope,
     virtual_services::Caller,
@@ -24,10 +26,13 @@ struct Served {
     redirect: bool,
 }
 
-/// The routes of a gateway's port; `None` if no HTTP is served there.
-pub(in crate::compile) fn gateway(scope: &Scope<'_>, port: u16) -> Option<Draft> {
-    let servers = servers(scope).remove(&port)?;
-    let called = servers.first().filter(|it| speaks(it.server) == Some(Speaks::Http))?.server.port;
+/// A gateway's table of routes, by its name; `None` if there is no server for it.
+pub(in crate::compile) fn gateway(scope: &Scope<'_>, table_name: &Arc<str>) -> Option<Draft> {
+    let ports = servers(scope).into_iter();
+    let servers: Vec<Server<'_>> = ports
+        .flat_map(|(port, servers)| servers.into_iter().filter(move |it| it.route_table(&port).as_ref() == Some(table_name)))
+        .collect();
+    let called = servers.first()?.server.port;
     let mut hosts: BTreeMap<HostPattern, Served> = BTreeMap::new();
     for it in &servers {
         scope.shaped_by(&it.gateway.origin);
@@ -51,10 +56,9 @@ pub(in crate::compile) fn gateway(scope: &Scope<'_>, port: u16) -> Option<Draft>
     if virtual_hosts.is_empty() {
         virtual_hosts.push(nothing(called));
     }
-    let name = naming::gateway_routes(port);
     // Clients name whatever port leads to the gateway, not the one on which it listens.
-    let table = RouteConfiguration { ignore_port_in_host_matching: true, ..table(&name, virtual_hosts) };
-    Some(Draft::new(ResourceType::Route, &name, &table))
+    let table = RouteConfiguration { ignore_port_in_host_matching: true, ..table(table_name, virtual_hosts) };
+    Some(Draft::new(ResourceType::Route, table_name, &table))
 }
 
 fn virtual_host(host: &HostPattern, called: u16, mut served: Served) -> VirtualHost {

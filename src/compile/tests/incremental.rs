@@ -12,8 +12,10 @@ use rpds::{HashTrieMapSync, RedBlackTreeMapSync};
 use super::{Proxy, ResourceType, proxy};
 use crate::compile::{Compiled, Compiler, Resource, compile};
 use crate::model::{
-    Change, Changes, ConsistentHash, EgressListener, ExportTo, HashKey, HashTable, HostPattern, HostSelector, HttpAction, HttpMatch,
-    HttpRoute, LoadBalancer, MtlsMode, ObjectRef, OutboundTrafficMode, OutlierDetection, Sidecar, Snapshot, Visibility, WorkloadKey,
+    Authorities, CertifiedKey, Change, Changes, ClientTls, ClientTlsMode, ConsistentHash, Credential, EgressListener, ExportTo,
+    GatewayServer, HashKey, HashTable, HostPattern, HostSelector, HttpAction, HttpMatch, HttpRoute, LoadBalancer, MtlsMode,
+    NamespaceSelector, ObjectRef, OutboundTrafficMode, OutlierDetection, Protocol, SecretKey, ServerCertificate, ServerTls, ServerTlsMode,
+    Sidecar, Snapshot, Visibility, WorkloadKey,
 };
 use crate::testing::mesh::{
     TestMesh, bookinfo, forward, fqdn, http_gateway, labels, peer_authentication, port, to, versions, virtual_service,
@@ -36,7 +38,7 @@ struct Step {
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let step = (0..13_u8, 0..NAMES.len(), any::<u8>(), any::<u8>());
+    let step = (0..15_u8, 0..NAMES.len(), any::<u8>(), any::<u8>());
     prop::collection::vec(step.prop_map(|(what, which, how, asking)| Step { what, which, how, asking }), 1..20)
 }
 
@@ -142,10 +144,50 @@ fn apply(mesh: &mut TestMesh, step: Step) {
         11 => mesh.workloads.values_mut().filter(|it| it.key.name.starts_with(name)).for_each(|it| {
             it.locality = ["region/zone", "region/other", "far/zone"][usize::from(step.how) % 3].into();
         }),
+        12 => {
+            let mut gateway = http_gateway("shop", &format!("tls-{name}"), &[("istio", "ingressgateway")], 80);
+            let modes = [ServerTlsMode::Simple, ServerTlsMode::Mutual, ServerTlsMode::Passthrough, ServerTlsMode::AutoPassthrough];
+            gateway.servers = vec![tls_server(name, modes[usize::from(step.how) % modes.len()], &other)];
+            gateway.created = i64::from(step.how);
+            toggle(&mut mesh.gateways, gateway, |it| &it.origin);
+        }
+        13 => {
+            let namespace = if step.how.is_multiple_of(3) { "shop" } else { "istio-system" };
+            let key = SecretKey::new(namespace, name);
+            match mesh.secrets.remove(&key) {
+                Some(_) if step.how.is_multiple_of(2) => {}
+                _ => _ = mesh.secrets.insert(key, credential(step.how)),
+            }
+            let mut rule = versions("shop", &host, &[]);
+            let tls = ClientTls { mode: ClientTlsMode::Simple, credential_name: Some(name.into()), ..ClientTls::default() };
+            rule.origin.name = format!("tls-{name}").into();
+            rule.policy.tls = Some(tls);
+            rule.workload_selector = step.how.is_multiple_of(7).then(|| labels(&[("app", "productpage")]));
+            toggle(&mut mesh.destination_rules, rule, |it| &it.origin);
+        }
         _ => mesh.services.values_mut().filter(|it| it.key.host == host).for_each(|it| {
             it.addresses = if step.how.is_multiple_of(2) { Vec::new() } else { vec!["10.96.0.77".parse().unwrap()] };
         }),
     }
+}
+
+fn tls_server(name: &str, mode: ServerTlsMode, host: &HostPattern) -> GatewayServer {
+    GatewayServer {
+        port: 9443,
+        port_name: name.into(),
+        protocol: Protocol::Https,
+        hosts: vec![(NamespaceSelector::Any, host.clone())],
+        tls: Some(ServerTls { mode, certificates: vec![ServerCertificate::Secret(name.into())], ..ServerTls::default() }),
+        name: "".into(),
+        bind: None,
+        default_endpoint: None,
+    }
+}
+
+fn credential(how: u8) -> Credential {
+    let bytes: Arc<[u8]> = [how].into();
+    let certificate = CertifiedKey { chain: bytes.clone(), key: bytes.clone(), ocsp_staple: None };
+    Credential { certificate: Some(certificate), authorities: Some(Authorities { roots: bytes, revoked: None }) }
 }
 
 /// What differs between two snapshots, exactly.
@@ -156,6 +198,7 @@ fn changes(old: &Snapshot, new: &Snapshot) -> Changes {
     changes.extend(hashed(&old.workloads, &new.workloads).into_iter().map(Change::Workload));
     let objects: BTreeSet<_> = old.config.keys().chain(new.config.keys()).cloned().collect();
     changes.extend(objects.into_iter().filter(|it| old.config.get(it) != new.config.get(it)).map(Change::Config));
+    changes.extend(hashed(&old.secrets, &new.secrets).into_iter().map(Change::Secret));
     changes.extend((old.mesh != new.mesh).then_some(Change::Mesh));
     changes
 }

@@ -1,6 +1,7 @@
 //! The compiler as a whole: facts about what a proxy gets from a mesh, and what real Envoy makes of it.
 
 mod clusters;
+mod credentials;
 mod delegates;
 mod endpoints;
 mod envoy;

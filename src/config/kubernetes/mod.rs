@@ -7,12 +7,14 @@
 mod locality;
 mod pod;
 mod pod_view;
+mod secret;
 mod service;
 mod slice;
 
 pub use locality::{locality, workload_locality};
 pub use pod::{PodFacts, pod};
 pub use pod_view::{PodSpecView, PodStatusView, PodView};
+pub use secret::{CredentialError, credential};
 pub use service::{KubernetesService, service};
 pub use slice::{Slice, SliceEndpoint, SliceError, SlicePort, slice};
 

@@ -3,4 +3,5 @@
 mod exactness;
 mod joins;
 mod objects;
+mod secrets;
 mod watches;

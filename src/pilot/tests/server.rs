@@ -12,6 +12,7 @@ use tower::ServiceExt;
 
 use super::client::SERVER;
 use crate::compile::{Compiled, Resource};
+use crate::index::NeededSecrets;
 use crate::model::{Changes, Snapshot, SpiffeId};
 use crate::pilot::{
     connections::Connections,
@@ -60,7 +61,15 @@ impl Pilot {
     /// A pilot whose mesh is what `snapshots` gives.
     pub(super) async fn of(snapshots: impl futures::Stream<Item = (Arc<Snapshot>, Changes)> + Send + 'static) -> Self {
         Self::start(TestCa::new("root"), ([127, 0, 0, 1], 0).into(), |certificate, listener, tasks, readiness, registry| {
-            serve_with(certificate, snapshots.chain(futures::stream::pending()), listener, tasks, readiness, registry)
+            serve_with(
+                certificate,
+                snapshots.chain(futures::stream::pending()),
+                NeededSecrets::default(),
+                listener,
+                tasks,
+                readiness,
+                registry,
+            )
         })
         .await
     }
