@@ -94,8 +94,8 @@ pub(super) fn servers_of(tls: &ClientTls) -> Option<SecretSource> {
 }
 
 /// What the proxy may have, with the objects that name it.
-pub(super) fn wanted<'a>(scope: &Scope<'a>) -> BTreeMap<SecretSource, BTreeSet<&'a ObjectRef>> {
-    let mut wanted: BTreeMap<SecretSource, BTreeSet<&'a ObjectRef>> = BTreeMap::new();
+pub(super) fn wanted(scope: &Scope<'_>) -> BTreeMap<SecretSource, Vec<ObjectRef>> {
+    let mut wanted: BTreeMap<SecretSource, BTreeSet<&ObjectRef>> = BTreeMap::new();
     let mut add = |source, object| _ = wanted.entry(source).or_default().insert(object);
     if scope.role() == ProxyRole::Router {
         for server in servers(scope).into_values().flatten() {
@@ -109,11 +109,11 @@ pub(super) fn wanted<'a>(scope: &Scope<'a>) -> BTreeMap<SecretSource, BTreeSet<&
             shown_by_client(tls).into_iter().chain(servers_of(tls)).for_each(|source| add(source, &rule.origin));
         }
     }
-    wanted
+    wanted.into_iter().map(|(source, objects)| (source, objects.into_iter().cloned().collect())).collect()
 }
 
-/// What is behind a name; `None` as long as there is nothing.
-pub(super) fn secret(scope: &Scope<'_>, source: &SecretSource) -> Option<Draft> {
+/// What is behind a name that these objects ask for; `None` as long as there is nothing.
+pub(super) fn secret(scope: &Scope<'_>, source: &SecretSource, objects: &[ObjectRef]) -> Option<Draft> {
     let content = match source {
         SecretSource::Certificate(name) => Type::TlsCertificate(certificate(scope.own_credential(name)?.certificate.as_ref()?)),
         SecretSource::Authorities(name) => {
@@ -132,7 +132,7 @@ pub(super) fn secret(scope: &Scope<'_>, source: &SecretSource) -> Option<Draft> 
             ..CertificateValidationContext::default()
         }),
     };
-    wanted(scope).remove(source).into_iter().flatten().for_each(|object| scope.shaped_by(object));
+    objects.iter().for_each(|object| scope.shaped_by(object));
     let name = source.to_string();
     Some(Draft::new(ResourceType::Secret, &name, &Secret { name: name.clone(), r#type: Some(content) }))
 }

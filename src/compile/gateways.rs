@@ -9,7 +9,7 @@ use std::{
 
 use super::{naming, scope::Scope, workload_ports::ports_called};
 use crate::model::{
-    Bind, Gateway, GatewayServer, HostPattern, NamespaceSelector, Protocol, ServerTls, ServerTlsMode, Service, VirtualService,
+    Bind, Gateway, GatewayServer, HostPattern, NamespaceSelector, ObjectRef, Protocol, ServerTls, ServerTlsMode, Service, VirtualService,
 };
 
 /// The lowest port that a process without privileges may bind.
@@ -89,14 +89,27 @@ pub(super) fn servers<'a>(scope: &Scope<'a>) -> BTreeMap<GatewayPort, Vec<Server
 
 /// Where a server listens: at the pod's ports to which clients of its port are led.
 fn opened(scope: &Scope<'_>, server: &GatewayServer) -> Vec<GatewayPort> {
-    // Said so or not, it is the same socket.
-    let bind = server.bind.clone().filter(|bind| *bind != Bind::Address(IpAddr::V4(Ipv4Addr::UNSPECIFIED)));
+    let bind = bind(server);
     if matches!(bind, Some(Bind::Socket(_))) {
         return vec![GatewayPort { number: 0, bind }];
     }
     let numbers = ports_called(scope, server.port).into_iter();
     let free = numbers.filter(|number| *number >= FIRST_UNPRIVILEGED && !TAKEN.contains(number));
     free.map(|number| GatewayPort { number, bind: bind.clone() }).collect()
+}
+
+/// At what a server listens: all addresses, said so or not, are the same socket.
+fn bind(server: &GatewayServer) -> Option<Bind> {
+    server.bind.clone().filter(|bind| *bind != Bind::Address(IpAddr::V4(Ipv4Addr::UNSPECIFIED)))
+}
+
+/// The server of a Gateway whose requests, in TLS that ends here, have the table of routes of that name. Whether it holds for the proxy is
+/// not asked.
+pub(super) fn https_server<'a>(scope: &Scope<'a>, gateway: &ObjectRef, table: &str) -> Option<Server<'a>> {
+    let gateway = scope.gateway(gateway)?;
+    let servers = gateway.servers.iter().filter_map(|server| Some(Server { gateway, server, handling: Handling::of(server)? }));
+    let mut https = servers.filter(|it| matches!(it.handling, Handling::Https(_)));
+    https.find(|it| it.route_table(&GatewayPort { number: 0, bind: bind(it.server) }).as_deref() == Some(table))
 }
 
 // === impl GatewayPort ===

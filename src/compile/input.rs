@@ -46,6 +46,8 @@ pub(super) enum Input {
     WildcardVirtualServices,
     /// The Gateways.
     Gateways,
+    /// One Gateway, or its absence.
+    Gateway(ObjectRef),
     /// The Sidecars.
     Sidecars,
     /// The PeerAuthentications of a namespace.

@@ -147,7 +147,7 @@ impl Mesh {
                 dirty.extend(after.or(forgotten.as_ref()).map(|_| Input::RulesWithSecrets));
                 after.into_iter().for_each(|it| _ = self.rules_with_secrets.insert(object.clone(), it.clone()));
             }
-            "Gateway" => _ = dirty.insert(Input::Gateways),
+            "Gateway" => dirty.extend([Input::Gateways, Input::Gateway(object.clone())]),
             "Sidecar" => {
                 let found = new.config.sidecars.get(object).cloned();
                 replace_in_namespace(&mut self.sidecars, object, found, |it| (it.created, &it.origin));

@@ -6,7 +6,7 @@ use super::{
     cluster,
     credentials::{self, SecretSource},
     endpoints,
-    gateways::{GatewayPort, servers},
+    gateways::{GatewayPort, Handling, Server, servers},
     listener,
     naming::ClusterKey,
     resource::Draft,
@@ -15,7 +15,7 @@ use super::{
     section::SectionKind,
     workload_ports::workload_ports,
 };
-use crate::model::ServiceKey;
+use crate::model::{ObjectRef, ServiceKey};
 
 /// What is to be compiled. The key under which outcomes are kept.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -51,16 +51,18 @@ pub(super) enum Recipe {
     PortRoutes(u16),
     /// The routes of a service's port that does not say what it speaks.
     SniffedRoutes(ServiceKey, u16),
-    /// A certificate with its key, or authorities.
-    Secret(SecretSource),
+    /// A certificate with its key, or authorities, and the objects that ask for it.
+    Secret(SecretSource, Vec<ObjectRef>),
     /// The cluster to which a gateway passes connections to a service's port on unopened.
     PassedOnCluster(ClusterKey),
     /// Its endpoints.
     PassedOnEndpoints(ClusterKey),
     /// The listener of a gateway's port.
     GatewayListener(GatewayPort),
-    /// A gateway's table of routes, by its name.
-    GatewayRoutes(Arc<str>),
+    /// The routes of a gateway's port for HTTP in plain text.
+    GatewayRoutes(GatewayPort),
+    /// The routes of a Gateway's server for HTTP in TLS, by their table's name.
+    HttpsRoutes(ObjectRef, Arc<str>),
 }
 
 impl Recipe {
@@ -79,18 +81,24 @@ impl Recipe {
             SectionKind::OutboundListeners => listener::outbound_recipes(scope),
             SectionKind::InboundListeners => vec![Self::VirtualInbound],
             SectionKind::OutboundRoutes => outbound_routes(scope).into_iter().collect(),
-            SectionKind::Secrets => credentials::wanted(scope).into_keys().map(Self::Secret).collect(),
+            SectionKind::Secrets => credentials::wanted(scope).into_iter().map(|(source, objects)| Self::Secret(source, objects)).collect(),
             SectionKind::PassedOnClusters => cluster::all_passed_on_keys(scope).into_iter().map(Self::PassedOnCluster).collect(),
             SectionKind::PassedOnEndpoints => cluster::all_passed_on_keys(scope).into_iter().map(Self::PassedOnEndpoints).collect(),
             SectionKind::GatewayListeners => servers(scope).into_keys().map(Self::GatewayListener).collect(),
             SectionKind::GatewayRoutes => {
-                let ports = servers(scope).into_iter();
-                ports
-                    .flat_map(|(port, servers)| servers.into_iter().filter_map(move |it| it.route_table(&port)))
-                    .map(Self::GatewayRoutes)
-                    .collect()
+                let all = servers(scope).into_iter().flat_map(|(port, servers)| servers.into_iter().map(move |it| (port.clone(), it)));
+                all.filter_map(|(port, server)| Self::of_routes(port, &server)).collect()
             }
         }
+    }
+
+    /// The routes of a gateway's server, if it serves HTTP.
+    fn of_routes(port: GatewayPort, server: &Server<'_>) -> Option<Self> {
+        let table = server.route_table(&port)?;
+        Some(match server.handling {
+            Handling::Https(_) => Self::HttpsRoutes(server.gateway.origin.clone(), table),
+            _ => Self::GatewayRoutes(port),
+        })
     }
 
     /// Compiles it; `None` where the mesh, as the proxy sees it, yields nothing.
@@ -108,11 +116,12 @@ impl Recipe {
             Self::VirtualInbound => Some(listener::virtual_inbound(scope)),
             Self::PortRoutes(port) => Some(route::of_port(scope, *port)),
             Self::SniffedRoutes(service, port) => route::sniffed(scope, service, *port),
-            Self::Secret(source) => credentials::secret(scope, source),
+            Self::Secret(source, objects) => credentials::secret(scope, source, objects),
             Self::PassedOnCluster(key) => cluster::passed_on(scope, key),
             Self::PassedOnEndpoints(key) => endpoints::passed_on(scope, key),
             Self::GatewayListener(port) => listener::gateway(scope, port),
-            Self::GatewayRoutes(name) => route::gateway(scope, name),
+            Self::GatewayRoutes(port) => route::of_gateway_port(scope, port),
+            Self::HttpsRoutes(gateway, table) => route::of_https_server(scope, gateway, table),
         }
     }
 }

@@ -221,6 +221,12 @@ impl<'a> Scope<'a> {
         self.mesh.snapshot.config.gateways.values()
     }
 
+    /// The Gateway of that name.
+    pub(super) fn gateway(&self, object: &ObjectRef) -> Option<&'a Arc<Gateway>> {
+        self.reads(Input::Gateway(object.clone()));
+        self.mesh.snapshot.config.gateways.get(object)
+    }
+
     /// What a Secret holds, as far as that is known.
     pub(super) fn credential(&self, key: SecretKey) -> Option<&'a Credential> {
         let found = self.mesh.snapshot.secrets.get(&key);

@@ -1,15 +1,12 @@
 //! Routes of what comes to a gateway.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use envoy_api::envoy::config::route::v3::{Route, RouteConfiguration, VirtualHost, virtual_host::TlsRequirementType};
 
 use super::{routes_of, table, takes_everything};
 use crate::compile::{
-    gateways::{Server, servers},
+    gateways::{GatewayPort, Server, https_server, servers},
     resource::{Draft, ResourceType},
     scope::Scope,
     virtual_services::Caller,
@@ -26,20 +23,27 @@ struct Served {
     redirect: bool,
 }
 
-/// A gateway's table of routes, by its name; `None` if there is no server for it.
-pub(in crate::compile) fn gateway(scope: &Scope<'_>, table_name: &Arc<str>) -> Option<Draft> {
-    let ports = servers(scope).into_iter();
-    let servers: Vec<Server<'_>> = ports
-        .flat_map(|(port, servers)| servers.into_iter().filter(move |it| it.route_table(&port).as_ref() == Some(table_name)))
-        .collect();
+/// The routes of a gateway's port for HTTP in plain text; `None` if that is not what it speaks.
+pub(in crate::compile) fn of_gateway_port(scope: &Scope<'_>, port: &GatewayPort) -> Option<Draft> {
+    let servers = servers(scope).remove(port)?;
+    let name = servers.first()?.route_table(port)?;
+    gateway(scope, &name, &servers)
+}
+
+/// The routes of one server for HTTP in TLS, by their table's name.
+pub(in crate::compile) fn of_https_server(scope: &Scope<'_>, object: &ObjectRef, name: &str) -> Option<Draft> {
+    gateway(scope, name, &[https_server(scope, object, name)?])
+}
+
+fn gateway(scope: &Scope<'_>, name: &str, servers: &[Server<'_>]) -> Option<Draft> {
     let called = servers.first()?.server.port;
     let mut hosts: BTreeMap<HostPattern, Served> = BTreeMap::new();
-    for it in &servers {
+    for it in servers {
         scope.shaped_by(&it.gateway.origin);
         let redirect = it.server.tls.as_ref().is_some_and(|tls| tls.https_redirect);
-        let name = it.gateway_name();
+        let gateway = it.gateway_name();
         for (routed, served) in it.routed(scope) {
-            let routes = routes_of(scope, routed, Caller { gateway: &name, port: it.server.port });
+            let routes = routes_of(scope, routed, Caller { gateway: &gateway, port: it.server.port });
             for host in served.into_iter().filter(|_| !routes.is_empty()) {
                 let served = hosts.entry(host).or_default();
                 served.redirect |= redirect;
@@ -57,8 +61,8 @@ pub(in crate::compile) fn gateway(scope: &Scope<'_>, table_name: &Arc<str>) -> O
         virtual_hosts.push(nothing(called));
     }
     // Clients name whatever port leads to the gateway, not the one on which it listens.
-    let table = RouteConfiguration { ignore_port_in_host_matching: true, ..table(table_name, virtual_hosts) };
-    Some(Draft::new(ResourceType::Route, table_name, &table))
+    let table = RouteConfiguration { ignore_port_in_host_matching: true, ..table(name, virtual_hosts) };
+    Some(Draft::new(ResourceType::Route, name, &table))
 }
 
 fn virtual_host(host: &HostPattern, called: u16, mut served: Served) -> VirtualHost {

@@ -5,17 +5,32 @@ use std::sync::{
     atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
-use serde_json::Value;
+use envoy_api::envoy::config::core::v3::Node;
+use ferromesh_crds::networking::Gateway;
+use k8s_openapi::{
+    ByteString,
+    api::core::v1::{Pod, Secret},
+};
+use prost_types::{Struct, value::Kind};
+use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::{proxy, server::Pilot};
+use super::{
+    client::{Client, connect, names, node, subscription, web},
+    proxy,
+    server::Pilot,
+};
+use crate::compile::ResourceType;
+use crate::index::{self, IndexConfig};
 use crate::model::{
     CertifiedKey, Change, Changes, Credential, GatewayServer, HostPattern, NamespaceSelector, Protocol, SecretKey, ServerCertificate,
     ServerTls, ServerTlsMode, Snapshot, TargetPort,
 };
+use crate::runtime::{Readiness, Registry, Tasks};
 use crate::testing::{
     TestCa, eventually_seen,
+    fake_api::FakeApi,
     http::Echo,
     https::{Identity, TlsClient},
     mesh::{TestMesh, forward, fqdn, http_gateway, to, virtual_service},
@@ -139,5 +154,54 @@ async fn a_secret_is_rotated_under_load_and_one_that_is_missing_holds_up_its_own
     let dump = pilot.debug("/debug/config_dump?proxyID=web-1.shop").await;
     let shown = dump["resources"].as_array().unwrap().iter().find(|it| it["type"] == "sds").unwrap();
     assert_eq!((&shown["name"], &shown["version"], &shown["resource"]), (&Value::from("kubernetes://b"), &Value::Null, &Value::Null));
-    assert_eq!(shown["sources"], serde_json::json!(["Gateway shop/edge"]));
+    assert_eq!(shown["sources"], json!(["Gateway shop/edge"]));
+}
+
+/// A node of a gateway's pod that says that it has the label `app: web`.
+fn router(pod: &str) -> Node {
+    let field = |name: &str, kind| Struct { fields: [(name.to_owned(), prost_types::Value { kind: Some(kind) })].into() };
+    let labels = field("app", Kind::StringValue("web".to_owned()));
+    let metadata = field("LABELS", Kind::StructValue(labels));
+    Node { id: format!("router~10.0.0.1~{pod}.shop~shop.svc.cluster.local"), metadata: Some(metadata), ..Node::default() }
+}
+
+#[tokio::test]
+async fn a_gateway_has_its_secret_looked_for_and_nobody_else_gets_it() {
+    let api = FakeApi::new();
+    let pod = json!({
+        "metadata": {"name": "web-1", "namespace": "shop", "labels": {"app": "web"}},
+        "spec": {"containers": [], "nodeName": "n1", "serviceAccountName": "web"},
+        "status": {"phase": "Running", "podIP": "10.0.0.1", "conditions": [{"type": "Ready", "status": "True"}]},
+    });
+    api.insert::<Pod>(&serde_json::from_value(pod).unwrap());
+    let server = json!({
+        "port": {"number": 9443, "name": "https", "protocol": "HTTPS"}, "hosts": ["a.example"],
+        "tls": {"mode": "SIMPLE", "credentialName": "a"},
+    });
+    let gateway = json!({"metadata": {"name": "edge", "namespace": "shop"}, "spec": {"selector": {"app": "web"}, "servers": [server]}});
+    api.insert::<Gateway>(&serde_json::from_value(gateway).unwrap());
+    let (mut tasks, readiness, mut registry) = (Tasks::new(), Readiness::new(), Registry::default());
+    let source = index::start(api.client(), IndexConfig::default(), &mut tasks, &readiness, &mut registry);
+    let pilot = Pilot::of_index(source).await;
+    pilot.ready().await;
+
+    let asks = async |node: Node| {
+        let channel = connect(pilot.address, &pilot.ca, &web()).await;
+        Client::open(channel, node, subscription(ResourceType::Secret, &["kubernetes://a"])).await.unwrap()
+    };
+    let mut gateway = asks(router("web-1")).await;
+    assert_eq!(names(&gateway.takes().await), ["-kubernetes://a"], "there is none yet");
+    let ca = TestCa::new("public");
+    for identity in [Identity::of(&ca, &["a.example"]), Identity::of(&ca, &["a.example"])] {
+        let data = json!({"tls.crt": ByteString(identity.chain.into_bytes()), "tls.key": ByteString(identity.key.clone().into_bytes())});
+        let secret = json!({"metadata": {"name": "a", "namespace": "shop"}, "data": data});
+        api.insert::<Secret>(&serde_json::from_value(secret).unwrap());
+        let told = gateway.takes().await;
+        assert_eq!(names(&told), ["kubernetes://a"]);
+        let body = &told.resources[0].resource.as_ref().unwrap().value;
+        assert!(body.windows(identity.key.len()).any(|part| part == identity.key.as_bytes()));
+    }
+    for stranger in [router("unknown-1"), node("web-1", "shop")] {
+        assert_eq!(names(&asks(stranger).await.takes().await), ["-kubernetes://a"]);
+    }
 }

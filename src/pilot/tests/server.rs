@@ -12,7 +12,7 @@ use tower::ServiceExt;
 
 use super::client::SERVER;
 use crate::compile::{Compiled, Resource};
-use crate::index::NeededSecrets;
+use crate::index::{NeededSecrets, SnapshotSource};
 use crate::model::{Changes, Snapshot, SpiffeId};
 use crate::pilot::{
     connections::Connections,
@@ -70,6 +70,15 @@ impl Pilot {
                 readiness,
                 registry,
             )
+        })
+        .await
+    }
+
+    /// A pilot whose mesh is what an index tells.
+    pub(super) async fn of_index(source: SnapshotSource) -> Self {
+        let needed = source.needed_secrets();
+        Self::start(TestCa::new("root"), ([127, 0, 0, 1], 0).into(), |certificate, listener, tasks, readiness, registry| {
+            serve_with(certificate, source.into_stream(), needed, listener, tasks, readiness, registry)
         })
         .await
     }
