@@ -1,9 +1,8 @@
 //! Istio 1.4's bookinfo: every file as it is, routed as its documentation says.
 
-use anyhow::Context;
 use ferromesh_e2e::{Test, run, within};
 
-use crate::shop::{ROUTED, Shop, Versions};
+use crate::shop::{ROUTED, Shop, Versions, sign_in};
 
 /// Visits by which shares are judged: a share then strays by less than two points in most runs, and never by [`TOLERANCE`].
 const VISITS: usize = 1000;
@@ -40,13 +39,6 @@ async fn routes(test: &Test) -> anyhow::Result<()> {
 
     apply("virtual-service-reviews-v3").await?;
     shop.until_all_see("v3", &[]).await
-}
-
-/// Signs in and returns the cookie.
-async fn sign_in(shop: &Shop, user: &str) -> anyhow::Result<String> {
-    let answer = shop.ingress.visitor.post_form("/login", &format!("username={user}")).await?;
-    let cookie = answer.headers.get("set-cookie").and_then(|cookie| cookie.to_str().ok()?.split(';').next());
-    Ok(cookie.with_context(|| format!("no cookie; {} {}", answer.status, answer.body))?.to_owned())
 }
 
 fn expect_alone(seen: &Versions, version: &str) -> anyhow::Result<()> {

@@ -12,4 +12,5 @@ mod page;
 mod refusals;
 mod shop;
 mod traffic;
+mod tutorials;
 mod uninstall;

@@ -122,6 +122,13 @@ impl Shop {
     }
 }
 
+/// Signs in and returns the cookie.
+pub(crate) async fn sign_in(shop: &Shop, user: &str) -> anyhow::Result<String> {
+    let answer = shop.ingress.visitor.post_form("/login", &format!("username={user}")).await?;
+    let cookie = answer.headers.get("set-cookie").and_then(|cookie| cookie.to_str().ok()?.split(';').next());
+    Ok(cookie.with_context(|| format!("no cookie; {} {}", answer.status, answer.body))?.to_owned())
+}
+
 /// `v1` of an answer by the pod `reviews-v1-5d8f-x2x7k`.
 fn version_of(body: &str) -> anyhow::Result<String> {
     let answer: Value = serde_json::from_str(body).with_context(|| format!("not JSON: {body}"))?;

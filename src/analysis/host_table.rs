@@ -5,6 +5,7 @@ use std::{ops::Bound, sync::Arc};
 
 use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 
+use super::group::Group;
 use crate::model::HostPattern;
 
 /// How many narrower hosts are looked at: enough to tell of some, without a walk over all that `*` covers.
@@ -16,7 +17,7 @@ const NARROWER: usize = 64;
 /// that cover a host are beginnings of it.
 #[derive(Clone, Debug)]
 pub(super) struct HostTable<V: Ord> {
-    hosts: RedBlackTreeMapSync<Arc<str>, RedBlackTreeSetSync<V>>,
+    hosts: RedBlackTreeMapSync<Arc<str>, Group<V>>,
     /// The wildcards' keys once more: they are few, so that looking for those that cover a host is cheap.
     wildcards: RedBlackTreeSetSync<Arc<str>>,
 }
@@ -36,15 +37,13 @@ impl<V: Ord + Clone> HostTable<V> {
     pub(super) fn insert(&mut self, host: &HostPattern, value: V) {
         let key = backwards(host);
         match self.hosts.get_mut(key.as_str()) {
-            Some(values) => values.insert_mut(value),
+            Some(values) => values.insert(value),
             None => {
-                let mut values = RedBlackTreeSetSync::new_sync();
-                values.insert_mut(value);
                 let key: Arc<str> = key.into();
                 if host.is_wildcard() {
                     self.wildcards.insert_mut(key.clone());
                 }
-                self.hosts.insert_mut(key, values);
+                self.hosts.insert_mut(key, Group::One(value));
             }
         }
     }
@@ -53,8 +52,7 @@ impl<V: Ord + Clone> HostTable<V> {
     pub(super) fn remove(&mut self, host: &HostPattern, value: &V) {
         let key = backwards(host);
         let Some(values) = self.hosts.get_mut(key.as_str()) else { return };
-        values.remove_mut(value);
-        if values.is_empty() {
+        if values.remove(value) {
             self.hosts.remove_mut(key.as_str());
             self.wildcards.remove_mut(key.as_str());
         }
@@ -67,7 +65,7 @@ impl<V: Ord + Clone> HostTable<V> {
 
     /// Values of just that host.
     pub(super) fn exact(&self, host: &HostPattern) -> impl Iterator<Item = &V> + use<'_, V> {
-        self.hosts.get(backwards(host).as_str()).into_iter().flat_map(RedBlackTreeSetSync::iter)
+        self.hosts.get(backwards(host).as_str()).into_iter().flat_map(Group::iter)
     }
 
     /// Values of wildcards that cover the host, itself left out: the narrowest first.
@@ -109,7 +107,7 @@ impl<V: Ord + Clone> HostTable<V> {
             .filter(|key| **key != *own)
             .take(NARROWER)
             .collect();
-        keys.into_iter().filter_map(|key| self.hosts.get(&*key)).flat_map(RedBlackTreeSetSync::iter)
+        keys.into_iter().filter_map(|key| self.hosts.get(&*key)).flat_map(Group::iter)
     }
 }
 

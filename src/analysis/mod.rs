@@ -19,6 +19,7 @@ mod facts;
 mod finding;
 mod gateway;
 mod gateway_conflicts;
+mod group;
 mod host_table;
 mod image;
 mod injection;

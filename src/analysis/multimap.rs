@@ -2,12 +2,14 @@
 
 use std::hash::Hash;
 
-use rpds::{HashTrieMapSync, RedBlackTreeSetSync};
+use rpds::HashTrieMapSync;
+
+use super::group::Group;
 
 /// Sets of values by key. The values of a key come in their order.
 #[derive(Clone, Debug)]
 pub(super) struct Multimap<K: Eq + Hash, V: Ord> {
-    groups: HashTrieMapSync<K, RedBlackTreeSetSync<V>>,
+    groups: HashTrieMapSync<K, Group<V>>,
 }
 
 impl<K: Eq + Hash, V: Ord> Default for Multimap<K, V> {
@@ -20,31 +22,26 @@ impl<K: Eq + Hash + Clone, V: Ord + Clone> Multimap<K, V> {
     /// Puts a value under a key.
     pub(super) fn insert(&mut self, key: &K, value: V) {
         match self.groups.get_mut(key) {
-            Some(values) => values.insert_mut(value),
-            None => {
-                let mut values = RedBlackTreeSetSync::new_sync();
-                values.insert_mut(value);
-                self.groups.insert_mut(key.clone(), values);
-            }
+            Some(values) => values.insert(value),
+            None => self.groups.insert_mut(key.clone(), Group::One(value)),
         }
     }
 
     /// Takes a value from under a key, if it is there.
     pub(super) fn remove(&mut self, key: &K, value: &V) {
         let Some(values) = self.groups.get_mut(key) else { return };
-        values.remove_mut(value);
-        if values.is_empty() {
+        if values.remove(value) {
             self.groups.remove_mut(key);
         }
     }
 
     /// The values under a key.
     pub(super) fn of(&self, key: &K) -> impl Iterator<Item = &V> + use<'_, K, V> {
-        self.groups.get(key).into_iter().flat_map(RedBlackTreeSetSync::iter)
+        self.groups.get(key).into_iter().flat_map(Group::iter)
     }
 
     /// The set of values under a key, if there are any.
-    pub(super) fn group(&self, key: &K) -> Option<&RedBlackTreeSetSync<V>> {
+    pub(super) fn group(&self, key: &K) -> Option<&Group<V>> {
         self.groups.get(key)
     }
 }

@@ -1,6 +1,6 @@
 //! Which workloads a selector picks.
 
-use std::{ops::Bound, sync::Arc};
+use std::sync::Arc;
 
 use super::World;
 use super::lookups::{LOOKED_AT, of_namespace};
@@ -55,10 +55,9 @@ impl World {
         }
         let groups = selector.iter().map(|(name, value)| self.tables.labelled.group(&label(name, value)));
         let Some(groups) = groups.collect::<Option<Vec<_>>>() else { return Vec::new() };
-        let Some(rarest) = groups.into_iter().min_by_key(|group| group.size()) else { return Vec::new() };
+        let Some(rarest) = groups.into_iter().min_by_key(|group| group.len()) else { return Vec::new() };
         let first = namespace.map(|namespace| WorkloadKey { namespace: namespace.clone(), name: "".into() });
-        let start = first.as_ref().map_or(Bound::Unbounded, Bound::Included);
-        let keys = rarest.range::<WorkloadKey, _>((start, Bound::Unbounded));
+        let keys = rarest.from(first.as_ref());
         let inside = keys.take_while(|key| namespace.is_none_or(|namespace| key.namespace == *namespace));
         let found = inside.filter_map(|key| workloads.get(key)).filter(|workload| workload.selected_by(selector));
         found.take(most).collect()

@@ -3,6 +3,10 @@
 use clap::{Parser, Subcommand};
 use ferromesh::app::{CitadelArgs, GalleyArgs, InjectorArgs, OperatorArgs, PilotArgs};
 
+/// What a first list of thousands of objects leaves free goes back to the system, where glibc's allocator keeps it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// ferromesh's control plane.
 #[derive(Parser)]
 #[command(version, after_help = "Examples:\n  ferromeshd pilot --help\n  ferromeshd pilot --log info,ferromesh::pilot=debug")]

@@ -10,6 +10,13 @@ use crate::model::ObjectRef;
 /// How many errors, and how many warnings, of one object are kept; the rest are counted. It bounds what a hostile object costs.
 pub(super) const KEPT: usize = 100;
 
+/// A list without room for more: ten thousand objects are kept for long, and a list grows by more than it needs.
+pub(super) fn fitted<T>(items: impl IntoIterator<Item = T>) -> Vec<T> {
+    let mut list: Vec<T> = items.into_iter().collect();
+    list.shrink_to_fit();
+    list
+}
+
 /// What the meaning of an object depends on beside itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParseContext {

@@ -138,7 +138,7 @@ fn a_new_host_among_the_headers_is_a_rewrite() {
     let parsed = parse(&object("VirtualService", spec)).unwrap();
     let ConfigObject::VirtualService(service) = parsed.value else { panic!("{parsed:?}") };
     assert_eq!(service.http[0].rewrite.as_ref().unwrap().authority.as_deref(), Some("b"));
-    assert_eq!(service.http[0].headers.request_set.len(), 1);
+    assert_eq!(service.http[0].headers.as_ref().unwrap().request_set.len(), 1);
 }
 
 /// Envoy refuses a whole listener that removes a host, or changes one in responses.

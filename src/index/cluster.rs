@@ -41,7 +41,7 @@ pub(super) struct Cluster {
     rejected: RejectedObjects,
     rejected_changed: bool,
     /// What authors are told next; stays empty where nobody tells them.
-    verdicts: Vec<(ObjectRef, Option<Verdict>)>,
+    verdicts: Vec<(ObjectRef, Option<Box<Verdict>>)>,
     /// Objects of which there was a verdict last.
     told: HashSet<ObjectRef, RandomState>,
 }
@@ -117,7 +117,7 @@ impl Cluster {
     }
 
     /// What authors are to be told since the last call.
-    pub(super) fn take_verdicts(&mut self) -> Vec<(ObjectRef, Option<Verdict>)> {
+    pub(super) fn take_verdicts(&mut self) -> Vec<(ObjectRef, Option<Box<Verdict>>)> {
         std::mem::take(&mut self.verdicts)
     }
 
@@ -210,7 +210,7 @@ impl Cluster {
             None => self.told.remove(object),
         };
         if told || verdict.is_some() {
-            self.verdicts.push((object.clone(), verdict.map(|verdict| *verdict)));
+            self.verdicts.push((object.clone(), verdict));
         }
     }
 

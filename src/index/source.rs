@@ -44,7 +44,7 @@ struct Published {
 
 /// Changes that are remembered for readers that lag behind. One that lags further compares whole snapshots, which then costs less than
 /// remembering more would.
-const REMEMBERED: usize = 16 * 1024;
+const REMEMBERED: usize = 4 * 1024;
 
 /// A publisher and a reader of what it publishes.
 pub(super) fn channel() -> (Publisher, SnapshotSource) {
@@ -74,7 +74,7 @@ impl Publisher {
     }
 
     /// Publishes what authors of objects are to be told.
-    pub(super) fn publish_verdicts(&self, verdicts: Vec<(ObjectRef, Option<Verdict>)>) {
+    pub(super) fn publish_verdicts(&self, verdicts: Vec<(ObjectRef, Option<Box<Verdict>>)>) {
         self.verdicts.tell(verdicts);
     }
 }

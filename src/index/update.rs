@@ -166,7 +166,12 @@ pub(super) fn config(kind: &catalog::Kind, mut object: DynamicObject, context: &
         let (uid, generation) = (metadata.uid.clone().unwrap_or_default(), metadata.generation);
         Box::new(Verdict { uid, generation, outcome, reported: Reported::of(&json, &metadata) })
     });
-    Fact { verdict, ..Fact::new(kind.name, &metadata, Some(form)) }
+    // What is understood has its own name, which is kept once.
+    let object = match &form {
+        Form::Config(object) => object.origin().clone(),
+        _ => Fact::new(kind.name, &metadata, None).object,
+    };
+    Fact { object, form: Some(form), verdict }
 }
 
 #[cfg(test)]

@@ -37,7 +37,7 @@ pub struct Verdict {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Reported {
     /// The condition `Accepted`.
-    pub accepted: Option<MeshCondition>,
+    pub accepted: Option<Box<MeshCondition>>,
     /// The validation messages, as far as they are of this share's manager.
     pub messages: Vec<ValidationMessage>,
     /// The generation that the status speaks of.
@@ -58,7 +58,7 @@ struct Inner {
 }
 
 /// The latest of each object; `None` if it is gone.
-type News = BTreeMap<ObjectRef, Option<Verdict>>;
+type News = BTreeMap<ObjectRef, Option<Box<Verdict>>>;
 
 // === impl Reported ===
 
@@ -70,7 +70,7 @@ impl Reported {
         let accepted = conditions.iter().find(|condition| condition["type"] == ACCEPTED);
         let messages = status.get("validationMessages").filter(|_| owns_messages(metadata));
         Self {
-            accepted: accepted.and_then(|condition| MeshCondition::deserialize(condition).ok()),
+            accepted: accepted.and_then(|condition| MeshCondition::deserialize(condition).ok()).map(Box::new),
             messages: messages.and_then(|messages| Vec::deserialize(messages).ok()).unwrap_or_default(),
             observed_generation: number(&status["observedGeneration"]),
         }
@@ -97,7 +97,7 @@ fn number(value: &Value) -> Option<i64> {
 
 impl Verdicts {
     /// Waits for verdicts that changed since the last call. The first calls report all there are. Cancel-safe; for one reader.
-    pub async fn changed(&self) -> BTreeMap<ObjectRef, Option<Verdict>> {
+    pub async fn changed(&self) -> BTreeMap<ObjectRef, Option<Box<Verdict>>> {
         loop {
             let news = std::mem::take(&mut *self.inner.news.lock().unwrap_or_else(PoisonError::into_inner));
             if !news.is_empty() {
@@ -109,7 +109,7 @@ impl Verdicts {
     }
 
     /// Takes in what changed.
-    pub(super) fn tell(&self, news: Vec<(ObjectRef, Option<Verdict>)>) {
+    pub(super) fn tell(&self, news: Vec<(ObjectRef, Option<Box<Verdict>>)>) {
         if news.is_empty() {
             return;
         }
@@ -150,7 +150,7 @@ mod tests {
         let (a, b) = (ObjectRef::new("Gateway", "shop", "a"), ObjectRef::new("Gateway", "shop", "b"));
         let verdict = |generation| {
             let reported = Reported::default();
-            Some(Verdict { uid: "u".to_owned(), generation: Some(generation), outcome: Ok(Vec::new()), reported })
+            Some(Box::new(Verdict { uid: "u".to_owned(), generation: Some(generation), outcome: Ok(Vec::new()), reported }))
         };
         verdicts.tell(vec![(a.clone(), verdict(1)), (b.clone(), verdict(1))]);
         verdicts.tell(vec![(a.clone(), verdict(2)), (b.clone(), None)]);

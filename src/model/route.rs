@@ -65,13 +65,13 @@ pub struct HttpRoute {
     /// `None` means the mesh's default retries.
     pub retry: Option<HttpRetry>,
     /// Changes to headers, whatever the destination.
-    pub headers: HeaderOperations,
+    pub headers: Option<Box<HeaderOperations>>,
     /// Faults to inject before the request goes on.
     pub fault: HttpFault,
     /// Destinations that get copies.
     pub mirrors: Vec<Mirror>,
     /// What browsers are told about other origins.
-    pub cors: Option<Cors>,
+    pub cors: Option<Box<Cors>>,
 }
 
 /// A destination that gets copies of requests; its answers are dropped.
@@ -166,7 +166,7 @@ pub struct WeightedDestination {
     /// Share in percent: those of several add up to 100; a sole destination gets everything, whatever stands here.
     pub weight: u32,
     /// Changes to headers.
-    pub headers: HeaderOperations,
+    pub headers: Option<Box<HeaderOperations>>,
 }
 
 /// A service, a port of it, and a subset of its workloads.
@@ -236,7 +236,7 @@ pub struct HttpRetry {
     pub remote_localities: Option<bool>,
 }
 
-/// `headers`: changes on the way there and back.
+/// `headers`: changes on the way there and back. Few routes have any, so these stand apart.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct HeaderOperations {
     /// Request headers to overwrite.
@@ -251,6 +251,13 @@ pub struct HeaderOperations {
     pub response_add: Vec<(Arc<str>, Arc<str>)>,
     /// Response headers to remove.
     pub response_remove: Vec<Arc<str>>,
+}
+
+impl HeaderOperations {
+    /// Where a route keeps them: nowhere if there are none.
+    pub fn boxed(self) -> Option<Box<Self>> {
+        (self != Self::default()).then(|| Box::new(self))
+    }
 }
 
 /// One entry of `tcp`.

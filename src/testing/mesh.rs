@@ -4,10 +4,10 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use crate::compile::Proxy;
 use crate::model::{
-    Credential, Destination, DestinationRule, Endpoint, ExportTo, Gateway, GatewayServer, HeaderOperations, Health, HostPattern,
-    HttpAction, HttpFault, HttpMatch, HttpRoute, Labels, MESH_GATEWAY, MeshConfig, MtlsMode, NamespaceSelector, ObjectRef,
-    PeerAuthentication, Protocol, ProxyRole, Resolution, SecretKey, Service, ServiceKey, ServicePort, Sidecar, Snapshot, SpiffeId,
-    StringMatch, Subset, TargetPort, TrafficPolicy, VirtualService, WeightedDestination, Workload, WorkloadKey,
+    Credential, Destination, DestinationRule, Endpoint, ExportTo, Gateway, GatewayServer, Health, HostPattern, HttpAction, HttpFault,
+    HttpMatch, HttpRoute, Labels, MESH_GATEWAY, MeshConfig, MtlsMode, NamespaceSelector, ObjectRef, PeerAuthentication, Protocol,
+    ProxyRole, Resolution, SecretKey, Service, ServiceKey, ServicePort, Sidecar, Snapshot, SpiffeId, StringMatch, Subset, TargetPort,
+    TrafficPolicy, VirtualService, WeightedDestination, Workload, WorkloadKey,
 };
 
 /// What makes up a mesh; fill it in, then ask for the snapshot.
@@ -67,7 +67,7 @@ pub(crate) fn port(text: &str) -> ServicePort {
 /// A destination with a weight.
 pub(crate) fn to(host: &HostPattern, subset: Option<&str>, weight: u32) -> WeightedDestination {
     let destination = Destination { host: host.clone(), subset: subset.map(Into::into), port: None };
-    WeightedDestination { destination, weight, headers: HeaderOperations::default() }
+    WeightedDestination { destination, weight, headers: None }
 }
 
 /// A rule that sends what matches to destinations.
@@ -79,7 +79,7 @@ pub(crate) fn forward(matches: Vec<HttpMatch>, destinations: Vec<WeightedDestina
         rewrite: None,
         timeout: None,
         retry: None,
-        headers: HeaderOperations::default(),
+        headers: None,
         fault: HttpFault::default(),
         mirrors: Vec::new(),
         cors: None,

@@ -65,7 +65,7 @@ fn forward(
         retry_policy: retry_policy(http.retry.as_ref()),
         ..RouteAction::default()
     };
-    let mut authority = headers::authority(&http.headers).map(str::to_owned);
+    let mut authority = headers::authority(http.headers.as_deref()).map(str::to_owned);
     if let Some(rewrite) = &http.rewrite {
         rewrite_path(&mut action, rewrite);
         authority = rewrite.authority.as_deref().map(str::to_owned).or(authority);
@@ -76,9 +76,9 @@ fn forward(
     let mut leads_to = None;
     action.cluster_specifier = Some(match (&*destinations, &*targets) {
         ([only], [target]) => {
-            headers::add_to_route(route, &only.headers);
+            headers::add_to_route(route, only.headers.as_deref());
             // Among several destinations, too, Envoy lets the route's own host count.
-            authority = authority.or_else(|| headers::authority(&only.headers).map(str::to_owned));
+            authority = authority.or_else(|| headers::authority(only.headers.as_deref()).map(str::to_owned));
             leads_to = Some(target.authority.clone());
             ClusterSpecifier::Cluster(target.cluster.clone())
         }
@@ -94,14 +94,14 @@ fn forward(
 }
 
 fn cluster_weight(to: &WeightedDestination, target: &Target) -> ClusterWeight {
-    let authority = headers::authority(&to.headers).map(str::to_owned);
+    let authority = headers::authority(to.headers.as_deref()).map(str::to_owned);
     let mut destination = ClusterWeight {
         name: target.cluster.clone(),
         weight: Some(to.weight),
         host_rewrite_specifier: authority.map(cluster_weight::HostRewriteSpecifier::HostRewriteLiteral),
         ..ClusterWeight::default()
     };
-    headers::add_to_destination(&mut destination, &to.headers);
+    headers::add_to_destination(&mut destination, to.headers.as_deref());
     destination
 }
 

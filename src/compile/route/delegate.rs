@@ -3,9 +3,7 @@
 use std::{borrow::Cow, sync::Arc};
 
 use crate::compile::scope::Scope;
-use crate::model::{
-    ClaimMatch, HeaderMatch, HeaderOperations, HttpAction, HttpFault, HttpMatch, HttpRoute, Labels, ObjectRef, StringMatch, VirtualService,
-};
+use crate::model::{ClaimMatch, HeaderMatch, HttpAction, HttpFault, HttpMatch, HttpRoute, Labels, ObjectRef, StringMatch, VirtualService};
 
 /// A rule as it holds.
 pub(super) struct Rule<'a> {
@@ -53,7 +51,7 @@ fn merged(root: &HttpRoute, leaf: &HttpRoute) -> Option<HttpRoute> {
     if rule.mirrors.is_empty() {
         rule.mirrors.clone_from(&root.mirrors);
     }
-    if rule.headers == HeaderOperations::default() {
+    if rule.headers.is_none() {
         rule.headers = root.headers.clone();
     }
     Some(rule)

@@ -10,7 +10,8 @@ use envoy_api::envoy::config::{
 use crate::model::HeaderOperations;
 
 /// Makes a route change headers.
-pub(super) fn add_to_route(route: &mut Route, operations: &HeaderOperations) {
+pub(super) fn add_to_route(route: &mut Route, operations: Option<&HeaderOperations>) {
+    let Some(operations) = operations else { return };
     route.request_headers_to_add.extend(added(&operations.request_set, &operations.request_add));
     route.request_headers_to_remove.extend(removed(&operations.request_remove));
     route.response_headers_to_add.extend(added(&operations.response_set, &operations.response_add));
@@ -18,7 +19,8 @@ pub(super) fn add_to_route(route: &mut Route, operations: &HeaderOperations) {
 }
 
 /// Makes one destination of several change headers.
-pub(super) fn add_to_destination(destination: &mut ClusterWeight, operations: &HeaderOperations) {
+pub(super) fn add_to_destination(destination: &mut ClusterWeight, operations: Option<&HeaderOperations>) {
+    let Some(operations) = operations else { return };
     destination.request_headers_to_add.extend(added(&operations.request_set, &operations.request_add));
     destination.request_headers_to_remove.extend(removed(&operations.request_remove));
     destination.response_headers_to_add.extend(added(&operations.response_set, &operations.response_add));
@@ -26,8 +28,8 @@ pub(super) fn add_to_destination(destination: &mut ClusterWeight, operations: &H
 }
 
 /// The authority that a change of headers sets, which Envoy knows as a rewrite of the host.
-pub(super) fn authority(operations: &HeaderOperations) -> Option<&str> {
-    operations.request_set.iter().rev().find(|(name, _)| is_authority(name)).map(|(_, value)| &**value)
+pub(super) fn authority(operations: Option<&HeaderOperations>) -> Option<&str> {
+    operations?.request_set.iter().rev().find(|(name, _)| is_authority(name)).map(|(_, value)| &**value)
 }
 
 fn is_authority(name: &str) -> bool {

@@ -98,7 +98,7 @@ fn route_of(scope: &Scope<'_>, routed: &VirtualService, rule: &Rule<'_>, conditi
         stat_prefix: condition.and_then(|condition| condition.stat_prefix.as_deref()).unwrap_or_default().to_owned(),
         ..Route::default()
     };
-    headers::add_to_route(&mut route, &http.headers);
+    headers::add_to_route(&mut route, http.headers.as_deref());
     fault::add_to_route(&mut route, &http.fault);
     if let Some(cors) = &http.cors {
         cors::add_to_route(&mut route, cors);

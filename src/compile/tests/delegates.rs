@@ -9,7 +9,7 @@ use super::{
     routes::{host, routes, routes_of_details, to_details},
 };
 use crate::compile::ResourceType;
-use crate::model::{ExportTo, HeaderMatch, HttpAction, HttpMatch, HttpRoute, StringMatch, VirtualService, Visibility};
+use crate::model::{ExportTo, HeaderMatch, HeaderOperations, HttpAction, HttpMatch, HttpRoute, StringMatch, VirtualService, Visibility};
 use crate::testing::mesh::{TestMesh, bookinfo, forward, fqdn, labels, path, to, virtual_service};
 
 fn prefix(text: &str) -> StringMatch {
@@ -125,11 +125,11 @@ fn a_rule_with_a_condition_outside_of_the_outer_ones_is_left_out() {
 fn what_a_delegate_leaves_open_is_as_in_the_rule_that_leads_to_it() {
     let mut root = handing(Vec::new());
     root.timeout = Some(Duration::from_secs(3));
-    root.headers.request_set = vec![("x-root".into(), "1".into())];
+    root.headers = HeaderOperations { request_set: vec![("x-root".into(), "1".into())], ..HeaderOperations::default() }.boxed();
     let open = forward(vec![path(exact("/open"))], to_ratings());
     let mut own = forward(vec![path(exact("/own"))], to_ratings());
     own.timeout = Some(Duration::from_secs(1));
-    own.headers.request_set = vec![("x-leaf".into(), "1".into())];
+    own.headers = HeaderOperations { request_set: vec![("x-leaf".into(), "1".into())], ..HeaderOperations::default() }.boxed();
     let routes = routed(vec![root], vec![open, own]);
     assert_eq!((&routes[0]["route"]["timeout"], &routes[1]["route"]["timeout"]), (&json!("3s"), &json!("1s")));
     let added = |place: usize| {

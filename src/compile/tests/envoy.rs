@@ -113,7 +113,8 @@ async fn gateway(upstreams: &[&Echo]) -> (RunningEnvoy, u16) {
         request_remove: vec!["x-remove".into()],
         response_set: vec![pair("x-answer", "yes")],
         ..HeaderOperations::default()
-    };
+    }
+    .boxed();
     let mut moved = forward(vec![path(StringMatch::Exact("/moved".into()))], Vec::new());
     let elsewhere =
         HttpRedirect { uri: Some("/there".into()), authority: Some("new.example".into()), code: 302, ..HttpRedirect::default() };

@@ -76,7 +76,7 @@ fn preflights_are_answered_and_those_of_other_origins_sent_on_or_not() {
     block_on(async {
         let v1 = Echo::start("v1").await;
         let cors = |forward| {
-            Some(Cors {
+            Some(Box::new(Cors {
                 allow_origins: vec![
                     StringMatch::Exact("https://a.example".into()),
                     StringMatch::Regex("https://[a-z]+\\.b\\.example".into()),
@@ -87,7 +87,7 @@ fn preflights_are_answered_and_those_of_other_origins_sent_on_or_not() {
                 max_age: Some(Duration::from_secs(600)),
                 allow_credentials: Some(true),
                 forward_unmatched_preflights: forward,
-            })
+            }))
         };
         let rules = vec![HttpRoute { cors: cors(true), ..to_v1("/sent") }, HttpRoute { cors: cors(false), ..to_v1("/kept") }, to_v1("/")];
         let (_envoy, port) = gateway([v1.port, v1.port], rules).await;

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use super::routes::{routed, to_details};
 use crate::model::{
-    Cors, Destination, HttpAction, HttpMatch, HttpRedirect, HttpRetry, HttpRewrite, HttpRoute, Mirror, PerMillion, RedirectPort,
-    StringMatch,
+    Cors, Destination, HeaderOperations, HttpAction, HttpMatch, HttpRedirect, HttpRetry, HttpRewrite, HttpRoute, Mirror, PerMillion,
+    RedirectPort, StringMatch,
 };
 use crate::testing::mesh::{forward, fqdn, path, to};
 
@@ -35,7 +35,7 @@ fn copies_go_to_each_mirror_that_has_a_share() {
 fn browsers_are_told_which_origins_may_do_what() {
     let cors = |cors: Cors| {
         let mut rule = forward(Vec::new(), to_details());
-        rule.cors = Some(cors);
+        rule.cors = Some(Box::new(cors));
         routed(vec![rule])[0]["typed_per_filter_config"]["envoy.filters.http.cors"].clone()
     };
     let told = cors(Cors {
@@ -118,7 +118,8 @@ fn retries_pause_and_choose_where_they_go_as_the_rule_says() {
 fn the_routes_host_counts_before_that_of_its_sole_destination() {
     let mut rule = forward(Vec::new(), vec![to(&fqdn("shop", "details"), None, 1)]);
     if let HttpAction::Forward(destinations) = &mut rule.action {
-        destinations[0].headers.request_set = vec![("host".into(), "inner.example".into())];
+        destinations[0].headers =
+            HeaderOperations { request_set: vec![("host".into(), "inner.example".into())], ..HeaderOperations::default() }.boxed();
     }
     let inner = routed(vec![rule.clone()]);
     assert_eq!(inner[0]["route"]["host_rewrite_literal"], "inner.example");

@@ -229,12 +229,14 @@ fn a_rule_rewrites_paths_and_hosts_and_changes_headers() {
         response_set: vec![pair("x-answer", "3")],
         response_add: Vec::new(),
         response_remove: vec!["server".into()],
-    };
+    }
+    .boxed();
     let mut several = forward(Vec::new(), vec![to(&fqdn("shop", "details"), None, 1), to(&fqdn("shop", "ratings"), None, 1)]);
     several.rewrite = Some(HttpRewrite { uri: None, uri_regex: Some(("/x/(.*)".into(), "/\\1".into())), authority: None });
     if let HttpAction::Forward(destinations) = &mut several.action {
-        destinations[0].headers = HeaderOperations { request_set: vec![pair("Host", "one.example")], ..HeaderOperations::default() };
-        destinations[1].headers = HeaderOperations { response_add: vec![pair("x-from", "two")], ..HeaderOperations::default() };
+        destinations[0].headers =
+            HeaderOperations { request_set: vec![pair("Host", "one.example")], ..HeaderOperations::default() }.boxed();
+        destinations[1].headers = HeaderOperations { response_add: vec![pair("x-from", "two")], ..HeaderOperations::default() }.boxed();
     }
     let routes = routed(vec![rule, several]);
     let (first, action) = (&routes[0], &routes[0]["route"]);

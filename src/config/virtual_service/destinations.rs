@@ -7,7 +7,7 @@ use crate::config::hosts::is_label;
 use crate::config::path::At;
 use crate::config::problem::{Code, quoted};
 use crate::config::reading::Reading;
-use crate::model::{self, HeaderOperations, HostPattern, WeightedDestination};
+use crate::model::{self, HostPattern, WeightedDestination};
 
 /// The sum of several weights: they are percent.
 const WHOLE: i64 = 100;
@@ -39,7 +39,7 @@ pub(super) fn of_connections(reading: &mut Reading<'_>, route: &At<'_>, entries:
         WeightedDestination {
             destination: required(reading, &at, entry.destination.as_ref()),
             weight: weight(reading, &at, entry.weight),
-            headers: HeaderOperations::default(),
+            headers: None,
         }
     };
     entries.iter().enumerate().map(read).collect()

@@ -21,7 +21,7 @@ pub(in crate::config) fn is_header_name(name: &str) -> bool {
 
 /// Header changes of a route, the deprecated fields among them. A new host (`Host` or `:authority` among the request's headers) is
 /// returned apart, because to Envoy that is a rewrite.
-pub(super) fn of_route(reading: &mut Reading<'_>, at: &At<'_>, route: &HttpRoute) -> (HeaderOperations, Option<Arc<str>>) {
+pub(super) fn of_route(reading: &mut Reading<'_>, at: &At<'_>, route: &HttpRoute) -> (Option<Box<HeaderOperations>>, Option<Arc<str>>) {
     let (mut operations, host) = current(reading, at, route.headers.as_ref());
     for (field, entries) in [("appendHeaders", &route.append_headers), ("appendRequestHeaders", &route.append_request_headers)] {
         reading.deprecated(at, field, !entries.is_empty(), "headers.request.add");
@@ -33,11 +33,11 @@ pub(super) fn of_route(reading: &mut Reading<'_>, at: &At<'_>, route: &HttpRoute
     operations.request_remove.extend(names(reading, &at.field("removeRequestHeaders"), route.remove_request_headers.keys()));
     reading.deprecated(at, "removeResponseHeaders", !route.remove_response_headers.is_empty(), "headers.response.remove");
     operations.response_remove.extend(names(reading, &at.field("removeResponseHeaders"), route.remove_response_headers.keys()));
-    (operations, host)
+    (operations.boxed(), host)
 }
 
 /// Header changes of one destination, the deprecated fields among them.
-pub(super) fn of_destination(reading: &mut Reading<'_>, at: &At<'_>, entry: &HttpRouteDestination) -> HeaderOperations {
+pub(super) fn of_destination(reading: &mut Reading<'_>, at: &At<'_>, entry: &HttpRouteDestination) -> Option<Box<HeaderOperations>> {
     let (mut operations, host) = current(reading, at, entry.headers.as_ref());
     operations.request_set.extend(host.map(|host| (HOST_NAMES[0].into(), host)));
     reading.deprecated(at, "appendRequestHeaders", !entry.append_request_headers.is_empty(), "headers.request.add");
@@ -48,7 +48,7 @@ pub(super) fn of_destination(reading: &mut Reading<'_>, at: &At<'_>, entry: &Htt
     operations.request_remove.extend(names(reading, &at.field("removeRequestHeaders"), entry.remove_request_headers.iter()));
     reading.deprecated(at, "removeResponseHeaders", !entry.remove_response_headers.is_empty(), "headers.response.remove");
     operations.response_remove.extend(names(reading, &at.field("removeResponseHeaders"), entry.remove_response_headers.iter()));
-    operations
+    operations.boxed()
 }
 
 /// `headers`.

@@ -6,7 +6,7 @@ use super::{cors, destinations, fault, headers, http_action, http_match, mirrors
 use crate::config::hosts::is_label;
 use crate::config::path::{At, SPEC};
 use crate::config::problem::{Code, quoted};
-use crate::config::reading::Reading;
+use crate::config::reading::{Reading, fitted};
 use crate::model::{self, HttpAction};
 
 /// What Envoy tries again, beside status codes.
@@ -40,7 +40,7 @@ pub(super) struct Place {
 /// All HTTP routes.
 pub(super) fn routes(reading: &mut Reading<'_>, routes: &[HttpRoute], place: &Place) -> Vec<model::HttpRoute> {
     let at = SPEC.field("http");
-    routes.iter().enumerate().filter_map(|(index, one)| route(reading, &at.index(index), one, place)).collect()
+    fitted(routes.iter().enumerate().filter_map(|(index, one)| route(reading, &at.index(index), one, place)))
 }
 
 fn route(reading: &mut Reading<'_>, at: &At<'_>, route: &HttpRoute, place: &Place) -> Option<model::HttpRoute> {
@@ -56,7 +56,7 @@ fn route(reading: &mut Reading<'_>, at: &At<'_>, route: &HttpRoute, place: &Plac
     {
         reading.error(at, Code::Conflict, "rewrite.authority and headers.request both set the host");
     }
-    let cors = route.cors_policy.as_ref().map(|one| cors::read(reading, &at.field("corsPolicy"), one));
+    let cors = route.cors_policy.as_ref().map(|one| Box::new(cors::read(reading, &at.field("corsPolicy"), one)));
     Some(model::HttpRoute {
         name: route.name.as_deref().unwrap_or_default().into(),
         matches,

@@ -7,7 +7,7 @@ use ferromesh_crds::networking::virtual_service as api;
 use super::{gateways, headers};
 use crate::config::path::At;
 use crate::config::problem::{Code, quoted};
-use crate::config::reading::Reading;
+use crate::config::reading::{Reading, fitted};
 use crate::model::{ClaimMatch, HeaderMatch, HttpMatch, StringMatch};
 
 /// Headers that HTTP/2 calls by such names and that may be matched as headers.
@@ -56,7 +56,7 @@ fn one(reading: &mut Reading<'_>, at: &At<'_>, condition: &api::HttpMatch, at_ga
         scheme: text(reading, "scheme", &condition.scheme),
         method: text(reading, "method", &condition.method),
         authority: text(reading, "authority", &condition.authority),
-        headers: fields.headers,
+        headers: fitted(fields.headers),
         claims: fields.claims,
         query_params: query_matches(reading, &at.field("queryParams"), &condition.query_params),
         port: reading.optional_port(&at.field("port"), condition.port),

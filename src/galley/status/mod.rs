@@ -63,10 +63,10 @@ pub(super) struct StatusWriter {
 
 /// One object.
 struct Entry {
-    verdict: Verdict,
+    verdict: Box<Verdict>,
     /// When its status is to be written; none if it is right.
     due: Option<Instant>,
-    written: Option<Written>,
+    written: Option<Box<Written>>,
 }
 
 /// What was written.
@@ -132,15 +132,15 @@ impl StatusWriter {
         }
     }
 
-    fn take_in(&mut self, news: BTreeMap<ObjectRef, Option<Verdict>>) {
+    fn take_in(&mut self, news: BTreeMap<ObjectRef, Option<Box<Verdict>>>) {
         let now = Instant::now();
         let recent = |written: &Written| now < written.at + MEMORY;
-        self.entries.retain(|_, entry| entry.due.is_some() || entry.written.as_ref().is_some_and(recent));
+        self.entries.retain(|_, entry| entry.due.is_some() || entry.written.as_deref().is_some_and(recent));
         for (object, verdict) in news {
             let old = self.entries.remove(&object);
             let Some(verdict) = verdict else { continue };
-            let written = old.filter(|old| old.verdict.uid == verdict.uid).and_then(|old| old.written).filter(recent);
-            let due = due(&verdict, written.as_ref(), now);
+            let written = old.filter(|old| old.verdict.uid == verdict.uid).and_then(|old| old.written).filter(|written| recent(written));
+            let due = due(&verdict, written.as_deref(), now);
             if due.is_some() || written.is_some() {
                 self.entries.insert(object, Entry { verdict, due, written });
             }
@@ -171,7 +171,7 @@ impl StatusWriter {
                 self.backoff.reset();
                 self.metrics.written.inc();
                 let repairs = written.as_ref().filter(|written| !differs(&wanted, &written.share)).map_or(0, |written| written.repairs + 1);
-                *written = Some(Written { share: wanted.clone(), at: now, repairs });
+                *written = Some(Box::new(Written { share: wanted.clone(), at: now, repairs }));
                 *due = None;
                 let about = reference(object, &verdict.uid);
                 self.events.publish(&about, transition(&before, &wanted)).await;

@@ -74,13 +74,13 @@ pub(super) fn share(verdict: &Verdict, before: &Reported, now: Timestamp) -> Rep
         last_transition_time: unchanged.and_then(|condition| condition.last_transition_time.clone()).or(Some(Time(now))),
         observed_generation: verdict.generation.map(generation),
     };
-    Reported { accepted: Some(condition), messages: messages(problems, level), observed_generation: verdict.generation }
+    Reported { accepted: Some(Box::new(condition)), messages: messages(problems, level), observed_generation: verdict.generation }
 }
 
 /// Whether `found` says something else than `wanted`. Times don't count: they follow from the rest.
 pub(super) fn differs(wanted: &Reported, found: &Reported) -> bool {
     let said = |reported: &Reported| {
-        let MeshCondition { status, reason, message, observed_generation, .. } = reported.accepted.clone().unwrap_or_default();
+        let MeshCondition { status, reason, message, observed_generation, .. } = reported.accepted.as_deref().cloned().unwrap_or_default();
         (status, reason, message, observed_generation.map(|generation| generation_text(&generation)))
     };
     said(wanted) != said(found) || wanted.messages != found.messages || wanted.observed_generation != found.observed_generation
@@ -89,7 +89,7 @@ pub(super) fn differs(wanted: &Reported, found: &Reported) -> bool {
 /// The status that has this share and nothing else, for server-side apply.
 pub(super) fn status(share: &Reported) -> MeshStatus {
     MeshStatus {
-        conditions: share.accepted.iter().cloned().collect(),
+        conditions: share.accepted.as_deref().cloned().into_iter().collect(),
         validation_messages: share.messages.clone(),
         observed_generation: share.observed_generation.map(generation),
     }
