@@ -97,12 +97,18 @@ pub(super) fn servers_of(tls: &ClientTls) -> Option<SecretSource> {
 pub(super) fn wanted(scope: &Scope<'_>) -> BTreeMap<SecretSource, Vec<ObjectRef>> {
     let mut wanted: BTreeMap<SecretSource, BTreeSet<&ObjectRef>> = BTreeMap::new();
     let mut add = |source, object| _ = wanted.entry(source).or_default().insert(object);
-    if scope.role() == ProxyRole::Router {
-        for server in servers(scope).into_values().flatten() {
-            for source in server.handling.ended().into_iter().flat_map(|tls| shown_by(tls).chain(clients_of(tls))) {
-                add(source, &server.gateway.origin);
-            }
+    let ended: Vec<(&ServerTls, &ObjectRef)> = match scope.role() {
+        ProxyRole::Router => {
+            let servers = servers(scope).into_values().flatten();
+            servers.filter_map(|it| Some((it.handling.ended()?, &it.gateway.origin))).collect()
         }
+        ProxyRole::Sidecar => {
+            let ports = scope.sidecar().into_iter().flat_map(|it| it.ingress.iter().map(|port| (port, &it.origin)));
+            ports.filter_map(|(port, object)| Some((port.tls.as_ref()?, object))).collect()
+        }
+    };
+    for (tls, object) in ended {
+        shown_by(tls).chain(clients_of(tls)).for_each(|source| add(source, object));
     }
     for rule in scope.rules_with_secrets().filter(|rule| scope.may_use_secrets_of(rule)) {
         for tls in rule.client_tls() {
