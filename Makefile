@@ -96,6 +96,9 @@ conformance: prepare cli cluster-up images-load ## the verdicts of the API serve
 
 # --- figures ---
 
-.PHONY: bench
+.PHONY: bench bench-xds
 bench: ## measure what docs/benchmarks.md shows, on this machine and the local cluster
 	@bench/run.sh
+
+bench-xds: ## measure what xDS costs at many services and proxies (ARGUMENTS="…" of `ferromesh-bench xds`)
+	@bench/xds.sh

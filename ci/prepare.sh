@@ -17,6 +17,7 @@ for pair in "${wanted[@]}"; do
   command -v "${pair%%=*}" >/dev/null || { programs+=("${pair%%=*}"); packages+=("${pair#*=}"); }
 done
 [ -e /usr/lib/cni/host-local ] || [ -e /opt/cni/bin/host-local ] || { programs+=(host-local); packages+=(containernetworking-plugins); }
+[ -d /usr/share/ca-certificates/mozilla ] || { programs+=(ca-certificates); packages+=(ca-certificates); }
 python3 -m pip --version >/dev/null 2>&1 || { programs+=(pip); packages+=(python3-pip); }
 [ ${#packages[@]} -gt 0 ] || exit 0
 

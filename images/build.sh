@@ -40,7 +40,10 @@ inputs() {
     base_files
     case "$1" in
     ferromesh) binary ferromeshd ;;
-    ferromesh-proxy) printf '%s\n' "$here/envoy.lock" "$here/envoy.sha256" "$(binary ferromesh-agent)" ;;
+    ferromesh-proxy)
+        printf '%s\n' "$here/envoy.lock" "$here/envoy.sha256" "$(binary ferromesh-agent)"
+        public_roots
+        ;;
     bookinfo) binary bookinfo ;;
     samples) samples_inputs ;;
     esac

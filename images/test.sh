@@ -31,6 +31,7 @@ main() {
     product bookinfo 1000 bookinfo
     check "Envoy's licence is in ferromesh-proxy" test -s "$work/ferromesh-proxy/usr/share/doc/envoy/LICENSE"
     check "Envoy is the pinned binary, unchanged" same_digest "$work/ferromesh-proxy/usr/local/bin/envoy"
+    check "the public authorities in ferromesh-proxy are those of Debian's package" public_authorities
     check "images share their base layer" same_base
     samples
     rebuilding
@@ -62,7 +63,7 @@ only_expected() {
     for program in "${@:2}"; do
         expected+="|usr/local/bin/$program"
     done
-    [[ "$*" != *envoy* ]] || expected+="|usr/share/doc/envoy/(LICENSE|NOTICE)"
+    [[ "$*" != *envoy* ]] || expected+="|usr/share/doc/envoy/(LICENSE|NOTICE)|etc/ssl/certs/ca-certificates\.crt"
     unexpected="$(find "$1" ! -type d -printf '%P\n' | grep -Evx "$expected" || true)"
     [[ -z "$unexpected" ]] || { explain "unexpected: $unexpected"; return 1; }
 }
@@ -75,6 +76,14 @@ no_symbols() {
 
 same_digest() {
     equal "$(sha256sum "$1" | cut -d' ' -f1)" "$(cut -d' ' -f1 "$here/envoy.sha256")"
+}
+
+# public_authorities: as many certificates as the package has, and no one else's.
+public_authorities() {
+    local packaged bundled
+    packaged="$(cat /usr/share/ca-certificates/mozilla/*.crt | grep -c 'BEGIN CERTIFICATE')"
+    bundled="$(grep -c 'BEGIN CERTIFICATE' "$work/ferromesh-proxy/etc/ssl/certs/ca-certificates.crt")"
+    [[ "$packaged" -gt 50 ]] && equal "$bundled" "$packaged"
 }
 
 same_base() {

@@ -5,10 +5,9 @@
 use anyhow::{Context, ensure};
 use clap::Args;
 use futures::{StreamExt, TryStreamExt, stream};
-use k8s_openapi::api::core::v1::Namespace;
 use kube::{
     Api, Client,
-    api::{ApiResource, DeleteParams, DynamicObject, PostParams},
+    api::{ApiResource, DynamicObject, PostParams},
 };
 use serde_json::{Value, json};
 use std::{
@@ -20,6 +19,7 @@ use std::{
 };
 
 use crate::reviews::virtual_service_review;
+use crate::scratch;
 use crate::statistics::{milliseconds, percentile};
 use crate::webhook::{Question, Setting, Webhook};
 
@@ -54,12 +54,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 impl ConfigurationArgs {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         let client = Client::try_default().await.context("no access to the cluster")?;
-        let namespaces: Api<Namespace> = Api::all(client.clone());
-        let namespace = serde_json::from_value(json!({"metadata": {"name": NAMESPACE}}))?;
-        namespaces.create(&PostParams::default(), &namespace).await.context("what an earlier run left may still be going")?;
-        let outcome = self.measure(&client).await;
-        namespaces.delete(NAMESPACE, &DeleteParams::default()).await?;
-        outcome
+        scratch::within(&client, NAMESPACE, self.measure(&client)).await
     }
 
     async fn measure(&self, client: &Client) -> anyhow::Result<()> {
@@ -74,7 +69,7 @@ impl ConfigurationArgs {
         }
         create(client, self.others, self.objects).await?;
         knows(&galley, known + self.objects - self.others).await?;
-        println!("| galley's resident memory with {} objects | {:.1} MiB |", self.objects, resident(galley.id())?);
+        println!("| galley's resident memory with {} objects | {:.1} MiB |", self.objects, galley.process().memory()?.resident);
         self.analyze_files()?;
         self.analyze("of the cluster", &["-A"])
     }
@@ -160,12 +155,4 @@ async fn knows(galley: &Webhook, wanted: usize) -> anyhow::Result<usize> {
         ensure!(started.elapsed() < PATIENCE, "galley has seen {changes} of {wanted} changes after {PATIENCE:?}");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-}
-
-/// The resident memory of a process in MiB.
-fn resident(process: u32) -> anyhow::Result<f64> {
-    let status = fs::read_to_string(format!("/proc/{process}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
-    let kilobytes: f64 = line.trim().trim_end_matches(" kB").parse()?;
-    Ok(kilobytes / 1024.0)
 }

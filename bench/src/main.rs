@@ -3,10 +3,13 @@
 mod configuration;
 mod effect;
 mod load;
+mod process;
 mod reviews;
+mod scratch;
 mod statistics;
 mod webhook;
 mod webhooks;
+mod xds;
 
 use clap::{Parser, Subcommand};
 
@@ -26,6 +29,11 @@ enum What {
     Configuration(configuration::ConfigurationArgs),
     /// Time from applying a VirtualService to its effect in the ingress gateway's Envoy.
     Effect(effect::EffectArgs),
+    /// What xDS costs at many services and proxies: latency, CPU, bytes and memory of pilot, and what the machine can do without it.
+    Xds(xds::XdsArgs),
+    /// Sends proxies what they were sent before: the yardstick of `xds`, which starts it.
+    #[command(hide = true)]
+    Canned(xds::CannedArgs),
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -34,5 +42,7 @@ async fn main() -> anyhow::Result<()> {
         What::Webhooks(args) => args.run().await,
         What::Configuration(args) => args.run().await,
         What::Effect(args) => args.run().await,
+        What::Xds(args) => args.run().await,
+        What::Canned(args) => args.run().await,
     }
 }

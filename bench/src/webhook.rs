@@ -1,22 +1,21 @@
 //! A webhook's process on a core of its own, with a certificate of its own, and what it answers in a second.
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use clap::Args;
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs};
 use serde_json::{Value, json};
 use std::{
     fs,
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 use tempfile::TempDir;
-use tokio::{io::AsyncReadExt, io::AsyncWriteExt, net::TcpStream};
 
 use crate::load::{Load, Throughput};
+use crate::process::{self, Process, free_address, on_core};
 use crate::statistics::milliseconds;
 
 /// Which program is measured, where and how long.
@@ -55,7 +54,7 @@ pub(crate) struct Question<'a> {
 
 /// A role's process with its own certificate; ends with this value.
 pub(crate) struct Webhook {
-    process: Child,
+    process: Process,
     address: SocketAddr,
     monitoring: SocketAddr,
     tls: Arc<ClientConfig>,
@@ -72,42 +71,26 @@ impl Webhook {
         fs::write(files.path().join("--mesh-config"), "{}\n")?;
         fs::write(files.path().join("--values"), values().to_string())?;
         let (address, monitoring) = (free_address()?, free_address()?);
-        let mut command = Command::new("taskset");
-        command.args(["-c", &setting.core.to_string()]).arg(&setting.ferromeshd).arg(role);
+        let mut command = on_core(setting.core);
+        command.arg(&setting.ferromeshd).arg(role);
         command.args(["--listen", &address.to_string(), "--monitoring", &monitoring.to_string(), "--log", "warn"]);
         command.arg("--certificates").arg(files.path());
         for option in settings {
             command.arg(option).arg(files.path().join(option));
         }
-        let process = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().context("taskset can't be started")?;
-        let mut webhook = Self { process, address, monitoring, tls, _files: files };
-        webhook.ready().await.with_context(|| format!("{role} did not start"))?;
-        Ok(webhook)
-    }
-
-    async fn ready(&mut self) -> anyhow::Result<()> {
-        let deadline = Instant::now() + Duration::from_secs(30);
-        loop {
-            if let Some(status) = self.process.try_wait()? {
-                anyhow::bail!("it ended: {status}");
-            }
-            let answer = get(self.monitoring, "/ready").await.unwrap_or_else(|error| error.to_string());
-            if answer.starts_with("HTTP/1.1 200") {
-                return Ok(());
-            }
-            ensure!(Instant::now() < deadline, "not ready within 30 s: {answer}");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        let mut process = Process::start(&mut command)?;
+        process.ready(monitoring).await.with_context(|| format!("{role} did not start"))?;
+        Ok(Self { process, address, monitoring, tls, _files: files })
     }
 
     /// The process.
-    pub(crate) fn id(&self) -> u32 {
-        self.process.id()
+    pub(crate) fn process(&self) -> &Process {
+        &self.process
     }
 
-    /// The process's figures, as Prometheus reads them.
+    /// Its figures, as Prometheus reads them.
     pub(crate) async fn metrics(&self) -> anyhow::Result<String> {
-        get(self.monitoring, "/metrics").await
+        process::metrics(self.monitoring).await
     }
 
     /// Asks the question over and over and prints the median of the runs as a line of the table.
@@ -133,27 +116,6 @@ impl Webhook {
         println!("| {} a second on one core, {connections} connections; p99 | {per_second:.0}/s; {} |", question.what, milliseconds(*p99));
         Ok(())
     }
-}
-
-impl Drop for Webhook {
-    fn drop(&mut self) {
-        // A process that has ended already needs no end.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-async fn get(address: SocketAddr, path: &str) -> anyhow::Result<String> {
-    let mut stream = TcpStream::connect(address).await?;
-    stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").as_bytes()).await?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await?;
-    Ok(answer)
-}
-
-/// A port that nobody listens on at the moment.
-fn free_address() -> anyhow::Result<SocketAddr> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
 }
 
 /// Writes `tls.crt` and `tls.key`; returns what trusts them.

@@ -67,8 +67,15 @@ program_layer() {
     strip --strip-all "$layer/usr/local/bin/$2"
 }
 
-# envoy_layer FOLDER: Envoy as its project built it (it has no symbols to strip), and its licence,
-# which the wheel lacks.
+# public_roots: the files of the public authorities that Debian's package lists, and none that somebody added to this machine.
+public_roots() {
+    local roots=(/usr/share/ca-certificates/mozilla/*.crt)
+    [[ -f "${roots[0]}" ]] || fail "the public authorities' certificates are missing: install the package ca-certificates"
+    printf '%s\n' "${roots[@]}"
+}
+
+# envoy_layer FOLDER: Envoy as its project built it (it has no symbols to strip), its licence, which the wheel lacks, and the public
+# authorities for TLS to servers outside of the mesh: Envoy does not find a system's own.
 envoy_layer() {
     local layer="$1" envoy
     envoy="$("$here/envoy.sh")"
@@ -76,6 +83,9 @@ envoy_layer() {
     put 0755 "$envoy" /usr/local/bin/envoy
     put 0644 "$root/LICENSE" /usr/share/doc/envoy/LICENSE
     put 0644 "$here/files/envoy.NOTICE" /usr/share/doc/envoy/NOTICE
+    mkdir -p "$layer/etc/ssl/certs"
+    public_roots | xargs -d '\n' cat >"$layer/etc/ssl/certs/ca-certificates.crt"
+    chmod 0644 "$layer/etc/ssl/certs/ca-certificates.crt"
 }
 
 # check_libraries FILE: refuses a program that needs a library which the base layer lacks.

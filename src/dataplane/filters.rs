@@ -7,6 +7,10 @@ use std::{
 };
 
 use serde_json::Value;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    time::timeout,
+};
 
 use super::{
     cluster::{ingress_gateway, pod, service},
@@ -205,12 +209,13 @@ fn listener_filters_are_added() {
                      value: {name: proxy_protocol, typed_config: {'@type': type.googleapis.com/\
                      envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol}}}}";
         let (envoy, port) = client(&[("v1", echo.port)], &envoy_filter("shop", "change", "", &[patch.to_owned()])).await;
-        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-        stream.write_all(b"PROXY TCP4 192.0.2.7 192.0.2.8 1 2\r\n").unwrap();
-        stream.write_all(b"GET / HTTP/1.1\r\nhost: reviews:9080\r\nconnection: close\r\n\r\n").unwrap();
+        // The upstream runs on this thread, too, so nothing here may block it.
+        let mut stream = tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.unwrap();
+        stream.write_all(b"PROXY TCP4 192.0.2.7 192.0.2.8 1 2\r\n").await.unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: reviews:9080\r\nconnection: close\r\n\r\n").await.unwrap();
         let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap_or_else(|error| panic!("{error}\n{}", envoy.log()));
+        let read = timeout(Duration::from_secs(10), stream.read_to_string(&mut answer)).await;
+        read.unwrap_or_else(|_| panic!("no end of the answer\n{}", envoy.log())).unwrap();
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     });
 }

@@ -193,7 +193,7 @@ mod tests {
         let annotation = "proxyMetadata: {A: annotation, annotation: 'yes'}";
         let a = |objects: &[_], namespace, annotation| options(&known(objects), namespace, annotation).proxy_metadata["A"].clone();
         assert_eq!(a(&[], "shop", "{}"), "mesh");
-        assert_eq!(a(&[mesh.clone()], "shop", "{}"), "root");
+        assert_eq!(a(std::slice::from_ref(&mesh), "shop", "{}"), "root");
         assert_eq!(a(&[mesh.clone(), namespace.clone()], "shop", "{}"), "namespace");
         assert_eq!(a(&[mesh.clone(), namespace.clone()], "data", "{}"), "root");
         assert_eq!(a(&[mesh.clone(), namespace.clone()], "shop", annotation), "annotation");

@@ -139,6 +139,9 @@ mod region_pairs {
 
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+    /// From and to.
+    type Pairs = Vec<(Arc<str>, Arc<str>)>;
+
     #[derive(Serialize, Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Pair {
@@ -150,7 +153,7 @@ mod region_pairs {
         pairs.iter().map(|(from, to)| Pair { from: from.clone(), to: to.clone() }).collect::<Vec<_>>().serialize(serializer)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<(Arc<str>, Arc<str>)>, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Pairs, D::Error> {
         Ok(Vec::<Pair>::deserialize(deserializer)?.into_iter().map(|pair| (pair.from, pair.to)).collect())
     }
 }

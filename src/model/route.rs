@@ -61,11 +61,11 @@ pub struct HttpRoute {
     /// What is done.
     pub action: HttpAction,
     /// Changes to path and authority before the request goes on.
-    pub rewrite: Option<HttpRewrite>,
+    pub rewrite: Option<Box<HttpRewrite>>,
     /// How long a request may take; `None` for ever.
     pub timeout: Option<Duration>,
     /// `None` means the mesh's default retries.
-    pub retry: Option<HttpRetry>,
+    pub retry: Option<Box<HttpRetry>>,
     /// Changes to headers, whatever the destination.
     pub headers: Option<Box<HeaderOperations>>,
     /// Faults to inject before the request goes on.
@@ -130,7 +130,7 @@ pub enum HttpAction {
     /// Sends it to one of these, by weight.
     Forward(Vec<WeightedDestination>),
     /// Answers with a redirect.
-    Redirect(HttpRedirect),
+    Redirect(Box<HttpRedirect>),
     /// Answers itself.
     Respond {
         /// The status code.

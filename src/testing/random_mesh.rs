@@ -89,6 +89,11 @@ impl RandomMesh {
         }
     }
 
+    /// Leaves out what users write in Envoy's own terms, or in code: whether Envoy takes that is not the compiler's doing.
+    pub(crate) fn without_users_own_code(&mut self) {
+        self.config.retain(|origin, _| !["EnvoyFilter", "TrafficExtension", "WasmPlugin"].contains(&origin.kind));
+    }
+
     fn change_config(&mut self, choices: &mut Choices<'_>) {
         let kind = choices.pick(&KINDS);
         let (namespace, name) = (choices.pick(&NAMESPACES), choices.pick(&NAMES));

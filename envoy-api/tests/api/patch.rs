@@ -12,8 +12,9 @@ const MANAGER: &str = "type.googleapis.com/envoy.extensions.filters.network.http
 
 /// What a patch makes of a message.
 fn merged<M: Message + Name + Default>(target: Value, patch: Value, lists: Lists) -> Value {
-    let target: M = from_value(target).unwrap();
-    to_value(&Patch::read(&M::full_name(), patch).unwrap().merged_into(&target, lists).unwrap()).unwrap()
+    let target: M = from_value(target).expect("the target is one");
+    let patch = Patch::read(&M::full_name(), patch).expect("the patch is one");
+    to_value(&patch.merged_into(&target, lists).expect("they can be merged")).expect("JSON")
 }
 
 #[test]

@@ -1,12 +1,14 @@
 //! Pods by the names that people give them, and HTTP to their ports through the API server.
 
 use bytes::Bytes;
+use futures::FutureExt;
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, Client, api::ListParams};
-use std::{fmt, str::FromStr};
+use std::{fmt, pin::pin, str::FromStr, time::Duration};
+use tokio::time::timeout;
 
 use crate::cli::exit::{Exit, Failure};
 use crate::runtime::causes;
@@ -35,6 +37,9 @@ pub(in crate::cli) struct PodName {
 
 /// Kinds that own pods, as kubectl abbreviates them.
 const OWNERS: [&str; 8] = ["deploy", "deployment", "deployments", "sts", "statefulset", "ds", "daemonset", "rs"];
+
+/// How long the kubelet may take to say why a connection that it carries broke.
+const REASON: Duration = Duration::from_millis(200);
 
 impl FromStr for Named {
     type Err = String;
@@ -165,19 +170,23 @@ impl Pods {
             let body = answer.into_body().collect().await.map_err(|error| broken(&error))?.to_bytes();
             Ok::<_, Failure>((status, String::from_utf8_lossy(&body).into_owned()))
         };
+        let refusal = forwarded.take_error(port);
         let refused = async {
-            match forwarded.take_error(port) {
+            match refusal {
                 Some(refused) => refused.await,
                 None => None,
             }
         };
+        let told = |reason: &str| Failure::new(Exit::Unreachable, format_args!("port {port} of {pod} can't be reached: {}", reason.trim()));
+        let mut refused = pin!(refused.fuse());
+        // What the kubelet says is clearer than that the connection broke, and may come right after.
         let answer = tokio::select! {
-            // What the kubelet says is clearer than that the connection broke.
             biased;
-            Some(reason) = refused => {
-                Err(Failure::new(Exit::Unreachable, format_args!("port {port} of {pod} can't be reached: {}", reason.trim())))
-            }
-            answer = answer => answer,
+            Some(reason) = &mut refused => Err(told(&reason)),
+            answer = answer => match answer {
+                Err(broken) => Err(timeout(REASON, refused).await.ok().flatten().map_or(broken, |reason| told(&reason))),
+                answered => answered,
+            },
         };
         driver.abort();
         forwarded.abort();

@@ -117,7 +117,7 @@ pub(super) fn make(
 }
 
 fn texts(files: &[String], recursive: bool, streams: &mut Streams<'_>) -> Result<Vec<SourceText>, Failure> {
-    input::texts(files, recursive, streams.stdin).into_iter().collect()
+    input::texts(files, recursive, streams.stdin).collect()
 }
 
 fn parsed(text: &SourceText) -> Result<(&SourceText, Vec<source::Node>), Failure> {

@@ -62,7 +62,7 @@ fn forward(
 ) -> Option<String> {
     let mut action = RouteAction {
         timeout: Some(http.timeout.map_or(zero(), duration)),
-        retry_policy: retry_policy(scope, http.retry.as_ref()),
+        retry_policy: retry_policy(scope, http.retry.as_deref()),
         ..RouteAction::default()
     };
     let mut authority = headers::authority(http.headers.as_deref()).map(str::to_owned);

@@ -107,7 +107,8 @@ async fn gateway(upstreams: &[&Echo]) -> (RunningEnvoy, u16) {
     let pair = |name: &str, value: &str| (name.into(), value.into());
     let split = forward(vec![path(StringMatch::Prefix("/split".into()))], vec![to(&reviews, Some("v1"), 75), to(&reviews, Some("v2"), 25)]);
     let mut changed = forward(vec![path(StringMatch::Prefix("/old".into()))], vec![to(&reviews, Some("v1"), 1)]);
-    changed.rewrite = Some(HttpRewrite { uri: Some("/new".into()), uri_regex: None, authority: Some("rewritten.example".into()) });
+    changed.rewrite =
+        Some(Box::new(HttpRewrite { uri: Some("/new".into()), uri_regex: None, authority: Some("rewritten.example".into()) }));
     changed.headers = HeaderOperations {
         request_set: vec![pair("x-set", "ours")],
         request_remove: vec!["x-remove".into()],
@@ -118,7 +119,7 @@ async fn gateway(upstreams: &[&Echo]) -> (RunningEnvoy, u16) {
     let mut moved = forward(vec![path(StringMatch::Exact("/moved".into()))], Vec::new());
     let elsewhere =
         HttpRedirect { uri: Some("/there".into()), authority: Some("new.example".into()), code: 302, ..HttpRedirect::default() };
-    moved.action = HttpAction::Redirect(elsewhere);
+    moved.action = HttpAction::Redirect(Box::new(elsewhere));
     let mut tea = forward(vec![path(StringMatch::Exact("/tea".into()))], Vec::new());
     tea.action = HttpAction::Respond { status: 418, body: Some("short and stout".into()) };
     let mut broken = forward(vec![path(StringMatch::Exact("/broken".into()))], vec![to(&reviews, Some("v1"), 1)]);

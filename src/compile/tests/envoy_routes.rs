@@ -121,7 +121,7 @@ fn redirects_keep_what_they_do_not_change() {
     block_on(async {
         let redirect = |prefix: &str, to: HttpRedirect| {
             let matched = vec![path(StringMatch::Prefix(prefix.into()))];
-            HttpRoute { action: HttpAction::Redirect(HttpRedirect { code: 308, ..to }), ..forward(matched, Vec::new()) }
+            HttpRoute { action: HttpAction::Redirect(Box::new(HttpRedirect { code: 308, ..to })), ..forward(matched, Vec::new()) }
         };
         let any = HttpRedirect::default;
         let rules = vec![
@@ -148,7 +148,7 @@ fn paths_are_rewritten_by_an_expression() {
     block_on(async {
         let v1 = Echo::start("v1").await;
         let rewrite = HttpRewrite { uri_regex: Some(("/user/([0-9]+)/(.*)".into(), "/\\2/of/\\1".into())), ..HttpRewrite::default() };
-        let (_envoy, port) = gateway([v1.port, v1.port], vec![HttpRoute { rewrite: Some(rewrite), ..to_v1("/") }]).await;
+        let (_envoy, port) = gateway([v1.port, v1.port], vec![HttpRoute { rewrite: Some(Box::new(rewrite)), ..to_v1("/") }]).await;
         assert_eq!(got(&get(port, "/user/7/orders?q=1", &[]).await.body)["path"], "/orders/of/7?q=1");
     });
 }
@@ -165,7 +165,7 @@ fn tries_are_as_many_as_asked_for_and_pause_between() {
             remote_localities: Some(true),
             ..HttpRetry::default()
         };
-        let refused = HttpRoute { retry: Some(retry), ..to_v1("/") };
+        let refused = HttpRoute { retry: Some(Box::new(retry)), ..to_v1("/") };
         let mut broken = to_v1("/broken");
         broken.fault.abort = Some((AbortStatus::Http(503), PerMillion::ALL));
         // Where nobody listens.

@@ -158,7 +158,8 @@ fn a_fact_that_is_read_and_not_noted_breaks_sharing() {
     let in_data = Proxy { key: WorkloadKey::new("data", "any"), ..page.clone() };
     let on_port = Proxy { named_ports: vec![("web".into(), 8088)], ..page.clone() };
     // For each fact two proxies that differ in it.
-    let pairs: [(fn(&Fact) -> bool, Proxy, Proxy); 10] = [
+    type Pair = (fn(&Fact) -> bool, Proxy, Proxy);
+    let pairs: [Pair; 10] = [
         (|fact| matches!(fact, Fact::HasLabel(..)), page.clone(), labelled(&page, "tier", "front")),
         (|fact| matches!(fact, Fact::Label(_)), page.clone(), labelled(&page, "app", "ratings")),
         (|fact| matches!(fact, Fact::InNamespace(_)), page.clone(), in_data),
@@ -192,6 +193,7 @@ fn envoy_takes_whatever_is_made_of_random_meshes() {
         let mut choices = Choices::new(&bytes);
         let mut mesh = RandomMesh::new();
         (0..14).for_each(|_| mesh.change(&mut choices));
+        mesh.without_users_own_code();
         let snapshot = mesh.snapshot();
         let proxies = proxies_of(&snapshot);
         let proxy = &proxies[usize::try_from(seed).unwrap() % proxies.len()];

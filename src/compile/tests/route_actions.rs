@@ -70,8 +70,12 @@ fn browsers_are_told_which_origins_may_do_what() {
 fn a_redirect_names_a_port_unless_it_is_the_schemes_own() {
     let port = |port: RedirectPort, scheme: Option<&str>| {
         let mut rule = forward(Vec::new(), Vec::new());
-        rule.action =
-            HttpAction::Redirect(HttpRedirect { port: Some(port), scheme: scheme.map(Into::into), code: 301, ..HttpRedirect::default() });
+        rule.action = HttpAction::Redirect(Box::new(HttpRedirect {
+            port: Some(port),
+            scheme: scheme.map(Into::into),
+            code: 301,
+            ..HttpRedirect::default()
+        }));
         routed(vec![rule])[0]["redirect"]["port_redirect"].clone()
     };
     assert_eq!(port(RedirectPort::Number(8443), Some("https")), 8443);
@@ -86,12 +90,12 @@ fn a_redirect_names_a_port_unless_it_is_the_schemes_own() {
 #[test]
 fn a_redirect_replaces_the_part_of_the_path_that_matched() {
     let mut rule = forward(vec![path(StringMatch::Prefix("/old".into()))], Vec::new());
-    rule.action = HttpAction::Redirect(HttpRedirect { prefix: Some("/new".into()), code: 301, ..HttpRedirect::default() });
+    rule.action = HttpAction::Redirect(Box::new(HttpRedirect { prefix: Some("/new".into()), code: 301, ..HttpRedirect::default() }));
     assert_eq!(routed(vec![rule])[0]["redirect"], json!({"prefix_rewrite": "/new"}));
 }
 
 fn retried(retry: HttpRetry) -> Value {
-    let rule = HttpRoute { retry: Some(HttpRetry { attempts: 3, ..retry }), ..forward(Vec::new(), to_details()) };
+    let rule = HttpRoute { retry: Some(Box::new(HttpRetry { attempts: 3, ..retry })), ..forward(Vec::new(), to_details()) };
     routed(vec![rule])[0]["route"]["retry_policy"].clone()
 }
 
@@ -123,7 +127,7 @@ fn the_routes_host_counts_before_that_of_its_sole_destination() {
     }
     let inner = routed(vec![rule.clone()]);
     assert_eq!(inner[0]["route"]["host_rewrite_literal"], "inner.example");
-    rule.rewrite = Some(HttpRewrite { authority: Some("outer.example".into()), ..HttpRewrite::default() });
+    rule.rewrite = Some(Box::new(HttpRewrite { authority: Some("outer.example".into()), ..HttpRewrite::default() }));
     assert_eq!(routed(vec![rule])[0]["route"]["host_rewrite_literal"], "outer.example");
 }
 
@@ -136,7 +140,7 @@ fn a_match_gives_its_route_metrics_of_its_own() {
 #[test]
 fn routes_that_say_nothing_of_retries_are_as_the_mesh_says() {
     let mut mesh = bookinfo();
-    let own = HttpRoute { retry: Some(HttpRetry { attempts: 7, ..HttpRetry::default() }), ..forward(Vec::new(), to_details()) };
+    let own = HttpRoute { retry: Some(Box::new(HttpRetry { attempts: 7, ..HttpRetry::default() })), ..forward(Vec::new(), to_details()) };
     let open = forward(vec![path(StringMatch::Prefix("/open".into()))], to_details());
     mesh.virtual_services.push(virtual_service("shop", "details", &[fqdn("shop", "details")], vec![open, own]));
     let policies = |mesh: &TestMesh| {

@@ -221,7 +221,7 @@ fn what_follows_a_rule_that_takes_everything_is_left_out() {
 fn a_rule_rewrites_paths_and_hosts_and_changes_headers() {
     let pair = |name: &str, value: &str| (name.into(), value.into());
     let mut rule = forward(vec![path(StringMatch::Prefix("/old".into()))], to_details());
-    rule.rewrite = Some(HttpRewrite { uri: Some("/new".into()), uri_regex: None, authority: Some("details.example".into()) });
+    rule.rewrite = Some(Box::new(HttpRewrite { uri: Some("/new".into()), uri_regex: None, authority: Some("details.example".into()) }));
     rule.headers = HeaderOperations {
         request_set: vec![pair("x-set", "1"), pair("host", "ignored.example")],
         request_add: vec![pair("x-add", "2")],
@@ -232,7 +232,7 @@ fn a_rule_rewrites_paths_and_hosts_and_changes_headers() {
     }
     .boxed();
     let mut several = forward(Vec::new(), vec![to(&fqdn("shop", "details"), None, 1), to(&fqdn("shop", "ratings"), None, 1)]);
-    several.rewrite = Some(HttpRewrite { uri: None, uri_regex: Some(("/x/(.*)".into(), "/\\1".into())), authority: None });
+    several.rewrite = Some(Box::new(HttpRewrite { uri: None, uri_regex: Some(("/x/(.*)".into(), "/\\1".into())), authority: None }));
     if let HttpAction::Forward(destinations) = &mut several.action {
         destinations[0].headers =
             HeaderOperations { request_set: vec![pair("Host", "one.example")], ..HeaderOperations::default() }.boxed();
@@ -259,14 +259,14 @@ fn a_rule_rewrites_paths_and_hosts_and_changes_headers() {
 #[test]
 fn a_rule_answers_itself_or_redirects() {
     let mut redirect = forward(vec![path(StringMatch::Exact("/moved".into()))], Vec::new());
-    redirect.action = HttpAction::Redirect(HttpRedirect {
+    redirect.action = HttpAction::Redirect(Box::new(HttpRedirect {
         uri: Some("/here".into()),
         authority: Some("new.example".into()),
         scheme: Some("https".into()),
         port: Some(RedirectPort::Number(8443)),
         code: 307,
         ..HttpRedirect::default()
-    });
+    }));
     let mut answer = forward(Vec::new(), Vec::new());
     answer.action = HttpAction::Respond { status: 418, body: Some("tea".into()) };
     let routes = routed(vec![redirect, answer]);
@@ -298,8 +298,12 @@ fn timeouts_and_retries_are_the_rules() {
     let retry = |attempts, retry_on: &str| {
         let mut rule = forward(Vec::new(), to_details());
         rule.timeout = Some(Duration::from_millis(1500));
-        rule.retry =
-            Some(HttpRetry { attempts, per_try_timeout: Some(Duration::from_secs(1)), retry_on: retry_on.into(), ..HttpRetry::default() });
+        rule.retry = Some(Box::new(HttpRetry {
+            attempts,
+            per_try_timeout: Some(Duration::from_secs(1)),
+            retry_on: retry_on.into(),
+            ..HttpRetry::default()
+        }));
         routed(vec![rule])[0]["route"].clone()
     };
     let asked = retry(3, "5xx,503, reset");

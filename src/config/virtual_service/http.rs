@@ -51,7 +51,7 @@ fn route(reading: &mut Reading<'_>, at: &At<'_>, route: &HttpRoute, place: &Plac
         reading.warn(&at.field("websocketUpgrade"), Code::Deprecated, message);
     }
     let (headers, host) = headers::of_route(reading, at, route);
-    let mut rewrite = route.rewrite.as_ref().map(|one| self::rewrite(reading, &at.field("rewrite"), one));
+    let mut rewrite = route.rewrite.as_ref().map(|one| Box::new(self::rewrite(reading, &at.field("rewrite"), one)));
     if let Some(host) = host
         && rewrite.get_or_insert_default().authority.replace(host).is_some()
     {
@@ -63,7 +63,7 @@ fn route(reading: &mut Reading<'_>, at: &At<'_>, route: &HttpRoute, place: &Plac
         matches,
         rewrite,
         timeout: reading.duration(&at.field("timeout"), route.timeout.as_deref()),
-        retry: route.retries.as_ref().map(|one| retry(reading, &at.field("retries"), one)),
+        retry: route.retries.as_ref().map(|one| Box::new(retry(reading, &at.field("retries"), one))),
         headers,
         fault: route.fault.as_ref().map(|one| fault::fault(reading, &at.field("fault"), one)).unwrap_or_default(),
         mirrors: mirrors::read(reading, at, route),

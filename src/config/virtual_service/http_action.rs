@@ -42,7 +42,14 @@ pub(super) fn redirect(reading: &mut Reading<'_>, at: &At<'_>, redirect: &HttpRe
         reading.warn(&at.field("port"), Code::NoEffect, "0 is the same as no port");
     }
     let port = reading.optional_port(&at.field("port"), redirect.port).map(RedirectPort::Number).or(derived);
-    HttpAction::Redirect(model::HttpRedirect { uri, prefix, authority, scheme, port, code: u16::try_from(code).unwrap_or_default() })
+    HttpAction::Redirect(Box::new(model::HttpRedirect {
+        uri,
+        prefix,
+        authority,
+        scheme,
+        port,
+        code: u16::try_from(code).unwrap_or_default(),
+    }))
 }
 
 pub(super) fn direct_response(reading: &mut Reading<'_>, at: &At<'_>, response: &HttpDirectResponse) -> Option<HttpAction> {

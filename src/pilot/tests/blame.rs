@@ -123,10 +123,11 @@ async fn an_inquiry_outlives_changes_of_what_it_is_about() {
     let attempt = strict.hears().await.unwrap();
     // Another of the suspects changes while the proxy thinks, but the routes stay the same.
     world.changes_routes(&object, |service| service.created += 1).await;
-    strict.answers(&attempt, None).await;
+    let judged = |response: &DeltaDiscoveryResponse| text(&body(response)).contains("/bad").then_some(REFUSAL);
+    strict.answers(&attempt, judged(&attempt)).await;
     tokio::spawn(async move {
         while let Ok(response) = strict.hears().await {
-            strict.answers(&response, text(&body(&response)).contains("/bad").then_some(REFUSAL)).await;
+            strict.answers(&response, judged(&response)).await;
         }
     });
     assert_eq!(world.next_problems().await.keys().collect::<Vec<_>>(), [&reviews()]);

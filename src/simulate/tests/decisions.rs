@@ -89,7 +89,7 @@ fn redirects_direct_responses_and_missing_routes_have_their_status() {
     let redirect = HttpRedirect { code: 308, authority: Some("new.example".into()), prefix: Some("/b".into()), ..HttpRedirect::default() };
     let mut rules =
         [path(StringMatch::Prefix("/a".into())), path(StringMatch::Exact("/teapot".into()))].map(|it| forward(vec![it], Vec::new()));
-    rules[0].action = HttpAction::Redirect(redirect);
+    rules[0].action = HttpAction::Redirect(Box::new(redirect));
     rules[1].action = HttpAction::Respond { status: 418, body: None };
     mesh.virtual_services = vec![virtual_service("shop", "details", &[details], rules.into())];
     let asked = |path: &str| lines(&explained(&mesh, "shop", "productpage-v1", &get("details:9080", 9080, path)));

@@ -82,13 +82,14 @@ fn rule(choices: &mut Choices<'_>, may_delegate: bool) -> HttpRoute {
     let matches = (0..choices.below(3)).map(|_| condition(choices)).collect();
     let mut rule = forward(matches, destinations(choices));
     match choices.below(10) {
-        0 => rule.action = HttpAction::Redirect(redirect(choices)),
+        0 => rule.action = HttpAction::Redirect(Box::new(redirect(choices))),
         1 => rule.action = HttpAction::Respond { status: choices.pick(&[200, 204, 418, 503]), body: None },
         2 if may_delegate => rule.action = HttpAction::Delegate { namespace: "shop".into(), name: "parts".into() },
         3 => rule.fault = fault(choices),
         4 => rule.cors = Some(Box::new(cors(choices))),
         5 => {
-            rule.rewrite = Some(HttpRewrite { uri: Some("/new".into()), authority: Some("new.example".into()), ..HttpRewrite::default() });
+            rule.rewrite =
+                Some(Box::new(HttpRewrite { uri: Some("/new".into()), authority: Some("new.example".into()), ..HttpRewrite::default() }));
         }
         _ => {}
     }

@@ -70,6 +70,7 @@ async fn serve(mut stream: TcpStream, backends: Vec<Backend>) {
 }
 
 /// Two channels a port: bytes, and errors. Each begins with the port's number.
+#[expect(clippy::result_large_err, reason = "the callback's type is the library's")]
 async fn forward(stream: TcpStream, backends: Vec<Backend>) {
     let mut path = String::new();
     let callback = |request: &Request, mut response: Response| {

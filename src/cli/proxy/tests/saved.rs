@@ -116,7 +116,7 @@ fn a_real_envoys_page_is_understood_and_its_keys_are_never_shown() {
 
 #[test]
 fn a_certificate_is_valid_within_its_time() {
-    use super::super::{dump::HeldSecret, secret};
+    use crate::cli::proxy::{dump::HeldSecret, secret};
     let (ca, key) = (TestCa::new("root"), std::sync::Arc::new(rcgen::KeyPair::generate().unwrap()));
     let leaf = ca.sign(&*key, &["spiffe://x/ns/a/sa/b"], &[]);
     let held = HeldSecret {

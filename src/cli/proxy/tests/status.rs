@@ -3,7 +3,7 @@
 use insta::assert_snapshot;
 use serde_json::{Value, json};
 
-use super::super::{
+use crate::cli::proxy::{
     dump::Dump,
     pilot::{Connected, connected},
     status::{compared, differences, notes, table, value},
