@@ -74,6 +74,8 @@ operator_may_not() {
     allowed no delete clusterrolebindings/cluster-admin
     allowed no bind clusterroles/cluster-admin
     allowed no escalate clusterroles/ferromesh-pilot
+    allowed no escalate roles/ferromesh-pilot-credentials -n default
+    allowed no create roles -n default
     allowed no create tokenreviews.authentication.k8s.io
 }
 
@@ -95,6 +97,9 @@ binds_only_ours() {
     allowed yes create gateways.networking.istio.io -n istio-system
     allowed no create gateways.networking.istio.io -n default
     allowed no get secrets/istio-ca-secret -n istio-system
+    allowed yes escalate roles/ferromesh-pilot-credentials -n istio-system
+    allowed no escalate roles/another -n istio-system
+    allowed no get secrets/web -n istio-system
     allowed no create deployments.apps -n default
     refused as_operator create clusterrolebinding ferromesh-pilot-2 --clusterrole cluster-admin --serviceaccount a:b
 }

@@ -58,7 +58,7 @@ impl Tables {
                     Change::Workload(key) => snapshot.workloads.get(key).into_iter().for_each(|it| self.workload(it, turn)),
                     Change::Config(object) => self.object(snapshot, object, turn),
                     // Endpoints and settings are read where they are.
-                    Change::Endpoints(_) | Change::Mesh => {}
+                    Change::Endpoints(_) | Change::Secret(_) | Change::Mesh => {}
                 }
             }
         }

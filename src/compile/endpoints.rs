@@ -42,6 +42,22 @@ pub(super) fn assignment(scope: &Scope<'_>, key: &ClusterKey) -> Option<Draft> {
     Some(Draft::new(ResourceType::Endpoints, &name, &assignment))
 }
 
+/// The endpoints to which a gateway passes the mesh's own mTLS on unopened: those that speak it.
+pub(super) fn passed_on(scope: &Scope<'_>, key: &ClusterKey) -> Option<Draft> {
+    let service = scope.service(&key.service)?;
+    service.port(key.port)?;
+    let policy = scope.traffic_policy(service, key.port, key.subset.as_deref());
+    if cluster::discovery(scope, service, &policy) != Discovery::Eds {
+        return None;
+    }
+    scope.shaped_by(&service.origin);
+    let usable = usable(scope, service, key).into_iter().filter(|endpoint| endpoint.address.parse::<IpAddr>().is_ok());
+    let speaking = usable.filter(|endpoint| answers_mtls(scope, service, endpoint));
+    let name = key.server_name();
+    let assignment = grouped(scope, &name, service, locality::preference(&policy, scope.settings()), speaking);
+    Some(Draft::new(ResourceType::Endpoints, &name, &assignment))
+}
+
 /// The endpoints that a cluster resolves by DNS; `one` for clusters that take no more than one.
 pub(super) fn resolved_by_dns(
     scope: &Scope<'_>,

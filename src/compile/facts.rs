@@ -12,6 +12,8 @@ use crate::model::ProxyRole;
 pub(super) enum Fact {
     /// Its role.
     Role,
+    /// Whether its labels are its pod's.
+    Vouched,
     /// Its namespace.
     Namespace,
     /// Whether it is in that namespace.
@@ -85,6 +87,7 @@ impl Fact {
     pub(super) fn of(&self, proxy: &Proxy) -> FactValue {
         match self {
             Self::Role => FactValue::Role(proxy.role),
+            Self::Vouched => FactValue::Bool(proxy.vouched),
             Self::Namespace => FactValue::Text(Some(proxy.key.namespace.clone())),
             Self::InNamespace(namespace) => FactValue::Bool(*namespace == proxy.key.namespace),
             Self::Locality => FactValue::Text(Some(proxy.locality.clone())),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::patch::Subject;
-use crate::model::{HostPattern, ObjectRef, ServiceKey, WorkloadKey};
+use crate::model::{HostPattern, ObjectRef, SecretKey, ServiceKey, WorkloadKey};
 
 /// One part of the snapshot, or of what [`super::mesh::Mesh`] derives from it. A resource notes each that it read; a change dirties
 /// some of them, and only resources that read one of those are compiled again.
@@ -49,6 +49,8 @@ pub(super) enum Input {
     WildcardVirtualServices,
     /// The Gateways.
     Gateways,
+    /// One Gateway, or its absence.
+    Gateway(ObjectRef),
     /// The Sidecars.
     Sidecars,
     /// The PeerAuthentications of a namespace.
@@ -61,4 +63,8 @@ pub(super) enum Input {
     ExtendedNamespaces,
     /// The WasmPlugins and TrafficExtensions of a namespace.
     Extensions(Arc<str>),
+    /// The DestinationRules that name Secrets.
+    RulesWithSecrets,
+    /// What a Secret holds.
+    Secret(SecretKey),
 }

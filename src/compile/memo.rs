@@ -18,6 +18,7 @@ use super::{
     resource::Resource,
     scope::Scope,
 };
+use crate::model::SecretKey;
 
 /// The outcome of a recipe, with what it was made from.
 #[derive(Debug)]
@@ -39,6 +40,8 @@ pub(super) struct Memo {
     built: HashMap<Recipe, Variants<Arc<Built>>, FixedState>,
     /// Who read an input. May name recipes that read it once and no longer do; never misses one.
     readers: HashMap<Input, BTreeSet<Recipe>, FixedState>,
+    /// The Secrets among what was read.
+    secrets: BTreeSet<SecretKey>,
 }
 
 impl Memo {
@@ -62,6 +65,9 @@ impl Memo {
             Err(message) => (before.cloned(), Some(Arc::new(Failure { part: format!("{recipe:?}").into(), message, sources }))),
         };
         for input in &notes.inputs {
+            if let Input::Secret(key) = input {
+                self.secrets.insert(key.clone());
+            }
             match self.readers.get_mut(input) {
                 Some(readers) => _ = readers.insert(recipe.clone()),
                 None => _ = self.readers.insert(input.clone(), BTreeSet::from([recipe.clone()])),
@@ -104,6 +110,13 @@ impl Memo {
             readers.retain(|recipe| built.contains_key(recipe));
             !readers.is_empty()
         });
+        let readers = &self.readers;
+        self.secrets.retain(|key| readers.contains_key(&Input::Secret(key.clone())));
+    }
+
+    /// The Secrets that outcomes read, some of which may be gone.
+    pub(super) fn secrets(&self) -> &BTreeSet<SecretKey> {
+        &self.secrets
     }
 
     /// How many outcomes are kept.

@@ -34,6 +34,7 @@ pub(super) struct Mesh {
     pub(super) dynamic: BTreeSet<ServiceKey>,
     pub(super) identities: HashMap<ServiceKey, Arc<[SpiffeId]>, FixedState>,
     pub(super) rules: ByHost<DestinationRule>,
+    pub(super) rules_with_secrets: BTreeMap<ObjectRef, Arc<DestinationRule>>,
     pub(super) virtual_services: ByHost<VirtualService>,
     /// VirtualServices by the gateways that they name; `mesh` is none.
     pub(super) bound: HashMap<Arc<str>, BTreeSet<ObjectRef>, FixedState>,
@@ -65,6 +66,7 @@ impl Mesh {
                 Change::Endpoints(key) => self.endpoints_changed(key, &mut dirty),
                 Change::Workload(key) => _ = dirty.insert(Input::Workload(key.clone())),
                 Change::Config(object) => self.config_changed(&old, object, &mut dirty),
+                Change::Secret(key) => _ = dirty.insert(Input::Secret(key.clone())),
             }
         }
         dirty
@@ -153,8 +155,12 @@ impl Mesh {
                 dirty.extend(before.into_iter().chain(after).filter(|it| concerns_routes(it)).map(|it| routing_input(&it.host)));
                 before.into_iter().for_each(|it| self.rules.remove(it, dirty));
                 after.into_iter().for_each(|it| self.rules.insert(it, dirty));
+                let after = after.filter(|it| it.client_tls().any(|tls| tls.credential_name.is_some()));
+                let forgotten = self.rules_with_secrets.remove(object);
+                dirty.extend(after.or(forgotten.as_ref()).map(|_| Input::RulesWithSecrets));
+                after.into_iter().for_each(|it| _ = self.rules_with_secrets.insert(object.clone(), it.clone()));
             }
-            "Gateway" => _ = dirty.insert(Input::Gateways),
+            "Gateway" => dirty.extend([Input::Gateways, Input::Gateway(object.clone())]),
             "Sidecar" => {
                 let found = new.config.sidecars.get(object).cloned();
                 replace_in_namespace(&mut self.sidecars, object, found, |it| (it.created, &it.origin));
@@ -221,6 +227,7 @@ fn replace_in_namespace<T>(
 fn everything_in(snapshot: &Snapshot) -> Changes {
     let services = snapshot.services.keys().cloned().map(Change::Service);
     let endpoints = snapshot.endpoints.keys().cloned().map(Change::Endpoints);
-    let objects = snapshot.config.keys();
-    services.chain(endpoints).chain(objects.cloned().map(Change::Config)).chain([Change::Mesh]).collect()
+    let objects = snapshot.config.keys().cloned().map(Change::Config);
+    let secrets = snapshot.secrets.keys().cloned().map(Change::Secret);
+    services.chain(endpoints).chain(objects).chain(secrets).chain([Change::Mesh]).collect()
 }

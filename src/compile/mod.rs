@@ -6,7 +6,7 @@
 //! # What is compiled
 //!
 //! `recipe` lists the resources that there may be. `cluster`, `endpoints`, `listener` and `route` make them, each with the reference's
-//! names; `tls` and `mtls` say who is trusted; `policy`, `virtual_services`, `visibility`, `gateways` and `workload_ports` answer which
+//! names; `tls`, `server_tls`, `credentials` and `mtls` say who is trusted; `policy`, `virtual_services`, `visibility`, `gateways` and `workload_ports` answer which
 //! objects count for whom; `destination` says where a route leads and
 //! `hashing` and `locality` what decides the endpoint; `name_lookup` has what finds hosts by the names in requests. `extension` puts users' code into what was made, `patch` their changes; what of
 //! these can't be applied is left out, and kept beside it as a [`Fault`].
@@ -32,6 +32,7 @@
 
 mod by_host;
 mod cluster;
+mod credentials;
 mod destination;
 mod endpoints;
 mod extension;
@@ -82,7 +83,7 @@ pub use patch::unreadable_patches;
 pub use proxy::Proxy;
 pub use resource::{Resource, ResourceType};
 
-use crate::model::{Changes, Snapshot};
+use crate::model::{Changes, SecretKey, Snapshot};
 use facts::Variants;
 use memo::Memo;
 use mesh::Mesh;
@@ -169,6 +170,11 @@ impl Compiler {
     pub fn compile(&mut self, proxy: &Proxy) -> Compiled {
         let kinds = SectionKind::of_role(proxy.role);
         Compiled { sections: kinds.iter().map(|kind| self.section(*kind, proxy)).collect() }
+    }
+
+    /// The Secrets of which anything that is kept depends: those that proxies need, and some that they lately did.
+    pub fn secrets(&self) -> &BTreeSet<SecretKey> {
+        self.memo.secrets()
     }
 
     fn section(&mut self, kind: SectionKind, proxy: &Proxy) -> Arc<Section> {

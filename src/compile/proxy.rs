@@ -10,6 +10,8 @@ use crate::model::{Labels, ProxyRole, SpiffeId, WorkloadKey};
 pub struct Proxy {
     /// Sidecar or gateway.
     pub role: ProxyRole,
+    /// Whether the API server knows its pod, so that its labels and account are not only what it says of itself.
+    pub vouched: bool,
     /// Its pod.
     pub key: WorkloadKey,
     /// Its pod's labels.

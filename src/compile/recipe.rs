@@ -3,9 +3,11 @@
 use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 
 use super::{
-    cluster, endpoints,
+    cluster,
+    credentials::{self, SecretSource},
+    endpoints,
     extension::{self, ModuleSource},
-    gateways::{Speaks, servers, speaks},
+    gateways::{GatewayPort, Handling, Server, servers},
     listener,
     naming::ClusterKey,
     patch::{self, PatchKey},
@@ -15,7 +17,7 @@ use super::{
     section::SectionKind,
     workload_ports::workload_ports,
 };
-use crate::model::ServiceKey;
+use crate::model::{ObjectRef, ServiceKey};
 
 /// What is to be compiled. The key under which outcomes are kept.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -64,10 +66,18 @@ pub(super) enum Recipe {
     SniffedRoutes(ServiceKey, u16),
     /// The routes of a Unix socket that the application calls.
     SocketRoutes(Arc<str>),
+    /// A certificate with its key, or authorities, and the objects that ask for it.
+    Secret(SecretSource, Vec<ObjectRef>),
+    /// The cluster to which a gateway passes connections to a service's port on unopened.
+    PassedOnCluster(ClusterKey),
+    /// Its endpoints.
+    PassedOnEndpoints(ClusterKey),
     /// The listener of a gateway's port.
-    GatewayListener(u16),
-    /// The routes of a gateway's port.
-    GatewayRoutes(u16),
+    GatewayListener(GatewayPort),
+    /// The routes of a gateway's port for HTTP in plain text.
+    GatewayRoutes(GatewayPort),
+    /// The routes of a Gateway's server for HTTP in TLS, by their table's name.
+    HttpsRoutes(ObjectRef, Arc<str>),
     /// The cluster of a server from which Wasm modules are fetched.
     ModuleSource(ModuleSource),
     /// A resource that a user adds. The last, because what the mesh makes itself under its name goes before it.
@@ -105,13 +115,24 @@ impl Recipe {
                 [Self::VirtualInbound].into_iter().chain(opened.map(|(number, _)| Self::IngressListener(number))).collect()
             }
             SectionKind::OutboundRoutes => outbound_routes(scope).into_iter().collect(),
+            SectionKind::Secrets => credentials::wanted(scope).into_iter().map(|(source, objects)| Self::Secret(source, objects)).collect(),
+            SectionKind::PassedOnClusters => cluster::all_passed_on_keys(scope).into_iter().map(Self::PassedOnCluster).collect(),
+            SectionKind::PassedOnEndpoints => cluster::all_passed_on_keys(scope).into_iter().map(Self::PassedOnEndpoints).collect(),
             SectionKind::GatewayListeners => servers(scope).into_keys().map(Self::GatewayListener).collect(),
             SectionKind::GatewayRoutes => {
-                let http =
-                    servers(scope).into_iter().filter(|(_, servers)| servers.iter().any(|it| speaks(it.server) == Some(Speaks::Http)));
-                http.map(|(port, _)| Self::GatewayRoutes(port)).collect()
+                let all = servers(scope).into_iter().flat_map(|(port, servers)| servers.into_iter().map(move |it| (port.clone(), it)));
+                all.filter_map(|(port, server)| Self::of_routes(port, &server)).collect()
             }
         }
+    }
+
+    /// The routes of a gateway's server, if it serves HTTP.
+    fn of_routes(port: GatewayPort, server: &Server<'_>) -> Option<Self> {
+        let table = server.route_table(&port)?;
+        Some(match server.handling {
+            Handling::Https(_) => Self::HttpsRoutes(server.gateway.origin.clone(), table),
+            _ => Self::GatewayRoutes(port),
+        })
     }
 
     /// Whether it is about traffic that comes to the workload.
@@ -145,8 +166,12 @@ impl Recipe {
             Self::PortRoutes(port) => Some(route::of_port(scope, *port)),
             Self::SniffedRoutes(service, port) => route::sniffed(scope, service, *port),
             Self::SocketRoutes(path) => Some(route::of_socket(scope, path)),
-            Self::GatewayListener(port) => listener::gateway(scope, *port),
-            Self::GatewayRoutes(port) => route::gateway(scope, *port),
+            Self::Secret(source, objects) => credentials::secret(scope, source, objects),
+            Self::PassedOnCluster(key) => cluster::passed_on(scope, key),
+            Self::PassedOnEndpoints(key) => endpoints::passed_on(scope, key),
+            Self::GatewayListener(port) => listener::gateway(scope, port),
+            Self::GatewayRoutes(port) => route::of_gateway_port(scope, port),
+            Self::HttpsRoutes(gateway, table) => route::of_https_server(scope, gateway, table),
             Self::ModuleSource(server) => Some(extension::source(scope, server)),
             Self::Added(_) => None,
         }

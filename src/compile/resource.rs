@@ -1,6 +1,6 @@
 //! What compiling yields: named, encoded Envoy resources, each with its hash and the objects that it came from.
 
-use std::{hash::BuildHasher, sync::Arc};
+use std::{fmt, hash::BuildHasher, sync::Arc};
 
 use bytes::Bytes;
 use foldhash::quality::FixedState;
@@ -18,6 +18,8 @@ pub enum ResourceType {
     Cluster,
     /// Addresses of upstreams (EDS).
     Endpoints,
+    /// Certificates, keys and authorities (SDS). Clusters and listeners make proxies ask for them.
+    Secret,
     /// Sockets and filter chains (LDS).
     Listener,
     /// HTTP route tables (RDS).
@@ -26,13 +28,16 @@ pub enum ResourceType {
 
 impl ResourceType {
     /// All kinds, in sending order.
-    pub const ALL: [Self; 4] = [Self::Cluster, Self::Endpoints, Self::Listener, Self::Route];
+    pub const ALL: [Self; Self::COUNT] = [Self::Cluster, Self::Endpoints, Self::Secret, Self::Listener, Self::Route];
+    /// How many kinds there are.
+    pub const COUNT: usize = 5;
 
     /// The type URL that the xDS protocol uses.
     pub fn type_url(self) -> &'static str {
         match self {
             Self::Cluster => "type.googleapis.com/envoy.config.cluster.v3.Cluster",
             Self::Endpoints => "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
+            Self::Secret => "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret",
             Self::Listener => "type.googleapis.com/envoy.config.listener.v3.Listener",
             Self::Route => "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
         }
@@ -44,8 +49,8 @@ impl ResourceType {
     }
 }
 
-/// One encoded resource. Cheap to share: proxies of equal scope hold the same one.
-#[derive(Clone, Debug, PartialEq)]
+/// One encoded resource. Cheap to share: proxies of equal scope hold the same one. Its debug form leaves the body out, which may be a key.
+#[derive(Clone, PartialEq)]
 pub struct Resource {
     /// What it is.
     pub kind: ResourceType,
@@ -59,8 +64,19 @@ pub struct Resource {
     pub sources: Arc<[ObjectRef]>,
 }
 
+impl fmt::Debug for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, name, hash, sources, .. } = self;
+        f.debug_struct("Resource")
+            .field("kind", kind)
+            .field("name", name)
+            .field("hash", hash)
+            .field("sources", sources)
+            .finish_non_exhaustive()
+    }
+}
+
 /// An encoded message that is about to become a [`Resource`].
-#[derive(Debug)]
 pub(super) struct Draft {
     pub(super) kind: ResourceType,
     pub(super) name: Arc<str>,

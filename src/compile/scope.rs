@@ -16,8 +16,8 @@ use super::{
     proxy::Proxy,
 };
 use crate::model::{
-    Endpoint, ExportTo, Gateway, HostPattern, Labels, MeshConfig, ObjectRef, PeerAuthentication, ProxyRole, Service, ServiceKey, Sidecar,
-    SpiffeId, TargetKind, TargetResource, Visibility, parse_duration,
+    Credential, Endpoint, ExportTo, Gateway, HostPattern, Labels, MeshConfig, ObjectRef, PeerAuthentication, ProxyRole, SecretKey, Service,
+    ServiceKey, Sidecar, SpiffeId, TargetKind, TargetResource, Visibility, parse_duration,
 };
 
 /// When the mesh's setting can't be read.
@@ -100,6 +100,11 @@ impl Scope<'_> {
     pub(super) fn role(&self) -> ProxyRole {
         self.ask(Fact::Role);
         self.proxy.role
+    }
+
+    /// Whether the proxy's labels are its pod's, and not only its own words.
+    pub(super) fn is_vouched(&self) -> bool {
+        self.ask(Fact::Vouched) == FactValue::Bool(true)
     }
 
     /// The proxy's namespace. Prefer [`Scope::in_namespace`] where a yes or no will do.
@@ -297,6 +302,19 @@ impl<'a> Scope<'a> {
     pub(super) fn gateways(&self) -> impl Iterator<Item = &'a Arc<Gateway>> + use<'a> {
         self.reads(Input::Gateways);
         self.mesh.snapshot.config.gateways.values()
+    }
+
+    /// The Gateway of that name.
+    pub(super) fn gateway(&self, object: &ObjectRef) -> Option<&'a Arc<Gateway>> {
+        self.reads(Input::Gateway(object.clone()));
+        self.mesh.snapshot.config.gateways.get(object)
+    }
+
+    /// What a Secret holds, as far as that is known.
+    pub(super) fn credential(&self, key: SecretKey) -> Option<&'a Credential> {
+        let found = self.mesh.snapshot.secrets.get(&key);
+        self.reads(Input::Secret(key));
+        found.map(|credential| &**credential)
     }
 
     /// PeerAuthentications of a namespace, the senior first.

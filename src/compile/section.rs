@@ -35,12 +35,18 @@ pub(super) enum SectionKind {
     ModuleSources,
     /// Addresses of what the proxy may call.
     OutboundEndpoints,
+    /// Certificates, keys and authorities.
+    Secrets,
     /// Listeners for what the application calls.
     OutboundListeners,
     /// The listener for who calls the application.
     InboundListeners,
     /// Routes for what the application calls.
     OutboundRoutes,
+    /// Clusters for what a gateway passes on unopened.
+    PassedOnClusters,
+    /// Addresses of what a gateway passes on unopened.
+    PassedOnEndpoints,
     /// Listeners of a gateway.
     GatewayListeners,
     /// Routes of a gateway.
@@ -56,13 +62,21 @@ impl SectionKind {
                 Self::InboundClusters,
                 Self::ModuleSources,
                 Self::OutboundEndpoints,
+                Self::Secrets,
                 Self::OutboundListeners,
                 Self::InboundListeners,
                 Self::OutboundRoutes,
             ],
-            ProxyRole::Router => {
-                &[Self::OutboundClusters, Self::ModuleSources, Self::OutboundEndpoints, Self::GatewayListeners, Self::GatewayRoutes]
-            }
+            ProxyRole::Router => &[
+                Self::OutboundClusters,
+                Self::PassedOnClusters,
+                Self::ModuleSources,
+                Self::OutboundEndpoints,
+                Self::PassedOnEndpoints,
+                Self::Secrets,
+                Self::GatewayListeners,
+                Self::GatewayRoutes,
+            ],
         }
     }
 
@@ -79,8 +93,9 @@ impl SectionKind {
 
     pub(super) fn resource_type(self) -> ResourceType {
         match self {
-            Self::OutboundClusters | Self::InboundClusters | Self::ModuleSources => ResourceType::Cluster,
-            Self::OutboundEndpoints => ResourceType::Endpoints,
+            Self::OutboundClusters | Self::InboundClusters | Self::ModuleSources | Self::PassedOnClusters => ResourceType::Cluster,
+            Self::OutboundEndpoints | Self::PassedOnEndpoints => ResourceType::Endpoints,
+            Self::Secrets => ResourceType::Secret,
             Self::OutboundListeners | Self::InboundListeners | Self::GatewayListeners => ResourceType::Listener,
             Self::OutboundRoutes | Self::GatewayRoutes => ResourceType::Route,
         }

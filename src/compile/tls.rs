@@ -26,7 +26,8 @@ use envoy_api::envoy::{
 };
 
 use super::{
-    message::{file, transport_socket, zero},
+    credentials::{servers_of, shown_by_client},
+    message::{ads, file, transport_socket, zero},
     naming,
 };
 use crate::model::{ClientTls, ClientTlsMode, ProxyProtocol, SpiffeId};
@@ -58,6 +59,8 @@ pub(super) mod alpn {
     pub(in crate::compile) const OFFERED: &[&str] = &["istio-peer-exchange", "istio", "istio-http/1.0", "istio-http/1.1", "istio-h2"];
     /// What a server of HTTP agrees on.
     pub(in crate::compile) const ACCEPTED: &[&str] = &["h2", "http/1.1"];
+    /// What a server of other bytes agrees on with callers of the mesh.
+    pub(in crate::compile) const ACCEPTED_FOR_BYTES: &[&str] = &["istio-peer-exchange", "h2", "http/1.1"];
 }
 
 /// Whom a client accepts as server.
@@ -69,6 +72,21 @@ pub(super) enum Peers<'a> {
     Names(&'a [Arc<str>]),
     /// Anybody of that trust domain.
     TrustDomain(&'a str),
+}
+
+/// A secret that comes from pilot. Envoy waits for its first form for a while: if it is not there, it answers the connections that need it
+/// with their end, and serves all others.
+pub(super) fn from_pilot(name: &str) -> SdsSecretConfig {
+    SdsSecretConfig { name: name.to_owned(), sds_config: Some(ConfigSource { initial_fetch_timeout: None, ..ads() }) }
+}
+
+/// What a peer's certificate is held against: `own`, and what a secret says.
+pub(super) fn combined(own: CertificateValidationContext, secret: SdsSecretConfig) -> ValidationContextType {
+    ValidationContextType::CombinedValidationContext(CombinedCertificateValidationContext {
+        default_validation_context: Some(own),
+        validation_context_sds_secret_config: Some(secret),
+        ..CombinedCertificateValidationContext::default()
+    })
 }
 
 fn secret(name: &str) -> SdsSecretConfig {
@@ -126,16 +144,11 @@ pub(super) fn sans(peers: &Peers<'_>) -> Vec<SubjectAltNameMatcher> {
 /// The mesh's own certificates on this side, and a peer that shows the mesh's on the other.
 fn mesh_context(peers: &Peers<'_>, alpn: &[&str]) -> CommonTlsContext {
     let default = CertificateValidationContext { match_typed_subject_alt_names: sans(peers), ..CertificateValidationContext::default() };
-    let validation = CombinedCertificateValidationContext {
-        default_validation_context: Some(default),
-        validation_context_sds_secret_config: Some(secret(ROOTS_SECRET)),
-        ..CombinedCertificateValidationContext::default()
-    };
     CommonTlsContext {
         tls_params: versions(TlsProtocol::TlSv13),
         tls_certificate_sds_secret_configs: vec![secret(WORKLOAD_SECRET)],
         alpn_protocols: alpn.iter().map(|name| (*name).to_owned()).collect(),
-        validation_context_type: Some(ValidationContextType::CombinedValidationContext(validation)),
+        validation_context_type: Some(combined(default, secret(ROOTS_SECRET))),
         ..CommonTlsContext::default()
     }
 }
@@ -152,16 +165,22 @@ pub(super) fn mesh_client(server_name: &str, peers: &Peers<'_>, alpn: &[&str]) -
 
 /// A server of the mesh's mTLS: callers must prove an identity of the trust domain.
 pub(super) fn mesh_server(trust_domain: &str, alpn: &[&str]) -> TransportSocket {
+    mesh_server_of(&Peers::TrustDomain(trust_domain), alpn)
+}
+
+/// The same for certain callers.
+pub(super) fn mesh_server_of(peers: &Peers<'_>, alpn: &[&str]) -> TransportSocket {
     let context = DownstreamTlsContext {
-        common_tls_context: Some(mesh_context(&Peers::TrustDomain(trust_domain), alpn)),
+        common_tls_context: Some(mesh_context(peers, alpn)),
         require_client_certificate: Some(true),
         ..DownstreamTlsContext::default()
     };
     transport_socket("envoy.transport_sockets.tls", &context)
 }
 
-/// A client of TLS outside of the mesh, as a DestinationRule asks for it.
-pub(super) fn client(tls: &ClientTls, server_name: Option<&str>, alpn: &[&str]) -> TransportSocket {
+/// A client of TLS outside of the mesh, as a DestinationRule asks for it; `with_secrets` if it may use the one that the rule names.
+pub(super) fn client(tls: &ClientTls, server_name: Option<&str>, alpn: &[&str], with_secrets: bool) -> TransportSocket {
+    let (shown, trusted) = if with_secrets { (shown_by_client(tls), servers_of(tls)) } else { (None, None) };
     let mut validation = CertificateValidationContext {
         match_typed_subject_alt_names: sans(&Peers::Names(&tls.subject_alt_names)),
         crl: tls.ca_crl.as_deref().map(file),
@@ -169,10 +188,18 @@ pub(super) fn client(tls: &ClientTls, server_name: Option<&str>, alpn: &[&str]) 
     };
     match &tls.ca_certificates {
         Some(path) => validation.trusted_ca = Some(file(path)),
+        None if trusted.is_some() => {}
         None => validation.system_root_certs = Some(SystemRootCerts {}),
     }
-    // Without a context of validation any certificate will do.
-    let validation = (!tls.unverified()).then_some(ValidationContextType::ValidationContext(validation));
+    // Every public authority's certificate would do otherwise, whoever holds it.
+    let by_public = validation.system_root_certs.is_some();
+    let checks_name = server_name.is_some() && !tls.unverified() && by_public && tls.subject_alt_names.is_empty();
+    let validation = match &trusted {
+        // Without a context of validation any certificate will do.
+        _ if tls.unverified() => None,
+        Some(source) => Some(combined(validation, from_pilot(&source.to_string()))),
+        None => Some(ValidationContextType::ValidationContext(validation)),
+    };
     let own = match (tls.mode, &tls.client_certificate, &tls.private_key) {
         (ClientTlsMode::Mutual, Some(chain), Some(key)) => {
             vec![TlsCertificate { certificate_chain: Some(file(chain)), private_key: Some(file(key)), ..TlsCertificate::default() }]
@@ -182,12 +209,11 @@ pub(super) fn client(tls: &ClientTls, server_name: Option<&str>, alpn: &[&str]) 
     let common = CommonTlsContext {
         tls_params: versions(TlsProtocol::TlSv12),
         tls_certificates: own,
+        tls_certificate_sds_secret_configs: shown.iter().map(|source| from_pilot(&source.to_string())).collect(),
         alpn_protocols: alpn.iter().map(|name| (*name).to_owned()).collect(),
         validation_context_type: validation,
         ..CommonTlsContext::default()
     };
-    // Every public authority's certificate would do otherwise, whoever holds it.
-    let checks_name = server_name.is_some() && !tls.unverified() && tls.ca_certificates.is_none() && tls.subject_alt_names.is_empty();
     let context = UpstreamTlsContext {
         common_tls_context: Some(common),
         sni: server_name.unwrap_or_default().to_owned(),

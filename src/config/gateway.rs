@@ -8,7 +8,7 @@ use super::path::{At, METADATA, SPEC};
 use super::problem::{Code, Invalid, Parsed, quoted};
 use super::reading::{ParseContext, Reading};
 use super::server_tls::{decrypts, has_certificates};
-use super::text::{filled, given};
+use super::text::filled;
 use crate::model::{self, Bind, GatewayServer, HostPattern, NamespaceSelector, Protocol};
 
 /// The annotation of Gateways that were made from the Gateway API, where `~` may stand for no namespace at all.
@@ -64,7 +64,6 @@ fn server(reading: &mut Reading<'_>, at: &At<'_>, server: &Server, converted: bo
         reading.warn(&at.field("defaultEndpoint"), Code::NoEffect, "reserved: has no effect");
     }
     let bind = filled(&server.bind).and_then(|text| bind(reading, &at.field("bind"), text));
-    reading.not_honoured(at, "bind", given(&server.bind));
     let tls = server.tls.as_ref().map(|tls| reading.server_tls(&at.field("tls"), tls));
     let here = at.field("port");
     let Some(port) = &server.port else {

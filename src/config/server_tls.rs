@@ -117,10 +117,7 @@ impl Reading<'_> {
         if given(&tls.ca_crl) && mode == ServerTlsMode::Simple && !given(&tls.credential_name) {
             self.error(&at.field("caCrl"), Code::Conflict, "SIMPLE asks clients for no certificate that could be revoked");
         }
-        // A Sidecar's ports act on all of it.
-        if self.origin.kind == "Gateway" {
-            self.warn_of_rest_of_tls(at, tls);
-        }
+        self.not_honoured(at, "insecureSkipVerify", tls.insecure_skip_verify.is_some());
         model::ServerTls {
             mode: match mode {
                 ServerTlsMode::Passthrough => model::ServerTlsMode::Passthrough,
@@ -231,29 +228,6 @@ impl Reading<'_> {
     fn warn_of_unused_certificates(&mut self, at: &At<'_>, tls: &ServerTls, mode: ServerTlsMode) {
         if has_certificates(tls) {
             self.warn(at, Code::NoEffect, format!("{} does not decrypt, so its certificates have no effect", mode_name(mode)));
-        }
-    }
-
-    /// What the API has and the mesh does not act on.
-    fn warn_of_rest_of_tls(&mut self, at: &At<'_>, tls: &ServerTls) {
-        let rest = [
-            ("serverCertificate", given(&tls.server_certificate)),
-            ("privateKey", given(&tls.private_key)),
-            ("caCertificates", given(&tls.ca_certificates)),
-            ("caCrl", given(&tls.ca_crl)),
-            ("credentialNames", !tls.credential_names.is_empty()),
-            ("caCertCredentialName", given(&tls.ca_cert_credential_name)),
-            ("tlsCertificates", !tls.tls_certificates.is_empty()),
-            ("subjectAltNames", !tls.subject_alt_names.is_empty()),
-            ("verifyCertificateSpki", !tls.verify_certificate_spki.is_empty()),
-            ("verifyCertificateHash", !tls.verify_certificate_hash.is_empty()),
-            ("minProtocolVersion", tls.min_protocol_version.is_some()),
-            ("maxProtocolVersion", tls.max_protocol_version.is_some()),
-            ("cipherSuites", !tls.cipher_suites.is_empty()),
-            ("insecureSkipVerify", tls.insecure_skip_verify.is_some()),
-        ];
-        for (field, present) in rest {
-            self.not_honoured(at, field, present);
         }
     }
 }

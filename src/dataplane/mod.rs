@@ -12,6 +12,7 @@
 mod cluster;
 mod extensions;
 mod filters;
+mod gateways;
 mod http_versions;
 mod samples;
 mod scene;

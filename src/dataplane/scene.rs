@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use ferromesh_crds::catalog;
-use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
+use k8s_openapi::api::{
+    core::v1::{Secret, Service},
+    discovery::v1::EndpointSlice,
+};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -11,8 +14,9 @@ use crate::compile::{Compiled, compile};
 use crate::config::kubernetes::PodView;
 use crate::config::{ParseContext, mesh_config, parse_object};
 use crate::index::StillCluster;
-use crate::model::{Snapshot, WorkloadKey};
+use crate::model::{Snapshot, SpiffeId, WorkloadKey};
 use crate::testing::{
+    TestCa,
     bootstrap::Static,
     envoy::{RunningEnvoy, start},
     mesh::proxy_of,
@@ -39,6 +43,7 @@ impl Scene {
             match object["kind"].as_str().unwrap_or_default() {
                 "Service" => cluster.add_service(&typed::<Service>(object), &context.cluster_domain),
                 "EndpointSlice" => cluster.add_slice(&typed::<EndpointSlice>(object)),
+                "Secret" => cluster.add_secret(&typed::<Secret>(object)),
                 "Pod" => cluster.add_pod(&typed::<PodView>(object)),
                 kind => {
                     let group = object["apiVersion"].as_str().and_then(|it| it.split_once('/')).map_or("", |(group, _)| group);
@@ -56,6 +61,14 @@ impl Scene {
         let (namespace, name) = pod.split_once('/').unwrap_or_else(|| panic!("{pod} is not NAMESPACE/NAME"));
         let workload = self.snapshot.workloads.get(&WorkloadKey::new(namespace, name)).unwrap_or_else(|| panic!("no pod {pod}"));
         compile(self.snapshot.clone(), &proxy_of(workload))
+    }
+
+    /// The same for a pod that has that authority's certificate.
+    pub(super) async fn envoy_of(&self, ca: &TestCa, pod: &str, listener: &str) -> (RunningEnvoy, u16) {
+        let identity = SpiffeId::new("cluster.local", "shop", "anybody");
+        let envoy = start(Static::of(&self.compiled(pod)).identified(ca, &identity).listening(listener, 0).bootstrap()).await;
+        let port = envoy.port_of(listener).await;
+        (envoy, port)
     }
 
     /// The Envoy of a pod, with one of its listeners bound to a port of loopback; and that port.

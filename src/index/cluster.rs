@@ -18,11 +18,13 @@ use super::{
     endpoints::Join,
     rejected::{self, Rejected, RejectedObjects},
     slices::Slices,
-    update::{Fact, Form, NODE, POD, SERVICE, SLICE, Update, WORKLOAD_ENTRY},
+    update::{Fact, Form, NODE, POD, SECRET, SERVICE, SLICE, Update, WORKLOAD_ENTRY},
     verdict::Verdict,
     workloads::{TouchedWorkloads, Workloads},
 };
-use crate::model::{Change, Changes, ConfigObject, MeshConfig, ObjectRef, Service, ServiceKey, Snapshot, WorkloadKey, set_shared};
+use crate::model::{
+    Change, Changes, ConfigObject, Credential, MeshConfig, ObjectRef, SecretKey, Service, ServiceKey, Snapshot, WorkloadKey, set_shared,
+};
 
 /// The cluster as far as it is known.
 #[derive(Debug, Default)]
@@ -58,6 +60,7 @@ struct Touched {
     /// Services whose declarations changed.
     declared: BTreeSet<ServiceKey>,
     objects: BTreeSet<ObjectRef>,
+    secrets: BTreeSet<SecretKey>,
 }
 
 // === impl Cluster ===
@@ -105,6 +108,7 @@ impl Cluster {
         changes.extend(endpoints.into_iter().map(Change::Endpoints));
         changes.extend(touched.workloads.into_iter().map(Change::Workload));
         changes.extend(touched.objects.into_iter().map(Change::Config));
+        changes.extend(touched.secrets.into_iter().map(Change::Secret));
         changes.extend(touched.mesh.then_some(Change::Mesh));
         changes.retain(|change| differs(change, &self.settled, &self.snapshot));
         if !changes.is_empty() {
@@ -201,6 +205,7 @@ impl Cluster {
                 let declared = form.and_then(Form::into_service).map(of_kubernetes).into_iter().collect();
                 self.declare(&object, declared);
             }
+            (SECRET, form) => self.set_secret(&object, form.and_then(Form::into_credential)),
             (SLICE, form) => self.slices.set(&object, form.and_then(Form::into_slice), &mut self.touched.sliced),
             (POD, form) => {
                 let key = WorkloadKey { namespace: object.namespace, name: object.name };
@@ -228,6 +233,12 @@ impl Cluster {
         if told || verdict.is_some() {
             self.verdicts.push((object.clone(), verdict));
         }
+    }
+
+    fn set_secret(&mut self, object: &ObjectRef, credential: Option<Credential>) {
+        let key = SecretKey { namespace: object.namespace.clone(), name: object.name.clone() };
+        set_hashed(&mut self.snapshot.secrets, &key, credential.map(Arc::new));
+        self.touched.secrets.insert(key);
     }
 
     fn declare(&mut self, object: &ObjectRef, declarations: Vec<Declaration>) {

@@ -14,6 +14,7 @@ pub(super) fn differs(change: &Change, old: &Snapshot, new: &Snapshot) -> bool {
         Change::Endpoints(key) => !same_shared(old.endpoints.get(key), new.endpoints.get(key)),
         Change::Workload(key) => !same_shared(old.workloads.get(key), new.workloads.get(key)),
         Change::Config(object) => old.config.differs(&new.config, object),
+        Change::Secret(key) => !same_shared(old.secrets.get(key), new.secrets.get(key)),
     }
 }
 
@@ -36,8 +37,9 @@ fn everything_of(snapshot: &Snapshot) -> impl Iterator<Item = Change> {
     let services = snapshot.services.keys().cloned().map(Change::Service);
     let endpoints = snapshot.endpoints.keys().cloned().map(Change::Endpoints);
     let workloads = snapshot.workloads.keys().cloned().map(Change::Workload);
-    let objects = snapshot.config.keys();
-    services.chain(endpoints).chain(workloads).chain(objects.cloned().map(Change::Config))
+    let objects = snapshot.config.keys().cloned().map(Change::Config);
+    let secrets = snapshot.secrets.keys().cloned().map(Change::Secret);
+    services.chain(endpoints).chain(workloads).chain(objects).chain(secrets)
 }
 
 /// [`set_shared`] for a map without order.

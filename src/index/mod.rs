@@ -1,7 +1,7 @@
 //! What does the cluster look like now?
 //!
-//! Watches Services, EndpointSlices, Pods, the labels of Nodes, every kind of the mesh's configuration, and the file with the mesh's
-//! settings. Each watch decodes its objects in a task of its own; one writer takes them in, joins them, and publishes a
+//! Watches Services, EndpointSlices, Pods, the labels of Nodes, every kind of the mesh's configuration, the file with the mesh's
+//! settings, and of Secrets those that a reader says it needs. Each watch decodes its objects in a task of its own; one writer takes them in, joins them, and publishes a
 //! [`Snapshot`](crate::model::Snapshot) with exactly the changes since the one before. Nothing is published before every watch has
 //! finished its first list, and a watch that has to list anew changes what differs and nothing else. It never writes to the cluster.
 //!
@@ -25,6 +25,7 @@ mod listing;
 mod mesh_file;
 mod metrics;
 mod rejected;
+mod secrets;
 mod shared;
 mod slices;
 mod source;
@@ -40,6 +41,7 @@ mod writer;
 
 pub use listing::service_listing;
 pub use rejected::{Rejected, RejectedObjects};
+pub use secrets::NeededSecrets;
 pub use source::SnapshotSource;
 pub use still::StillCluster;
 pub use stored::{generation, generation_text, reference, stored_as};
@@ -62,6 +64,7 @@ use self::{
     cluster::Cluster,
     mesh_file::MeshFile,
     metrics::Metrics,
+    secrets::Secrets,
     update::{MESH_CONFIG, NODE, POD, SERVICE, SLICE, Update},
     watch::{Watch, Watched},
     writer::Writer,
@@ -128,6 +131,10 @@ pub fn start(client: Client, config: IndexConfig, tasks: &mut Tasks, readiness: 
     let context = Arc::new(ParseContext { cluster_domain: config.cluster_domain.clone(), ..ParseContext::default() });
     for kind in catalog::kinds().iter().filter(|kind| update::is_config(kind)) {
         starting.watch_config(kind, context.clone(), config.purpose);
+    }
+    if config.purpose == Purpose::Traffic {
+        let secrets = Secrets::new(starting.client.clone(), &source.needed_secrets(), starting.updates.clone(), starting.metrics.clone());
+        starting.tasks.spawn("Secrets", secrets.run(starting.tasks.shutdown()));
     }
     starting.mesh_file(MeshFile::new(config.mesh_config, config.mesh_config_interval));
 

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use super::{
     difference::{difference, everything},
     rejected::RejectedObjects,
+    secrets::NeededSecrets,
     verdict::{Verdict, Verdicts},
 };
 use crate::model::{Changes, ObjectRef, Snapshot};
@@ -18,6 +19,7 @@ pub struct SnapshotSource {
     published: watch::Receiver<Option<Published>>,
     rejected: watch::Receiver<RejectedObjects>,
     verdicts: Verdicts,
+    needed_secrets: NeededSecrets,
     /// What this reader was given last.
     last: Option<Arc<Snapshot>>,
 }
@@ -49,7 +51,9 @@ pub(super) fn channel() -> (Publisher, SnapshotSource) {
     let (published, receiver) = watch::channel(None);
     let (rejected, rejected_receiver) = watch::channel(RejectedObjects::default());
     let verdicts = Verdicts::default();
-    let source = SnapshotSource { published: receiver, rejected: rejected_receiver, verdicts: verdicts.clone(), last: None };
+    let needed_secrets = NeededSecrets::default();
+    let source =
+        SnapshotSource { published: receiver, rejected: rejected_receiver, verdicts: verdicts.clone(), needed_secrets, last: None };
     (Publisher { published, rejected, verdicts }, source)
 }
 
@@ -127,6 +131,11 @@ impl SnapshotSource {
     /// The latest snapshot; `None` before the first one. It does not count as seen by [`Self::changed`].
     pub fn latest(&self) -> Option<Arc<Snapshot>> {
         self.published.borrow().as_ref().map(|published| published.snapshot.clone())
+    }
+
+    /// Where one reader says which Secrets it needs; snapshots then tell what those hold.
+    pub fn needed_secrets(&self) -> NeededSecrets {
+        self.needed_secrets.clone()
     }
 
     /// Stored objects that are not understood, kept current.

@@ -1,7 +1,7 @@
 //! Objects that are at hand as the mesh would see them, without a watch: for who reads files, or lists once.
 
 use k8s_openapi::api::{
-    core::v1::{Node, Service},
+    core::v1::{Node, Secret, Service},
     discovery::v1::EndpointSlice,
 };
 use kube::core::PartialObjectMeta;
@@ -43,6 +43,11 @@ impl StillCluster {
     /// Adds a node, which says where its pods are.
     pub fn add_node(&mut self, node: &PartialObjectMeta<Node>) {
         self.add(update::node(node));
+    }
+
+    /// Adds a Secret.
+    pub fn add_secret(&mut self, secret: &Secret) {
+        self.add(update::secret(secret));
     }
 
     /// Adds a pod; one without an address is no workload.

@@ -2,7 +2,7 @@
 
 use ferromesh_crds::catalog;
 use k8s_openapi::api::{
-    core::v1::{Node, Service},
+    core::v1::{Node, Secret, Service},
     discovery::v1::EndpointSlice,
 };
 use kube::core::{DynamicObject, ObjectMeta, PartialObjectMeta};
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::config::kubernetes::{self, KubernetesService, PodFacts, PodView, Slice};
 use crate::config::{ParseContext, parse_object};
-use crate::model::{ConfigObject, MeshConfig, ObjectRef};
+use crate::model::{ConfigObject, Credential, MeshConfig, ObjectRef};
 
 /// The kinds that are not configuration, as [`ObjectRef`]s name them.
 pub(super) const SERVICE: &str = "Service";
@@ -24,6 +24,7 @@ pub(super) const POD: &str = "Pod";
 pub(super) const NODE: &str = "Node";
 /// The kind of configuration that is an endpoint by itself.
 pub(super) const WORKLOAD_ENTRY: &str = "WorkloadEntry";
+pub(super) const SECRET: &str = "Secret";
 /// The file with the mesh's settings counts as one more.
 pub(super) const MESH_CONFIG: &str = "MeshConfig";
 
@@ -58,6 +59,7 @@ pub(super) enum Form {
     /// The node's locality.
     Node(Arc<str>),
     Config(ConfigObject),
+    Secret(Credential),
     Rejected(Rejected),
 }
 
@@ -87,6 +89,10 @@ impl Form {
 
     pub(super) fn into_pod(self) -> Option<PodFacts> {
         if let Self::Pod(pod) = self { Some(pod) } else { None }
+    }
+
+    pub(super) fn into_credential(self) -> Option<Credential> {
+        if let Self::Secret(credential) = self { Some(credential) } else { None }
     }
 
     pub(super) fn into_locality(self) -> Option<Arc<str>> {
@@ -137,6 +143,15 @@ pub(super) fn pod(object: &PodView) -> Fact {
 pub(super) fn node(object: &PartialObjectMeta<Node>) -> Fact {
     let locality = object.metadata.labels.as_ref().map(kubernetes::locality).unwrap_or_default();
     Fact::new(NODE, &object.metadata, Some(Form::Node(locality)))
+}
+
+/// A Secret. What it holds is told to nobody but proxies that may have it; what is wrong with it is told here.
+pub(super) fn secret(object: &Secret) -> Fact {
+    let (credential, problems) = kubernetes::credential(object);
+    for error in problems {
+        tracing::warn!(ns = object.metadata.namespace, name = object.metadata.name, %error, "Secret can't be used");
+    }
+    Fact::new(SECRET, &object.metadata, Some(Form::Secret(credential)))
 }
 
 /// An object of the mesh's configuration, read as the webhook reads it; with a verdict if its author is told, or was told by pilot that

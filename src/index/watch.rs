@@ -17,6 +17,7 @@ use super::{
     metrics::Metrics,
     update::{Fact, Update},
 };
+use crate::model::ObjectRef;
 use crate::runtime::{Backoff, Shutdown, causes};
 
 /// What can be watched.
@@ -29,6 +30,8 @@ pub(super) struct Watch<K> {
     kind: &'static str,
     api: Api<K>,
     selection: watcher::Config,
+    /// The one object that the selection picks, if there can be but one.
+    only: Option<ObjectRef>,
     updates: mpsc::Sender<Update>,
     metrics: Metrics,
     state: State,
@@ -79,7 +82,19 @@ impl<K: Watched> Watch<K> {
     ) -> Self {
         let backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
         let state = State { backoff, streaming: true, listed: false, failing: false, absent: 0 };
-        Self { kind, api, selection, updates, metrics, state }
+        Self { kind, api, selection, only: None, updates, metrics, state }
+    }
+
+    /// A watch of one object, which says nothing of others of its kind. Only what `selection` picks may be it.
+    pub(super) fn of_one(
+        kind: &'static str,
+        object: ObjectRef,
+        api: Api<K>,
+        selection: watcher::Config,
+        updates: mpsc::Sender<Update>,
+        metrics: Metrics,
+    ) -> Self {
+        Self { only: Some(object), ..Self::new(kind, api, selection, updates, metrics) }
     }
 
     /// Runs until shutdown. Every failure is tried again; what is known meanwhile stays.
@@ -134,9 +149,13 @@ impl<K: Watched> Watch<K> {
     }
 
     /// A whole list.
-    async fn hand_out(&mut self, list: Vec<Fact>) -> Result<(), WriterGone> {
+    async fn hand_out(&mut self, mut list: Vec<Fact>) -> Result<(), WriterGone> {
         self.state.listed = true;
-        self.send(Update::All(self.kind, list)).await
+        let update = match &self.only {
+            Some(object) => Update::One(list.pop().unwrap_or_else(|| Fact::absent(object.clone()))),
+            None => Update::All(self.kind, list),
+        };
+        self.send(update).await
     }
 
     async fn send(&self, update: Update) -> Result<(), WriterGone> {

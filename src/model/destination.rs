@@ -168,6 +168,17 @@ pub struct ClientTls {
     pub insecure_skip_verify: Option<bool>,
 }
 
+// === impl DestinationRule ===
+
+impl DestinationRule {
+    /// Every `tls` in it: the rule's, its subsets' and their ports'.
+    pub fn client_tls(&self) -> impl Iterator<Item = &ClientTls> {
+        let policies = std::iter::once(&self.policy).chain(self.subsets.iter().map(|subset| &subset.policy));
+        let all = policies.flat_map(|policy| std::iter::once(policy).chain(policy.ports.iter().map(|port| &port.policy)));
+        all.filter_map(|policy| policy.tls.as_ref())
+    }
+}
+
 // === impl ClientTls ===
 
 impl ClientTls {

@@ -39,7 +39,7 @@ pub struct GatewayServer {
 }
 
 /// What a server is bound to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Bind {
     /// An address.
     Address(IpAddr),
@@ -137,4 +137,21 @@ pub enum ServerTlsMode {
     AutoPassthrough,
     /// Ended here, clients may show a certificate.
     OptionalMutual,
+}
+
+// === impl ServerTls ===
+
+impl ServerTls {
+    /// The Secrets that it names, of certificates and of authorities.
+    pub fn secrets(&self) -> impl Iterator<Item = &Arc<str>> {
+        let certificates = self.certificates.iter().filter_map(|certificate| match certificate {
+            ServerCertificate::Secret(name) => Some(name),
+            ServerCertificate::Files { .. } => None,
+        });
+        let authorities = self.client_authorities.iter().filter_map(|authorities| match authorities {
+            ClientAuthorities::Secret(name) => Some(name),
+            ClientAuthorities::File(_) => None,
+        });
+        certificates.chain(authorities)
+    }
 }

@@ -6,6 +6,7 @@
 
 mod authorization_policy;
 mod config_object;
+mod credential;
 mod destination;
 mod duration;
 mod endpoint;
@@ -41,6 +42,7 @@ pub use authorization_policy::{
     ServiceAccountName, Source, TextAttribute, TextMatch, Values,
 };
 pub use config_object::{ConfigObject, ConfigObjects, Objects, same_shared, set_shared};
+pub use credential::{AUTHORITIES_SUFFIX, Authorities, CertifiedKey, Credential, SecretKey};
 pub use destination::{
     ClientTls, ClientTlsMode, ConnectionPool, DestinationRule, Http2Keepalive, OutlierDetection, PortTrafficPolicy, ProxyProtocol,
     RetryBudget, Subset, TcpKeepalive, TrafficPolicy, Tunnel,

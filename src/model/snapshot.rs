@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 
 use rpds::{HashTrieMapSync, RedBlackTreeMapSync};
 
-use super::{ConfigObjects, Endpoint, MeshConfig, ObjectRef, Service, ServiceKey, Workload, WorkloadKey};
+use super::{ConfigObjects, Credential, Endpoint, MeshConfig, ObjectRef, SecretKey, Service, ServiceKey, Workload, WorkloadKey};
 
 /// Everything that the compiler reads. Its maps are persistent: cloning it is free, and a changed one shares all that did not change.
 ///
@@ -25,6 +25,8 @@ pub struct Snapshot {
     pub addresses: HashTrieMapSync<IpAddr, WorkloadKey>,
     /// Configuration, kind by kind.
     pub config: ConfigObjects,
+    /// What is known of the Secrets that proxies need.
+    pub secrets: HashTrieMapSync<SecretKey, Arc<Credential>>,
 }
 
 /// What differs between one snapshot and the one before it. Whoever reads a change compiles again only what read the thing that it names.
@@ -40,6 +42,8 @@ pub enum Change {
     Workload(WorkloadKey),
     /// A configuration object.
     Config(ObjectRef),
+    /// What a Secret holds.
+    Secret(SecretKey),
 }
 
 impl Snapshot {

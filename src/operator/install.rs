@@ -21,7 +21,7 @@ use super::{
     health::Health,
     live::{Live, Seen},
     object::{Key, Kind},
-    plan::{Circumstances, Phase, Planned, plan, preparation, serving_certificate, webhook_configuration},
+    plan::{Circumstances, Phase, Planned, credential_rights, plan, preparation, serving_certificate, webhook_configuration},
     probe,
     refusal::advised,
     roles::{Roles, RolesError},
@@ -114,7 +114,7 @@ impl Install {
             Seen::Certificate => self.certificates.forget(),
             // With the namespace go the operator's rights in it, and every watch there.
             Seen::NamespaceGone => self.forget_namespace(),
-            Seen::Object(..) | Seen::Pod(_) => {}
+            Seen::Object(..) | Seen::Pod(_) | Seen::Naming(..) => {}
         }
         self.live.note(seen)
     }
@@ -183,7 +183,14 @@ impl Install {
         let plain = owner(mesh);
         let controller = OwnerReference { controller: Some(true), block_owner_deletion: Some(true), ..plain.clone() };
         let operator_namespace = self.operator_namespace.clone();
-        let before = Circumstances { owner: &controller, operator_namespace: &operator_namespace, bundle: None, galley: Phase::Unproven };
+        let credentials = self.live.credentials.of(&settings.gateways);
+        let before = Circumstances {
+            owner: &controller,
+            operator_namespace: &operator_namespace,
+            bundle: None,
+            galley: Phase::Unproven,
+            credentials: credentials.as_ref(),
+        };
         self.prepare(settings, before).await?;
 
         self.mesh = Some((plain.clone(), certificates::leaves(settings, &plain)));
@@ -192,10 +199,13 @@ impl Install {
             return Err(InstallError::Unlisted { kind: kind.name(), cause: cause.map(str::to_owned) });
         }
         let bundle = state.missing.is_none().then_some(&*state.bundle);
-        let untouched: Vec<Key> = match bundle {
+        let mut untouched: Vec<Key> = match bundle {
             Some(_) => Vec::new(),
             None => settings.parts.keys().filter_map(|role| webhook_configuration(*role)).collect(),
         };
+        if credentials.is_none() {
+            untouched.extend(credential_rights(settings));
+        }
         let uid = &plain.uid;
         let mut circumstances = Circumstances { bundle, galley: self.galley_phase(), ..before };
         let mut objects = self.planned(settings, circumstances);

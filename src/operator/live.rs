@@ -6,6 +6,7 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
+    credentials::{Credentials, NamingKind},
     object::{Key, Kind},
     plan::{APPLIED, MANAGED_BY, MANAGER},
 };
@@ -15,6 +16,8 @@ use crate::runtime::causes;
 pub(super) enum Seen {
     Object(Kind, Box<watcher::Result<watcher::Event<DynamicObject>>>),
     Pod(Box<watcher::Result<watcher::Event<Pod>>>),
+    /// An object that may name Secrets of gateways.
+    Naming(NamingKind, Box<watcher::Result<watcher::Event<DynamicObject>>>),
     /// A Secret with a certificate was changed or removed, or is watched anew.
     Certificate,
     /// The mesh's namespace is going or gone.
@@ -29,6 +32,8 @@ pub(super) struct Live {
     listed: BTreeSet<Kind>,
     /// Why a watch fails at present.
     broken: BTreeMap<Kind, String>,
+    /// The Secrets that gateways need.
+    pub(super) credentials: Credentials,
 }
 
 // === impl Live ===
@@ -39,6 +44,7 @@ impl Live {
         match seen {
             Seen::Object(kind, event) => self.object(kind, *event),
             Seen::Pod(event) => self.pod(*event),
+            Seen::Naming(kind, event) => self.credentials.note(kind, *event),
             Seen::Certificate | Seen::NamespaceGone => true,
         }
     }

@@ -1,7 +1,7 @@
 //! Which objects make up the mesh, and are they there? The operator of MeshInstalls.
 //!
-//! It watches MeshInstalls, everything that it made, the pods of that, and all webhook configurations (to see another Istio). It answers
-//! the API server about MeshInstalls, and as leader brings the cluster to the plan: it writes what differs, undoes what others changed,
+//! It watches MeshInstalls, everything that it made, the pods of that, all webhook configurations (to see another Istio), and what names
+//! gateways' Secrets. It answers the API server about MeshInstalls, and as leader brings the cluster to the plan: it writes what differs, undoes what others changed,
 //! removes what is no longer planned, and says in the status how things stand. It never writes a spec, never deletes what it didn't
 //! make, and holds none of the rights that the mesh's parts get: it binds the chart's roles. Everything that it makes belongs to the
 //! MeshInstall and goes with it, without a finalizer, so also while no operator runs.
@@ -17,6 +17,7 @@
 mod admission;
 mod apply;
 mod certificates;
+mod credentials;
 mod differs;
 mod events;
 mod health;

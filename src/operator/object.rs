@@ -12,6 +12,7 @@ use std::fmt;
 pub(super) enum Kind {
     ServiceAccount,
     ClusterRoleBinding,
+    Role,
     RoleBinding,
     ConfigMap,
     Lease,
@@ -36,8 +37,9 @@ pub(super) struct Key {
 
 impl Kind {
     /// Those in the mesh's namespace.
-    pub(super) const NAMESPACED: [Self; 8] = [
+    pub(super) const NAMESPACED: [Self; 9] = [
         Self::ServiceAccount,
+        Self::Role,
         Self::RoleBinding,
         Self::ConfigMap,
         Self::Lease,
@@ -69,6 +71,7 @@ impl Kind {
             Self::Lease => ("coordination.k8s.io", "v1", "Lease", "leases"),
             Self::PodDisruptionBudget => ("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets"),
             Self::HorizontalPodAutoscaler => ("autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers"),
+            Self::Role => ("rbac.authorization.k8s.io", "v1", "Role", "roles"),
             Self::RoleBinding => ("rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings"),
             Self::ClusterRoleBinding => ("rbac.authorization.k8s.io", "v1", "ClusterRoleBinding", "clusterrolebindings"),
             Self::MutatingWebhookConfiguration => {

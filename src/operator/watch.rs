@@ -4,7 +4,7 @@ use futures::{Stream, StreamExt, future::ready, stream::SelectAll};
 use k8s_openapi::api::core::v1::{Namespace, Pod, Secret};
 use kube::{
     Api, Client,
-    core::PartialObjectMeta,
+    core::{DynamicObject, PartialObjectMeta},
     runtime::{
         WatchStreamExt,
         watcher::{self, Event, watcher},
@@ -13,6 +13,7 @@ use kube::{
 use std::pin::Pin;
 
 use super::{
+    credentials::NamingKind,
     live::Seen,
     object::Kind,
     plan::{MANAGED_BY, MANAGER},
@@ -21,7 +22,8 @@ use super::{
 /// Messages of several watches, as they come.
 pub(super) type Changes = SelectAll<Pin<Box<dyn Stream<Item = Seen> + Send>>>;
 
-/// What is watched as long as the operator leads: kinds of the whole cluster, and the Secrets with the operator's own certificates.
+/// What is watched as long as the operator leads: kinds of the whole cluster, the Secrets with the operator's own certificates, and what
+/// names gateways' Secrets.
 pub(super) fn of_cluster(client: &Client, operator_namespace: &str, secrets: &[&str]) -> Changes {
     let mut changes = Changes::new();
     for kind in Kind::OF_CLUSTER {
@@ -31,6 +33,9 @@ pub(super) fn of_cluster(client: &Client, operator_namespace: &str, secrets: &[&
     }
     for secret in secrets {
         changes.push(certificate(client, operator_namespace, secret));
+    }
+    for kind in NamingKind::ALL {
+        changes.extend(kind.api(client).map(|api| naming(kind, api)));
     }
     changes
 }
@@ -52,6 +57,11 @@ pub(super) fn of_namespace(client: &Client, namespace: &str, secrets: &[&str]) -
 
 fn objects(client: &Client, kind: Kind, namespace: &str, config: watcher::Config) -> Pin<Box<dyn Stream<Item = Seen> + Send>> {
     watcher(kind.api(client, namespace), config).default_backoff().map(move |event| Seen::Object(kind, Box::new(event))).boxed()
+}
+
+fn naming(kind: NamingKind, api: Api<DynamicObject>) -> Pin<Box<dyn Stream<Item = Seen> + Send>> {
+    let events = watcher(api, watcher::Config::default()).default_backoff();
+    events.map(move |event| Seen::Naming(kind, Box::new(event))).boxed()
 }
 
 /// A Secret's metadata is enough to know that it changed.

@@ -48,7 +48,7 @@ pub(super) struct Connection {
 #[derive(Clone, Debug, Default)]
 pub(super) struct ConnectionState {
     /// In the order of [`ResourceType::ALL`].
-    pub(super) progress: [Progress; 4],
+    pub(super) progress: [Progress; ResourceType::COUNT],
     /// What it refuses at present.
     pub(super) rejections: Vec<Rejection>,
 }
@@ -111,7 +111,7 @@ impl ConnectionState {
 
 impl Registered {
     /// Notes how far the proxy got. `rejections` only if they may have changed.
-    pub(super) fn note(&self, progress: [Progress; 4], rejections: Option<Vec<Rejection>>) {
+    pub(super) fn note(&self, progress: [Progress; ResourceType::COUNT], rejections: Option<Vec<Rejection>>) {
         let mut state = locked(&self.connection.state);
         state.progress = progress;
         if let Some(rejections) = rejections {

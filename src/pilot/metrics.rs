@@ -158,6 +158,7 @@ impl Metrics {
                 Change::Endpoints(_) => "endpoint",
                 Change::Workload(_) => "proxy",
                 Change::Config(_) => "config",
+                Change::Secret(_) => "secret",
             };
             self.triggers.get_or_create(&TypeLabel { r#type }).0.inc();
         }
@@ -169,6 +170,7 @@ pub(super) fn short_name(kind: ResourceType) -> &'static str {
     match kind {
         ResourceType::Cluster => "cds",
         ResourceType::Endpoints => "eds",
+        ResourceType::Secret => "sds",
         ResourceType::Listener => "lds",
         ResourceType::Route => "rds",
     }

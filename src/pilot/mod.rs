@@ -34,7 +34,7 @@ use axum::Router;
 use futures::Stream;
 
 use self::{connections::Connections, hub::Hub, metrics::Metrics, problems::Problems, serve::Server, status::StatusWriter};
-use crate::index::SnapshotSource;
+use crate::index::{NeededSecrets, SnapshotSource};
 use crate::model::{Changes, Snapshot};
 use crate::runtime::{CertificateSource, IdentityClient, IdentityConfig, Limits, Listener, Readiness, Registry, Security, Tasks};
 
@@ -65,16 +65,18 @@ pub fn start(
     let (metrics, problems) = (Metrics::registered(registry), Problems::new());
     let statuses = StatusWriter::new(kubernetes, mesh.verdicts(), &problems, &config.pod, metrics.clone());
     tasks.spawn("status", statuses.run(tasks.shutdown()));
-    serve_with(certificate, mesh.into_stream(), listener, tasks, readiness, (metrics, problems)).merge(services)
+    let needed = mesh.needed_secrets();
+    serve_with(certificate, mesh.into_stream(), needed, listener, tasks, readiness, (metrics, problems)).merge(services)
 }
 
 /// The same, with a certificate and snapshots from elsewhere.
 ///
 /// `snapshots` gives the latest snapshot and all that changed since the one that it gave before, everything at first; it is asked for the
-/// next one only when the last one has been worked in.
+/// next one only when the last one has been worked in. `needed` is told which Secrets proxies need.
 fn serve_with<S>(
     certificate: CertificateSource,
     snapshots: S,
+    needed: NeededSecrets,
     listener: Listener,
     tasks: &mut Tasks,
     readiness: &Readiness,
@@ -84,7 +86,7 @@ where
     S: Stream<Item = (Arc<Snapshot>, Changes)> + Send + 'static,
 {
     let shutdown = tasks.shutdown();
-    let (hub, task) = Hub::new(metrics.clone(), problems, readiness.wait_for("the mesh's configuration"));
+    let (hub, task) = Hub::new(metrics.clone(), needed, problems, readiness.wait_for("the mesh's configuration"));
     tasks.spawn("hub", task.run(snapshots, shutdown.clone()));
 
     let (guard, mut issued, ended) = (readiness.wait_for("own certificate"), certificate.clone(), shutdown.clone());

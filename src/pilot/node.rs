@@ -101,6 +101,7 @@ impl Claims {
     pub(super) fn proxy(&self, workload: Option<&Workload>) -> Result<Proxy, NodeError> {
         let mut proxy = Proxy {
             role: self.role,
+            vouched: workload.is_some(),
             key: self.key.clone(),
             labels: self.labels.clone(),
             addresses: self.addresses.clone(),

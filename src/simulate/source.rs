@@ -18,6 +18,7 @@ pub fn proxy_of(snapshot: &Snapshot, workload: &Workload) -> Proxy {
         locality: workload.locality.clone(),
         named_ports: workload.named_ports.clone(),
         metadata: Labels::new(),
+        vouched: true,
         captures_dns: false,
         discovers_itself: false,
     }

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use envoy_api::{
-    envoy::config::{cluster::v3::Cluster, endpoint::v3::ClusterLoadAssignment, listener::v3::Listener, route::v3::RouteConfiguration},
+    envoy::{
+        config::{cluster::v3::Cluster, endpoint::v3::ClusterLoadAssignment, listener::v3::Listener, route::v3::RouteConfiguration},
+        extensions::transport_sockets::tls::v3::Secret,
+    },
     json::to_value,
 };
 use prost::Message;
@@ -14,11 +17,17 @@ use super::TestCa;
 use crate::compile::{Compiled, Resource, ResourceType};
 use crate::model::SpiffeId;
 
+/// A DNS name in proxies' certificates, for clients that look for one. The mesh's do not.
+pub(crate) const PROXY: &str = "proxy.example";
+
 /// Resources that refer to each other within one file.
 pub(crate) struct Static {
     pub(crate) clusters: Vec<Value>,
     pub(crate) listeners: Vec<Value>,
-    secrets: Vec<Value>,
+    /// The proxy's certificate, and the mesh's root.
+    own: Vec<Value>,
+    /// Secrets that it gets from pilot.
+    told: Vec<Value>,
 }
 
 impl Static {
@@ -38,12 +47,14 @@ impl Static {
         }
         listeners.iter_mut().for_each(|listener| rewrite(listener, compiled));
         let (ca, nobody) = (TestCa::new("root"), SpiffeId::new("cluster.local", "nowhere", "nobody"));
-        Self { clusters, listeners, secrets: secrets(&ca, &nobody) }
+        let mut told: Vec<Value> = all(ResourceType::Secret).collect();
+        told.iter_mut().for_each(|secret| rewrite(secret, compiled));
+        Self { clusters, listeners, own: secrets(&ca, &nobody), told }
     }
 
     /// Gives the proxy a certificate.
     pub(crate) fn identified(mut self, ca: &TestCa, identity: &SpiffeId) -> Self {
-        self.secrets = secrets(ca, identity);
+        self.own = secrets(ca, identity);
         self
     }
 
@@ -95,9 +106,10 @@ impl Static {
 
     /// The bootstrap.
     pub(crate) fn bootstrap(self) -> Value {
+        let secrets = [self.own, self.told].concat();
         json!({
             "node": {"id": "test", "cluster": "test"},
-            "static_resources": {"clusters": self.clusters, "listeners": self.listeners, "secrets": self.secrets},
+            "static_resources": {"clusters": self.clusters, "listeners": self.listeners, "secrets": secrets},
         })
     }
 }
@@ -108,6 +120,7 @@ pub(crate) fn as_json(compiled: &Compiled, kind: ResourceType, name: &str) -> Va
     let value = match kind {
         ResourceType::Cluster => to_value(&decoded::<Cluster>(resource)),
         ResourceType::Endpoints => to_value(&decoded::<ClusterLoadAssignment>(resource)),
+        ResourceType::Secret => to_value(&decoded::<Secret>(resource)),
         ResourceType::Listener => to_value(&decoded::<Listener>(resource)),
         ResourceType::Route => to_value(&decoded::<RouteConfiguration>(resource)),
     };
@@ -154,6 +167,8 @@ fn rewrite(value: &mut Value, compiled: &Compiled) {
     match value {
         Value::Object(fields) => {
             fields.remove("sds_config");
+            // Only secrets that come from elsewhere are read again.
+            fields.remove("watched_directory");
             if let Some(rds) = fields.remove("rds") {
                 let name = rds["route_config_name"].as_str().unwrap();
                 fields.insert("route_config".to_owned(), as_json(compiled, ResourceType::Route, name));
@@ -167,7 +182,7 @@ fn rewrite(value: &mut Value, compiled: &Compiled) {
 
 fn secrets(ca: &TestCa, identity: &SpiffeId) -> Vec<Value> {
     let key = Arc::new(KeyPair::generate().unwrap());
-    let leaf = ca.sign(&*key, &[&identity.to_string()], &[]);
+    let leaf = ca.sign(&*key, &[&identity.to_string()], &[PROXY]);
     vec![
         json!({"name": "default", "tls_certificate": {
             "certificate_chain": {"inline_string": leaf.pem()}, "private_key": {"inline_string": key.serialize_pem()},

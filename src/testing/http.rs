@@ -39,14 +39,19 @@ pub(crate) async fn ask(method: http::Method, port: u16, path: &str, headers: &[
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    let (parts, body) = client.request(request.body(Empty::new()).unwrap()).await?.into_parts();
+    Ok(read(client.request(request.body(Empty::new()).unwrap()).await?).await)
+}
+
+/// An answer as a whole.
+pub(super) async fn read(answer: http::Response<hyper::body::Incoming>) -> Answer {
+    let (parts, body) = answer.into_parts();
     let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
     let header = |(name, value): (&http::HeaderName, &http::HeaderValue)| (name.to_string(), value.to_str().unwrap_or_default().to_owned());
-    Ok(Answer {
+    Answer {
         status: parts.status.as_u16(),
         headers: parts.headers.iter().map(header).collect(),
         body: String::from_utf8_lossy(&body).into_owned(),
-    })
+    }
 }
 
 /// The body of what a server on a Unix socket answers to who calls it by that name.

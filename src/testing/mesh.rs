@@ -4,11 +4,11 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use crate::compile::Proxy;
 use crate::model::{
-    ConfigObject, Destination, DestinationRule, Endpoint, EnvoyFilter, EnvoyPatch, ExportTo, Gateway, GatewayServer, Health, HostPattern,
-    HttpAction, HttpFault, HttpMatch, HttpRoute, Labels, MESH_GATEWAY, MeshConfig, MtlsMode, NamespaceSelector, ObjectMatch, ObjectRef,
-    PatchContext, PatchOperation, PatchTargets, PatchedObject, PeerAuthentication, Protocol, ProxyRole, Resolution, Service, ServiceKey,
-    ServicePort, Sidecar, Snapshot, SpiffeId, StringMatch, Subset, TargetPort, TrafficPolicy, VirtualService, WeightedDestination,
-    Workload, WorkloadKey,
+    ConfigObject, Credential, Destination, DestinationRule, Endpoint, EnvoyFilter, EnvoyPatch, ExportTo, Gateway, GatewayServer, Health,
+    HostPattern, HttpAction, HttpFault, HttpMatch, HttpRoute, Labels, MESH_GATEWAY, MeshConfig, MtlsMode, NamespaceSelector, ObjectMatch,
+    ObjectRef, PatchContext, PatchOperation, PatchTargets, PatchedObject, PeerAuthentication, Protocol, ProxyRole, Resolution, SecretKey,
+    Service, ServiceKey, ServicePort, Sidecar, Snapshot, SpiffeId, StringMatch, Subset, TargetPort, TrafficPolicy, VirtualService,
+    WeightedDestination, Workload, WorkloadKey,
 };
 
 /// What makes up a mesh; fill it in, then ask for the snapshot.
@@ -26,6 +26,7 @@ pub(crate) struct TestMesh {
     pub(crate) peer_authentications: Vec<PeerAuthentication>,
     /// Of kinds that few tests need.
     pub(crate) objects: Vec<ConfigObject>,
+    pub(crate) secrets: BTreeMap<SecretKey, Credential>,
 }
 
 /// The sidecar, or with the label of one the gateway, of a workload.
@@ -33,6 +34,7 @@ pub(crate) fn proxy_of(workload: &Workload) -> Proxy {
     let gateway = workload.labels.contains_key("istio");
     Proxy {
         role: if gateway { ProxyRole::Router } else { ProxyRole::Sidecar },
+        vouched: true,
         key: workload.key.clone(),
         labels: workload.labels.clone(),
         addresses: workload.addresses.clone(),
@@ -261,6 +263,7 @@ impl TestMesh {
         self.sidecars.iter().cloned().for_each(|it| snapshot.config.insert(it.into()));
         self.peer_authentications.iter().cloned().for_each(|it| snapshot.config.insert(it.into()));
         self.objects.iter().cloned().for_each(|it| snapshot.config.insert(it));
+        self.secrets.iter().for_each(|(key, it)| snapshot.secrets.insert_mut(key.clone(), Arc::new(it.clone())));
         Arc::new(snapshot)
     }
 

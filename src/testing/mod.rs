@@ -7,6 +7,7 @@ pub(crate) mod envoy;
 mod eventually;
 pub(crate) mod fake_api;
 pub(crate) mod http;
+pub(crate) mod https;
 pub(crate) mod mesh;
 pub(crate) mod objects;
 mod pki;

@@ -3,6 +3,7 @@
 mod balancing;
 mod inbound;
 mod limits;
+mod passed_on;
 mod protocol;
 mod transport;
 
@@ -36,6 +37,7 @@ use balancing::algorithm;
 use protocol::Spoken;
 
 pub(super) use inbound::{inbound, inbound_passthrough};
+pub(super) use passed_on::{all_passed_on_keys, passed_on, passed_on_keys};
 
 /// When the mesh's setting can't be read.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -150,7 +152,7 @@ pub(super) fn by_name(scope: &Scope<'_>, name: &str, host: &str, port: u16, tls:
         connect_timeout: Some(duration(connect_timeout(scope))),
         cluster_discovery_type: Some(ClusterDiscoveryType::ClusterType(by_dns(scope, false))),
         load_assignment: Some(endpoints::alone(name, host, port)),
-        transport_socket: tls.then(|| tls::client(&simple, Some(host), &["http/1.1"])),
+        transport_socket: tls.then(|| tls::client(&simple, Some(host), &["http/1.1"], false)),
         ..named(name)
     };
     Draft::new(ResourceType::Cluster, name, &cluster)

@@ -85,7 +85,10 @@ fn asked_for(scope: &Scope<'_>, to: &Upstream<'_>, tls: &ClientTls) -> Option<Tr
             let opaque = !to.port.protocol.is_http() && to.port.protocol != Protocol::Auto;
             let own_name = (opaque && !host.is_wildcard()).then(|| host.as_str());
             let tls = ClientTls { subject_alt_names: shown_names(to.service, tls).to_vec(), ..tls.clone() };
-            Some(tls::client(&tls, tls.sni.as_deref().or(own_name), offered))
+            // Whose Secret it is, the rule says.
+            let with_secrets =
+                tls.credential_name.is_some() && scope.rules_for(to.service).first().is_some_and(|rule| scope.may_use_secrets_of(rule));
+            Some(tls::client(&tls, tls.sni.as_deref().or(own_name), offered, with_secrets))
         }
     }
 }

@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use envoy_api::envoy::config::listener::v3::{FilterChain, FilterChainMatch, Listener};
 
 use super::{chain, tcp::Way, tls_inspector};
-use crate::compile::message::range;
+use crate::compile::{
+    message::{duration, range},
+    tls::HANDSHAKE_TIMEOUT,
+};
 
 /// Chains, of which the first that was added takes a connection for which several would do. Envoy refuses a listener whose chains
 /// overlap, so what an earlier chain has claimed is taken out of the conditions of later ones.
@@ -21,7 +24,7 @@ impl Chains {
     /// Adds a chain for a way, as far as nothing was added for its conditions.
     pub(super) fn add(&mut self, name: &str, mut way: Way) {
         if way.ranges.is_empty() && way.server_names.is_empty() {
-            self.default.get_or_insert_with(|| FilterChain { metadata: way.origin, ..chain(name, way.filters) });
+            self.default.get_or_insert_with(|| of_way(name, way).1);
             return;
         }
         let taken = |range: String, name: &str| self.claimed.contains(&(range, name.to_owned()));
@@ -38,12 +41,8 @@ impl Chains {
         for range in texts(&way) {
             self.claimed.extend(names.iter().map(|name| (range.clone(), name.clone())));
         }
-        let condition = FilterChainMatch {
-            prefix_ranges: way.ranges.iter().map(range).collect(),
-            server_names: way.server_names,
-            ..FilterChainMatch::default()
-        };
-        self.chains.push(FilterChain { filter_chain_match: Some(condition), metadata: way.origin, ..chain(name, way.filters) });
+        let (condition, chain) = of_way(name, way);
+        self.chains.push(FilterChain { filter_chain_match: Some(condition), ..chain });
     }
 
     /// Whether nothing was added.
@@ -60,6 +59,24 @@ impl Chains {
         listener.filter_chains.extend(self.chains);
         listener.default_filter_chain = self.default;
     }
+}
+
+/// A way's condition, and its chain without one.
+fn of_way(name: &str, way: Way) -> (FilterChainMatch, FilterChain) {
+    let condition = FilterChainMatch {
+        prefix_ranges: way.ranges.iter().map(range).collect(),
+        server_names: way.server_names,
+        application_protocols: way.protocols.iter().map(|name| (*name).to_owned()).collect(),
+        ..FilterChainMatch::default()
+    };
+    let timeout = way.socket.is_some().then(|| duration(HANDSHAKE_TIMEOUT));
+    let chain = FilterChain {
+        transport_socket: way.socket,
+        transport_socket_connect_timeout: timeout,
+        metadata: way.origin,
+        ..chain(name, way.filters)
+    };
+    (condition, chain)
 }
 
 fn texts(way: &Way) -> Vec<String> {

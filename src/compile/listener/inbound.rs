@@ -153,7 +153,7 @@ fn service_way(scope: &Scope<'_>, number: u16, port: &WorkloadPort<'_>, mode: Mt
         cluster: naming::inbound_cluster(number),
         protocol,
         mode,
-        tls: listed.map(|listed| server_tls::server(listed, if protocol.is_http() { alpn::ACCEPTED } else { &[] })),
+        tls: listed.map(|listed| server_tls::socket(scope, listed, protocol.is_http())),
         called: port.called,
         operation: format!("{host}:{}", port.called),
     }

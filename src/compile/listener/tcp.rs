@@ -2,7 +2,7 @@
 
 use envoy_api::envoy::{
     config::{
-        core::v3::{Metadata, SubstitutionFormatString, substitution_format_string::Format},
+        core::v3::{Metadata, SubstitutionFormatString, TransportSocket, substitution_format_string::Format},
         listener::v3::Filter,
     },
     extensions::filters::{
@@ -37,12 +37,16 @@ use crate::model::{Protocol, Service, ServicePort, TcpMatch, TrafficPolicy, Tunn
 const OFFERED_PROTOCOLS: &str = "envoy.network.application_protocols";
 
 /// One way that connections take.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Way {
     /// For destination addresses in these ranges; empty for all.
     pub(super) ranges: Vec<ipnet::IpNet>,
     /// For these server names; empty for all, and for connections without TLS.
     pub(super) server_names: Vec<String>,
+    /// For clients that offer one of these protocol names in TLS; empty for all.
+    pub(super) protocols: &'static [&'static str],
+    /// How TLS is ended before the filters, if it is.
+    pub(super) socket: Option<TransportSocket>,
     /// Its filters.
     pub(super) filters: Vec<Filter>,
     /// The object and field that it came from, where that is more than the service itself.
@@ -78,40 +82,63 @@ pub(super) fn ways(scope: &Scope<'_>, service: &Service, port: &ServicePort) -> 
         filters.extend(looked_up(service, port).map(|port| name_lookup::of_connections(scope, port)));
         let policy = scope.routing_policy(service, port.number, None);
         filters.push(proxy_to(scope, &cluster, ClusterSpecifier::Cluster(cluster.clone()), &[&policy]));
-        ways.push(Way { ranges: Vec::new(), server_names: Vec::new(), filters, origin: None });
+        ways.push(Way { filters, ..Way::default() });
     }
     ways
 }
 
 /// The ways that a VirtualService gives to a caller's connections: by server name if they are TLS, then the others.
-pub(super) fn routed_ways(scope: &Scope<'_>, routed: &VirtualService, caller: Caller<'_>, tls: bool) -> Vec<Way> {
-    let mut ways: Vec<Way> = Vec::new();
-    let add = |ways: &mut Vec<Way>, condition: &TcpMatch, names: Vec<String>, destinations: &[WeightedDestination], field: String| {
-        if scope.may_match_tcp(condition, caller) {
-            let filters = to_destinations(scope, destinations, caller.port);
-            let origin = Some(made_by(&routed.origin, "virtual-service", field));
-            ways.push(Way { ranges: condition.destination_subnets.clone(), server_names: names, filters, origin });
-        }
-    };
-    for (place, route) in routed.tls.iter().enumerate().filter(|_| tls) {
+fn routed_ways(scope: &Scope<'_>, routed: &VirtualService, caller: Caller<'_>, tls: bool) -> Vec<Way> {
+    let mut ways = if tls { tls_ways(scope, routed, caller) } else { Vec::new() };
+    ways.extend(tcp_ways(scope, routed, caller));
+    ways
+}
+
+/// The ways that a VirtualService gives to a caller's TLS, by server name.
+pub(super) fn tls_ways(scope: &Scope<'_>, routed: &VirtualService, caller: Caller<'_>) -> Vec<Way> {
+    let mut ways = Vec::new();
+    for (place, route) in routed.tls.iter().enumerate() {
         for (alternative, condition) in route.matches.iter().enumerate() {
             let names = condition.sni_hosts.iter().map(|host| host.as_str().to_owned()).filter(|name| name != "*").collect();
             let field = format!("tls[{place}].match[{alternative}]");
-            add(&mut ways, &condition.connection, names, &route.destinations, field);
+            let way = way(scope, routed, caller, &condition.connection, &route.destinations, field);
+            ways.extend(way.map(|way| Way { server_names: names, ..way }));
         }
-    }
-    for (place, route) in routed.tcp.iter().enumerate() {
-        if route.matches.is_empty() {
-            add(&mut ways, &TcpMatch::default(), Vec::new(), &route.destinations, format!("tcp[{place}]"));
-        }
-        for (alternative, condition) in route.matches.iter().enumerate() {
-            add(&mut ways, condition, Vec::new(), &route.destinations, format!("tcp[{place}].match[{alternative}]"));
-        }
-    }
-    if !ways.is_empty() {
-        scope.shaped_by(&routed.origin);
     }
     ways
+}
+
+/// The ways that a VirtualService gives to a caller's connections of any kind.
+pub(super) fn tcp_ways(scope: &Scope<'_>, routed: &VirtualService, caller: Caller<'_>) -> Vec<Way> {
+    let mut ways = Vec::new();
+    for (place, route) in routed.tcp.iter().enumerate() {
+        if route.matches.is_empty() {
+            ways.extend(way(scope, routed, caller, &TcpMatch::default(), &route.destinations, format!("tcp[{place}]")));
+        }
+        for (alternative, condition) in route.matches.iter().enumerate() {
+            let field = format!("tcp[{place}].match[{alternative}]");
+            ways.extend(way(scope, routed, caller, condition, &route.destinations, field));
+        }
+    }
+    ways
+}
+
+/// The way of a route for one of its conditions, if the caller can fulfil that.
+fn way(
+    scope: &Scope<'_>,
+    routed: &VirtualService,
+    caller: Caller<'_>,
+    condition: &TcpMatch,
+    destinations: &[WeightedDestination],
+    field: String,
+) -> Option<Way> {
+    if !scope.may_match_tcp(condition, caller) {
+        return None;
+    }
+    scope.shaped_by(&routed.origin);
+    let filters = to_destinations(scope, destinations, caller.port);
+    let origin = Some(made_by(&routed.origin, "virtual-service", field));
+    Some(Way { ranges: condition.destination_subnets.clone(), filters, origin, ..Way::default() })
 }
 
 fn to_destinations(scope: &Scope<'_>, destinations: &[WeightedDestination], called: u16) -> Vec<Filter> {

@@ -52,7 +52,9 @@ fn matches(scope: &Scope<'_>, context: PatchContext, name: &str, patch: &ReadPat
     if let Some(wanted) = &wanted.name {
         return **wanted == *name;
     }
-    let mut parts = name.splitn(4, '|').skip(1);
+    // What a gateway passes on unopened is called as its clients' TLS calls it: `outbound_.PORT_.SUBSET_.HOST`.
+    let separator = if name.contains('|') { "|" } else { "_." };
+    let mut parts = name.splitn(4, separator).skip(1);
     let port = parts.next().and_then(|port| port.parse::<u16>().ok());
     let subset = parts.next().unwrap_or_default();
     let host = parts.next().unwrap_or_default();

@@ -120,16 +120,16 @@ fn is_about(scope: &Scope<'_>, context: PatchContext, table: &str, patch: &ReadP
     wanted.port.is_none_or(|wanted| port == Some(wanted))
 }
 
-/// Whether a gateway's table is meant: `http.PORT`, or `https.PORT.NAME.GATEWAY.NAMESPACE`.
+/// Whether a gateway's table is meant: `http.PORT`, where PORT is the one on which it listens, or `https.PORT.NAME.GATEWAY.NAMESPACE`, where
+/// PORT is the Gateway's own; either with the address behind it, if that is not any.
 fn is_of_gateway(scope: &Scope<'_>, wanted: &RouteConfigurationMatch, table: &str) -> bool {
-    let parts: Vec<&str> = table.splitn(5, '.').collect();
+    let parts: Vec<&str> = table.split('.').collect();
     let port = parts.get(1).and_then(|port| port.parse::<u16>().ok());
-    let name = parts.get(2).copied().unwrap_or_default();
-    let gateway = match parts[..] {
-        [_, _, _, gateway, namespace] => format!("{namespace}/{gateway}"),
-        _ => String::new(),
+    let (ports, name, gateway) = match parts[..] {
+        ["https", _, name, gateway, namespace, ..] => (port.into_iter().collect(), name, format!("{namespace}/{gateway}")),
+        _ => (port.map(|port| called(scope, port)).unwrap_or_default(), "", String::new()),
     };
-    wanted.port.is_none_or(|wanted| port.is_some_and(|port| called(scope, port).contains(&wanted)))
+    wanted.port.is_none_or(|wanted| ports.contains(&wanted))
         && wanted.port_name.as_ref().is_none_or(|wanted| **wanted == *name)
         && wanted.gateway.as_ref().is_none_or(|wanted| **wanted == *gateway)
 }

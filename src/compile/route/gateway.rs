@@ -6,8 +6,7 @@ use envoy_api::envoy::config::route::v3::{Route, RouteConfiguration, VirtualHost
 
 use super::{routes_of, table, takes_everything};
 use crate::compile::{
-    gateways::{Speaks, servers, speaks},
-    naming,
+    gateways::{GatewayPort, Server, https_server, servers},
     resource::{Draft, ResourceType},
     scope::Scope,
     virtual_services::Caller,
@@ -24,17 +23,27 @@ struct Served {
     redirect: bool,
 }
 
-/// The routes of a gateway's port; `None` if no HTTP is served there.
-pub(in crate::compile) fn gateway(scope: &Scope<'_>, port: u16) -> Option<Draft> {
-    let servers = servers(scope).remove(&port)?;
-    let called = servers.first().filter(|it| speaks(it.server) == Some(Speaks::Http))?.server.port;
+/// The routes of a gateway's port for HTTP in plain text; `None` if that is not what it speaks.
+pub(in crate::compile) fn of_gateway_port(scope: &Scope<'_>, port: &GatewayPort) -> Option<Draft> {
+    let servers = servers(scope).remove(port)?;
+    let name = servers.first()?.route_table(port)?;
+    gateway(scope, &name, &servers)
+}
+
+/// The routes of one server for HTTP in TLS, by their table's name.
+pub(in crate::compile) fn of_https_server(scope: &Scope<'_>, object: &ObjectRef, name: &str) -> Option<Draft> {
+    gateway(scope, name, &[https_server(scope, object, name)?])
+}
+
+fn gateway(scope: &Scope<'_>, name: &str, servers: &[Server<'_>]) -> Option<Draft> {
+    let called = servers.first()?.server.port;
     let mut hosts: BTreeMap<HostPattern, Served> = BTreeMap::new();
-    for it in &servers {
+    for it in servers {
         scope.shaped_by(&it.gateway.origin);
         let redirect = it.server.tls.as_ref().is_some_and(|tls| tls.https_redirect);
-        let name = it.gateway_name();
+        let gateway = it.gateway_name();
         for (routed, served) in it.routed(scope) {
-            let routes = routes_of(scope, routed, Caller { gateway: &name, port: it.server.port });
+            let routes = routes_of(scope, routed, Caller { gateway: &gateway, port: it.server.port });
             for host in served.into_iter().filter(|_| !routes.is_empty()) {
                 let served = hosts.entry(host).or_default();
                 served.redirect |= redirect;
@@ -51,10 +60,9 @@ pub(in crate::compile) fn gateway(scope: &Scope<'_>, port: u16) -> Option<Draft>
     if virtual_hosts.is_empty() {
         virtual_hosts.push(nothing(called));
     }
-    let name = naming::gateway_routes(port);
     // Clients name whatever port leads to the gateway, not the one on which it listens.
-    let table = RouteConfiguration { ignore_port_in_host_matching: true, ..table(&name, virtual_hosts) };
-    Some(Draft::new(ResourceType::Route, &name, &table))
+    let table = RouteConfiguration { ignore_port_in_host_matching: true, ..table(name, virtual_hosts) };
+    Some(Draft::new(ResourceType::Route, name, &table))
 }
 
 fn virtual_host(host: &HostPattern, called: u16, mut served: Served) -> VirtualHost {

@@ -30,7 +30,7 @@ use crate::model::{Destination, HttpAction, HttpMatch, VirtualService};
 
 use delegate::{Rule, rules};
 
-pub(super) use gateway::gateway;
+pub(super) use gateway::{of_gateway_port, of_https_server};
 pub(super) use outbound::{of_port, of_socket, sniffed};
 
 /// The longest body that a route may answer itself; Envoy's default of 4 KiB is too short for a page.

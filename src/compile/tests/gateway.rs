@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use super::{compiled, json, names};
 use crate::compile::{Compiled, ResourceType};
 use crate::model::{
-    HostPattern, NamespaceSelector, Protocol, ServerCertificate, ServerTls, ServerTlsMode, StringMatch, TcpRoute, VirtualService,
+    Bind, GatewayServer, HostPattern, NamespaceSelector, Protocol, ServerCertificate, ServerTls, ServerTlsMode, StringMatch, TcpMatch,
+    TcpRoute, TlsMatch, TlsRoute, VirtualService,
 };
 use crate::testing::mesh::{TestMesh, bookinfo, forward, fqdn, http_gateway, labels, path, to, virtual_service};
 
@@ -128,19 +129,104 @@ fn a_tcp_server_passes_connections_on() {
     assert_eq!(filter["cluster"], "outbound|5432||db.data.svc.cluster.local");
 }
 
+/// A server on port 443 whose certificate is in Secret `cert`.
+fn tls_server(name: &str, protocol: Protocol, hosts: &[&str], mode: ServerTlsMode) -> GatewayServer {
+    let tls = ServerTls { mode, certificates: vec![ServerCertificate::Secret("cert".into())], ..ServerTls::default() };
+    GatewayServer {
+        port: 443,
+        port_name: name.into(),
+        protocol,
+        hosts: hosts.iter().map(|host| (NamespaceSelector::Any, HostPattern::new(host))).collect(),
+        tls: Some(tls),
+        name: "".into(),
+        bind: None,
+        default_endpoint: None,
+    }
+}
+
+/// The sample with a gateway whose Service leads from 443 to 8443.
+fn secured(servers: &[GatewayServer]) -> TestMesh {
+    let mut mesh = bookinfo();
+    mesh.gateways[0].servers.extend(servers.iter().cloned());
+    let ports = ["http:80:8080", "https:443:8443"];
+    mesh.service("istio-system", "istio-ingressgateway", Some("10.96.2.1"), &ports).selector = labels(SELECTOR);
+    mesh
+}
+
+/// The server names of a listener's chains, and whether TLS ends there.
+fn chains(compiled: &Compiled, listener: &str) -> Vec<(Value, bool)> {
+    let listener = json(compiled, ResourceType::Listener, listener);
+    let chains = listener["filter_chains"].as_array().into_iter().flatten().chain(listener.get("default_filter_chain"));
+    chains.map(|it| (it["filter_chain_match"]["server_names"].clone(), !it["transport_socket"].is_null())).collect()
+}
+
 #[test]
-fn servers_with_tls_are_not_served_half() {
+fn each_https_server_has_a_table_of_routes_of_its_own() {
+    let server = |name, host| tls_server(name, Protocol::Https, &[host], ServerTlsMode::Simple);
+    let compiled = gateway(&secured(&[server("one", "one.example.com"), server("two", "*.example.org")]));
+    assert_eq!(names(&compiled, ResourceType::Listener), ["0.0.0.0_8080", "0.0.0.0_8443"]);
+    let tables = ["http.8080", "https.443.one.bookinfo-gateway.shop", "https.443.two.bookinfo-gateway.shop"];
+    assert_eq!(names(&compiled, ResourceType::Route), tables);
+    let expected = [(json!(["one.example.com"]), true), (json!(["*.example.org"]), true)];
+    assert_eq!(chains(&compiled, "0.0.0.0_8443"), expected);
+    let table = json(&compiled, ResourceType::Route, tables[1]);
+    assert_eq!(
+        (&table["virtual_hosts"][0]["name"], &table["virtual_hosts"][0]["domains"]),
+        (&json!("one.example.com:443"), &json!(["one.example.com"]))
+    );
+}
+
+#[test]
+fn a_server_for_all_hosts_takes_what_no_other_takes() {
+    let server = |name, host| tls_server(name, Protocol::Https, &[host], ServerTlsMode::Simple);
+    let compiled = gateway(&secured(&[server("all", "*"), server("one", "one.example.com")]));
+    assert_eq!(chains(&compiled, "0.0.0.0_8443"), [(json!(["one.example.com"]), true), (Value::Null, true)]);
+}
+
+#[test]
+fn of_servers_with_tls_for_one_host_the_oldest_holds_and_a_port_speaks_what_its_oldest_server_says() {
+    let mut mesh = secured(&[]);
+    let mut young = http_gateway("data", "young", SELECTOR, 443);
+    let mut old = young.clone();
+    young.servers = vec![tls_server("young", Protocol::Https, &["one.example.com", "three.example.com"], ServerTlsMode::Simple)];
+    (old.origin.name, old.created) = ("old".into(), 0);
+    old.servers = vec![tls_server("old", Protocol::Https, &["one.example.com"], ServerTlsMode::Simple)];
+    let mut plain = http_gateway("data", "plain", SELECTOR, 443);
+    plain.created = 2;
+    mesh.gateways.extend([young, old, plain]);
+    assert_eq!(chains(&gateway(&mesh), "0.0.0.0_8443"), [(json!(["one.example.com"]), true)]);
+    assert_eq!(names(&gateway(&mesh), ResourceType::Route), ["http.8080", "https.443.old.old.data"]);
+    mesh.gateways.last_mut().unwrap().created = -1;
+    assert_eq!(names(&gateway(&mesh), ResourceType::Route), ["http.8080", "http.8443"], "plain HTTP came first");
+}
+
+#[test]
+fn an_address_of_its_own_is_another_listener_with_other_routes() {
     let mut mesh = bookinfo();
     let mut server = mesh.gateways[0].servers[0].clone();
-    server.port = 443;
-    server.protocol = Protocol::Https;
-    server.tls = Some(ServerTls {
-        mode: ServerTlsMode::Simple,
-        certificates: vec![ServerCertificate::Secret("cert".into())],
-        ..ServerTls::default()
-    });
-    mesh.gateways[0].servers.push(server);
-    mesh.service("istio-system", "istio-ingressgateway", Some("10.96.2.1"), &["http:80:8080", "https:443:8443"]).selector =
-        labels(SELECTOR);
-    assert_eq!(names(&gateway(&mesh), ResourceType::Listener), ["0.0.0.0_8080"]);
+    server.bind = Some(Bind::Address("10.0.0.9".parse().unwrap()));
+    let mut everywhere = server.clone();
+    everywhere.bind = Some(Bind::Address("0.0.0.0".parse().unwrap()));
+    let mut socket = server.clone();
+    (socket.port, socket.bind) = (0, Some(Bind::Socket("/run/socket".into())));
+    mesh.gateways[0].servers.extend([server, everywhere, socket]);
+    let compiled = gateway(&mesh);
+    assert_eq!(names(&compiled, ResourceType::Listener), ["0.0.0.0_8080", "10.0.0.9_8080", "unix:///run/socket"]);
+    assert_eq!(names(&compiled, ResourceType::Route), ["http.0.unix:///run/socket", "http.8080", "http.8080.10.0.0.9"]);
+    let address = |name| json(&compiled, ResourceType::Listener, name)["address"].clone();
+    assert_eq!(address("10.0.0.9_8080")["socket_address"]["address"], "10.0.0.9");
+    assert_eq!(address("unix:///run/socket"), json!({"pipe": {"path": "/run/socket"}}));
+}
+
+#[test]
+fn passing_on_takes_the_names_of_tls_routes_and_no_tcp_routes() {
+    let mut mesh = secured(&[tls_server("tls", Protocol::Tls, &["*"], ServerTlsMode::Passthrough)]);
+    let mut routed = bound("db", &["db.example.com"], "/");
+    routed.http.clear();
+    let destinations = vec![to(&fqdn("data", "db"), None, 1)];
+    routed.tcp = vec![TcpRoute { matches: Vec::new(), destinations: destinations.clone() }];
+    let condition = TlsMatch { sni_hosts: vec![HostPattern::new("db.example.com")], connection: TcpMatch::default() };
+    routed.tls = vec![TlsRoute { matches: vec![condition], destinations }];
+    mesh.virtual_services.push(routed);
+    assert_eq!(chains(&gateway(&mesh), "0.0.0.0_8443"), [(json!(["db.example.com"]), false)]);
 }

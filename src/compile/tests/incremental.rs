@@ -13,10 +13,11 @@ use serde_json::json;
 use super::{Proxy, ResourceType, proxy};
 use crate::compile::{Compiled, Compiler, Resource, compile};
 use crate::model::{
-    Change, Changes, ClusterMatch, ConfigObject, ConsistentHash, EgressListener, EnvoyFilter, ExportTo, ExtensionCode, ExtensionPhase,
-    ExtensionPlacement, HashKey, HashTable, HostPattern, HostSelector, HttpAction, HttpMatch, HttpRoute, LoadBalancer, MtlsMode,
-    ObjectMatch, ObjectRef, OutboundTrafficMode, OutlierDetection, PatchContext, PatchOperation, PatchedObject, PolicyTarget, Resolution,
-    ServiceKey, Sidecar, Snapshot, TrafficExtension, Visibility, WorkloadKey,
+    Authorities, CertifiedKey, Change, Changes, ClientTls, ClientTlsMode, ClusterMatch, ConfigObject, ConsistentHash, Credential,
+    EgressListener, EnvoyFilter, ExportTo, ExtensionCode, ExtensionPhase, ExtensionPlacement, GatewayServer, HashKey, HashTable,
+    HostPattern, HostSelector, HttpAction, HttpMatch, HttpRoute, LoadBalancer, MtlsMode, NamespaceSelector, ObjectMatch, ObjectRef,
+    OutboundTrafficMode, OutlierDetection, PatchContext, PatchOperation, PatchedObject, PolicyTarget, Protocol, Resolution, SecretKey,
+    ServerCertificate, ServerTls, ServerTlsMode, ServiceKey, Sidecar, Snapshot, TrafficExtension, Visibility, WorkloadKey,
 };
 use crate::testing::mesh::{
     TestMesh, bookinfo, envoy_filter, forward, fqdn, http_gateway, labels, patch, peer_authentication, port, to, versions, virtual_service,
@@ -39,7 +40,7 @@ struct Step {
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let step = (0..17_u8, 0..NAMES.len(), any::<u8>(), any::<u8>());
+    let step = (0..19_u8, 0..NAMES.len(), any::<u8>(), any::<u8>());
     prop::collection::vec(step.prop_map(|(what, which, how, asking)| Step { what, which, how, asking }), 1..20)
 }
 
@@ -174,6 +175,27 @@ fn apply(mesh: &mut TestMesh, step: Step) {
             let given = step.how.is_multiple_of(5).then(|| "240.240.0.1".parse().unwrap());
             mesh.services.values_mut().filter(|it| it.key.host == host).for_each(|it| it.automatic_address = given);
         }
+        16 => {
+            let mut gateway = http_gateway("shop", &format!("tls-{name}"), &[("istio", "ingressgateway")], 80);
+            let modes = [ServerTlsMode::Simple, ServerTlsMode::Mutual, ServerTlsMode::Passthrough, ServerTlsMode::AutoPassthrough];
+            gateway.servers = vec![tls_server(name, modes[usize::from(step.how) % modes.len()], &other)];
+            gateway.created = i64::from(step.how);
+            toggle(&mut mesh.gateways, gateway, |it| &it.origin);
+        }
+        17 => {
+            let namespace = if step.how.is_multiple_of(3) { "shop" } else { "istio-system" };
+            let key = SecretKey::new(namespace, name);
+            match mesh.secrets.remove(&key) {
+                Some(_) if step.how.is_multiple_of(2) => {}
+                _ => _ = mesh.secrets.insert(key, credential(step.how)),
+            }
+            let mut rule = versions("shop", &host, &[]);
+            let tls = ClientTls { mode: ClientTlsMode::Simple, credential_name: Some(name.into()), ..ClientTls::default() };
+            rule.origin.name = format!("tls-{name}").into();
+            rule.policy.tls = Some(tls);
+            rule.workload_selector = step.how.is_multiple_of(7).then(|| labels(&[("app", "productpage")]));
+            toggle(&mut mesh.destination_rules, rule, |it| &it.origin);
+        }
         _ => mesh.services.values_mut().filter(|it| it.key.host == host).for_each(|it| {
             it.addresses = if step.how.is_multiple_of(2) { Vec::new() } else { vec!["10.96.0.77".parse().unwrap()] };
         }),
@@ -205,6 +227,25 @@ fn change_of_envoy(step: Step) -> EnvoyFilter {
     envoy_filter(namespace, NAMES[step.which], selector, vec![change])
 }
 
+fn tls_server(name: &str, mode: ServerTlsMode, host: &HostPattern) -> GatewayServer {
+    GatewayServer {
+        port: 9443,
+        port_name: name.into(),
+        protocol: Protocol::Https,
+        hosts: vec![(NamespaceSelector::Any, host.clone())],
+        tls: Some(ServerTls { mode, certificates: vec![ServerCertificate::Secret(name.into())], ..ServerTls::default() }),
+        name: "".into(),
+        bind: None,
+        default_endpoint: None,
+    }
+}
+
+fn credential(how: u8) -> Credential {
+    let bytes: Arc<[u8]> = [how].into();
+    let certificate = CertifiedKey { chain: bytes.clone(), key: bytes.clone(), ocsp_staple: None };
+    Credential { certificate: Some(certificate), authorities: Some(Authorities { roots: bytes, revoked: None }) }
+}
+
 /// What differs between two snapshots, exactly.
 pub(super) fn changes(old: &Snapshot, new: &Snapshot) -> Changes {
     let mut changes: Changes = BTreeSet::new();
@@ -213,6 +254,7 @@ pub(super) fn changes(old: &Snapshot, new: &Snapshot) -> Changes {
     changes.extend(hashed(&old.workloads, &new.workloads).into_iter().map(Change::Workload));
     let objects: BTreeSet<_> = old.config.keys().chain(new.config.keys()).cloned().collect();
     changes.extend(objects.into_iter().filter(|it| old.config.get(it) != new.config.get(it)).map(Change::Config));
+    changes.extend(hashed(&old.secrets, &new.secrets).into_iter().map(Change::Secret));
     changes.extend((old.mesh != new.mesh).then_some(Change::Mesh));
     changes
 }

@@ -19,14 +19,15 @@ use crate::compile::{
     facts::{Fact, forgetting},
 };
 use crate::model::{
-    HttpMatch, IngressEndpoint, IngressListener, Labels, ObjectRef, OutlierDetection, Protocol, ProxyRole, Sidecar, Snapshot, WorkloadKey,
+    Authorities, ClientTls, ClientTlsMode, Credential, HttpMatch, IngressEndpoint, IngressListener, Labels, ObjectRef, OutlierDetection,
+    Protocol, ProxyRole, SecretKey, Sidecar, Snapshot, WorkloadKey,
 };
 use crate::testing::{
     TestCa,
     bootstrap::Static,
     envoy::validate,
     for_many,
-    mesh::{TestMesh, bookinfo, forward, fqdn, labels, proxy_of, to, virtual_service},
+    mesh::{TestMesh, bookinfo, forward, fqdn, labels, proxy_of, to, versions, virtual_service},
     objects::Choices,
     random_mesh::RandomMesh,
 };
@@ -111,6 +112,13 @@ fn telling() -> TestMesh {
     mesh.service("shop", "named", Some("10.96.0.20"), &["http:80:web"]).selector = labels(&[("app", "productpage")]);
     mesh.destination_rules[0].policy.outlier_detection = Some(OutlierDetection::default());
     mesh.workloads.values_mut().filter(|it| &*it.key.name == "reviews-v2").for_each(|it| it.locality = "region/other".into());
+    let mut secured = versions("shop", &fqdn("shop", "details"), &[]);
+    secured.origin.name = "secured".into();
+    secured.workload_selector = Some(labels(&[("app", "legacy")]));
+    secured.policy.tls = Some(ClientTls { mode: ClientTlsMode::Simple, credential_name: Some("roots".into()), ..ClientTls::default() });
+    mesh.destination_rules.push(secured);
+    let authorities = Some(Authorities { roots: Arc::new([1]), revoked: None });
+    mesh.secrets.insert(SecretKey::new("shop", "roots"), Credential { certificate: None, authorities });
     let opened = IngressListener {
         port: 8000,
         port_name: "web".into(),
@@ -151,7 +159,7 @@ fn a_fact_that_is_read_and_not_noted_breaks_sharing() {
     let on_port = Proxy { named_ports: vec![("web".into(), 8088)], ..page.clone() };
     // For each fact two proxies that differ in it.
     type Pair = (fn(&Fact) -> bool, Proxy, Proxy);
-    let pairs: [Pair; 9] = [
+    let pairs: [Pair; 10] = [
         (|fact| matches!(fact, Fact::HasLabel(..)), page.clone(), labelled(&page, "tier", "front")),
         (|fact| matches!(fact, Fact::Label(_)), page.clone(), labelled(&page, "app", "ratings")),
         (|fact| matches!(fact, Fact::InNamespace(_)), page.clone(), in_data),
@@ -160,6 +168,7 @@ fn a_fact_that_is_read_and_not_noted_breaks_sharing() {
         (|fact| matches!(fact, Fact::Address), legacy.clone(), at(&legacy, "10.244.8.2")),
         (|fact| matches!(fact, Fact::NamedPort(_)), page.clone(), on_port),
         (|fact| matches!(fact, Fact::Locality), page.clone(), Proxy { locality: "region/other".into(), ..page.clone() }),
+        (|fact| matches!(fact, Fact::Vouched), legacy.clone(), Proxy { vouched: false, ..legacy.clone() }),
         (|fact| matches!(fact, Fact::Role), page.clone(), Proxy { role: ProxyRole::Router, ..page.clone() }),
     ];
     for (place, (forgotten, one, other)) in pairs.into_iter().enumerate() {

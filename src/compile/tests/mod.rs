@@ -2,6 +2,7 @@
 
 mod cluster_settings;
 mod clusters;
+mod credentials;
 mod delegates;
 mod endpoints;
 mod envoy;

@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 use super::{cluster, compiled, names, proxy};
 use crate::compile::{Compiled, Compiler, ResourceType};
 use crate::model::{
-    Change, Changes, ClusterMatch, ConfigObject, FilterChainMatch, FilterClass, ListenerMatch, ObjectMatch, ObjectRef, PatchContext,
-    PatchOperation, PatchedObject,
+    Bind, Change, Changes, ClusterMatch, ConfigObject, FilterChainMatch, FilterClass, GatewayServer, HostPattern, ListenerMatch,
+    NamespaceSelector, ObjectMatch, ObjectRef, PatchContext, PatchOperation, PatchedObject, Protocol, RouteConfigurationMatch,
+    ServerCertificate, ServerTls, ServerTlsMode,
 };
 use crate::testing::{
     bootstrap::as_json,
@@ -138,4 +139,67 @@ fn without_any_nothing_is_asked_of_a_proxy_because_of_them() {
     for kind in [ResourceType::Cluster, ResourceType::Endpoints] {
         assert!(Arc::ptr_eq(sidecar.get(kind, REVIEWS).unwrap(), gateway.get(kind, REVIEWS).unwrap()), "{kind:?}");
     }
+}
+
+/// The sample, whose Gateway has one more server, on port 9443, with a patch of such objects that match.
+fn with_tls_server(mode: ServerTlsMode, bind: Option<Bind>, apply_to: PatchedObject, object: ObjectMatch, value: Value) -> TestMesh {
+    let mut mesh = bookinfo();
+    let certificates = vec![ServerCertificate::Secret("cert".into())];
+    mesh.gateways[0].servers.push(GatewayServer {
+        port: 9443,
+        port_name: "secure".into(),
+        protocol: Protocol::Https,
+        hosts: vec![(NamespaceSelector::Any, HostPattern::new("*"))],
+        tls: Some(ServerTls { mode, certificates, ..ServerTls::default() }),
+        name: "".into(),
+        bind,
+        default_endpoint: None,
+    });
+    let mut change = patch(0, apply_to, PatchContext::Gateway, merge(value));
+    change.object = object;
+    mesh.objects.push(envoy_filter("istio-system", "change", &[], vec![change]).into());
+    mesh
+}
+
+/// The resources of a kind that the gateway has in another form because of the patch.
+fn changed_at_gateway(mesh: &TestMesh, kind: ResourceType) -> Vec<String> {
+    let compiled = compiled(mesh, "istio-system", "gateway-0");
+    names(&compiled, kind).into_iter().filter(|name| shaped(&compiled, kind, name, &origin("istio-system"))).collect()
+}
+
+#[test]
+fn a_gateways_tables_are_found_by_what_its_gateway_calls_port_and_server() {
+    let secure = "https.9443.secure.bookinfo-gateway.shop";
+    let here = Bind::Address([127, 0, 0, 1].into());
+    for (bind, table) in [(None, secure.to_owned()), (Some(here), format!("{secure}.127.0.0.1"))] {
+        let wanted = RouteConfigurationMatch::default;
+        let sorts = [
+            (RouteConfigurationMatch { port: Some(9443), ..wanted() }, vec![&*table]),
+            (RouteConfigurationMatch { port_name: Some("secure".into()), ..wanted() }, vec![&*table]),
+            (RouteConfigurationMatch { gateway: Some("shop/bookinfo-gateway".into()), ..wanted() }, vec![&*table]),
+            (RouteConfigurationMatch { gateway: Some("shop/other".into()), ..wanted() }, vec![]),
+            (RouteConfigurationMatch { port: Some(80), ..wanted() }, vec!["http.8080"]),
+            (wanted(), vec!["http.8080", &*table]),
+        ];
+        for (object, expected) in sorts {
+            let (value, object) = (json!({"most_specific_header_mutations_wins": true}), ObjectMatch::RouteConfiguration(object));
+            let mesh = with_tls_server(ServerTlsMode::Simple, bind.clone(), PatchedObject::RouteConfiguration, object.clone(), value);
+            assert_eq!(changed_at_gateway(&mesh, ResourceType::Route), expected, "{object:?}");
+        }
+    }
+}
+
+#[test]
+fn what_a_gateway_passes_on_unopened_is_found_by_service_port_and_subset_and_gets_nothing_added() {
+    let wanted = ClusterMatch { service: Some("reviews.shop.svc.cluster.local".into()), port: Some(9080), ..ClusterMatch::default() };
+    let (value, object) = (json!({"connect_timeout": "7s"}), ObjectMatch::Cluster(wanted));
+    let mut mesh = with_tls_server(ServerTlsMode::AutoPassthrough, None, PatchedObject::Cluster, object, value);
+    let passed_on = "outbound_.9080_._.reviews.shop.svc.cluster.local";
+    let changed = changed_at_gateway(&mesh, ResourceType::Cluster);
+    assert!(changed.iter().any(|name| name == passed_on) && changed.iter().any(|name| name == REVIEWS), "{changed:?}");
+    assert!(changed.iter().all(|name| name.ends_with("reviews.shop.svc.cluster.local")), "{changed:?}");
+    let addition = patch(0, PatchedObject::Cluster, PatchContext::Gateway, add(json!({"name": "extra", "connect_timeout": "1s"})));
+    mesh.objects.push(envoy_filter("istio-system", "addition", &[], vec![addition]).into());
+    let all = names(&compiled(&mesh, "istio-system", "gateway-0"), ResourceType::Cluster);
+    assert_eq!(all.iter().filter(|name| *name == "extra").count(), 1, "{all:?}");
 }

@@ -16,7 +16,6 @@ pub(super) fn read(reading: &mut Reading<'_>, at: &At<'_>, tls: &ClientTls) -> m
     if tls.insecure_skip_verify == Some(true) {
         check_unverified(reading, at, tls, mode);
     }
-    reading.not_honoured(at, "credentialName", given(&tls.credential_name));
     model::ClientTls {
         mode: match mode {
             ClientTlsMode::Disable => model::ClientTlsMode::Disable,

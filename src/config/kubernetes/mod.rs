@@ -8,6 +8,7 @@ mod locality;
 mod name;
 mod pod;
 mod pod_view;
+mod secret;
 mod service;
 mod slice;
 
@@ -15,6 +16,7 @@ pub use locality::{locality, workload_locality};
 pub use name::{is_dns_label, is_dns_subdomain, is_label_key, is_label_text};
 pub use pod::{PodFacts, pod};
 pub use pod_view::{PodSpecView, PodStatusView, PodView};
+pub use secret::{CredentialError, credential};
 pub use service::{KubernetesService, service};
 pub use slice::{Slice, SliceEndpoint, SliceError, SlicePort, slice};
 

@@ -4,4 +4,5 @@ mod exactness;
 mod joins;
 mod objects;
 mod outside;
+mod secrets;
 mod watches;

@@ -34,11 +34,11 @@ use crate::runtime::{Readiness, Registry, Tasks, encode_metrics};
 use crate::testing::{eventually, fake_api::FakeApi};
 
 /// An index at work.
-struct Running {
-    api: FakeApi,
-    source: SnapshotSource,
+pub(super) struct Running {
+    pub(super) api: FakeApi,
+    pub(super) source: SnapshotSource,
     readiness: Readiness,
-    registry: Registry,
+    pub(super) registry: Registry,
     directory: TempDir,
     _tasks: Tasks,
 }
@@ -56,18 +56,18 @@ impl Running {
         Self { api: api.clone(), source, readiness, registry, directory, _tasks: tasks }
     }
 
-    async fn ready(api: &FakeApi) -> Self {
+    pub(super) async fn ready(api: &FakeApi) -> Self {
         let mut running = Self::start(api);
         running.next().await;
         running
     }
 
-    async fn next(&mut self) -> (Arc<Snapshot>, Changes) {
+    pub(super) async fn next(&mut self) -> (Arc<Snapshot>, Changes) {
         timeout(Duration::from_secs(10), self.source.changed()).await.expect("a snapshot within 10 s").unwrap()
     }
 
     /// The changes of the next snapshot.
-    async fn changes(&mut self) -> Changes {
+    pub(super) async fn changes(&mut self) -> Changes {
         self.next().await.1
     }
 

@@ -1,12 +1,16 @@
 //! Who may do what: bindings of the chart's ClusterRoles. The operator holds none of these rights, it may only bind them.
 
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 
 use super::object::{Base, MANAGER, Planned};
 use crate::operator::{object::Kind, settings::Role};
 
 /// The role by which the operator may work in the mesh's namespace.
 pub(in crate::operator) const OWN_ROLE: &str = "ferromesh-operator-namespaced";
+
+/// The role by which pilot may read gateways' Secrets, and its binding.
+pub(super) const CREDENTIALS: &str = "ferromesh-pilot-credentials";
 
 /// The operator's own rights in the mesh's namespace; comes before everything else there.
 pub(super) fn own(base: Base<'_>, operator_namespace: &str) -> Planned {
@@ -26,6 +30,18 @@ pub(super) fn bindings(base: Base<'_>, part: Role) -> Vec<Planned> {
         bindings.push(bind(Kind::RoleBinding, &format!("{cluster}-namespaced")));
     }
     bindings
+}
+
+/// Pilot's right to read Secrets in the mesh's namespace: those that gateways need, each by its name. The one role that is no chart's,
+/// because its names are the users'.
+pub(super) fn credentials(base: Base<'_>, names: &BTreeSet<String>) -> [Planned; 2] {
+    let read = json!({"apiGroups": [""], "resources": ["secrets"], "resourceNames": names, "verbs": ["get", "list", "watch"]});
+    // A rule without names would be for all.
+    let rules: Vec<Value> = (!names.is_empty()).then_some(read).into_iter().collect();
+    let role = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": CREDENTIALS});
+    let binding = json!({"roleRef": role, "subjects": [subject(Role::Pilot.object(), base.namespace())]});
+    let object = |kind, fields| base.object(kind, CREDENTIALS, Role::Pilot.name(), fields);
+    [object(Kind::Role, json!({"rules": rules})), object(Kind::RoleBinding, binding)]
 }
 
 /// The lease by which a part's replicas agree on one that writes. They make it themselves; here it gets its owner, so that it goes with

@@ -20,6 +20,7 @@ pub(super) use galley::WEBHOOK as GALLEY_WEBHOOK;
 pub(super) use object::{APPLIED, DEFAULT_REVISION, MANAGED_BY, MANAGER, Planned};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use std::collections::BTreeSet;
 
 use self::object::Base;
 use super::{
@@ -44,6 +45,8 @@ pub(super) struct Circumstances<'a> {
     /// Who signs the webhooks' certificates, in PEM. None while they aren't there; the webhooks are then left as they are.
     pub(super) bundle: Option<&'a str>,
     pub(super) galley: Phase,
+    /// The names of the Secrets that gateways need. None while they aren't known; the right to read them is then left as it is.
+    pub(super) credentials: Option<&'a BTreeSet<String>>,
 }
 
 /// The operator's own rights in the mesh's namespace: the one object that must be there before the others.
@@ -60,7 +63,11 @@ pub(super) fn plan(settings: &Settings, circumstances: Circumstances<'_>) -> Vec
         objects.extend(access::lease(base, *role));
         objects.extend(match role {
             Role::Citadel => citadel::plan(base, part),
-            Role::Pilot => pilot::plan(base, part),
+            Role::Pilot => {
+                let mut objects = pilot::plan(base, part);
+                objects.extend(circumstances.credentials.into_iter().flat_map(|names| access::credentials(base, names)));
+                objects
+            }
             Role::Galley => galley::plan(base, part),
             Role::Injector => {
                 let mut objects = vec![config::injection(base)];
@@ -79,6 +86,11 @@ pub(super) fn plan(settings: &Settings, circumstances: Circumstances<'_>) -> Vec
         }
     }
     objects
+}
+
+/// The objects by which pilot may read gateways' Secrets.
+pub(super) fn credential_rights(settings: &Settings) -> [Key; 2] {
+    [Kind::Role, Kind::RoleBinding].map(|kind| Key::new(kind, &settings.namespace, access::CREDENTIALS))
 }
 
 /// The webhook configuration of a role that has one.

@@ -23,7 +23,16 @@ fn planned_in(spec: Value, bundle: Option<&str>, galley: Phase) -> Vec<Planned> 
     let spec: MeshInstallSpec = serde_json::from_value(spec).unwrap();
     let images = Images { hub: "hub.example/ferromesh".to_owned(), tag: "1.0.2".to_owned(), pull_policy: "IfNotPresent".to_owned() };
     let settings = resolve(&spec, &images).unwrap_or_else(|problems| panic!("{problems}"));
-    plan(&settings, Circumstances { owner: &owner(), operator_namespace: "ferromesh-system", bundle, galley })
+    plan(
+        &settings,
+        Circumstances {
+            owner: &owner(),
+            operator_namespace: "ferromesh-system",
+            bundle,
+            galley,
+            credentials: Some(&BTreeSet::from(["web".to_owned()])),
+        },
+    )
 }
 
 fn planned(spec: Value) -> Vec<Planned> {
@@ -50,6 +59,25 @@ fn documents(objects: &[Planned]) -> String {
 #[test]
 fn the_default_profile() {
     insta::assert_snapshot!(documents(&planned(json!({}))));
+}
+
+#[test]
+fn pilot_may_read_the_secrets_that_gateways_need_by_name_and_without_any_none() {
+    let settings =
+        resolve(&MeshInstallSpec::default(), &Images { hub: "hub".into(), tag: "1".into(), pull_policy: "Always".into() }).unwrap();
+    let rules = |credentials: Option<&BTreeSet<String>>| {
+        let circumstances =
+            Circumstances { owner: &owner(), operator_namespace: "ferromesh-system", bundle: None, galley: Phase::Unproven, credentials };
+        let objects = plan(&settings, circumstances);
+        let role = objects.iter().find(|object| object.key.to_string() == "Role istio-system/ferromesh-pilot-credentials");
+        role.map(|role| role.body["rules"].clone())
+    };
+    let names = BTreeSet::from(["web".to_owned(), "web-cacert".to_owned()]);
+    let read =
+        json!({"apiGroups": [""], "resources": ["secrets"], "resourceNames": ["web", "web-cacert"], "verbs": ["get", "list", "watch"]});
+    assert_eq!(rules(Some(&names)), Some(json!([read])));
+    assert_eq!(rules(Some(&BTreeSet::new())), Some(json!([])), "no names must not mean all");
+    assert_eq!(rules(None), None);
 }
 
 #[test]

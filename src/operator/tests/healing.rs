@@ -1,6 +1,6 @@
 //! What others change comes back; what is right is left alone; a stop at any point is no harm.
 
-use ferromesh_crds::{MeshInstall, install::State};
+use ferromesh_crds::{MeshInstall, install::State, networking::Gateway};
 use k8s_openapi::{
     ByteString,
     api::{
@@ -9,7 +9,7 @@ use k8s_openapi::{
         coordination::v1::Lease,
         core::v1::{ConfigMap, Namespace, Secret, Service},
         events::v1::Event,
-        rbac::v1::ClusterRoleBinding,
+        rbac::v1::{ClusterRoleBinding, Role, RoleBinding},
     },
 };
 use kube::{
@@ -232,4 +232,28 @@ async fn a_write_that_is_refused_keeps_no_other_from_repair() {
     cluster.api.insert(&injector);
     eventually("the right bundle", || bundles() == right).await;
     assert!(cluster.api.get::<Service>(Some(MESH), "istio-ingressgateway").is_none(), "the refusal was real");
+}
+
+#[tokio::test]
+async fn pilot_may_read_the_secrets_that_gateways_name_as_long_as_they_do() {
+    let cluster = Cluster::healthy(json!({})).await;
+    let named = || {
+        let role = cluster.api.get::<Role>(Some(MESH), "ferromesh-pilot-credentials")?;
+        Some(role.rules.unwrap_or_default().into_iter().flat_map(|rule| rule.resource_names.unwrap_or_default()).collect::<Vec<_>>())
+    };
+    eventually("a role without names", || named() == Some(Vec::new())).await;
+    let binding = cluster.api.get::<RoleBinding>(Some(MESH), "ferromesh-pilot-credentials").unwrap();
+    assert_eq!((&*binding.role_ref.kind, &*binding.subjects.unwrap()[0].name), ("Role", "istio-pilot"));
+    let server = json!({
+        "port": {"number": 443, "name": "https", "protocol": "HTTPS"}, "hosts": ["a.example"],
+        "tls": {"mode": "SIMPLE", "credentialName": "web"},
+    });
+    let gateway = json!({
+        "metadata": {"name": "edge", "namespace": "shop"},
+        "spec": {"selector": {"istio": "ingressgateway"}, "servers": [server]},
+    });
+    cluster.api.insert::<Gateway>(&serde_json::from_value(gateway).unwrap());
+    eventually("the names", || named() == Some(vec!["web".to_owned(), "web-cacert".to_owned()])).await;
+    cluster.api.delete::<Gateway>(Some("shop"), "edge");
+    eventually("a role without names again", || named() == Some(Vec::new())).await;
 }

@@ -11,6 +11,7 @@ fn place(kind: ResourceType) -> (&'static str, &'static str, &'static str) {
     match kind {
         ResourceType::Cluster => ("ClustersConfigDump", "dynamic_active_clusters", "cluster"),
         ResourceType::Endpoints => ("EndpointsConfigDump", "dynamic_endpoint_configs", "endpoint_config"),
+        ResourceType::Secret => ("SecretsConfigDump", "dynamic_active_secrets", "secret"),
         ResourceType::Listener => ("ListenersConfigDump", "dynamic_listeners", "listener"),
         ResourceType::Route => ("RoutesConfigDump", "dynamic_route_configs", "route_config"),
     }
@@ -28,6 +29,11 @@ pub(super) fn configs(compiled: &Compiled, kinds: &[ResourceType]) -> Vec<Value>
 
 fn entry(resource: &Resource) -> Value {
     let (_, _, within) = place(resource.kind);
+    // A body of this kind may be a key, and its version a hash of one.
+    if resource.kind == ResourceType::Secret {
+        let named = json!({"@type": resource.kind.type_url(), "name": &*resource.name});
+        return json!({"name": &*resource.name, within: named});
+    }
     let any = Any { type_url: resource.kind.type_url().to_owned(), value: resource.body.to_vec() };
     let body = envoy_api::json::to_value(&any).unwrap_or_else(|error| json!({ "error": error.to_string() }));
     let state = json!({"version_info": version_text(resource.hash), within: body});
@@ -37,18 +43,17 @@ fn entry(resource: &Resource) -> Value {
     }
 }
 
-/// Every resource by name and version, with the objects that shaped it.
+/// Every resource by name and version (secrets by name alone), with the objects that shaped it.
 pub(super) fn resources(compiled: &Compiled) -> Vec<Value> {
     ResourceType::ALL.iter().flat_map(|kind| compiled.resources(*kind)).map(|resource| of(resource)).collect()
 }
 
-/// One resource by name and version, with the objects that shaped it.
+/// One resource by name and version, if it is no secret, with the objects that shaped it.
 pub(super) fn of(resource: &Resource) -> Value {
     let sources: Vec<String> = resource.sources.iter().map(ToString::to_string).collect();
-    json!({
-        "type": short_name(resource.kind),
-        "name": &*resource.name,
-        "version": version_text(resource.hash),
-        "sources": sources,
-    })
+    let mut value = json!({"type": short_name(resource.kind), "name": &*resource.name, "sources": sources});
+    if resource.kind != ResourceType::Secret {
+        value["version"] = json!(version_text(resource.hash));
+    }
+    value
 }

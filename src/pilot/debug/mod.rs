@@ -1,6 +1,6 @@
 //! The debug pages on the monitoring port, for callers that [`access`] lets in.
 //!
-//! They show names, versions and configurations, which hold no secret: keys and certificates reach proxies on another way.
+//! They show names, versions and configurations; of secrets, the names and the objects that ask for them.
 
 mod access;
 mod dump;

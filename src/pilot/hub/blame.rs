@@ -13,7 +13,7 @@ use std::{
 use tokio::time::{Instant, sleep_until};
 
 use super::{HubTask, Metrics, News, Problems, Question, Update};
-use crate::compile::{Compiled, Compiler, Proxy, Resource};
+use crate::compile::{Compiled, Compiler, Proxy, Resource, ResourceType};
 use crate::config::clipped;
 use crate::model::{Change, Changes, ObjectRef, Snapshot};
 use crate::pilot::{
@@ -227,7 +227,8 @@ impl HubTask {
                 answered = true;
             }
         }
-        blame.waiting.extend(news.refusals.into_values());
+        // A secret that a proxy can't use is its owner's to mend: the object that names it is not at fault for what is in it.
+        blame.waiting.extend(news.refusals.into_values().filter(|refusal| refusal.resource.kind != ResourceType::Secret));
         if answered {
             self.go_on().await;
         }

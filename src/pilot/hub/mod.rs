@@ -28,6 +28,7 @@ use super::{
     reports::{News, Reports},
 };
 use crate::compile::{Compiled, Compiler, Proxy, ResourceType};
+use crate::index::NeededSecrets;
 use crate::model::{Change, Changes, Snapshot, WorkloadKey};
 use crate::runtime::{ReadyGuard, Shutdown};
 
@@ -120,6 +121,8 @@ pub(super) struct HubTask {
     /// When so many are subscribed, those that are gone are looked for.
     sweep_at: usize,
     metrics: Metrics,
+    /// Who is told which Secrets proxies need.
+    needed: NeededSecrets,
     synced: Option<ReadyGuard>,
     reports: Reports,
     blame: Blame,
@@ -128,8 +131,9 @@ pub(super) struct HubTask {
 // === impl Hub ===
 
 impl Hub {
-    /// A hub and the task that makes it work. `synced` is released when the mesh is known; `problems` hear of objects at fault.
-    pub(super) fn new(metrics: Metrics, problems: Problems, synced: ReadyGuard) -> (Self, HubTask) {
+    /// A hub and the task that makes it work. `synced` is released when the mesh is known; `needed` hears which Secrets proxies need,
+    /// `problems` of objects at fault.
+    pub(super) fn new(metrics: Metrics, needed: NeededSecrets, problems: Problems, synced: ReadyGuard) -> (Self, HubTask) {
         let (sender, joining) = mpsc::channel(WAITING);
         let reports = Reports::default();
         let task = HubTask {
@@ -144,6 +148,7 @@ impl Hub {
             blame: Blame::new(problems, metrics.clone()),
             reports: reports.clone(),
             metrics,
+            needed,
             synced: Some(synced),
         };
         (Self { joining: sender, reports }, task)
@@ -191,16 +196,27 @@ impl HubTask {
         loop {
             tokio::select! {
                 () = shutdown.requested() => return Ok(()),
-                Some(join) = self.joining.recv() => self.admit(join).await,
+                Some(join) = self.joining.recv() => {
+                    self.admit(join).await;
+                    self.tell_needed();
+                }
                 news = source.next() => {
                     let (snapshot, changes) = news.ok_or(HubError::SourceEnded)?;
                     self.advance(snapshot, changes);
                     self.distribute().await;
                     self.next_case().await;
+                    self.tell_needed();
                 }
                 news = self.reports.heard() => self.hear(news).await,
                 () = self.blame.out_of_patience() => self.ask_another().await,
             }
+        }
+    }
+
+    /// Has the Secrets looked for that compiling asked for.
+    fn tell_needed(&self) {
+        if let Some(compiler) = &self.compiler {
+            self.needed.are(compiler.secrets());
         }
     }
 

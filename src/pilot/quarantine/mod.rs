@@ -107,7 +107,7 @@ impl Quarantine {
                         self.object_changed(&service.origin, Form::of_service(before), &Form::of_service(after));
                     }
                 }
-                Change::Mesh | Change::Endpoints(_) | Change::Workload(_) => {}
+                Change::Mesh | Change::Endpoints(_) | Change::Workload(_) | Change::Secret(_) => {}
             }
         }
     }

@@ -18,7 +18,7 @@ type Held = RedBlackTreeMapSync<Arc<str>, Arc<Resource>>;
 /// The memory of one stream.
 #[derive(Debug, Default)]
 pub(super) struct Whole {
-    kinds: [KindState; 4],
+    kinds: [KindState; ResourceType::COUNT],
 }
 
 #[derive(Debug, Default)]

@@ -8,6 +8,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::client::node;
 use crate::compile::ResourceType;
+use crate::index::NeededSecrets;
 use crate::model::{Change, Changes, ExportTo, ObjectRef, Snapshot, SpiffeId, Visibility, WorkloadKey};
 use crate::pilot::{
     hub::{Hub, JoinError, Updates},
@@ -32,7 +33,8 @@ impl Mesh {
     fn start() -> Self {
         let (snapshots, receiver) = mpsc::channel(1);
         let guard = Readiness::new().wait_for("the mesh's configuration");
-        let (hub, task) = Hub::new(Metrics::registered(&mut Registry::default()), Problems::new(), guard);
+        let metrics = Metrics::registered(&mut Registry::default());
+        let (hub, task) = Hub::new(metrics, NeededSecrets::default(), Problems::new(), guard);
         let (stop, shutdown) = Shutdown::channel();
         tokio::spawn(task.run(ReceiverStream::new(receiver), shutdown));
         Self { hub, snapshots, version: 0, _stop: stop }

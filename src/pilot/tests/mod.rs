@@ -3,6 +3,7 @@
 mod blame;
 mod client;
 mod connections;
+mod credentials;
 mod envoy;
 mod faults;
 mod hub;

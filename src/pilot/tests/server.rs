@@ -12,6 +12,7 @@ use tower::ServiceExt;
 
 use super::client::SERVER;
 use crate::compile::{Compiled, Resource};
+use crate::index::{NeededSecrets, SnapshotSource};
 use crate::model::{Changes, Snapshot, SpiffeId};
 use crate::pilot::{
     connections::Connections,
@@ -70,7 +71,18 @@ impl Pilot {
     ) -> Self {
         Self::start(TestCa::new("root"), ([127, 0, 0, 1], 0).into(), |certificate, listener, tasks, readiness, registry| {
             let told = (Metrics::registered(registry), problems);
-            serve_with(certificate, snapshots.chain(futures::stream::pending()), listener, tasks, readiness, told)
+            let snapshots = snapshots.chain(futures::stream::pending());
+            serve_with(certificate, snapshots, NeededSecrets::default(), listener, tasks, readiness, told)
+        })
+        .await
+    }
+
+    /// A pilot whose mesh is what an index tells.
+    pub(super) async fn of_index(source: SnapshotSource) -> Self {
+        let needed = source.needed_secrets();
+        Self::start(TestCa::new("root"), ([127, 0, 0, 1], 0).into(), |certificate, listener, tasks, readiness, registry| {
+            let told = (Metrics::registered(registry), Problems::new());
+            serve_with(certificate, source.into_stream(), needed, listener, tasks, readiness, told)
         })
         .await
     }

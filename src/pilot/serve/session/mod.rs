@@ -80,7 +80,7 @@ pub(in crate::pilot) struct Progress {
 #[derive(Debug)]
 pub(in crate::pilot) struct Session {
     /// In the order of [`ResourceType::ALL`].
-    ledgers: [Ledger; 4],
+    ledgers: [Ledger; ResourceType::COUNT],
     current: Option<Compiled>,
     last_nonce: u64,
     /// Answers about kinds that are not served.
@@ -166,9 +166,9 @@ impl Session {
 
     /// Which part of which kind is next.
     fn next_part(&mut self, current: &Compiled) -> Option<(ResourceType, Part)> {
-        use ResourceType::{Cluster, Endpoints, Listener, Route};
-        let mut due = [Due::default(); 4];
-        let mut free = [false; 4];
+        use ResourceType::{Cluster, Endpoints, Listener, Route, Secret};
+        let mut due = [Due::default(); ResourceType::COUNT];
+        let mut free = [false; ResourceType::COUNT];
         for (at, ledger) in self.ledgers.iter_mut().enumerate() {
             due[at] = ledger.due(current);
             free[at] = !ledger.is_pending();
@@ -177,6 +177,10 @@ impl Session {
         let free = |kind| free[kind as usize];
         let quiet = |kind| free(kind) && !adds(kind);
 
+        // Whatever asks for a secret waits for it, so nothing is to be waited for before it is sent; and it names nothing else.
+        if free(Secret) && (adds(Secret) || removes(Secret)) {
+            return Some((Secret, Part::Both));
+        }
         for kind in [Cluster, Endpoints] {
             if free(kind) && adds(kind) {
                 return Some((kind, Part::Additions));
