@@ -35,7 +35,7 @@ impl Line {
         let spread: f64 = points.iter().map(|(x, _)| (x - x_mean).powi(2)).sum();
         let common: f64 = points.iter().map(|(x, y)| (x - x_mean) * (y - y_mean)).sum();
         let slope = common / spread;
-        slope.is_finite().then(|| Self { base: y_mean - slope * x_mean, slope })
+        slope.is_finite().then_some(Self { base: y_mean - slope * x_mean, slope })
     }
 }
 

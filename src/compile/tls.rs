@@ -16,7 +16,6 @@ use envoy_api::envoy::{
         tls::v3::{
             CertificateValidationContext, CommonTlsContext, DownstreamTlsContext, SdsSecretConfig, SubjectAltNameMatcher, TlsCertificate,
             TlsParameters, UpstreamTlsContext,
-            certificate_validation_context::SystemRootCerts,
             common_tls_context::{CombinedCertificateValidationContext, ValidationContextType},
             subject_alt_name_matcher::SanType,
             tls_parameters::TlsProtocol,
@@ -38,6 +37,8 @@ const SDS_CLUSTER: &str = "sds-grpc";
 const WORKLOAD_SECRET: &str = "default";
 /// The secret with the mesh's roots.
 const ROOTS_SECRET: &str = "ROOTCA";
+/// The public authorities in the proxy's image, as Debian's package lists them: Envoy does not find a system's own.
+const PUBLIC_AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// How long a TLS handshake with a caller may take: without a limit, callers that say nothing would hold connections for ever.
 pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
@@ -189,10 +190,10 @@ pub(super) fn client(tls: &ClientTls, server_name: Option<&str>, alpn: &[&str], 
     match &tls.ca_certificates {
         Some(path) => validation.trusted_ca = Some(file(path)),
         None if trusted.is_some() => {}
-        None => validation.system_root_certs = Some(SystemRootCerts {}),
+        None => validation.trusted_ca = Some(file(PUBLIC_AUTHORITIES)),
     }
     // Every public authority's certificate would do otherwise, whoever holds it.
-    let by_public = validation.system_root_certs.is_some();
+    let by_public = tls.ca_certificates.is_none() && trusted.is_none();
     let checks_name = server_name.is_some() && !tls.unverified() && by_public && tls.subject_alt_names.is_empty();
     let validation = match &trusted {
         // Without a context of validation any certificate will do.

@@ -11,9 +11,6 @@ use super::{
 };
 use crate::testing::{bootstrap::Static, envoy::validate, skip};
 
-/// What Envoy refuses: it does not act on `system_root_certs`, so that TLS to public servers has no authority to trust.
-const REFUSED: (&str, &str) = ("egress-rule-google-apis.yaml", "without configuring a trusted CA");
-
 #[test]
 fn envoy_takes_what_is_made_of_each_sample() {
     let shared = env::var_os("FERROMESH_SHARED").map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"), PathBuf::from);
@@ -37,11 +34,6 @@ fn envoy_takes_what_is_made_of_each_sample() {
         let scene = Scene::of(&format!("{backends}\n---\n{yaml}"));
         let pod = if yaml.contains("kind: Gateway") { "istio-system/gateway" } else { "default/productpage-v1" };
         let compiled = scene.compiled(pod);
-        let verdict = validate(&Static::of(&compiled).bootstrap());
-        match verdict {
-            Err(error) if file.ends_with(REFUSED.0) => assert!(error.contains(REFUSED.1), "{error}"),
-            Ok(()) => assert!(!file.ends_with(REFUSED.0), "{} is taken now: take it out of REFUSED", file.display()),
-            Err(error) => panic!("{}: {error}", file.display()),
-        }
+        validate(&Static::of(&compiled).bootstrap()).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     }
 }

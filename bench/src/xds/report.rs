@@ -101,7 +101,10 @@ pub(super) fn plots(by_proxies: &[Figures], by_services: &[Figures]) -> Vec<(&'s
     ]
 }
 
-fn memory_measures() -> [(&'static str, fn(Memory) -> f64); 2] {
+/// A way to measure memory, by its name.
+type MemoryMeasure = (&'static str, fn(Memory) -> f64);
+
+fn memory_measures() -> [MemoryMeasure; 2] {
     [("Resident", |memory| memory.resident), ("Proportional", |memory| memory.proportional)]
 }
 

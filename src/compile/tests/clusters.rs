@@ -135,7 +135,7 @@ fn the_tls_of_a_destination_rule_replaces_the_meshes_own() {
     let simple = with(ClientTls { sni: Some("shop.example".into()), ..client_tls(ClientTlsMode::Simple) });
     let tls = &simple["transport_socket"]["typed_config"];
     assert_eq!((&tls["sni"], &tls["auto_sni_san_validation"]), (&json!("shop.example"), &json!(true)));
-    assert_eq!(tls["common_tls_context"]["validation_context"], json!({"system_root_certs": {}}));
+    assert_eq!(tls["common_tls_context"]["validation_context"], json!({"trusted_ca": {"filename": "/etc/ssl/certs/ca-certificates.crt"}}));
     assert_eq!(tls["common_tls_context"]["tls_params"]["tls_minimum_protocol_version"], "TLSv1_2");
 
     let files = with(ClientTls {

@@ -111,7 +111,7 @@ struct Conversation {
     question: Option<Question>,
     reports: Reports,
     /// When the responses left that were not answered then.
-    sent_at: [Option<Instant>; 4],
+    sent_at: [Option<Instant>; ResourceType::ALL.len()],
     /// Since when the proxy misses something.
     behind_since: Option<Instant>,
     registered: Registered,
@@ -164,7 +164,7 @@ impl Server {
             outgoing: None,
             question: None,
             reports: self.hub.reports.clone(),
-            sent_at: [None; 4],
+            sent_at: [None; ResourceType::ALL.len()],
             behind_since: None,
             registered,
             metrics: self.metrics.clone(),

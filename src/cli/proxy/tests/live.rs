@@ -88,6 +88,8 @@ async fn forward(stream: TcpStream, backends: Vec<Backend>) {
     let backend = backends.iter().find(|it| path.contains(&format!("/pods/{}/", it.pod)));
     let Ok(pod) = TcpStream::connect((Ipv4Addr::LOCALHOST, backend.map_or(1, |it| it.port))).await else {
         to_client.send(Message::binary([&[1], &b"connection refused"[..]].concat())).await.unwrap();
+        // To end with something unread would break the connection off, and what was said with it.
+        while let Some(Ok(_)) = from_client.next().await {}
         return;
     };
     let (mut from_pod, mut to_pod) = pod.into_split();
