@@ -26,7 +26,10 @@ async fn healthy(test: &Test) -> anyhow::Result<()> {
     test.cluster.api::<Service>(CONTROL_PLANE).get("istiod").await?;
 
     for namespace in [CONTROL_PLANE, OPERATOR] {
-        for pod in test.cluster.ready_pods(namespace, "").await? {
+        // A test before may have restarted one.
+        let (pods, _) =
+            within(Duration::from_secs(60), "all pods are ready", async || test.cluster.ready_pods(namespace, "").await).await?;
+        for pod in pods {
             let name = pod.name_any();
             let labels = pod.labels();
             anyhow::ensure!(namespace == OPERATOR || labels.contains_key("istio.io/rev"), "{name} carries no revision");
