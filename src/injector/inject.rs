@@ -11,7 +11,7 @@ use super::{
     overrides::{Overrides, overlaid},
     pod::{PodView, array_mut, list, object_mut},
     probes,
-    proxy_configs::ProxyConfigs,
+    surroundings::Surroundings,
     workload::{canonical, workload_name},
 };
 use crate::model::{InjectionValues, MeshConfig};
@@ -62,23 +62,17 @@ pub enum InjectError {
     ReservedPort(String),
 }
 
-/// Returns the pod (its JSON, in `namespace`) with a sidecar, whose settings are the mesh's, under those of `proxy_configs` for all of the
-/// mesh and for the namespace, under the pod's annotation, under those of `proxy_configs` for the pod. `native_nodes` says whether every node can run native sidecar containers.
+/// Returns the pod (its JSON) with a sidecar, whose settings are the mesh's, under those of the surroundings' ProxyConfigs for all of the mesh
+/// and for the namespace, under the pod's annotation, under those of ProxyConfigs for the pod.
 ///
 /// # Errors
 /// If the pod asks for something that cannot be had; see [`InjectError`].
-pub fn inject(
-    pod: &Value,
-    namespace: &str,
-    template: &Template,
-    proxy_configs: &ProxyConfigs,
-    native_nodes: bool,
-) -> Result<Value, InjectError> {
+pub fn inject(pod: &Value, surroundings: &Surroundings<'_>, template: &Template) -> Result<Value, InjectError> {
+    let Surroundings { namespace, proxy_configs, .. } = *surroundings;
     let defaults = proxy_configs.under(&template.mesh.default_config, &template.mesh.root_namespace, namespace);
     let mut options = SidecarOptions::of(&PodView::new(pod), &defaults).map_err(InjectError::Annotations)?;
     proxy_configs.over(&mut options.proxy_config, namespace, &PodView::new(pod));
-    let mut pod = pod.clone();
-    strip(&mut pod);
+    let mut pod = uninject(pod);
     let own = Overrides::take(&mut pod["spec"]);
 
     let plain = pod.clone();
@@ -86,13 +80,20 @@ pub fn inject(
     let workload = workload_name(&view, namespace);
     let metrics = if options.merge_metrics { merge_metrics(&mut pod, options.proxy_config.status_port)? } else { None };
     let probers = if options.rewrite_probes { probes::rewrite(&mut pod["spec"], options.proxy_config.status_port) } else { Map::new() };
-    let native = options.native_sidecar.unwrap_or(native_nodes);
+    let native = options.native_sidecar.unwrap_or(surroundings.native_nodes);
     let context = Context { template, options: &options, pod: view, workload: &workload, native, probers, metrics };
 
     place(&mut pod, &context, &own);
     own.save(&mut pod);
     mark(&mut pod, &view, &workload.name, &template.values.revision);
     Ok(pod)
+}
+
+/// Returns the pod without what a previous injection added, and with what that changed put back. A pod that was not injected stays as it is.
+pub fn uninject(pod: &Value) -> Value {
+    let mut pod = pod.clone();
+    strip(&mut pod);
+    pod
 }
 
 /// Adds the labels and annotations by which a pod of the mesh is known. What the pod says itself stays.

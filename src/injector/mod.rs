@@ -27,6 +27,7 @@ mod pod;
 mod probes;
 mod proxy_configs;
 mod settings;
+mod surroundings;
 mod unhonoured;
 mod webhook;
 mod workload;
@@ -36,9 +37,10 @@ mod tests;
 
 pub use annotations::{AnnotationError, InterceptionMode, SidecarOptions};
 pub use decide::{Decision, Skip, decide};
-pub use inject::{InjectError, Template, inject};
+pub use inject::{InjectError, Template, inject, uninject};
 pub use nodes::NativeSidecars;
 pub use proxy_configs::ProxyConfigs;
+pub use surroundings::{Owner, Surroundings};
 
 use kube::Client;
 use std::{path::PathBuf, sync::Arc, time::Duration};

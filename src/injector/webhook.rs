@@ -6,8 +6,8 @@ use std::{sync::Arc, time::Instant};
 use tokio::sync::watch;
 
 use super::{
-    Decision, NativeSidecars, ProxyConfigs, Skip, decide, inject, metrics::Metrics, patch, pod::PodView, settings::TemplateSource,
-    unhonoured::unhonoured,
+    Decision, NativeSidecars, ProxyConfigs, Skip, Surroundings, decide, inject, metrics::Metrics, patch, pod::PodView,
+    settings::TemplateSource, unhonoured::unhonoured,
 };
 use crate::runtime::AdmissionRequest;
 
@@ -59,7 +59,8 @@ impl Webhook {
             return Verdict::Refused("the injector has no settings yet; try again".to_owned());
         };
         let proxy_configs = self.proxy_configs.borrow().clone();
-        match inject(pod, namespace, &template, &proxy_configs, self.native.everywhere()) {
+        let surroundings = Surroundings::of(namespace, &proxy_configs, self.native.everywhere());
+        match inject(pod, &surroundings, &template) {
             Ok(injected) => Verdict::Injected(json_patch::Patch(patch::between(pod, &injected))),
             Err(error) => Verdict::Refused(error.to_string()),
         }

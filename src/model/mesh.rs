@@ -1,8 +1,6 @@
-//! Settings of the whole mesh, and of what the injector writes into pods.
+//! Settings of the whole mesh.
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
-use std::collections::BTreeMap;
 
 use super::{ExportTo, HttpRetry, LocalityBalancing, ProxySettings, TcpKeepalive};
 
@@ -143,38 +141,4 @@ impl Default for MeshConfig {
             default_config: ProxySettings::default(),
         }
     }
-}
-
-/// What the operator tells the injector beside the MeshConfig: ConfigMap `istio-sidecar-injector`, key `values`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct InjectionValues {
-    /// Registry and repository prefix of the images.
-    pub hub: String,
-    /// Tag of the images.
-    pub tag: String,
-    /// `IfNotPresent`, `Always` or `Never`; empty leaves it to Kubernetes.
-    #[serde(default)]
-    pub image_pull_policy: String,
-    /// Names of pull Secrets to add to injected pods.
-    #[serde(default)]
-    pub image_pull_secrets: Vec<String>,
-    /// This control plane's revision; `default` for the unnamed one.
-    pub revision: String,
-    /// The namespace of the control plane.
-    pub istio_namespace: String,
-    /// `host:port` of citadel.
-    pub ca_address: String,
-    /// The name of this cluster in metadata.
-    pub cluster_id: String,
-    /// What the sidecar gets where the pod says nothing.
-    pub proxy: SidecarDefaults,
-}
-
-/// Defaults of the injected container.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
-pub struct SidecarDefaults {
-    /// `resources` of the container, as Kubernetes writes them: `{requests: {cpu: …}, limits: {…}}`.
-    pub resources: BTreeMap<String, BTreeMap<String, Value>>,
 }

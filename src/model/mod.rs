@@ -14,6 +14,8 @@ mod envoy_filter;
 mod extension;
 mod gateway;
 mod identity;
+mod injection;
+mod label_selector;
 mod legacy_authentication;
 mod legacy_rbac;
 mod load_balancing;
@@ -62,6 +64,8 @@ pub use gateway::{
     Bind, ClientAuthorities, Gateway, GatewayServer, NamespaceSelector, ServerCertificate, ServerTls, ServerTlsMode, TlsVersion,
 };
 pub use identity::{IdentityError, SpiffeId};
+pub use injection::{InjectionPolicy, InjectionValues, SidecarDefaults};
+pub use label_selector::{LabelSelector, Operator, Requirement};
 pub use legacy_authentication::{
     AuthenticationMethods, MeshPolicy, OriginMethod, PeerMethod, Policy, PolicyPort, PolicyService, TokenTrigger, TriggerPath,
 };
@@ -74,8 +78,8 @@ pub use load_balancing::{
 };
 pub use matching::{ClaimMatch, HeaderMatch, HttpMatch, StringMatch};
 pub use mesh::{
-    AccessLogEncoding, H2UpgradePolicy, InjectionValues, MeshConfig, MeshProxyDefaults, NormalizationType, OutboundTrafficMode,
-    OutboundTrafficPolicy, PathNormalization, SidecarDefaults,
+    AccessLogEncoding, H2UpgradePolicy, MeshConfig, MeshProxyDefaults, NormalizationType, OutboundTrafficMode, OutboundTrafficPolicy,
+    PathNormalization,
 };
 pub use name::{ExportTo, HostPattern, Labels, ObjectRef, Visibility};
 pub use peer_authentication::{MtlsMode, PeerAuthentication};

@@ -98,7 +98,7 @@ impl InitArgs {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::injector::{ProxyConfigs, Template, inject};
+    use crate::injector::{ProxyConfigs, Surroundings, Template, inject};
     use crate::model::MeshConfig;
     use clap::Parser;
     use serde_json::json;
@@ -121,7 +121,7 @@ mod tests {
         });
         let template = Template::new(serde_json::from_value(values).unwrap(), MeshConfig::default());
         let pod = json!({"metadata": {"name": "web"}, "spec": {"containers": [{"name": "web", "image": "web"}]}});
-        let injected = inject(&pod, "shop", &template, &ProxyConfigs::default(), true).unwrap();
+        let injected = inject(&pod, &Surroundings::of("shop", &ProxyConfigs::default(), true), &template).unwrap();
         let init = injected["spec"]["initContainers"].as_array().unwrap().iter().find(|it| it["name"] == "istio-init").unwrap();
         let arguments: Vec<String> = serde_json::from_value(init["args"].clone()).unwrap();
         assert_eq!(arguments[0], "init");

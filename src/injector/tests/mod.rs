@@ -21,7 +21,8 @@ fn template() -> Template {
             istio_namespace: "istio-system".to_owned(),
             ca_address: "istio-citadel.istio-system.svc:15012".to_owned(),
             cluster_id: "Kubernetes".to_owned(),
-            proxy: SidecarDefaults { resources: [("requests".to_owned(), requests)].into() },
+            proxy: SidecarDefaults { resources: [("requests".to_owned(), requests)].into(), ..SidecarDefaults::default() },
+            ..InjectionValues::default()
         },
         mesh,
     }
@@ -54,7 +55,7 @@ fn names(list: &Value) -> Vec<&str> {
 
 #[test]
 fn a_native_sidecar_stands_before_the_pods_own_init_containers() {
-    let injected = inject(&pod(), "shop", &template(), &ProxyConfigs::default(), true).unwrap();
+    let injected = inject(&pod(), &Surroundings::of("shop", &ProxyConfigs::default(), true), &template()).unwrap();
     assert_eq!(names(&injected["spec"]["initContainers"]), ["istio-init", "istio-proxy", "migrate"]);
     assert_eq!(names(&injected["spec"]["containers"]), ["reviews"]);
     insta::assert_yaml_snapshot!("native", injected);
@@ -62,7 +63,7 @@ fn a_native_sidecar_stands_before_the_pods_own_init_containers() {
 
 #[test]
 fn an_ordinary_sidecar_comes_last_and_init_after_the_pods_own() {
-    let injected = inject(&pod(), "shop", &template(), &ProxyConfigs::default(), false).unwrap();
+    let injected = inject(&pod(), &Surroundings::of("shop", &ProxyConfigs::default(), false), &template()).unwrap();
     assert_eq!(names(&injected["spec"]["initContainers"]), ["migrate", "istio-init"]);
     assert_eq!(names(&injected["spec"]["containers"]), ["reviews", "istio-proxy"]);
     assert_eq!(injected["spec"]["containers"][1]["restartPolicy"], Value::Null);
@@ -71,23 +72,23 @@ fn an_ordinary_sidecar_comes_last_and_init_after_the_pods_own() {
 #[test]
 fn injecting_twice_gives_the_same_pod() {
     for native in [true, false] {
-        let once = inject(&pod(), "shop", &template(), &ProxyConfigs::default(), native).unwrap();
-        assert_eq!(inject(&once, "shop", &template(), &ProxyConfigs::default(), native).unwrap(), once);
+        let once = inject(&pod(), &Surroundings::of("shop", &ProxyConfigs::default(), native), &template()).unwrap();
+        assert_eq!(inject(&once, &Surroundings::of("shop", &ProxyConfigs::default(), native), &template()).unwrap(), once);
     }
 }
 
 #[test]
 fn injecting_again_on_newer_nodes_moves_the_sidecar() {
-    let old = inject(&pod(), "shop", &template(), &ProxyConfigs::default(), false).unwrap();
+    let old = inject(&pod(), &Surroundings::of("shop", &ProxyConfigs::default(), false), &template()).unwrap();
     assert_eq!(
-        inject(&old, "shop", &template(), &ProxyConfigs::default(), true).unwrap(),
-        inject(&pod(), "shop", &template(), &ProxyConfigs::default(), true).unwrap()
+        inject(&old, &Surroundings::of("shop", &ProxyConfigs::default(), true), &template()).unwrap(),
+        inject(&pod(), &Surroundings::of("shop", &ProxyConfigs::default(), true), &template()).unwrap()
     );
 }
 
 #[test]
 fn application_containers_keep_everything_but_their_probes() {
-    let mut injected = inject(&pod(), "shop", &template(), &ProxyConfigs::default(), true).unwrap();
+    let mut injected = inject(&pod(), &Surroundings::of("shop", &ProxyConfigs::default(), true), &template()).unwrap();
     let mut before = pod();
     for pod in [&mut injected, &mut before] {
         pod["spec"]["containers"][0].as_object_mut().unwrap().remove("readinessProbe");
@@ -98,7 +99,7 @@ fn application_containers_keep_everything_but_their_probes() {
 
 #[test]
 fn the_sidecar_is_confined() {
-    let injected = inject(&pod(), "shop", &template(), &ProxyConfigs::default(), true).unwrap();
+    let injected = inject(&pod(), &Surroundings::of("shop", &ProxyConfigs::default(), true), &template()).unwrap();
     let security = |index: usize| &injected["spec"]["initContainers"][index]["securityContext"];
     assert_eq!(security(0)["capabilities"], json!({"add": ["NET_ADMIN"], "drop": ["ALL"]}));
     assert_eq!(security(1)["capabilities"], json!({"drop": ["ALL"]}));
@@ -114,7 +115,7 @@ fn the_sidecar_is_confined() {
 fn a_pod_that_captures_nothing_gets_no_init_container() {
     let mut pod = pod();
     pod["metadata"]["annotations"]["sidecar.istio.io/interceptionMode"] = "NONE".into();
-    let injected = inject(&pod, "shop", &template(), &ProxyConfigs::default(), true).unwrap();
+    let injected = inject(&pod, &Surroundings::of("shop", &ProxyConfigs::default(), true), &template()).unwrap();
     assert_eq!(names(&injected["spec"]["initContainers"]), ["istio-proxy", "migrate"]);
 }
 
@@ -122,7 +123,7 @@ fn a_pod_that_captures_nothing_gets_no_init_container() {
 fn what_the_pod_says_of_its_ports_reaches_the_redirect_rules() {
     let mut pod = pod();
     pod["metadata"]["annotations"]["traffic.sidecar.istio.io/excludeInboundPorts"] = "9999".into();
-    let injected = inject(&pod, "shop", &template(), &ProxyConfigs::default(), true).unwrap();
+    let injected = inject(&pod, &Surroundings::of("shop", &ProxyConfigs::default(), true), &template()).unwrap();
     let args = injected["spec"]["initContainers"][0]["args"].as_array().unwrap();
     let at = args.iter().position(|arg| arg == "--exclude-inbound-ports").unwrap();
     assert_eq!(args[at + 1], "15090,15021,15020,9999");
@@ -135,7 +136,7 @@ fn a_container_of_our_name_is_the_pods_own_word_on_the_sidecar() {
         json!({"name": "istio-proxy", "image": "auto", "securityContext": {"runAsUser": 1500}, "env": [{"name": "X", "value": "1"}]});
     own["spec"]["containers"].as_array_mut().unwrap().insert(0, override_);
     for native in [true, false] {
-        let injected = inject(&own, "shop", &template(), &ProxyConfigs::default(), native).unwrap();
+        let injected = inject(&own, &Surroundings::of("shop", &ProxyConfigs::default(), native), &template()).unwrap();
         let view = PodView::new(&injected);
         let proxy = view.container("istio-proxy").unwrap();
         assert_eq!(proxy["image"], "registry.local/mesh/ferromesh-proxy:1.0.0");
@@ -144,7 +145,7 @@ fn a_container_of_our_name_is_the_pods_own_word_on_the_sidecar() {
         assert_eq!(proxy["env"].as_array().unwrap().last().unwrap()["name"], "X");
         let args = view.container("istio-init").unwrap()["args"].as_array().unwrap();
         assert!(args.windows(2).any(|pair| pair == ["--uid", "1500"]), "{args:?}");
-        assert_eq!(inject(&injected, "shop", &template(), &ProxyConfigs::default(), native).unwrap(), injected);
+        assert_eq!(inject(&injected, &Surroundings::of("shop", &ProxyConfigs::default(), native), &template()).unwrap(), injected);
     }
 }
 
@@ -153,7 +154,7 @@ fn what_the_pod_says_of_itself_stays() {
     let mut own = pod();
     own["metadata"]["labels"]["security.istio.io/tlsMode"] = "disabled".into();
     own["metadata"]["annotations"]["kubectl.kubernetes.io/default-container"] = "other".into();
-    let injected = inject(&own, "shop", &template(), &ProxyConfigs::default(), true).unwrap();
+    let injected = inject(&own, &Surroundings::of("shop", &ProxyConfigs::default(), true), &template()).unwrap();
     assert_eq!(injected["metadata"]["labels"]["security.istio.io/tlsMode"], "disabled");
     assert_eq!(injected["metadata"]["annotations"]["kubectl.kubernetes.io/default-container"], "other");
     assert_eq!(injected["metadata"]["annotations"]["kubectl.kubernetes.io/default-logs-container"], "reviews");
@@ -163,14 +164,14 @@ fn what_the_pod_says_of_itself_stays() {
 fn every_spelling_of_the_scrape_annotations_gives_way_to_ours() {
     let mut own = pod();
     own["metadata"]["annotations"] = json!({"prometheus.io.port": "9080", "prometheus-io/path": "/m"});
-    let injected = inject(&own, "shop", &template(), &ProxyConfigs::default(), true).unwrap();
+    let injected = inject(&own, &Surroundings::of("shop", &ProxyConfigs::default(), true), &template()).unwrap();
     let annotations = injected["metadata"]["annotations"].as_object().unwrap();
     assert_eq!(annotations["prometheus.io/port"], "15020");
     assert!(!annotations.contains_key("prometheus.io.port") && !annotations.contains_key("prometheus-io/path"));
     let env = PodView::new(&injected).container("istio-proxy").unwrap()["env"].to_string();
     assert!(env.contains(r#"{\"path\":\"/m\",\"port\":\"9080\"}"#), "{env}");
     own["metadata"]["annotations"]["prometheus_io_scrape"] = "false".into();
-    let left = inject(&own, "shop", &template(), &ProxyConfigs::default(), true).unwrap();
+    let left = inject(&own, &Surroundings::of("shop", &ProxyConfigs::default(), true), &template()).unwrap();
     assert_eq!(left["metadata"]["annotations"]["prometheus.io.port"], "9080");
 }
 
@@ -178,7 +179,7 @@ fn every_spelling_of_the_scrape_annotations_gives_way_to_ours() {
 fn status_port_zero_leaves_the_sidecar_without_probes() {
     let mut own = pod();
     own["metadata"]["annotations"]["status.sidecar.istio.io/port"] = "0".into();
-    let injected = inject(&own, "shop", &template(), &ProxyConfigs::default(), true).unwrap();
+    let injected = inject(&own, &Surroundings::of("shop", &ProxyConfigs::default(), true), &template()).unwrap();
     let proxy = PodView::new(&injected).container("istio-proxy").unwrap();
     assert_eq!((&proxy["readinessProbe"], &proxy["startupProbe"]), (&Value::Null, &Value::Null));
     assert_eq!(injected["spec"]["containers"][0]["readinessProbe"], own["spec"]["containers"][0]["readinessProbe"]);
@@ -187,7 +188,7 @@ fn status_port_zero_leaves_the_sidecar_without_probes() {
 #[test]
 fn no_field_is_made_that_the_pod_does_not_need() {
     let own = json!({"metadata": {"annotations": {"sidecar.istio.io/interceptionMode": "NONE"}}, "spec": {"containers": [{"name": "a"}]}});
-    let injected = inject(&own, "shop", &template(), &ProxyConfigs::default(), false).unwrap();
+    let injected = inject(&own, &Surroundings::of("shop", &ProxyConfigs::default(), false), &template()).unwrap();
     assert!(injected["spec"].get("initContainers").is_none(), "{injected}");
 }
 
@@ -199,7 +200,7 @@ fn a_pod_that_makes_no_sense_breaks_nothing() {
         json!({"metadata": {"annotations": {"sidecar.istio.io/status": "[]", "proxy.istio.io/overrides": "{\"containers\":5}"}}, "spec": {}}),
     ];
     for pod in broken {
-        let injected = inject(&pod, "shop", &template(), &ProxyConfigs::default(), true).unwrap();
+        let injected = inject(&pod, &Surroundings::of("shop", &ProxyConfigs::default(), true), &template()).unwrap();
         let mut patched = pod.clone();
         json_patch::patch(&mut patched, &patch::between(&pod, &injected)).unwrap();
         assert_eq!(patched, injected);
@@ -210,7 +211,7 @@ fn a_pod_that_makes_no_sense_breaks_nothing() {
 fn scraping_the_sidecars_own_port_is_refused() {
     let mut pod = pod();
     pod["metadata"]["annotations"]["prometheus.io/port"] = "15090".into();
-    let error = inject(&pod, "shop", &template(), &ProxyConfigs::default(), true).unwrap_err();
+    let error = inject(&pod, &Surroundings::of("shop", &ProxyConfigs::default(), true), &template()).unwrap_err();
     assert_eq!(error.to_string(), "annotation prometheus.io/port: \"15090\" is one of the sidecar's own ports; name the application's");
 }
 
@@ -219,7 +220,7 @@ fn a_variant_of_the_image_is_what_a_tag_can_end_in() {
     let image = |annotation: &str, text: &str| {
         let mut pod = pod();
         pod["metadata"]["annotations"][annotation] = text.into();
-        let injected = inject(&pod, "shop", &template(), &ProxyConfigs::default(), true)?;
+        let injected = inject(&pod, &Surroundings::of("shop", &ProxyConfigs::default(), true), &template())?;
         Ok::<_, InjectError>(injected["spec"]["initContainers"][1]["image"].as_str().unwrap().to_owned())
     };
     let usual = "registry.local/mesh/ferromesh-proxy:1.0.0";

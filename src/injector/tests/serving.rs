@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
 use super::template;
-use crate::injector::{InjectorConfig, ProxyConfigs, inject, start};
+use crate::injector::{InjectorConfig, ProxyConfigs, Surroundings, inject, start};
 use crate::runtime::{Listener, Readiness, Registry, Shutdown, TaskError, Tasks, Trigger, encode_metrics};
 use crate::testing::{TestCa, ask_webhook, eventually, eventually_seen, fake_api::FakeApi};
 
@@ -137,7 +137,7 @@ async fn a_pod_of_bookinfo_comes_back_with_its_sidecar_and_an_injected_one_as_it
     let (injector, api) = Injector::ready().await;
     let pod = bookinfo("reviews-v1");
     let injected = injector.admitted(&pod).await;
-    assert_eq!(injected, inject(&pod, "shop", &template(), &ProxyConfigs::default(), true).unwrap());
+    assert_eq!(injected, inject(&pod, &Surroundings::of("shop", &ProxyConfigs::default(), true), &template()).unwrap());
     assert_eq!(injected["spec"]["initContainers"][1]["name"], "istio-proxy");
     let again = injector.review(&injected).await;
     assert_eq!(again, json!({"uid": "u-1", "allowed": true}));

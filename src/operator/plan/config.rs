@@ -39,6 +39,7 @@ fn injection_values(settings: &Settings) -> InjectionValues {
         ca_address: ca_address(settings),
         cluster_id: settings.cluster.clone(),
         proxy: settings.sidecar.clone(),
+        ..InjectionValues::default()
     }
 }
 

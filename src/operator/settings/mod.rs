@@ -208,7 +208,7 @@ fn mesh_config(spec: &MeshInstallSpec, namespace: &str) -> MeshConfig {
 
 fn sidecar(resources: Option<Value>) -> SidecarDefaults {
     let resources = resources.and_then(|resources| serde_json::from_value(resources).ok());
-    SidecarDefaults { resources: resources.unwrap_or_default() }
+    SidecarDefaults { resources: resources.unwrap_or_default(), ..SidecarDefaults::default() }
 }
 
 fn pull_policy(policy: ImagePullPolicy) -> &'static str {
