@@ -2,7 +2,7 @@
 
 use std::{
     io::{Read, Write},
-    net::{Ipv4Addr, TcpListener, TcpStream},
+    net::{Ipv4Addr, TcpStream},
     time::Duration,
 };
 
@@ -20,6 +20,7 @@ use crate::testing::{
     block_on,
     bootstrap::Static,
     envoy::{RunningEnvoy, start},
+    free_port,
     http::{Answer, Echo, get},
 };
 
@@ -375,7 +376,7 @@ spec:
 fn what_comes_to_a_workload_is_changed_by_its_port() {
     block_on(async {
         let echo = Echo::start("app").await;
-        let inbound = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+        let inbound = free_port();
         let on_port = |port: u16, text: &str| {
             http("SIDECAR_INBOUND", "INSERT_BEFORE", ROUTER, &script("any", text)).replacen(
                 "listener: {",

@@ -1,7 +1,5 @@
 //! What a Sidecar lets in and out of a workload.
 
-use std::net::{Ipv4Addr, TcpListener};
-
 use axum::{Router, routing::get as on_get};
 use rcgen::KeyPair;
 use serde_json::Value;
@@ -16,17 +14,13 @@ use crate::testing::{
     TestCa, ask_webhook, block_on,
     bootstrap::{Static, names},
     envoy::{RunningEnvoy, start},
-    eventually,
+    eventually, free_port,
     http::{Echo, ask_socket, get, try_get},
 };
 
 /// A Sidecar for all of the namespace `shop`; `spec` as YAML, each line two spaces in.
 fn sidecar(spec: &str) -> String {
     format!("\n---\napiVersion: networking.istio.io/v1\nkind: Sidecar\nmetadata: {{name: default, namespace: shop}}\nspec:\n{spec}\n")
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
 }
 
 fn client() -> String {

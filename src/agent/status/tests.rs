@@ -17,7 +17,7 @@ use super::{AppMetrics, Draining, Status, parse_probes, register, routes};
 use crate::agent::{EnvoyAdmin, Order};
 use crate::model::SpiffeId;
 use crate::runtime::{ClientAuth, Limits, Listener, Peer, Security, Shutdown, Trigger, prefixed_registry, server_config};
-use crate::testing::TestCa;
+use crate::testing::{TestCa, free_port};
 
 /// A server on loopback, until it is dropped.
 async fn serve(router: Router, security: Security) -> (u16, Trigger) {
@@ -26,11 +26,6 @@ async fn serve(router: Router, security: Security) -> (u16, Trigger) {
     let (trigger, shutdown) = Shutdown::channel();
     tokio::spawn(listener.serve(router, security, Limits::default(), shutdown));
     (port, trigger)
-}
-
-/// A port at which nobody listens.
-fn dead_port() -> u16 {
-    std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
 }
 
 struct Agent {
@@ -89,7 +84,7 @@ fn app() -> Router {
 #[tokio::test]
 async fn http_probes_ask_the_application_as_the_kubelet_would() {
     let (port, _app) = serve(app(), Security::Plain).await;
-    let dead = dead_port();
+    let dead = free_port();
     let agent = Agent::new(
         dead,
         &format!(
@@ -164,7 +159,7 @@ const LIVE: &str = "cluster_manager.cds.update_success: 1\nlistener_manager.lds.
 
 #[tokio::test]
 async fn a_proxy_is_ready_when_envoy_serves_and_is_not_leaving() {
-    let agent = Agent::new(dead_port(), "", None);
+    let agent = Agent::new(free_port(), "", None);
     assert_eq!(agent.get("/healthz/ready").await.1, "not ready: no certificate from citadel yet\n");
     let (admin, _envoy) = serve(envoy("server.state: 2\n"), Security::Plain).await;
     assert_eq!(Agent::new(admin, "", None).get("/healthz/ready").await.1, "not ready: no clusters from pilot\n");
@@ -190,7 +185,7 @@ async fn metrics_of_envoy_application_and_agent_are_one_page() {
 #[tokio::test]
 async fn a_dead_page_does_not_spoil_the_others() {
     let (admin, _envoy) = serve(envoy(""), Security::Plain).await;
-    let app = AppMetrics { port: dead_port().to_string(), ..AppMetrics::default() };
+    let app = AppMetrics { port: free_port().to_string(), ..AppMetrics::default() };
     let (status, page) = Agent::new(admin, "", Some(app)).get("/stats/prometheus").await;
     assert_eq!(status, StatusCode::OK);
     assert!(page.contains("\nistio_requests_total{} 3\n"), "{page}");

@@ -20,14 +20,10 @@ use crate::testing::{
     TestCa, block_on,
     bootstrap::{Static, as_sent},
     envoy::{RunningEnvoy, start, validate},
+    free_port,
     http::{Echo, get, try_get},
     mesh::{TestMesh, bookinfo, forward, fqdn, labels, path, peer_authentication, port, to, virtual_service},
 };
-
-/// A port of loopback that is free now.
-fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
-}
 
 /// What an upstream got.
 pub(super) fn got(body: &str) -> Value {

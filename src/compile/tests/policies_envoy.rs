@@ -20,6 +20,7 @@ use crate::testing::{
     block_on,
     bootstrap::{Static, as_sent},
     envoy::{RunningEnvoy, start, validate},
+    free_port,
     http::{Echo, get},
     mesh::{TestMesh, bookinfo, forward, fqdn, path, to, versions, virtual_service},
 };
@@ -86,7 +87,7 @@ fn a_client_without_the_hashed_cookie_is_given_one() {
 fn an_endpoint_that_takes_no_connections_is_left_out() {
     block_on(async {
         let echo = Echo::start("one").await;
-        let closed = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+        let closed = free_port();
         let ejection = OutlierDetection {
             split_local_origin: true,
             consecutive_local_origin_failures: Some(1),

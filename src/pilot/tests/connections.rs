@@ -19,7 +19,7 @@ use super::{
 use crate::compile::{Resource, ResourceType};
 use crate::model::{Change, HostPattern, ObjectRef};
 use crate::testing::{
-    eventually_seen,
+    eventually_seen, free_port,
     http::try_get,
     mesh::{forward, fqdn, to, virtual_service},
 };
@@ -132,7 +132,7 @@ async fn web_socket(port: u16) -> Option<TcpStream> {
 #[tokio::test(flavor = "multi_thread")]
 async fn routes_clusters_and_endpoints_of_others_change_under_an_open_web_socket() {
     let (sockets, one) = (echo().await, application("one").await);
-    let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let (mut mesh, mut other) = mesh_behind_a_gateway(port, one, sockets, "one");
     mesh.virtual_services.clear();
     other.hosts = vec![HostPattern::new("other.example")];

@@ -13,7 +13,7 @@ use k8s_openapi::{
 };
 use prost_types::{Struct, value::Kind};
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, sync::mpsc};
+use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::{
@@ -32,6 +32,7 @@ use crate::runtime::{Readiness, Registry, Tasks};
 use crate::testing::{
     TestCa, eventually, eventually_seen,
     fake_api::FakeApi,
+    free_port,
     http::Echo,
     https::{Identity, TlsClient},
     mesh::{TestMesh, forward, fqdn, http_gateway, to, virtual_service},
@@ -113,7 +114,7 @@ impl Load {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_secret_is_rotated_under_load_and_one_that_is_missing_holds_up_its_own_server_alone() {
     let (ca, web) = (TestCa::new("public"), Echo::start("web").await);
-    let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let [old, new, b] = ["a.example", "a.example", "b.example"].map(|name| Identity::of(&ca, &[name]));
     let mut mesh = mesh(port, &web);
     mesh.secrets.insert(SecretKey::new("shop", "a"), credential(&old));

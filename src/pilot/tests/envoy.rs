@@ -24,7 +24,7 @@ use super::{
 use crate::compile::{Resource, ResourceType};
 use crate::model::{Change, Changes, Endpoint, Health, HostPattern, Labels, ObjectRef, Snapshot, VirtualService};
 use crate::testing::{
-    eventually, eventually_seen,
+    eventually, eventually_seen, free_port,
     http::try_get,
     mesh::{TestMesh, forward, fqdn, http_gateway, to, virtual_service},
 };
@@ -228,7 +228,7 @@ pub(super) fn mesh_behind_a_gateway(port: u16, one: SocketAddr, two: SocketAddr,
 async fn a_gateway_is_configured_by_the_mesh_and_follows_a_changed_virtual_service() {
     let (one, two) = (application("one").await, application("two").await);
     // Gateways say their port, so it has to be a free one beforehand.
-    let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let (snapshots, receiver) = mpsc::channel(1);
     let pilot = Pilot::of(ReceiverStream::new(receiver)).await;
     snapshots.send((mesh_behind_a_gateway(port, one, two, "one").0.snapshot(), Changes::new())).await.unwrap();

@@ -2,8 +2,6 @@
 
 use std::net::SocketAddr;
 
-use tokio::net::TcpListener;
-
 use super::{
     envoy::{application, mesh_behind_a_gateway},
     proxy,
@@ -11,7 +9,7 @@ use super::{
 };
 use crate::model::{HostPattern, HttpRoute, ObjectRef, StringMatch};
 use crate::testing::{
-    eventually, eventually_seen,
+    eventually, eventually_seen, free_port,
     http::{get, try_get},
     mesh::{TestMesh, forward, fqdn, path, to, virtual_service},
 };
@@ -43,10 +41,6 @@ fn two_hosts(port: u16, one: SocketAddr, two: SocketAddr) -> (TestMesh, [ObjectR
     (mesh, objects)
 }
 
-async fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port()
-}
-
 async fn answers(port: u16, host: &str, body: &str) {
     let what = format!("{host} is answered by {body}");
     eventually_seen(&what, async || try_get(port, "/", &[("host", host)]).await.is_ok_and(|answer| answer.body == body)).await;
@@ -54,7 +48,7 @@ async fn answers(port: u16, host: &str, body: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_virtual_service_that_envoy_refuses_is_named_and_all_other_routes_go_on_changing() {
-    let (one, two, port) = (application("one").await, application("two").await, free_port().await);
+    let (one, two, port) = (application("one").await, application("two").await, free_port());
     let (mesh, [a, b]) = two_hosts(port, one, two);
     let mut world = World::of(mesh).await;
     let _envoy = proxy::start_gateway(&world.pilot.ca, world.pilot.address).await;
@@ -82,7 +76,7 @@ async fn a_virtual_service_that_envoy_refuses_is_named_and_all_other_routes_go_o
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gateway_that_starts_with_a_bad_virtual_service_serves_all_others() {
-    let (one, two, port) = (application("one").await, application("two").await, free_port().await);
+    let (one, two, port) = (application("one").await, application("two").await, free_port());
     let (mut mesh, [a, _]) = two_hosts(port, one, two);
     mesh.virtual_services[0].http = rule(unfinished(), "two");
     let mut world = World::of(mesh).await;
