@@ -96,9 +96,12 @@ conformance: prepare cli cluster-up images-load ## the verdicts of the API serve
 
 # --- figures ---
 
-.PHONY: bench bench-xds
+.PHONY: bench bench-xds bench-engines
 bench: ## measure what docs/benchmarks.md shows, on this machine and the local cluster
 	@bench/run.sh
 
 bench-xds: ## measure what xDS costs at many services and proxies (ARGUMENTS="…" of `ferromesh-bench xds`)
 	@bench/xds.sh
+
+bench-engines: ## measure what a change costs a query engine, and what it costs explicit keys, as pilot has them
+	@cargo run --locked --release --quiet --manifest-path bench/engines/Cargo.toml --target-dir "$(FERROMESH_CACHE)/engines"

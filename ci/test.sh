@@ -56,7 +56,9 @@ step() { # NAME COMMAND…
 
 level_lint() {
   step "formatting" cargo fmt --all --check
+  # Workspaces of their own.
   step "formatting of the fuzzer" cargo fmt --manifest-path fuzz/Cargo.toml --check
+  step "formatting of the engines" cargo fmt --manifest-path bench/engines/Cargo.toml --check
   step "clippy" cargo clippy --locked --workspace --all-targets --quiet -- -D warnings
   step "shell scripts parse" bash -c 'git ls-files -z "*.sh" .ci/run | xargs -0 -n1 bash -n'
 }

@@ -25,11 +25,11 @@ use http::{HeaderMap, HeaderValue, header::CONTENT_TYPE};
 use http_body_util::StreamBody;
 use hyper::body::Frame;
 use tokio::time::{Instant, sleep_until, timeout};
-use tonic::{Code, Status, Streaming, codec::Codec};
-use tonic_prost::ProstCodec;
+use tonic::{Code, Status};
 
 use super::{
     age,
+    incoming::Incoming,
     session::{Request, Response, Session, Verdict},
     whole::Whole,
     wire::{Form, Outgoing},
@@ -46,9 +46,6 @@ use crate::runtime::{Carrier, Peer, Shutdown, random_fraction};
 
 const DELTA_PATH: &str = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
 const WHOLE_PATH: &str = "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources";
-
-/// Largest request. A proxy that reconnects names every resource that it holds with its version: 5,000 of them make half a megabyte.
-const MAX_REQUEST: usize = 4 * 1024 * 1024;
 
 /// For the first request of a stream.
 const FIRST_REQUEST: Duration = Duration::from_secs(10);
@@ -67,17 +64,18 @@ pub(in crate::pilot) struct Server {
 
 /// The service's methods as routes of a router.
 pub(in crate::pilot) fn routes(server: Server) -> Router {
-    let delta = async |State(server): State<Server>, request: HttpRequest| server.answer(request, |body| Requests::Delta(streaming(body)));
+    let delta =
+        async |State(server): State<Server>, request: HttpRequest| server.answer(request, |body| Requests::Delta(Incoming::new(body)));
     let whole = async |State(server): State<Server>, request: HttpRequest| {
-        server.answer(request, |body| Requests::Whole(streaming(body), Box::default()))
+        server.answer(request, |body| Requests::Whole(Incoming::new(body), Box::default()))
     };
     Router::new().route(DELTA_PATH, post(delta)).route(WHOLE_PATH, post(whole)).with_state(server)
 }
 
 /// What a proxy says, in the form of the protocol that it speaks.
 enum Requests {
-    Delta(Streaming<DeltaDiscoveryRequest>),
-    Whole(Streaming<DiscoveryRequest>, Box<Whole>),
+    Delta(Incoming<DeltaDiscoveryRequest>),
+    Whole(Incoming<DiscoveryRequest>, Box<Whole>),
 }
 
 /// The state of a stream's answer.
@@ -184,19 +182,14 @@ fn refused(error: &NodeError, server: &Server, peer: &Peer) -> Status {
     Status::new(code, error.to_string())
 }
 
-/// Reads requests from a body.
-fn streaming<M: prost::Message + Default + 'static>(body: Body) -> Streaming<M> {
-    Streaming::new_request(ProstCodec::<M, M>::default().decoder(), body, None, Some(MAX_REQUEST))
-}
-
 // === impl Requests ===
 
 impl Requests {
     /// The next request, with the node that it comes from if it says so; none at the end.
     async fn next(&mut self) -> Result<Option<(Option<Node>, Request)>, Status> {
         Ok(match self {
-            Self::Delta(requests) => requests.message().await?.map(|mut request| (request.node.take(), request.into())),
-            Self::Whole(requests, whole) => requests.message().await?.map(|mut request| (request.node.take(), whole.request(request))),
+            Self::Delta(requests) => requests.next().await?.map(|mut request| (request.node.take(), request.into())),
+            Self::Whole(requests, whole) => requests.next().await?.map(|mut request| (request.node.take(), whole.request(request))),
         })
     }
 

@@ -2,6 +2,7 @@
 
 mod age;
 mod conversation;
+mod incoming;
 mod session;
 mod whole;
 mod wire;
