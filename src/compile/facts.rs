@@ -1,6 +1,10 @@
 //! Facts of a proxy that compiling may read, and tables of results by the facts that were read.
 
-use std::{collections::HashMap, net::IpAddr, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    net::IpAddr,
+    sync::Arc,
+};
 
 use foldhash::fast::FixedState;
 
@@ -36,6 +40,8 @@ pub(super) enum Fact {
     DiscoversItself,
     /// Its primary address.
     Address,
+    /// Whether it takes the virtual hosts of route tables one by one.
+    SplitsTables,
 }
 
 #[cfg(test)]
@@ -99,8 +105,18 @@ impl Fact {
             Self::CapturesDns => FactValue::Bool(proxy.captures_dns),
             Self::DiscoversItself => FactValue::Bool(proxy.discovers_itself),
             Self::Address => FactValue::Address(proxy.addresses.first().copied()),
+            Self::SplitsTables => FactValue::Bool(proxy.splits_tables),
         }
     }
+}
+
+/// Leaves out what follows from other facts of the set: where the namespace itself counts, so does every yes or no about it. Keeps sets
+/// small where parts asked for one namespace each.
+pub(super) fn without_implied(mut facts: BTreeSet<Fact>) -> BTreeSet<Fact> {
+    if facts.contains(&Fact::Namespace) {
+        facts.retain(|fact| !matches!(fact, Fact::InNamespace(_)));
+    }
+    facts
 }
 
 /// Results of one computation, by the facts that each run of it read.

@@ -37,8 +37,10 @@ pub(super) enum Input {
     RoutingRulesOf(HostPattern),
     /// Whether DestinationRules for wildcard hosts say what concerns routes.
     WildcardRoutingRules,
-    /// Which VirtualServices exist, for which hosts.
+    /// Which VirtualServices exist, and all that they say.
     VirtualServices,
+    /// For which hosts VirtualServices speak, and to whom.
+    RoutedHosts,
     /// One VirtualService, or its absence.
     VirtualService(ObjectRef),
     /// VirtualServices that name that gateway.

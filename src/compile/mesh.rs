@@ -15,8 +15,8 @@ use super::{
     policy::{concerns_routes, routing_input},
 };
 use crate::model::{
-    Change, Changes, DestinationRule, HostPattern, MESH_GATEWAY, ObjectRef, PeerAuthentication, Resolution, Service, ServiceKey, Sidecar,
-    Snapshot, SpiffeId, VirtualService,
+    Change, Changes, DestinationRule, ExportTo, HostPattern, MESH_GATEWAY, ObjectRef, PeerAuthentication, Resolution, Service, ServiceKey,
+    Sidecar, Snapshot, SpiffeId, VirtualService,
 };
 
 /// Inputs that changed.
@@ -146,6 +146,7 @@ impl Mesh {
             "VirtualService" => {
                 let (before, after) = (old.config.virtual_services.get(object), new.config.virtual_services.get(object));
                 dirty.extend([Input::VirtualServices, Input::VirtualService(object.clone())]);
+                dirty.extend((before.and_then(reach) != after.and_then(reach)).then_some(Input::RoutedHosts));
                 before.into_iter().for_each(|it| self.virtual_services.remove(it, dirty));
                 after.into_iter().for_each(|it| self.virtual_services.insert(it, dirty));
                 bind(&mut self.bound, object, before.map(|it| &*it.gateways), after.map(|it| &*it.gateways), dirty);
@@ -177,6 +178,11 @@ impl Mesh {
             _ => {}
         }
     }
+}
+
+/// For which hosts a VirtualService has routes for sidecars, and who sees it; `None` if it has none.
+fn reach(it: &Arc<VirtualService>) -> Option<(&[HostPattern], &ExportTo)> {
+    (it.for_mesh() && !it.http.is_empty()).then_some((&*it.hosts, &it.export_to))
 }
 
 /// Notes for which gateways a VirtualService holds now, and what that dirties.

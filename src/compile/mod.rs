@@ -8,7 +8,7 @@
 //! `recipe` lists the resources that there may be. `cluster`, `endpoints`, `listener` and `route` make them, each with the reference's
 //! names; `tls`, `server_tls`, `credentials` and `mtls` say who is trusted; `policy`, `virtual_services`, `visibility`, `gateways` and `workload_ports` answer which
 //! objects count for whom; `destination` says where a route leads and
-//! `hashing` and `locality` what decides the endpoint; `name_lookup` has what finds hosts by the names in requests. `extension` puts users' code into what was made, `patch` their changes; what of
+//! `hashing` and `locality` what decides the endpoint; `whole_table` puts tables together again whose hosts are sent one by one; `name_lookup` has what finds hosts by the names in requests. `extension` puts users' code into what was made, `patch` their changes; what of
 //! these can't be applied is left out, and kept beside it as a [`Fault`].
 //!
 //! # How work is shared
@@ -64,6 +64,7 @@ mod server_tls;
 mod tls;
 mod virtual_services;
 mod visibility;
+mod whole_table;
 mod workload_ports;
 
 #[cfg(test)]
@@ -79,9 +80,11 @@ use std::{
 
 pub use failure::Failure;
 pub use fault::Fault;
+pub use naming::table_and_host;
 pub use patch::unreadable_patches;
 pub use proxy::Proxy;
 pub use resource::{Resource, ResourceType};
+pub use whole_table::WholeTable;
 
 use crate::model::{Changes, SecretKey, Snapshot};
 use facts::Variants;

@@ -74,6 +74,21 @@ pub(super) fn sniffed_routes(host: &HostPattern, port: u16) -> String {
     format!("{host}:{port}")
 }
 
+/// A virtual host as it is called within its table.
+pub(super) fn host(host: &HostPattern, port: u16) -> String {
+    format!("{host}:{port}")
+}
+
+/// A virtual host that is sent by itself. What is before the last slash tells Envoy the table that it belongs to.
+pub(super) fn host_of_table(table: &str, host: &str) -> String {
+    format!("{table}/{host}")
+}
+
+/// The table of a virtual host that is sent by itself, and what the host is called there.
+pub fn table_and_host(name: &str) -> Option<(&str, &str)> {
+    name.rsplit_once('/')
+}
+
 /// The routes of HTTP that comes to a gateway's port.
 pub(super) fn gateway_routes(port: u16) -> String {
     format!("http.{port}")

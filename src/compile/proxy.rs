@@ -32,4 +32,6 @@ pub struct Proxy {
     pub captures_dns: bool,
     /// Whether it wants to know the other workloads of its own service, as choosing by zones needs.
     pub discovers_itself: bool,
+    /// Whether it takes the virtual hosts of route tables one by one, which the delta form of the protocol alone can do.
+    pub splits_tables: bool,
 }

@@ -12,7 +12,7 @@ use super::{
     naming::ClusterKey,
     patch::{self, PatchKey},
     resource::Draft,
-    route,
+    route::{self, HostKey, Table},
     scope::Scope,
     section::SectionKind,
     workload_ports::workload_ports,
@@ -66,6 +66,8 @@ pub(super) enum Recipe {
     SniffedRoutes(ServiceKey, u16),
     /// The routes of a Unix socket that the application calls.
     SocketRoutes(Arc<str>),
+    /// A virtual host of one of these tables, for proxies that take them one by one.
+    Host(HostKey),
     /// A certificate with its key, or authorities, and the objects that ask for it.
     Secret(SecretSource, Vec<ObjectRef>),
     /// The cluster to which a gateway passes connections to a service's port on unopened.
@@ -115,6 +117,7 @@ impl Recipe {
                 [Self::VirtualInbound].into_iter().chain(opened.map(|(number, _)| Self::IngressListener(number))).collect()
             }
             SectionKind::OutboundRoutes => outbound_routes(scope).into_iter().collect(),
+            SectionKind::OutboundHosts => outbound_hosts(scope),
             SectionKind::Secrets => credentials::wanted(scope).into_iter().map(|(source, objects)| Self::Secret(source, objects)).collect(),
             SectionKind::PassedOnClusters => cluster::all_passed_on_keys(scope).into_iter().map(Self::PassedOnCluster).collect(),
             SectionKind::PassedOnEndpoints => cluster::all_passed_on_keys(scope).into_iter().map(Self::PassedOnEndpoints).collect(),
@@ -135,6 +138,15 @@ impl Recipe {
         })
     }
 
+    /// The table whose hosts are sent one by one to proxies that take them so.
+    pub(super) fn split_table(&self) -> Option<Table> {
+        match self {
+            Self::PortRoutes(port) => Some(Table::Port(*port)),
+            Self::SocketRoutes(path) => Some(Table::Socket(path.clone())),
+            _ => None,
+        }
+    }
+
     /// Whether it is about traffic that comes to the workload.
     pub(super) fn is_inbound(&self) -> bool {
         matches!(self, Self::InboundCluster(_) | Self::InboundPassthroughCluster | Self::VirtualInbound)
@@ -144,6 +156,8 @@ impl Recipe {
     pub(super) fn compile(&self, scope: &Scope<'_>) -> Option<Draft> {
         match self {
             Self::Added(key) => patch::added(scope, key),
+            // Users know a host by what it is called in its table, so that comes before the name of the resource is written.
+            Self::Host(key) => patch::patched_host(scope, &key.table(), key.host(scope)?).map(|host| key.draft(host)),
             _ => patch::patched(scope, self, extension::extended(scope, self.is_inbound(), self.draft(scope)?)),
         }
     }
@@ -163,9 +177,8 @@ impl Recipe {
             Self::AddressListener { service, address, port } => listener::of_address(scope, service, *address, *port),
             Self::VirtualInbound => Some(listener::virtual_inbound(scope)),
             Self::IngressListener(port) => listener::ingress(scope, *port),
-            Self::PortRoutes(port) => Some(route::of_port(scope, *port)),
+            Self::PortRoutes(_) | Self::SocketRoutes(_) => self.split_table().map(|table| route::of_table(scope, &table)),
             Self::SniffedRoutes(service, port) => route::sniffed(scope, service, *port),
-            Self::SocketRoutes(path) => Some(route::of_socket(scope, path)),
             Self::Secret(source, objects) => credentials::secret(scope, source, objects),
             Self::PassedOnCluster(key) => cluster::passed_on(scope, key),
             Self::PassedOnEndpoints(key) => endpoints::passed_on(scope, key),
@@ -173,7 +186,7 @@ impl Recipe {
             Self::GatewayRoutes(port) => route::of_gateway_port(scope, port),
             Self::HttpsRoutes(gateway, table) => route::of_https_server(scope, gateway, table),
             Self::ModuleSource(server) => Some(extension::source(scope, server)),
-            Self::Added(_) => None,
+            Self::Host(_) | Self::Added(_) => None,
         }
     }
 }
@@ -194,4 +207,13 @@ fn outbound_routes(scope: &Scope<'_>) -> BTreeSet<Recipe> {
     }
     recipes.extend(scope.sockets().into_iter().cloned().map(Recipe::SocketRoutes));
     recipes
+}
+
+/// The virtual hosts that stand by themselves.
+fn outbound_hosts(scope: &Scope<'_>) -> Vec<Recipe> {
+    if !scope.splits_tables() {
+        return Vec::new();
+    }
+    let tables = outbound_routes(scope).into_iter().filter_map(|recipe| recipe.split_table());
+    tables.flat_map(|table| route::hosts(scope, &table)).map(Recipe::Host).collect()
 }

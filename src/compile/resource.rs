@@ -24,13 +24,15 @@ pub enum ResourceType {
     Listener,
     /// HTTP route tables (RDS).
     Route,
+    /// Virtual hosts of route tables (VHDS), called `TABLE/HOST`. They belong to a table, and mean nothing to who does not have it.
+    VirtualHost,
 }
 
 impl ResourceType {
     /// All kinds, in sending order.
-    pub const ALL: [Self; Self::COUNT] = [Self::Cluster, Self::Endpoints, Self::Secret, Self::Listener, Self::Route];
+    pub const ALL: [Self; Self::COUNT] = [Self::Cluster, Self::Endpoints, Self::Secret, Self::Listener, Self::Route, Self::VirtualHost];
     /// How many kinds there are.
-    pub const COUNT: usize = 5;
+    pub const COUNT: usize = 6;
 
     /// The type URL that the xDS protocol uses.
     pub fn type_url(self) -> &'static str {
@@ -40,6 +42,7 @@ impl ResourceType {
             Self::Secret => "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret",
             Self::Listener => "type.googleapis.com/envoy.config.listener.v3.Listener",
             Self::Route => "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
+            Self::VirtualHost => "type.googleapis.com/envoy.config.route.v3.VirtualHost",
         }
     }
 

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    facts::{Fact, FactValue},
+    facts::{Fact, FactValue, without_implied},
     fault::Fault,
     input::Input,
     mesh::{Dirty, Mesh},
@@ -59,7 +59,8 @@ impl<'a> Scope<'a> {
 
     /// What was read.
     pub(super) fn into_notes(self) -> Notes {
-        self.notes.into_inner()
+        let notes = self.notes.into_inner();
+        Notes { facts: without_implied(notes.facts), ..notes }
     }
 
     fn ask(&self, fact: Fact) -> FactValue {
@@ -204,6 +205,11 @@ impl Scope<'_> {
     /// Whether the proxy wants to know the other workloads of its own service.
     pub(super) fn discovers_itself(&self) -> bool {
         self.ask(Fact::DiscoversItself) == FactValue::Bool(true)
+    }
+
+    /// Whether the proxy takes the virtual hosts of route tables one by one.
+    pub(super) fn splits_tables(&self) -> bool {
+        self.ask(Fact::SplitsTables) == FactValue::Bool(true)
     }
 
     /// The addresses at which the proxy's application calls a service: those that it declares, else the one that the mesh has given it,

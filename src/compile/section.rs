@@ -11,7 +11,7 @@ use std::{
 use rpds::RedBlackTreeMapSync;
 
 use super::{
-    facts::Fact,
+    facts::{Fact, without_implied},
     failure::{Failure, caught},
     fault::Fault,
     input::Input,
@@ -43,6 +43,8 @@ pub(super) enum SectionKind {
     InboundListeners,
     /// Routes for what the application calls.
     OutboundRoutes,
+    /// Virtual hosts of these that stand by themselves.
+    OutboundHosts,
     /// Clusters for what a gateway passes on unopened.
     PassedOnClusters,
     /// Addresses of what a gateway passes on unopened.
@@ -66,6 +68,7 @@ impl SectionKind {
                 Self::OutboundListeners,
                 Self::InboundListeners,
                 Self::OutboundRoutes,
+                Self::OutboundHosts,
             ],
             ProxyRole::Router => &[
                 Self::OutboundClusters,
@@ -98,6 +101,7 @@ impl SectionKind {
             Self::Secrets => ResourceType::Secret,
             Self::OutboundListeners | Self::InboundListeners | Self::GatewayListeners => ResourceType::Listener,
             Self::OutboundRoutes | Self::GatewayRoutes => ResourceType::Route,
+            Self::OutboundHosts => ResourceType::VirtualHost,
         }
     }
 }
@@ -235,8 +239,10 @@ impl SectionState {
             self.outcomes.insert(recipe, new);
         }
         self.put_added(&mut resources, &mut names);
+        // What one recipe no longer yields, another may yield again.
+        names.retain(|name| !same(self.section.resources.get(name), resources.get(name)));
 
-        self.facts = facts.into_iter().collect();
+        self.facts = without_implied(facts).into_iter().collect();
         let faults = if faulty { self.all_faults() } else { self.section.faults.clone() };
         let failures: Vec<_> = self.failed.values().cloned().collect();
         let told_alike = faults == self.section.faults && failures == self.section.failures;

@@ -40,11 +40,13 @@ impl<'a> Scope<'a> {
 
     /// The hosts that VirtualServices name for sidecars, and that no service has.
     pub(super) fn undeclared_hosts(&self, port: u16) -> Vec<&'a HostPattern> {
-        let mut hosts: Vec<_> = self
-            .virtual_services()
-            .filter(|it| !it.http.is_empty())
-            .flat_map(|it| it.hosts.iter().filter(|host| self.sees_virtual_service(it, host, port)))
-            .filter(|host| self.services_named(host).next().is_none())
+        // Not all that VirtualServices say counts here: a route that changes is no reason to look for hosts again.
+        self.reads(Input::RoutedHosts);
+        let routed = self.mesh.snapshot.config.virtual_services.values().filter(|it| it.for_mesh() && !it.http.is_empty());
+        let mut hosts: Vec<_> = routed
+            .flat_map(|it| it.hosts.iter().map(move |host| (it, host)))
+            .filter(|(it, host)| self.services_named(host).next().is_none() && self.sees_virtual_service(it, host, port))
+            .map(|(_, host)| host)
             .collect();
         hosts.sort_unstable();
         hosts.dedup();

@@ -173,5 +173,6 @@ pub(super) fn short_name(kind: ResourceType) -> &'static str {
         ResourceType::Secret => "sds",
         ResourceType::Listener => "lds",
         ResourceType::Route => "rds",
+        ResourceType::VirtualHost => "vhds",
     }
 }

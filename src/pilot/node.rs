@@ -28,6 +28,8 @@ pub(super) struct Claims {
     metadata: Labels,
     captures_dns: bool,
     discovers_itself: bool,
+    /// Whether its stream is of the form of the protocol that has virtual hosts by themselves.
+    pub(super) splits_tables: bool,
 }
 
 /// Why a proxy is not served.
@@ -91,6 +93,7 @@ impl Claims {
             metadata: metadata.texts(),
             captures_dns: metadata.flag("DNS_CAPTURE"),
             discovers_itself: metadata.flag("ENABLE_SELF_DISCOVERY"),
+            splits_tables: false,
         })
     }
 
@@ -112,6 +115,7 @@ impl Claims {
             metadata: self.metadata.clone(),
             captures_dns: self.captures_dns,
             discovers_itself: self.discovers_itself,
+            splits_tables: self.splits_tables,
         };
         let Some(workload) = workload else { return Ok(proxy) };
         let same = |a: &SpiffeId, b: &SpiffeId| (&a.namespace, &a.service_account) == (&b.namespace, &b.service_account);

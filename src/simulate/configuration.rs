@@ -47,14 +47,31 @@ impl Configuration {
             clusters: decoded(compiled, ResourceType::Cluster)?,
             endpoints: decoded(compiled, ResourceType::Endpoints)?,
             listeners: decoded(compiled, ResourceType::Listener)?,
-            tables: decoded(compiled, ResourceType::Route)?,
+            tables: tables(compiled)?,
         })
     }
 }
 
+// === impl Undecodable ===
+
+impl Undecodable {
+    fn because(resource: &Resource, source: prost::DecodeError) -> Self {
+        Self { name: resource.name.to_string(), source }
+    }
+}
+
+/// The route tables, with all their virtual hosts.
+fn tables(compiled: &Compiled) -> Result<BTreeMap<Arc<str>, Known<RouteConfiguration>>, Undecodable> {
+    let put_together = |resource: &Arc<Resource>| -> Result<_, Undecodable> {
+        let whole = compiled.whole_table(resource).map_err(|source| Undecodable::because(resource, source))?;
+        Ok((resource.name.clone(), Known { message: whole.message, sources: whole.sources }))
+    };
+    compiled.resources(ResourceType::Route).into_iter().map(put_together).collect()
+}
+
 fn decoded<M: Message + Default>(compiled: &Compiled, kind: ResourceType) -> Result<BTreeMap<Arc<str>, Known<M>>, Undecodable> {
     let decode = |resource: &Arc<Resource>| -> Result<_, Undecodable> {
-        let message = M::decode(&*resource.body).map_err(|source| Undecodable { name: resource.name.to_string(), source })?;
+        let message = M::decode(&*resource.body).map_err(|source| Undecodable::because(resource, source))?;
         Ok((resource.name.clone(), Known { message, sources: resource.sources.clone() }))
     };
     compiled.resources(kind).into_iter().map(decode).collect()

@@ -21,6 +21,7 @@ pub fn proxy_of(snapshot: &Snapshot, workload: &Workload) -> Proxy {
         vouched: true,
         captures_dns: false,
         discovers_itself: false,
+        splits_tables: false,
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use envoy_api::{
     envoy::{
-        config::{cluster::v3::Cluster, endpoint::v3::ClusterLoadAssignment, listener::v3::Listener, route::v3::RouteConfiguration},
+        config::{cluster::v3::Cluster, endpoint::v3::ClusterLoadAssignment, listener::v3::Listener, route::v3::VirtualHost},
         extensions::transport_sockets::tls::v3::Secret,
     },
     json::to_value,
@@ -122,7 +122,9 @@ pub(crate) fn as_json(compiled: &Compiled, kind: ResourceType, name: &str) -> Va
         ResourceType::Endpoints => to_value(&decoded::<ClusterLoadAssignment>(resource)),
         ResourceType::Secret => to_value(&decoded::<Secret>(resource)),
         ResourceType::Listener => to_value(&decoded::<Listener>(resource)),
-        ResourceType::Route => to_value(&decoded::<RouteConfiguration>(resource)),
+        // With what is sent apart from it.
+        ResourceType::Route => to_value(&compiled.whole_table(resource).unwrap().message),
+        ResourceType::VirtualHost => to_value(&decoded::<VirtualHost>(resource)),
     };
     value.unwrap()
 }

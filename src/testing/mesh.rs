@@ -45,6 +45,7 @@ pub(crate) fn proxy_of(workload: &Workload) -> Proxy {
         metadata: labels(&[("ISTIO_VERSION", "1.31.0")]),
         captures_dns: false,
         discovers_itself: false,
+        splits_tables: false,
     }
 }
 

@@ -118,7 +118,7 @@ fn change_file(kind: Kind, form: usize) -> String {
 /// What each connection needs.
 #[derive(Clone)]
 struct Server {
-    answers: Arc<[Bytes; 4]>,
+    answers: Arc<[Bytes; Kind::COUNT]>,
     pushes: watch::Receiver<Bytes>,
 }
 
@@ -131,7 +131,7 @@ impl CannedArgs {
         let read = |name: &str| read(&self.folder, name);
         let own = Identity { chain: vec![read(CERTIFICATE)?.into()], key: PrivatePkcs8KeyDer::from(read(KEY)?).into() };
         let tls = TlsAcceptor::from(Arc::new(mutual(own, read(ROOT)?.into())?));
-        let mut answers = [const { Bytes::new() }; 4];
+        let mut answers = [const { Bytes::new() }; Kind::COUNT];
         for kind in Kind::ALL {
             answers[kind as usize] = read(&answer_file(kind))?.into();
         }

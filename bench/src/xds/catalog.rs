@@ -8,6 +8,7 @@ use foldhash::fast::FixedState;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     hash::BuildHasher,
+    ops::Bound,
     sync::Arc,
 };
 
@@ -129,6 +130,17 @@ impl Catalog {
     /// Forgets what responses led to; proxies keep what they hold.
     pub(super) fn forget(&mut self) {
         self.outcomes.clear();
+    }
+}
+
+// === impl Holdings ===
+
+impl Holdings {
+    /// Whether there is a virtual host of that table.
+    pub(super) fn has_any_of(&self, table: &str) -> bool {
+        let following = self.resources.range::<str, _>((Bound::Excluded(table), Bound::Unbounded)).map(|(name, _)| name);
+        let mut hosts = following.take_while(|name| name.starts_with(table));
+        hosts.any(|name| name.rsplit_once('/').is_some_and(|(own, _)| own == table))
     }
 }
 

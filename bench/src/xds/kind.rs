@@ -8,6 +8,7 @@ use envoy_api::envoy::{
             cluster::{ClusterDiscoveryType, DiscoveryType},
         },
         listener::v3::{Listener, filter::ConfigType},
+        route::v3::RouteConfiguration,
     },
     extensions::filters::network::http_connection_manager::v3::{HttpConnectionManager, http_connection_manager::RouteSpecifier},
 };
@@ -20,12 +21,16 @@ pub(super) enum Kind {
     Endpoints,
     Listeners,
     Routes,
+    /// Virtual hosts that are sent apart from their tables.
+    Hosts,
 }
 
 // === impl Kind ===
 
 impl Kind {
-    pub(super) const ALL: [Self; 4] = [Self::Clusters, Self::Endpoints, Self::Listeners, Self::Routes];
+    /// How many kinds there are.
+    pub(super) const COUNT: usize = 5;
+    pub(super) const ALL: [Self; Self::COUNT] = [Self::Clusters, Self::Endpoints, Self::Listeners, Self::Routes, Self::Hosts];
 
     pub(super) const fn type_url(self) -> &'static str {
         match self {
@@ -33,6 +38,7 @@ impl Kind {
             Self::Endpoints => "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
             Self::Listeners => "type.googleapis.com/envoy.config.listener.v3.Listener",
             Self::Routes => "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
+            Self::Hosts => "type.googleapis.com/envoy.config.route.v3.VirtualHost",
         }
     }
 
@@ -43,11 +49,16 @@ impl Kind {
 
     /// Whether its resources say which ones of another kind the proxy has to ask for.
     pub(super) fn names_others(self) -> bool {
+        matches!(self, Self::Clusters | Self::Listeners | Self::Routes)
+    }
+
+    /// Whether a proxy asks for all of it by the name `*`.
+    pub(super) fn is_asked_for_as_a_whole(self) -> bool {
         matches!(self, Self::Clusters | Self::Listeners)
     }
 
     /// The resources of another kind that one of this kind makes a proxy ask for: the endpoints of a cluster, the route tables of a
-    /// listener.
+    /// listener; of a table itself, if its hosts are sent apart from it.
     ///
     /// # Errors
     /// When the body is not what the kind says.
@@ -55,7 +66,11 @@ impl Kind {
         match self {
             Self::Clusters => Ok(endpoints_of(Cluster::decode(body).context("malformed cluster")?)),
             Self::Listeners => tables_of(Listener::decode(body).context("malformed listener")?),
-            Self::Endpoints | Self::Routes => Ok(Vec::new()),
+            Self::Routes => {
+                let table = RouteConfiguration::decode(body).context("malformed route table")?;
+                Ok(table.vhds.map(|_| table.name).into_iter().collect())
+            }
+            Self::Endpoints | Self::Hosts => Ok(Vec::new()),
         }
     }
 }
@@ -92,7 +107,7 @@ mod tests {
             cluster::v3::cluster::EdsClusterConfig,
             endpoint::v3::ClusterLoadAssignment,
             listener::v3::{Filter, FilterChain},
-            route::v3::RouteConfiguration,
+            route::v3::{Vhds, VirtualHost},
         },
         extensions::filters::network::http_connection_manager::v3::Rds,
     };
@@ -104,10 +119,19 @@ mod tests {
             envoy_api::type_url::<ClusterLoadAssignment>(),
             envoy_api::type_url::<Listener>(),
             envoy_api::type_url::<RouteConfiguration>(),
+            envoy_api::type_url::<VirtualHost>(),
         ];
         assert_eq!(Kind::ALL.map(Kind::type_url).map(str::to_owned), urls);
         assert_eq!(Kind::of(urls[3].as_bytes()), Some(Kind::Routes));
-        assert_eq!(Kind::of(b"type.googleapis.com/envoy.config.route.v3.VirtualHost"), None);
+        assert_eq!(Kind::of(b"type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"), None);
+    }
+
+    #[test]
+    fn a_table_whose_hosts_are_sent_apart_says_so() {
+        let whole = RouteConfiguration { name: "80".to_owned(), ..RouteConfiguration::default() };
+        assert!(Kind::Routes.names_in(&whole.encode_to_vec()).unwrap().is_empty());
+        let split = RouteConfiguration { vhds: Some(Vhds::default()), ..whole };
+        assert_eq!(Kind::Routes.names_in(&split.encode_to_vec()).unwrap(), ["80"]);
     }
 
     fn cluster(kind: DiscoveryType, service_name: &str) -> Vec<u8> {

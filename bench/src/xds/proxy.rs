@@ -1,7 +1,7 @@
 //! A simulated proxy as a pure state machine: responses go in, requests come out, as Envoy sends them.
 //!
 //! It asks for all clusters, then for their endpoints, acknowledges the clusters once they can be used, and then asks for listeners and
-//! for the route tables that these name. When it comes back to a stream it asks for all of it at once and says which versions it holds.
+//! for the route tables that these name; if the hosts of one are sent apart from it, it opens a subscription to hosts, without names. When it comes back to a stream it asks for all of it at once and says which versions it holds.
 
 use envoy_api::envoy::{config::core::v3::Node, service::discovery::v3::DeltaDiscoveryRequest};
 use prost_types::{Struct, Value, value::Kind as ValueKind};
@@ -22,7 +22,7 @@ const FENCE: &str = "ferromesh-bench-fence";
 pub(super) struct Proxy {
     node: Node,
     /// In the order of [`Kind::ALL`].
-    accounts: [Account; 4],
+    accounts: [Account; Kind::COUNT],
     /// The response about clusters that waits for their endpoints.
     warming: Option<String>,
     /// Whether the server has said that there is no [`FENCE`].
@@ -141,15 +141,23 @@ impl Proxy {
             }
             Kind::Routes => {
                 self.fenced |= response.removed.iter().any(|name| name == FENCE);
+                let hosts = &mut self.accounts[Kind::Hosts as usize];
+                if !needs.is_empty() && !hosts.subscribed {
+                    hosts.subscribed = true;
+                    step.requests.push(subscription(Kind::Hosts, Vec::new()));
+                }
                 step.requests.push(acknowledgement);
             }
+            Kind::Hosts => step.requests.push(acknowledgement),
         }
         Ok(step)
     }
 
     /// Whether it has all that it asked for.
     pub(super) fn is_configured(&self) -> bool {
-        self.fenced && self.warming.is_none()
+        let tables = &self.accounts[Kind::Routes as usize].holdings.needs;
+        let hosts = &self.accounts[Kind::Hosts as usize].holdings;
+        self.fenced && self.warming.is_none() && tables.iter().all(|table| hosts.has_any_of(table))
     }
 
     /// Once it has clusters, a proxy asks for listeners.
@@ -178,7 +186,7 @@ impl Proxy {
 }
 
 fn subscription(kind: Kind, names: Vec<String>) -> DeltaDiscoveryRequest {
-    let names = if kind.names_others() { vec!["*".to_owned()] } else { names };
+    let names = if kind.is_asked_for_as_a_whole() { vec!["*".to_owned()] } else { names };
     DeltaDiscoveryRequest { type_url: kind.type_url().to_owned(), resource_names_subscribe: names, ..DeltaDiscoveryRequest::default() }
 }
 
@@ -197,6 +205,7 @@ mod tests {
                 cluster::{ClusterDiscoveryType, DiscoveryType},
             },
             listener::v3::{Filter, FilterChain, Listener, filter::ConfigType},
+            route::v3::{RouteConfiguration, Vhds},
         },
         extensions::filters::network::http_connection_manager::v3::{HttpConnectionManager, Rds, http_connection_manager::RouteSpecifier},
     };
@@ -215,7 +224,11 @@ mod tests {
                 let chain = FilterChain { filters: vec![http], ..FilterChain::default() };
                 Listener { filter_chains: vec![chain], ..Listener::default() }.encode_to_vec()
             }
-            Kind::Endpoints | Kind::Routes => Vec::new(),
+            Kind::Routes => {
+                let vhds = name.starts_with("split").then(Vhds::default);
+                RouteConfiguration { name: name.to_owned(), vhds, ..RouteConfiguration::default() }.encode_to_vec()
+            }
+            Kind::Endpoints | Kind::Hosts => Vec::new(),
         };
         RawResource { name: name.into(), version: version.into(), type_url: kind.type_url().into(), body }
     }
@@ -294,12 +307,33 @@ mod tests {
     }
 
     #[test]
+    fn a_proxy_asks_for_hosts_once_and_is_configured_when_each_table_has_some() {
+        let mut scene = Scene::new();
+        scene.take(Kind::Clusters, "1", &[("a", "1")], &[]);
+        scene.take(Kind::Endpoints, "2", &[("a", "1")], &[]);
+        scene.take(Kind::Listeners, "3", &[("split-80", "1"), ("split-81", "1")], &[]);
+        let opened = scene.take(Kind::Routes, "4", &[("split-80", "1"), ("split-81", "1")], &[FENCE]);
+        assert_eq!(opened, [ask(Kind::Hosts, &[]), ack(Kind::Routes, "4")]);
+        assert!(!scene.proxy.is_configured());
+        assert_eq!(scene.take(Kind::Hosts, "5", &[("split-80/a:80", "1")], &[]), [ack(Kind::Hosts, "5")]);
+        assert!(!scene.proxy.is_configured());
+        scene.take(Kind::Hosts, "6", &[("split-81/a:81", "1")], &[]);
+        assert!(scene.proxy.is_configured());
+        assert_eq!(scene.take(Kind::Routes, "7", &[("split-80", "2")], &[]), [ack(Kind::Routes, "7")]);
+
+        let requests = scene.open(Memory::Kept);
+        assert_eq!(requests.len(), Kind::COUNT);
+        assert_eq!(requests[Kind::Hosts as usize].initial_resource_versions.len(), 2);
+        assert!(requests[Kind::Hosts as usize].resource_names_subscribe.is_empty());
+    }
+
+    #[test]
     fn a_proxy_that_comes_back_says_what_it_holds() {
         let mut scene = Scene::new();
         scene.configure();
         let requests = scene.open(Memory::Kept);
         let kinds: Vec<_> = requests.iter().map(|request| Kind::of(request.type_url.as_bytes()).unwrap()).collect();
-        assert_eq!(kinds, Kind::ALL);
+        assert_eq!(kinds, Kind::ALL[..4]);
         assert!(requests[0].node.is_some() && requests[1].node.is_none());
         for request in &requests {
             assert_eq!(request.initial_resource_versions.len(), 1, "{}", request.type_url);

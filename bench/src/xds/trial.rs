@@ -4,6 +4,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 use tokio::time::sleep;
 
 use super::{
+    board::Recording,
     canned::Canned,
     fleet::{Fleet, Lap},
     kind::Kind,
@@ -103,7 +104,8 @@ impl Setting<'_> {
         let full = server.memory()?;
 
         let (endpoint, endpoint_forms) = self.changes(&mut fleet, server, Kind::Endpoints, async || mesh.change_endpoint().await).await?;
-        let (route, route_forms) = self.changes(&mut fleet, server, Kind::Routes, async || mesh.change_route().await).await?;
+        let routes = routes_in(&answers);
+        let (route, route_forms) = self.changes(&mut fleet, server, routes, async || mesh.change_route().await).await?;
 
         let kept = connect(&mut fleet, server, Versions::Kept).await?;
         let lost = connect(&mut fleet, server, Versions::Lost).await?;
@@ -111,19 +113,19 @@ impl Setting<'_> {
         let used = server.memory()?;
         let start = pilot.start;
         drop((fleet, pilot));
-        let forms = [(Kind::Endpoints, endpoint_forms), (Kind::Routes, route_forms)].into();
-        let canned = self.yardstick(Canned::start(self.core, &self.authority, &answers, &forms)?, proxies).await?;
+        let forms = [(Kind::Endpoints, endpoint_forms), (routes, route_forms)].into();
+        let canned = self.yardstick(Canned::start(self.core, &self.authority, &answers, &forms)?, proxies, routes).await?;
         let pilot = Costs { connect: configured, endpoint, route };
         Ok(Figures { services, proxies, start, pilot, canned, kept, lost, empty, full, used })
     }
 
     /// The same proxies and the same bytes, without pilot's work.
-    async fn yardstick(&self, mut canned: Canned, proxies: usize) -> anyhow::Result<Costs> {
+    async fn yardstick(&self, mut canned: Canned, proxies: usize, routes: Kind) -> anyhow::Result<Costs> {
         let mut fleet = Fleet::new(canned.address, &self.authority, proxies)?;
         let connect = connect(&mut fleet, &canned.process, Versions::Kept).await?;
         let Canned { process, pushes, .. } = &mut canned;
         let (endpoint, _) = self.changes(&mut fleet, process, Kind::Endpoints, async || pushes.push(Kind::Endpoints)).await?;
-        let (route, _) = self.changes(&mut fleet, process, Kind::Routes, async || pushes.push(Kind::Routes)).await?;
+        let (route, _) = self.changes(&mut fleet, process, routes, async || pushes.push(routes)).await?;
         Ok(Costs { connect, endpoint, route })
     }
 
@@ -148,6 +150,11 @@ impl Setting<'_> {
         }
         Ok((ChangeCost::of(&laps, server.cpu_seconds()? - before), messages))
     }
+}
+
+/// The kind of resource that a changed route is sent in: by itself, where the server sends hosts apart from their tables.
+fn routes_in(answers: &Recording) -> Kind {
+    if answers.contains_key(Kind::Hosts.type_url()) { Kind::Hosts } else { Kind::Routes }
 }
 
 async fn connect(fleet: &mut Fleet, server: &Process, versions: Versions) -> anyhow::Result<ConnectCost> {

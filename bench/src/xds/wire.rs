@@ -348,12 +348,12 @@ mod tests {
     fn responses_are_read_whatever_the_pieces() {
         let long = vec![7; 40_000];
         let clusters = vec![resource(Kind::Clusters, "a", b"body"), resource(Kind::Clusters, "b", &long)];
-        let tables = vec![resource(Kind::Routes, "80", &long), resource(Kind::Routes, "", b"")];
+        let endpoints = vec![resource(Kind::Endpoints, "a", &long), resource(Kind::Endpoints, "", b"")];
         let empty = DeltaDiscoveryResponse::default();
         let stream =
-            [framed(&response(Kind::Clusters, "1", clusters)), framed(&empty), framed(&response(Kind::Routes, "2", tables))].concat();
+            [framed(&response(Kind::Clusters, "1", clusters)), framed(&empty), framed(&response(Kind::Endpoints, "2", endpoints))].concat();
         for piece in [1, 2, 3, 7, 1000, 16_384, stream.len()] {
-            let [clusters, empty, tables] = &read(&stream, piece)[..] else { panic!("three responses, pieces of {piece}") };
+            let [clusters, empty, endpoints] = &read(&stream, piece)[..] else { panic!("three responses, pieces of {piece}") };
             assert_eq!((clusters.type_url.as_str(), clusters.nonce.as_str()), (Kind::Clusters.type_url(), "1"));
             assert_eq!(clusters.removed, ["gone", "lost"]);
             let names: Vec<&[u8]> = clusters.resources.iter().map(|resource| &resource.name[..]).collect();
@@ -361,9 +361,9 @@ mod tests {
             assert_eq!((&clusters.resources[0].version[..], &clusters.resources[0].body[..]), (&b"v-a"[..], &b"body"[..]));
             assert_eq!(clusters.resources[1].body, long);
             assert_eq!(*empty, Response::default());
-            // The body of a route table names nothing: it is not kept.
-            assert_eq!((&tables.resources[0].name[..], tables.resources[0].body.len()), (&b"80"[..], 0));
-            assert_eq!((tables.resources.len(), tables.nonce.as_str()), (2, "2"));
+            // A body of endpoints names nothing: it is not kept.
+            assert_eq!((&endpoints.resources[0].name[..], endpoints.resources[0].body.len()), (&b"a"[..], 0));
+            assert_eq!((endpoints.resources.len(), endpoints.nonce.as_str()), (2, "2"));
         }
     }
 

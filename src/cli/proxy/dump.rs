@@ -80,10 +80,21 @@ impl Dump {
         [of("static_listeners", &["listener"]), of("dynamic_listeners", &["active_state", "listener"])].concat()
     }
 
-    /// The route tables, those within listeners first.
+    /// The route tables, those within listeners first. Virtual hosts that the proxy got by themselves have the names that they have in
+    /// tables that are sent whole.
     pub(super) fn routes(&self) -> Vec<Held> {
         let of = |list| self.held("RoutesConfigDump", list, &["route_config"]);
-        [of("static_route_configs"), of("dynamic_route_configs")].concat()
+        let mut tables = [of("static_route_configs"), of("dynamic_route_configs")].concat();
+        for table in &mut tables {
+            let prefix = format!("{}/", table.name);
+            for host in table.resource["virtual_hosts"].as_array_mut().into_iter().flatten() {
+                let short = host["name"].as_str().and_then(|name| name.strip_prefix(&prefix)).map(str::to_owned);
+                if let Some(short) = short {
+                    host["name"] = short.into();
+                }
+            }
+        }
+        tables
     }
 
     /// The endpoints, if the page was asked to hold them.

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 /// One resource that a proxy refuses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::cli) struct Rejection {
-    /// Its kind, as pilot's metrics have it: `cds`, `lds`, `eds` or `rds`.
+    /// Its kind, as pilot's metrics have it: `cds`, `lds`, `eds`, `rds` or `vhds`.
     pub(in crate::cli) kind: String,
     /// Its name.
     pub(in crate::cli) name: String,
@@ -25,9 +25,14 @@ impl Rejection {
         Self { kind: text("type"), name: text("name"), message: text("message"), sources }
     }
 
+    /// The kind among those that have a column: virtual hosts count as the routes that they are.
+    pub(super) fn column(&self) -> &str {
+        if self.kind == "vhds" { "rds" } else { &self.kind }
+    }
+
     /// What the proxy keeps in its place, for people.
     pub(in crate::cli) fn kept(&self) -> &'static str {
-        match self.kind.as_str() {
+        match self.column() {
             "cds" => "clusters",
             "lds" => "listeners",
             "eds" => "endpoints",

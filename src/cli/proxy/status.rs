@@ -2,7 +2,10 @@
 
 use clap::Args;
 use serde_json::{Value, json};
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use super::{
     dump::{Dump, Held},
@@ -16,6 +19,9 @@ use crate::cli::{
     report::{self, Form},
     terminal::{Paint, Streams, Style},
 };
+
+/// Stands for the version of a table whose hosts are sent by themselves: Envoy shows that of the hosts that came last.
+const OF_HOSTS: &str = "of its hosts";
 
 /// Envoy's admin port in a pod.
 pub(super) const ADMIN: u16 = 15000;
@@ -116,7 +122,7 @@ fn state(proxy: &Connected, kind: usize) -> &'static str {
     let short = ["cds", "lds", "eds", "rds"][kind];
     let (sent, acked) = &proxy.progress[kind];
     match () {
-        () if proxy.rejections.iter().any(|it| it.kind == short) => "NACKED",
+        () if proxy.rejections.iter().any(|it| it.column() == short) => "NACKED",
         () if sent.is_empty() => "NOT SENT",
         () if sent == acked => "SYNCED",
         () => "STALE",
@@ -179,18 +185,21 @@ pub(super) fn differences(held: &Dump, meant: &Value) -> BTreeMap<&'static str, 
     ];
     let mut differences = BTreeMap::new();
     for (shown, kind, held) in kinds {
+        let mut told: Vec<String> = held.iter().filter(|it| is_split(it)).flat_map(|table| hosts_that_differ(table, meant)).collect();
         let resources = meant["resources"].as_array().into_iter().flatten().filter(|it| it["type"] == kind);
         let meant: BTreeMap<&str, &str> = resources.filter_map(|it| Some((it["name"].as_str()?, it["version"].as_str()?))).collect();
         // What stands in the bootstrap has no version, and pilot has no part in it.
-        let held: BTreeMap<&str, &str> =
-            held.iter().filter(|it| !it.version.is_empty()).map(|it| (it.name.as_str(), it.version.as_str())).collect();
-        let mut told: Vec<String> = Vec::new();
+        let held: BTreeMap<&str, &str> = held
+            .iter()
+            .filter(|it| !it.version.is_empty())
+            .map(|it| (it.name.as_str(), if is_split(it) { OF_HOSTS } else { &it.version }))
+            .collect();
         for (name, version) in &meant {
             match held.get(name) {
                 // Nobody asks for the routes and endpoints of what is not there.
                 None if matches!(kind, "eds" | "rds") => {}
                 None => told.push(format!("{name} is missing")),
-                Some(own) if own != version => told.push(format!("{name} is another version")),
+                Some(own) if own != version && *own != OF_HOSTS => told.push(format!("{name} is another version")),
                 Some(_) => {}
             }
         }
@@ -198,6 +207,24 @@ pub(super) fn differences(held: &Dump, meant: &Value) -> BTreeMap<&'static str, 
         differences.insert(shown, told);
     }
     differences
+}
+
+fn is_split(table: &Held) -> bool {
+    table.resource["vhds"].is_object()
+}
+
+/// The virtual hosts that a table lacks, and those that are not meant to be there.
+fn hosts_that_differ(table: &Held, meant: &Value) -> Vec<String> {
+    let tables = meant["configs"].as_array().into_iter().flatten().flat_map(|part| part["dynamic_route_configs"].as_array()).flatten();
+    let Some(wanted) = tables.map(|entry| &entry["route_config"]).find(|it| it["name"] == table.name.as_str()) else { return Vec::new() };
+    let (meant, held) = (hosts_of(wanted), hosts_of(&table.resource));
+    let place = &table.name;
+    let missing = meant.difference(&held).map(|host| format!("{host} of {place} is missing"));
+    missing.chain(held.difference(&meant).map(|host| format!("{host} of {place} is not meant to be there"))).collect()
+}
+
+fn hosts_of(table: &Value) -> BTreeSet<&str> {
+    table["virtual_hosts"].as_array().into_iter().flatten().filter_map(|host| host["name"].as_str()).collect()
 }
 
 /// The comparison for people.

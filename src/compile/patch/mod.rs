@@ -23,6 +23,8 @@ pub(super) use sequence::Stage;
 pub use table::unreadable_patches;
 pub(super) use table::{PatchTable, Subject};
 
+use envoy_api::envoy::config::route::v3::VirtualHost;
+
 use super::{
     recipe::Recipe,
     resource::{Draft, ResourceType},
@@ -49,9 +51,17 @@ pub(super) fn patched(scope: &Scope<'_>, recipe: &Recipe, draft: Draft) -> Optio
     match draft.kind {
         ResourceType::Cluster => cluster::patched(scope, context, draft),
         ResourceType::Listener => listener::patched(scope, context, draft),
-        ResourceType::Route => Some(route::patched(scope, context, draft)),
+        ResourceType::Route => Some(route::patched(scope, context, recipe, draft)),
         _ => Some(draft),
     }
+}
+
+/// What users make of a virtual host of that table that stands by itself; `None` if they remove it.
+pub(super) fn patched_host(scope: &Scope<'_>, table: &str, host: VirtualHost) -> Option<VirtualHost> {
+    if !scope.has_patches(Subject::Routes) {
+        return Some(host);
+    }
+    route::patched_host(scope, context(scope, false), table, host)
 }
 
 /// For whom something is compiled: never [`PatchContext::Any`].

@@ -1,41 +1,112 @@
 //! Patches of route tables, virtual hosts and routes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use envoy_api::envoy::config::route::v3::{Route, RouteConfiguration, VirtualHost, route};
+use envoy_api::json::Lists;
 
 use super::{
     apply::{adds, merge, message},
     table::{ReadPatch, Subject},
 };
-use crate::compile::{resource::Draft, scope::Scope, workload_ports::ports_called};
+use crate::compile::{recipe::Recipe, resource::Draft, route as compiled, scope::Scope, workload_ports::ports_called};
 use crate::model::{ObjectMatch, PatchContext, PatchOperation, PatchedObject, RouteAction, RouteConfigurationMatch};
 
 /// What users make of a route table.
-pub(super) fn patched(scope: &Scope<'_>, context: PatchContext, draft: Draft) -> Draft {
+pub(super) fn patched(scope: &Scope<'_>, context: PatchContext, recipe: &Recipe, draft: Draft) -> Draft {
     let patches = scope.patches(Subject::Routes, context);
     if patches.is_empty() {
         return draft;
     }
     let Some(mut table) = draft.message::<RouteConfiguration>() else { return draft };
-    change(scope, context, &patches, &mut table);
+    let changes = Changes::of(scope, context, &patches, &table.name);
+    changes.merge_into(scope, &mut table);
+    let elsewhere = recipe.split_table().filter(|_| !changes.added.is_empty() && scope.splits_tables());
+    let apart = elsewhere.map(|of| compiled::hosts(scope, &of)).unwrap_or_default();
+    let apart: Vec<VirtualHost> = apart.iter().filter_map(|key| changes.of_host(scope, key.host(scope)?)).collect();
+    changes.add_to(scope, &mut table, &apart);
     Draft::new(draft.kind, &draft.name, &table)
 }
 
 /// Changes a table.
 pub(super) fn change(scope: &Scope<'_>, context: PatchContext, patches: &[&ReadPatch], table: &mut RouteConfiguration) {
-    let patches: Vec<&ReadPatch> = patches.iter().copied().filter(|patch| is_about(scope, context, &table.name, patch)).collect();
-    let of = |objects: PatchedObject| patches.iter().copied().filter(move |patch| patch.patch.apply_to == objects);
-    of(PatchedObject::RouteConfiguration).for_each(|patch| merge(scope, table, patch));
-    let on_hosts: Vec<_> = of(PatchedObject::VirtualHost).collect();
-    let on_routes: Vec<_> = of(PatchedObject::HttpRoute).collect();
-    table.virtual_hosts.retain_mut(|host| changed_host(scope, &on_hosts, &on_routes, host));
-    for patch in on_hosts.iter().filter(|patch| adds(&patch.patch.operation)) {
-        if let Some(host) = message(scope, patch) {
-            table.virtual_hosts.push(host);
-            scope.shaped_by(&patch.origin);
+    let changes = Changes::of(scope, context, patches, &table.name);
+    changes.merge_into(scope, table);
+    changes.add_to(scope, table, &[]);
+}
+
+/// What users make of a host that stands apart from its table; `None` if they remove it. What they add to the table stands in the table.
+pub(super) fn patched_host(scope: &Scope<'_>, context: PatchContext, table: &str, host: VirtualHost) -> Option<VirtualHost> {
+    Changes::of(scope, context, &scope.patches(Subject::Routes, context), table).of_host(scope, host)
+}
+
+/// The patches about one table, by what they change.
+struct Changes<'p> {
+    on_table: Vec<&'p ReadPatch>,
+    on_hosts: Vec<&'p ReadPatch>,
+    on_routes: Vec<&'p ReadPatch>,
+    added: Vec<&'p ReadPatch>,
+}
+
+// === impl Changes ===
+
+impl<'p> Changes<'p> {
+    fn of(scope: &Scope<'_>, context: PatchContext, patches: &[&'p ReadPatch], table: &str) -> Self {
+        let patches: Vec<&ReadPatch> = patches.iter().copied().filter(|patch| is_about(scope, context, table, patch)).collect();
+        let of = |objects: PatchedObject| patches.iter().copied().filter(move |patch| patch.patch.apply_to == objects);
+        let (added, on_hosts) = of(PatchedObject::VirtualHost).partition(|patch| adds(&patch.patch.operation));
+        Self {
+            on_table: of(PatchedObject::RouteConfiguration).collect(),
+            on_hosts,
+            on_routes: of(PatchedObject::HttpRoute).collect(),
+            added,
         }
     }
+
+    /// Changes the table and what is in it.
+    fn merge_into(&self, scope: &Scope<'_>, table: &mut RouteConfiguration) {
+        self.on_table.iter().for_each(|patch| merge(scope, table, patch));
+        table.virtual_hosts.retain_mut(|host| changed_host(scope, &self.on_hosts, &self.on_routes, host));
+    }
+
+    /// The host as it would be in the table.
+    fn of_host(&self, scope: &Scope<'_>, mut host: VirtualHost) -> Option<VirtualHost> {
+        if let Some(patch) = self.on_table.iter().find(|patch| replaces_hosts(patch)) {
+            scope.shaped_by(&patch.origin);
+            return None;
+        }
+        changed_host(scope, &self.on_hosts, &self.on_routes, &mut host).then_some(host)
+    }
+
+    /// Adds hosts to the table, beside those that belong to it and stand `apart`. Envoy would refuse the whole table for a domain that two
+    /// hosts have, so the one that is added is left out.
+    fn add_to(&self, scope: &Scope<'_>, table: &mut RouteConfiguration, apart: &[VirtualHost]) {
+        if self.added.is_empty() {
+            return;
+        }
+        let domains = |host: &VirtualHost| host.domains.iter().map(|domain| domain.to_ascii_lowercase()).collect::<Vec<_>>();
+        let mut taken: HashSet<String> = table.virtual_hosts.iter().chain(apart).flat_map(domains).collect();
+        for patch in &self.added {
+            let Some(host) = message::<VirtualHost>(scope, patch) else { continue };
+            match domains(&host).into_iter().find(|domain| taken.contains(domain)) {
+                Some(domain) => {
+                    let place = &table.name;
+                    scope.leave_out(patch.fault_because(format!("route table {place} has another virtual host of domain {domain}")));
+                }
+                None => {
+                    taken.extend(domains(&host));
+                    table.virtual_hosts.push(host);
+                    scope.shaped_by(&patch.origin);
+                }
+            }
+        }
+    }
+}
+
+/// Whether a patch of a table puts its own hosts in the place of all others.
+fn replaces_hosts(patch: &ReadPatch) -> bool {
+    let Some((value, Lists::Replace)) = patch.merges() else { return false };
+    value.merged_into(&RouteConfiguration::default(), Lists::Replace).is_ok_and(|table| !table.virtual_hosts.is_empty())
 }
 
 /// Whether the host stays.

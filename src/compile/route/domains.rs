@@ -1,14 +1,21 @@
 //! Names under which an application may call a service.
 
-use std::{collections::HashSet, net::IpAddr, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashSet},
+    net::IpAddr,
+    sync::Arc,
+};
 
 use crate::model::{HostPattern, Resolution, Service};
 
-/// Domains of one table. Envoy refuses a table in which two virtual hosts have one.
+/// Names of one table that are taken. Envoy refuses a table in which two virtual hosts have one.
 #[derive(Debug, Default)]
 pub(super) struct Domains {
     taken: HashSet<String>,
 }
+
+/// Names that a host would have if no other one had them.
+pub(super) type Withheld = Arc<[Box<str>]>;
 
 impl Domains {
     /// A table in which each of these hosts keeps its full name, whatever others are called for short.
@@ -16,25 +23,46 @@ impl Domains {
         Self { taken: hosts.map(|host| host.as_str().to_owned()).collect() }
     }
 
-    /// The domains of a host that is called on that port: its own name, and those of `others` that are free; each with and without
-    /// the port.
-    pub(super) fn of(&mut self, host: &HostPattern, others: Vec<String>, port: u16) -> Vec<String> {
-        let free = others.into_iter().filter(|name| self.taken.insert(name.clone())).collect::<Vec<_>>();
-        let names = [host.as_str().to_owned()].into_iter().chain(free);
-        names
-            .flat_map(|name| {
-                let with_port = format!("{name}:{port}");
-                [name, with_port]
-            })
-            .collect()
+    /// Takes the names that are free; returns those that are not.
+    pub(super) fn take(&mut self, names: Vec<String>) -> Withheld {
+        let mut withheld = BTreeSet::new();
+        for name in distinct(names) {
+            if !self.taken.contains(&name) {
+                self.taken.insert(name);
+            } else {
+                withheld.insert(name.into_boxed_str());
+            }
+        }
+        withheld.into_iter().collect()
     }
+}
 
-    /// The same in a table for several ports, where the names without the port are the first one's.
-    pub(super) fn free(&mut self, host: &HostPattern, others: Vec<String>, port: u16) -> Vec<String> {
-        let names = [host.as_str().to_owned()].into_iter().chain(others);
-        let all: Vec<String> = names.flat_map(|name| [format!("{name}:{port}"), name]).collect();
-        all.into_iter().filter(|name| self.taken.insert(name.clone())).collect()
-    }
+/// Each name once, in the order in which they first come.
+fn distinct(names: Vec<String>) -> Vec<String> {
+    let mut seen = HashSet::new();
+    names.into_iter().filter(|name| seen.insert(name.clone())).collect()
+}
+
+/// The names that are not withheld.
+pub(super) fn free(names: Vec<String>, withheld: &[Box<str>]) -> Vec<String> {
+    distinct(names).into_iter().filter(|name| withheld.binary_search_by(|other| (**other).cmp(name.as_str())).is_err()).collect()
+}
+
+/// The domains of a host that is called on that port: its own name and others, each with and without the port.
+pub(super) fn on_port(host: &HostPattern, others: Vec<String>, port: u16) -> Vec<String> {
+    let names = [host.as_str().to_owned()].into_iter().chain(others);
+    names
+        .flat_map(|name| {
+            let with_port = format!("{name}:{port}");
+            [name, with_port]
+        })
+        .collect()
+}
+
+/// The same in a table for several ports, where a name without the port is the first one's.
+pub(super) fn on_ports(host: &HostPattern, others: Vec<String>, port: u16) -> Vec<String> {
+    let names = [host.as_str().to_owned()].into_iter().chain(others);
+    names.flat_map(|name| [format!("{name}:{port}"), name]).collect()
 }
 
 /// What a service is called beside its full name: shorter names, as far as they lead to it from where the proxy is, and its addresses.

@@ -8,6 +8,7 @@ mod domains;
 mod fault;
 mod gateway;
 mod headers;
+mod host;
 mod mirror;
 mod outbound;
 mod redirect;
@@ -31,7 +32,8 @@ use crate::model::{Destination, HttpAction, HttpMatch, VirtualService};
 use delegate::{Rule, rules};
 
 pub(super) use gateway::{of_gateway_port, of_https_server};
-pub(super) use outbound::{of_port, of_socket, sniffed};
+pub(super) use host::{HostKey, Table, hosts};
+pub(super) use outbound::{of_table, sniffed};
 
 /// The longest body that a route may answer itself; Envoy's default of 4 KiB is too short for a page.
 const LONGEST_ANSWER: u32 = 1024 * 1024;

@@ -323,7 +323,7 @@ proptest! {
         let mut snapshot = mesh.snapshot();
         let mut compiler = Compiler::new(snapshot.clone());
         let mut sessions = PROXIES.map(|(namespace, name)| {
-            Session::new(Proxy { captures_dns: name == "db-0", ..proxy(&mesh, namespace, name) })
+            Session::new(Proxy { captures_dns: name == "db-0", splits_tables: name != "db-0", ..proxy(&mesh, namespace, name) })
         });
         sessions.iter_mut().for_each(|it| it.ask(&mut compiler));
         for step in steps {

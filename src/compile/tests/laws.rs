@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::{
     Proxy, ResourceType, compile,
+    hosts::that_differ,
     incremental::{Session, changes},
     proxy,
 };
@@ -40,7 +41,7 @@ const LEAST_MESHES: u64 = 6;
 fn proxies_of(snapshot: &Snapshot) -> Vec<Proxy> {
     let mut workloads: Vec<_> = snapshot.workloads.values().filter(|workload| workload.key.name.ends_with("-v1")).collect();
     workloads.sort_by_key(|workload| &workload.key);
-    workloads.into_iter().map(|workload| proxy_of(workload)).collect()
+    workloads.into_iter().enumerate().map(|(place, it)| Proxy { splits_tables: place % 2 == 0, ..proxy_of(it) }).collect()
 }
 
 #[test]
@@ -76,6 +77,7 @@ fn random_proxy(choices: &mut Choices<'_>) -> Proxy {
     proxy.node = choices.pick(&["node-a", "node-b"]).into();
     proxy.locality = choices.pick(&["us-west/a/b", "eu/zone-1", ""]).into();
     proxy.named_ports = vec![("web".into(), choices.pick(&[8080, 9080]))];
+    proxy.splits_tables = choices.pick(&[true, false]);
     proxy
 }
 
@@ -100,6 +102,18 @@ fn proxies_that_share_get_what_each_would_get_alone() {
         (0..6).for_each(|_| mesh.change(choices));
         let proxies: Vec<Proxy> = (0..8).map(|_| random_proxy(choices)).collect();
         assert_eq!(differing(&mesh.snapshot(), &proxies), None);
+    });
+}
+
+#[test]
+fn a_table_with_the_hosts_that_are_sent_apart_from_it_is_the_one_that_is_sent_whole() {
+    for_many(|choices| {
+        let mut mesh = RandomMesh::new();
+        (0..10).for_each(|_| mesh.change(choices));
+        let snapshot = mesh.snapshot();
+        for proxy in [random_proxy(choices), random_proxy(choices)].iter().chain(&proxies_of(&snapshot)) {
+            assert_eq!(that_differ(&snapshot, proxy), None, "for {:?}", proxy.key);
+        }
     });
 }
 
@@ -159,7 +173,7 @@ fn a_fact_that_is_read_and_not_noted_breaks_sharing() {
     let on_port = Proxy { named_ports: vec![("web".into(), 8088)], ..page.clone() };
     // For each fact two proxies that differ in it.
     type Pair = (fn(&Fact) -> bool, Proxy, Proxy);
-    let pairs: [Pair; 10] = [
+    let pairs: [Pair; 11] = [
         (|fact| matches!(fact, Fact::HasLabel(..)), page.clone(), labelled(&page, "tier", "front")),
         (|fact| matches!(fact, Fact::Label(_)), page.clone(), labelled(&page, "app", "ratings")),
         (|fact| matches!(fact, Fact::InNamespace(_)), page.clone(), in_data),
@@ -169,6 +183,7 @@ fn a_fact_that_is_read_and_not_noted_breaks_sharing() {
         (|fact| matches!(fact, Fact::NamedPort(_)), page.clone(), on_port),
         (|fact| matches!(fact, Fact::Locality), page.clone(), Proxy { locality: "region/other".into(), ..page.clone() }),
         (|fact| matches!(fact, Fact::Vouched), legacy.clone(), Proxy { vouched: false, ..legacy.clone() }),
+        (|fact| matches!(fact, Fact::SplitsTables), page.clone(), Proxy { splits_tables: true, ..page.clone() }),
         (|fact| matches!(fact, Fact::Role), page.clone(), Proxy { role: ProxyRole::Router, ..page.clone() }),
     ];
     for (place, (forgotten, one, other)) in pairs.into_iter().enumerate() {

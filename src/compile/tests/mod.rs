@@ -10,6 +10,7 @@ mod envoy_routes;
 mod failures;
 mod gateway;
 mod goldens;
+mod hosts;
 mod in_place;
 mod inbound;
 mod incremental;

@@ -1,5 +1,7 @@
 //! All that a proxy is configured with, in the form of Envoy's own dump, which tools read, and beside it the objects behind each resource.
 
+use std::error::Error;
+
 use prost_types::Any;
 use serde_json::{Value, json};
 
@@ -7,40 +9,49 @@ use super::{short_name, version_text};
 use crate::compile::{Compiled, Resource, ResourceType};
 
 /// A kind's part of Envoy's dump: its type, its list, and what wraps a resource in it.
-fn place(kind: ResourceType) -> (&'static str, &'static str, &'static str) {
-    match kind {
+fn place(kind: ResourceType) -> Option<(&'static str, &'static str, &'static str)> {
+    Some(match kind {
         ResourceType::Cluster => ("ClustersConfigDump", "dynamic_active_clusters", "cluster"),
         ResourceType::Endpoints => ("EndpointsConfigDump", "dynamic_endpoint_configs", "endpoint_config"),
         ResourceType::Secret => ("SecretsConfigDump", "dynamic_active_secrets", "secret"),
         ResourceType::Listener => ("ListenersConfigDump", "dynamic_listeners", "listener"),
         ResourceType::Route => ("RoutesConfigDump", "dynamic_route_configs", "route_config"),
-    }
+        // They stand in their tables.
+        ResourceType::VirtualHost => return None,
+    })
 }
 
 /// Envoy's parts, one a kind.
 pub(super) fn configs(compiled: &Compiled, kinds: &[ResourceType]) -> Vec<Value> {
     let part = |kind: &ResourceType| {
-        let (name, list, _) = place(*kind);
-        let entries: Vec<Value> = compiled.resources(*kind).into_iter().map(|resource| entry(resource)).collect();
-        json!({"@type": format!("type.googleapis.com/envoy.admin.v3.{name}"), list: entries})
+        let (name, list, within) = place(*kind)?;
+        let entries: Vec<Value> = compiled.resources(*kind).into_iter().map(|resource| entry(compiled, resource, within)).collect();
+        Some(json!({"@type": format!("type.googleapis.com/envoy.admin.v3.{name}"), list: entries}))
     };
-    kinds.iter().map(part).collect()
+    kinds.iter().filter_map(part).collect()
 }
 
-fn entry(resource: &Resource) -> Value {
-    let (_, _, within) = place(resource.kind);
+fn entry(compiled: &Compiled, resource: &Resource, within: &str) -> Value {
     // A body of this kind may be a key, and its version a hash of one.
     if resource.kind == ResourceType::Secret {
         let named = json!({"@type": resource.kind.type_url(), "name": &*resource.name});
         return json!({"name": &*resource.name, within: named});
     }
-    let any = Any { type_url: resource.kind.type_url().to_owned(), value: resource.body.to_vec() };
-    let body = envoy_api::json::to_value(&any).unwrap_or_else(|error| json!({ "error": error.to_string() }));
+    let body = body(compiled, resource).unwrap_or_else(|error| json!({ "error": error.to_string() }));
     let state = json!({"version_info": version_text(resource.hash), within: body});
     match resource.kind {
         ResourceType::Listener => json!({"name": &*resource.name, "active_state": state}),
         _ => state,
     }
+}
+
+/// What a resource says; of a route table with all its virtual hosts, by the names under which tools know them.
+fn body(compiled: &Compiled, resource: &Resource) -> Result<Value, Box<dyn Error>> {
+    let any = match resource.kind {
+        ResourceType::Route => envoy_api::any(&compiled.whole_table(resource)?.message),
+        _ => Any { type_url: resource.kind.type_url().to_owned(), value: resource.body.to_vec() },
+    };
+    Ok(envoy_api::json::to_value(&any)?)
 }
 
 /// Every resource by name and version (secrets by name alone), with the objects that shaped it.

@@ -54,7 +54,12 @@ async fn syncz(State(connections): State<Connections>) -> Json<Vec<Value>> {
 fn sync_of(connection: &Connection) -> Value {
     let (claims, state) = (&connection.claims, connection.state());
     let nonces = |kind| {
-        let progress = state.of(kind);
+        let mut progress = state.of(kind);
+        // The page has one column for routes: of tables and hosts it shows who is behind.
+        let hosts = state.of(ResourceType::VirtualHost);
+        if kind == ResourceType::Route && hosts.sent != hosts.accepted {
+            progress = hosts;
+        }
         (progress.sent.map(nonce_text).unwrap_or_default(), progress.accepted.map(nonce_text).unwrap_or_default())
     };
     let (cluster, endpoint) = (nonces(ResourceType::Cluster), nonces(ResourceType::Endpoints));

@@ -141,7 +141,8 @@ impl Server {
         let (node, first) = first.ok_or_else(|| Status::invalid_argument("the stream ended before its first request"))?;
         let identity = peer.identity.as_ref().ok_or_else(|| Status::unauthenticated("the client certificate states no identity"))?;
         let node = node.ok_or_else(|| refused(&NodeError::Missing, self, peer))?;
-        let claims = Claims::of(&node, identity).map_err(|error| refused(&error, self, peer))?;
+        let mut claims = Claims::of(&node, identity).map_err(|error| refused(&error, self, peer))?;
+        claims.splits_tables = requests.have_hosts_apart();
         let Joined { subscriber, updates } = match self.hub.join(claims.clone()).await {
             Ok(joined) => joined,
             Err(JoinError::Node(error)) => return Err(refused(&error, self, peer)),
@@ -191,6 +192,11 @@ impl Requests {
             Self::Delta(requests) => requests.next().await?.map(|mut request| (request.node.take(), request.into())),
             Self::Whole(requests, whole) => requests.next().await?.map(|mut request| (request.node.take(), whole.request(request))),
         })
+    }
+
+    /// Whether virtual hosts can come apart from their tables: only this form of the protocol tells of what goes.
+    fn have_hosts_apart(&self) -> bool {
+        matches!(self, Self::Delta(_))
     }
 
     /// The session's verdict on the last request.

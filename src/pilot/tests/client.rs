@@ -83,6 +83,24 @@ impl Client {
         Self::open(channel, node("web-1", "shop"), subscription(ResourceType::Cluster, &[])).await.unwrap()
     }
 
+    /// A stream that wants to know that table of routes with its hosts.
+    pub(super) async fn of_table(channel: Channel, node: Node, table: &str) -> Self {
+        let client = Self::open(channel, node, subscription(ResourceType::Route, &[table])).await.unwrap();
+        client.says(subscription(ResourceType::VirtualHost, &[])).await;
+        client
+    }
+
+    /// The next response with virtual hosts. What comes of others is taken.
+    pub(super) async fn hears_of_hosts(&mut self) -> DeltaDiscoveryResponse {
+        loop {
+            let response = self.hears().await.unwrap();
+            if response.type_url == ResourceType::VirtualHost.type_url() {
+                return response;
+            }
+            self.answers(&response, None).await;
+        }
+    }
+
     pub(super) async fn says(&self, request: DeltaDiscoveryRequest) {
         self.requests.send(request).await.unwrap();
     }

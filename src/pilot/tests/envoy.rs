@@ -196,25 +196,29 @@ async fn a_proxy_that_comes_back_after_a_restart_of_pilot_gets_only_what_changed
     assert!(second.metric(r#"pilot_xds_pushes{type="rds"} 1"#));
 }
 
+/// An application outside of the mesh as the endpoint of a service's port `http`.
+pub(super) fn endpoint_at(address: SocketAddr) -> Endpoint {
+    Endpoint {
+        address: address.ip().to_string().into(),
+        port: address.port(),
+        service_port: "http".into(),
+        health: Health::Healthy,
+        labels: Arc::new(Labels::new()),
+        workload: None,
+        identity: None,
+        mtls: false,
+        locality: "".into(),
+        weight: 1,
+    }
+}
+
 /// A mesh with services one and two, of which a gateway's port leads to that one.
 pub(super) fn mesh_behind_a_gateway(port: u16, one: SocketAddr, two: SocketAddr, target: &str) -> (TestMesh, VirtualService) {
     let mut mesh = TestMesh::default();
     mesh.config.enable_auto_mtls = false;
     for (name, address) in [("one", one), ("two", two)] {
         let key = mesh.service("shop", name, Some("10.96.0.1"), &["http:80"]).key.clone();
-        let endpoint = Endpoint {
-            address: address.ip().to_string().into(),
-            port: address.port(),
-            service_port: "http".into(),
-            health: Health::Healthy,
-            labels: Arc::new(Labels::new()),
-            workload: None,
-            identity: None,
-            mtls: false,
-            locality: "".into(),
-            weight: 1,
-        };
-        mesh.others.insert(key, vec![endpoint]);
+        mesh.others.insert(key, vec![endpoint_at(address)]);
     }
     mesh.gateways.push(http_gateway("shop", "edge", &[("app", "web")], port));
     let route = forward(Vec::new(), vec![to(&fqdn("shop", target), None, 1)]);

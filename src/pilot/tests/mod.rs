@@ -6,6 +6,7 @@ mod connections;
 mod credentials;
 mod envoy;
 mod faults;
+mod hosts;
 mod hub;
 mod on_api;
 mod proxy;

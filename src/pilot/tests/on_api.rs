@@ -5,10 +5,9 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::{
-    client::{Client, connect, names, node, subscription, web},
+    client::{Client, connect, node, web},
     server::Pilot,
 };
-use crate::compile::ResourceType;
 use crate::index::{self, IndexConfig};
 use crate::pilot::{metrics::Metrics, problems::Problems, status::StatusWriter};
 use crate::runtime::{Readiness, Registry, Tasks};
@@ -42,17 +41,17 @@ impl OnApi {
         Self { pilot, _tasks: tasks, _directory: directory }
     }
 
-    /// A sidecar that wants to know that table of routes, and nothing else.
+    /// A sidecar that wants to know that table of routes with its hosts, and nothing else.
     pub(super) async fn asks_for_routes(&self, name: &str) -> Client {
         let channel = connect(self.pilot.address, &self.pilot.ca, &web()).await;
-        Client::open(channel, node("web-1", "shop"), subscription(ResourceType::Route, &[name])).await.unwrap()
+        Client::of_table(channel, node("web-1", "shop"), name).await
     }
 }
 
 /// The next routes as text, which are taken unless there is something against them.
 pub(super) async fn hears(client: &mut Client, refusal: Option<&str>) -> String {
-    let response = client.hears().await.unwrap();
+    let response = client.hears_of_hosts().await;
     client.answers(&response, refusal).await;
-    assert_eq!(names(&response).len(), 1);
-    response.resources.first().map_or_else(String::new, |it| String::from_utf8_lossy(&it.resource.as_ref().unwrap().value).into_owned())
+    let bodies = response.resources.iter().map(|it| String::from_utf8_lossy(&it.resource.as_ref().unwrap().value).into_owned());
+    bodies.collect()
 }

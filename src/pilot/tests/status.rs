@@ -48,7 +48,7 @@ async fn an_author_reads_which_proxy_refuses_his_object_and_that_it_is_right_aga
     eventually("the status", || programmed(&api)["status"] == "False").await;
     let condition = programmed(&api);
     assert_eq!((&condition["reason"], &condition["observedGeneration"]), (&json!("RefusedByProxy"), &json!(2)));
-    let message = "proxy web-1.shop refused rds 80, which it shapes: 80: no such path; its last good form stays in force";
+    let message = "proxy web-1.shop refused vhds 80/web.shop.svc.cluster.local:80, which it shapes: 80: no such path; its last good form stays in force";
     assert_eq!(condition["message"], message);
     eventually("the event", || api.list::<Event>().iter().any(|event| event.note.as_deref() == Some(message))).await;
 

@@ -6,10 +6,9 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::{
-    client::{Client, connect, node, subscription},
+    client::{Client, connect, node},
     server::Pilot,
 };
-use crate::compile::ResourceType;
 use crate::model::{Change, Changes, ObjectRef, Snapshot, SpiffeId, VirtualService};
 use crate::pilot::problems::{Problem, Problems, ProblemsReader};
 use crate::testing::mesh::TestMesh;
@@ -51,10 +50,10 @@ impl World {
         self.changes(&[Change::Config(object.clone())]).await;
     }
 
-    /// A sidecar of that namespace that wants to know that table of routes, and nothing else.
+    /// A sidecar of that namespace that wants to know that table of routes with its hosts, and nothing else.
     pub(super) async fn asks_for_routes(&self, namespace: &str, name: &str) -> Client {
         let channel = connect(self.pilot.address, &self.pilot.ca, &SpiffeId::new("cluster.local", namespace, "web")).await;
-        Client::open(channel, node("web-1", namespace), subscription(ResourceType::Route, &[name])).await.unwrap()
+        Client::of_table(channel, node("web-1", namespace), name).await
     }
 
     /// Waits for problems that differ from those before.

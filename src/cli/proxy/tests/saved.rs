@@ -41,6 +41,24 @@ fn each_kind_has_the_columns_that_people_know() {
 }
 
 #[test]
+fn routes_that_came_host_by_host_look_like_those_that_came_whole() {
+    let (folder, whole) = saved();
+    let mut page = dump(&bookinfo(), "shop", "productpage-v1");
+    let tables = page["configs"][3]["dynamic_route_configs"].as_array_mut().unwrap();
+    for table in tables.iter_mut().map(|entry| &mut entry["route_config"]) {
+        table["vhds"] = json!({"config_source": {"ads": {}}});
+        let name = table["name"].as_str().unwrap().to_owned();
+        for host in table["virtual_hosts"].as_array_mut().unwrap() {
+            host["name"] = json!(format!("{name}/{}", host["name"].as_str().unwrap()));
+        }
+    }
+    let file = folder.path().join("by_host.json");
+    std::fs::write(&file, page.to_string()).unwrap();
+    assert_eq!(shown(&file, "route", ""), shown(&whole, "route", ""));
+    assert!(!shown(&file, "route", "--name 9080 -o json").contains("9080/"));
+}
+
+#[test]
 fn filters_leave_what_is_asked_for() {
     let (_folder, file) = saved();
     let rows = |what: &str, flags: &str| shown(&file, what, flags).lines().skip(1).map(str::to_owned).collect::<Vec<_>>();

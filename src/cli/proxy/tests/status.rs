@@ -57,3 +57,21 @@ fn a_proxy_is_compared_with_what_it_should_have_by_version() {
         "Clusters don't match\n  new is missing\n  old is another version\n  extra is not meant to be there\nEndpoints match\nListeners match\nRoutes match\n"
     );
 }
+
+#[test]
+fn hosts_that_came_apart_from_their_table_are_compared_by_name() {
+    let table = |names: &[&str]| {
+        let hosts: Vec<Value> = names.iter().map(|name| json!({"name": name})).collect();
+        json!({"name": "80", "vhds": {}, "virtual_hosts": hosts})
+    };
+    let dump = |table: Value| json!({"@type": "type.googleapis.com/envoy.admin.v3.RoutesConfigDump", "dynamic_route_configs": [{"version_info": "9", "route_config": table}]});
+    let page = json!({"configs": [dump(table(&["80/same:80", "80/old:80", "allow_any"]))]});
+    let held = Dump::parse(&page.to_string(), "test").unwrap();
+    // Envoy tells the version of the hosts that came last, pilot that of the table.
+    let meant = |names: &[&str]| json!({"configs": [dump(table(names))], "resources": [{"type": "rds", "name": "80", "version": "1"}]});
+    assert_eq!(
+        differences(&held, &meant(&["same:80", "new:80", "allow_any"]))["Routes"],
+        ["new:80 of 80 is missing", "old:80 of 80 is not meant to be there"]
+    );
+    assert_eq!(differences(&held, &meant(&["same:80", "old:80", "allow_any"]))["Routes"], Vec::<String>::new());
+}

@@ -2,8 +2,8 @@
 //!
 //! The session knows what the proxy holds and sends what differs from that, each kind of resource on its own account (`Ledger`), at
 //! most one response a kind at a time. Between the kinds it keeps the order in which nothing is missed: clusters, their endpoints,
-//! listeners and routes; what is no longer needed goes last. A proxy acknowledges clusters only once they can be used, so listeners and
-//! routes wait for that acknowledgement.
+//! listeners, routes and their virtual hosts; what is no longer needed goes last. A proxy acknowledges clusters only once they can be used,
+//! so listeners and routes wait for that acknowledgement.
 //!
 //! It never sends a rejected form again and goes on with everything else. A configuration that comes while a response is out replaces
 //! the one before it, so a slow proxy costs no more than a fast one.
@@ -119,6 +119,9 @@ impl Session {
         if kind == ResourceType::Endpoints && !self.ledgers[ResourceType::Cluster as usize].is_subscribed() {
             request.held.clear();
         }
+        if kind == ResourceType::Route {
+            self.tables_asked_for(&request);
+        }
         let current = self.current.as_ref();
         let ledger = &mut self.ledgers[kind as usize];
         let answered = ledger.pending_nonce().is_some_and(|nonce| nonce_text(nonce) == request.nonce);
@@ -145,6 +148,17 @@ impl Session {
         Ok(verdict)
     }
 
+    /// Which tables the proxy has, as far as it says so itself: hosts follow their table.
+    fn tables_asked_for(&mut self, request: &Request) {
+        let hosts = &mut self.ledgers[ResourceType::VirtualHost as usize];
+        for table in &request.unsubscribe {
+            hosts.table_is_dropped(table, self.current.as_ref());
+        }
+        for table in request.subscribe.iter().filter(|table| request.held.contains_key(*table)) {
+            hosts.table_is_held(table.as_str().into());
+        }
+    }
+
     /// The next response that the proxy should get now, if there is any.
     pub(in crate::pilot) fn next(&mut self) -> Option<Response> {
         if let Some(answer) = self.unknown.pop_front() {
@@ -161,12 +175,18 @@ impl Session {
                 endpoints.repeat(resource);
             }
         }
+        if kind == ResourceType::Route {
+            let hosts = &mut self.ledgers[ResourceType::VirtualHost as usize];
+            for table in &parcel.resources {
+                hosts.table_is_sent(&table.name, parcel.new.contains(&table.name), &current);
+            }
+        }
         Some(Response { type_url: kind.type_url().into(), nonce: self.last_nonce, resources: parcel.resources, removed: parcel.removed })
     }
 
     /// Which part of which kind is next.
     fn next_part(&mut self, current: &Compiled) -> Option<(ResourceType, Part)> {
-        use ResourceType::{Cluster, Endpoints, Listener, Route, Secret};
+        use ResourceType::{Cluster, Endpoints, Listener, Route, Secret, VirtualHost};
         let mut due = [Due::default(); ResourceType::COUNT];
         let mut free = [false; ResourceType::COUNT];
         for (at, ledger) in self.ledgers.iter_mut().enumerate() {
@@ -186,22 +206,37 @@ impl Session {
                 return Some((kind, Part::Additions));
             }
         }
+        let hosts = Self::next_hosts(quiet(Cluster) && free(VirtualHost), due[VirtualHost as usize], due[Route as usize]);
+        let may = |kind| quiet(Cluster) && free(kind) && (adds(kind) || removes(kind));
         // A proxy takes a listener away before it adds others of the same response, so a removed one does not block a new one's address.
-        for kind in [Listener, Route] {
-            if quiet(Cluster) && free(kind) && (adds(kind) || removes(kind)) {
-                return Some((kind, Part::Both));
-            }
+        match hosts {
+            _ if may(Listener) => return Some((Listener, Part::Both)),
+            Some(Part::Removals) => return Some((VirtualHost, Part::Removals)),
+            _ if may(Route) => return Some((Route, Part::Both)),
+            Some(part) => return Some((VirtualHost, part)),
+            None => {}
         }
         let unused = |kind| quiet(kind) && !removes(kind);
-        // Whoever refuses a listener or a table of routes goes on with the one before, which may lead to a cluster that is to go.
-        let keeps_old = [Listener, Route].into_iter().any(|kind| self.ledgers[kind as usize].lags());
+        // Whoever refuses a listener, or routes, goes on with the one before, which may lead to a cluster that is to go.
+        let keeps_old = [Listener, Route, VirtualHost].into_iter().any(|kind| self.ledgers[kind as usize].lags());
         if keeps_old {
             return None;
         }
-        if quiet(Cluster) && unused(Listener) && unused(Route) && removes(Cluster) {
+        if quiet(Cluster) && [Listener, Route, VirtualHost].into_iter().all(unused) && removes(Cluster) {
             return Some((Cluster, Part::Removals));
         }
         (unused(Cluster) && quiet(Endpoints) && removes(Endpoints)).then_some((Endpoints, Part::Removals))
+    }
+
+    /// Which part of what is due of virtual hosts is next, if they may be sent. A domain may pass between a host and its table, and Envoy
+    /// refuses what would have one twice. So while a table waits, hosts only go: those that come follow it.
+    fn next_hosts(may: bool, hosts: Due, tables: Due) -> Option<Part> {
+        let table_waits = tables.additions || tables.removals;
+        match (may, hosts.additions, hosts.removals) {
+            (true, _, true) if table_waits => Some(Part::Removals),
+            (true, true, _) | (true, _, true) if !table_waits => Some(Part::Both),
+            _ => None,
+        }
     }
 
     /// Answers that there is nothing of a kind that is not served: once in general, and to each name that is asked for.

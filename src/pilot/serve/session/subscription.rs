@@ -2,15 +2,21 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
+use crate::compile::{ResourceType, table_and_host};
+
 /// Beyond so many names a subscription is refused: a mesh has a few thousand, and each name costs memory for as long as its stream lasts.
 pub(super) const MAX_NAMES: usize = 100_000;
 
 /// The name that stands for every resource.
 const ALL: &str = "*";
 
-/// Every resource, some by name, or both.
-#[derive(Debug, Default)]
+/// Every resource, some by name, or both. Of virtual hosts a proxy that asks for any gets those of the tables that it has: there the names
+/// are tables', and are added by who sends tables.
+#[derive(Debug)]
 pub(super) struct Subscription {
+    /// Whether the proxy has asked for the kind at all.
+    asked: bool,
+    by_table: bool,
     everything: bool,
     /// Shared with the compiled resources wherever these exist, because a thousand proxies subscribe to the same thousand names.
     names: BTreeSet<Arc<str>>,
@@ -19,6 +25,21 @@ pub(super) struct Subscription {
 // === impl Subscription ===
 
 impl Subscription {
+    /// Before the proxy's first request for the kind.
+    pub(super) fn none_yet(kind: ResourceType) -> Self {
+        Self { asked: false, by_table: kind == ResourceType::VirtualHost, everything: false, names: BTreeSet::new() }
+    }
+
+    /// The proxy asks for the kind. Returns whether it has not before.
+    pub(super) fn begin(&mut self) -> bool {
+        !std::mem::replace(&mut self.asked, true)
+    }
+
+    /// Whether the proxy has asked for the kind.
+    pub(super) fn has_begun(&self) -> bool {
+        self.asked
+    }
+
     /// Adds a name, of which there may be a `shared` form already, and returns it; none for the name of everything.
     pub(super) fn add(&mut self, name: String, shared: Option<&Arc<str>>) -> Option<Arc<str>> {
         if name == ALL {
@@ -50,9 +71,28 @@ impl Subscription {
         self.everything
     }
 
+    /// Adds the hosts of a table.
+    pub(super) fn add_table(&mut self, table: Arc<str>) {
+        self.names.insert(table);
+    }
+
+    /// Takes the hosts of a table away. Returns whether they belonged to it.
+    pub(super) fn remove_table(&mut self, table: &str) -> bool {
+        self.names.remove(table)
+    }
+
+    /// The tables whose hosts belong to it.
+    pub(super) fn tables(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.names.iter().filter(|_| self.by_table)
+    }
+
     /// Whether a resource of that name belongs to it.
     pub(super) fn covers(&self, name: &str) -> bool {
-        self.everything || self.names.contains(name)
+        let named = match self.by_table {
+            true => table_and_host(name).is_some_and(|(table, _)| self.names.contains(table)),
+            false => self.names.contains(name),
+        };
+        self.asked && (self.everything || named)
     }
 
     /// How many names it holds.

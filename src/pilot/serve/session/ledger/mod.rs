@@ -1,5 +1,7 @@
 //! The account of one kind of resource with one proxy: what it wants, what it has, what it is owed.
 
+mod hosts;
+
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
@@ -82,6 +84,8 @@ pub(super) enum Part {
 pub(super) struct Parcel {
     pub(super) resources: Vec<Arc<Resource>>,
     pub(super) removed: Vec<Arc<str>>,
+    /// Those of `resources` of which the proxy has no form before, as far as is known.
+    pub(super) new: BTreeSet<Arc<str>>,
 }
 
 /// What the ledger makes of a proxy's refusal.
@@ -94,9 +98,8 @@ pub(super) struct Refusal {
 #[derive(Debug)]
 pub(super) struct Ledger {
     kind: ResourceType,
-    /// None until the proxy's first request for the kind.
-    subscription: Option<Subscription>,
-    /// The versions that a proxy brought along, until there is a configuration to compare them with. Only for a subscription to everything.
+    subscription: Subscription,
+    /// The versions that a proxy brought along, until there is a configuration to compare them with. Only for what is not asked for by name.
     brought: Option<BTreeMap<Arc<str>, Held>>,
     /// What is not in here, the proxy holds as the configuration has it.
     owed: BTreeMap<Arc<str>, Owed>,
@@ -117,7 +120,7 @@ impl Ledger {
     pub(super) fn new(kind: ResourceType) -> Self {
         Self {
             kind,
-            subscription: None,
+            subscription: Subscription::none_yet(kind),
             brought: None,
             owed: BTreeMap::new(),
             groups: VecDeque::new(),
@@ -131,8 +134,12 @@ impl Ledger {
 
     /// The proxy wants to hear of these. `held` are the versions that it brought along. Returns how many names it is subscribed to.
     pub(super) fn subscribe(&mut self, names: Vec<String>, mut held: BTreeMap<String, String>, current: Option<&Compiled>) -> usize {
-        let first = self.subscription.is_none();
-        let subscription = self.subscription.get_or_insert_default();
+        if self.kind == ResourceType::VirtualHost {
+            self.subscribe_to_hosts(held, current);
+            return self.subscription.len();
+        }
+        let subscription = &mut self.subscription;
+        let first = subscription.begin();
         let had_everything = subscription.is_everything();
         // Older than the name `*`: a first request for clusters or listeners without any name is for all of them.
         if first && names.is_empty() && matches!(self.kind, ResourceType::Cluster | ResourceType::Listener) {
@@ -153,12 +160,16 @@ impl Ledger {
                 self.begin(current);
             }
         }
-        self.subscription.as_ref().map_or(0, Subscription::len)
+        self.subscription.len()
     }
 
     /// The proxy does not want to hear of these any more.
     pub(super) fn unsubscribe(&mut self, names: &[String]) {
-        let Some(subscription) = &mut self.subscription else { return };
+        // A proxy has the hosts of each table that it has: for these alone it can't say that it wants none.
+        if self.kind == ResourceType::VirtualHost {
+            return;
+        }
+        let subscription = &mut self.subscription;
         subscription.remove(names);
         self.owed.retain(|name, _| subscription.covers(name));
         self.rejected.retain(|name, _| subscription.covers(name));
@@ -166,6 +177,9 @@ impl Ledger {
 
     /// Begins a subscription to everything: all is owed but what the proxy brought along.
     fn begin(&mut self, current: &Compiled) {
+        if self.kind == ResourceType::VirtualHost {
+            return self.begin_hosts(current);
+        }
         for (name, held) in self.brought.take().into_iter().flatten() {
             self.owed.insert(name, Owed { held, due: None });
         }
@@ -177,7 +191,9 @@ impl Ledger {
 
     /// The configuration changes from `old` to `new`.
     pub(super) fn update(&mut self, old: Option<&Compiled>, new: &Compiled) {
-        let Some(subscription) = &self.subscription else { return };
+        if !self.is_subscribed() {
+            return;
+        }
         let Some(old) = old else {
             // The first one: whatever was asked for by name is owed already.
             for (name, owed) in &mut self.owed {
@@ -186,7 +202,7 @@ impl Ledger {
             return self.begin(new);
         };
         for difference in new.differences(Some(old), self.kind) {
-            if !subscription.covers(&difference.name) {
+            if !self.subscription.covers(&difference.name) {
                 continue;
             }
             let rejected = self.rejected.get(&difference.name);
@@ -205,14 +221,14 @@ impl Ledger {
 
     /// Owes a resource again, if the proxy subscribed to it.
     pub(super) fn repeat(&mut self, resource: &Arc<Resource>) {
-        if self.subscription.as_ref().is_some_and(|subscription| subscription.covers(&resource.name)) {
+        if self.subscription.covers(&resource.name) {
             self.owed.insert(resource.name.clone(), Owed { held: Held::Unknown, due: Some(resource.clone()) });
         }
     }
 
     /// Whether the proxy has asked for anything of the kind.
     pub(super) fn is_subscribed(&self) -> bool {
-        self.subscription.is_some()
+        self.subscription.has_begun()
     }
 
     /// Whether a response waits for the proxy's answer.
@@ -239,7 +255,7 @@ impl Ledger {
     /// How far it got. A proxy that came back and misses nothing has accepted response 0, which nobody had to send.
     pub(super) fn progress(&self) -> Progress {
         match self.sent {
-            None if self.subscription.is_some() && self.is_settled() => Progress { sent: Some(0), accepted: Some(0) },
+            None if self.is_subscribed() && self.is_settled() => Progress { sent: Some(0), accepted: Some(0) },
             sent => Progress { sent, accepted: self.accepted },
         }
     }
@@ -294,7 +310,12 @@ impl Ledger {
                 _ => return true,
             };
             match &sent {
-                Some(resource) => parcel.resources.push(resource.clone()),
+                Some(resource) => {
+                    parcel.resources.push(resource.clone());
+                    if !matches!(owed.held, Held::Form(_)) {
+                        parcel.new.insert(name.clone());
+                    }
+                }
                 None => parcel.removed.push(name.clone()),
             }
             items.push(Item { name: name.clone(), before: owed.held, sent });

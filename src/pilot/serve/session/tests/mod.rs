@@ -1,5 +1,7 @@
 //! The protocol, played by hand.
 
+mod hosts;
+
 use std::sync::Arc;
 
 use super::{ProtocolError, Request, Response, Session, Verdict, nonce_text};
