@@ -102,7 +102,7 @@ where
     // A proxy has one stream; more would only let one certificate ask for many configurations at a time.
     let limits = Limits { streams: 4, ..Limits::default() };
     let connections = Connections::new(metrics.clone());
-    let routes = serve::routes(Server { hub, connections: connections.clone(), metrics, shutdown: shutdown.clone() });
+    let routes = serve::routes(Server::new(hub, connections.clone(), metrics, shutdown.clone()));
     tasks.spawn("xds", listener.serve(routes, Security::Mutual(certificate), limits, shutdown));
     debug::routes(connections)
 }

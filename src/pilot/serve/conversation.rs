@@ -30,7 +30,7 @@ use tonic::{Code, Status};
 use super::{
     age,
     incoming::Incoming,
-    session::{Request, Response, Session, Verdict},
+    session::{Request, Response, Session, SharedNames, Verdict},
     whole::Whole,
     wire::{Form, Outgoing},
 };
@@ -56,10 +56,12 @@ const MAX_MESSAGE: usize = 2000;
 /// What every stream needs. Clones share everything.
 #[derive(Clone, Debug)]
 pub(in crate::pilot) struct Server {
-    pub(in crate::pilot) hub: Hub,
-    pub(in crate::pilot) connections: Connections,
-    pub(in crate::pilot) metrics: Metrics,
-    pub(in crate::pilot) shutdown: Shutdown,
+    hub: Hub,
+    connections: Connections,
+    metrics: Metrics,
+    /// What proxies subscribe to.
+    names: SharedNames,
+    shutdown: Shutdown,
 }
 
 /// The service's methods as routes of a router.
@@ -120,6 +122,11 @@ struct Conversation {
 // === impl Server ===
 
 impl Server {
+    /// A server of what the hub knows.
+    pub(in crate::pilot) fn new(hub: Hub, connections: Connections, metrics: Metrics, shutdown: Shutdown) -> Self {
+        Self { hub, connections, metrics, names: SharedNames::default(), shutdown }
+    }
+
     fn answer(self, request: HttpRequest, requests: impl FnOnce(Body) -> Requests) -> HttpResponse {
         let extensions = request.extensions();
         let (Some(peer), Some(carrier)) = (extensions.get::<Peer>().cloned(), extensions.get::<Carrier>().cloned()) else {
@@ -158,7 +165,7 @@ impl Server {
             carrier,
             requests,
             updates,
-            session: Session::new(),
+            session: Session::new(self.names.clone()),
             version: 0,
             outgoing: None,
             question: None,

@@ -106,7 +106,7 @@ impl Pilot {
         let pilot = Self::start(ca, address, |certificate, listener, tasks, _, registry| {
             let (metrics, shutdown) = (Metrics::registered(registry), tasks.shutdown());
             let connections = Connections::new(metrics.clone());
-            let server = Server { hub: Hub::scripted(updates), connections: connections.clone(), metrics, shutdown: shutdown.clone() };
+            let server = Server::new(Hub::scripted(updates), connections.clone(), metrics, shutdown.clone());
             tasks.spawn("xds", listener.serve(serve::routes(server), Security::Mutual(certificate), Limits::default(), shutdown));
             debug::routes(connections)
         })

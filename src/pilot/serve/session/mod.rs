@@ -10,11 +10,13 @@
 
 mod blame;
 mod ledger;
+mod names;
 mod subscription;
 #[cfg(test)]
 mod tests;
 
 pub(in crate::pilot) use ledger::Rejection;
+pub(in crate::pilot) use names::SharedNames;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -86,14 +88,16 @@ pub(in crate::pilot) struct Session {
     /// Answers about kinds that are not served.
     unknown: VecDeque<Response>,
     greeted: BTreeSet<String>,
+    names: SharedNames,
 }
 
 // === impl Session ===
 
 impl Session {
-    pub(in crate::pilot) fn new() -> Self {
+    /// A stream that begins; `names` are those of all streams.
+    pub(in crate::pilot) fn new(names: SharedNames) -> Self {
         let ledgers = ResourceType::ALL.map(Ledger::new);
-        Self { ledgers, current: None, last_nonce: 0, unknown: VecDeque::new(), greeted: BTreeSet::new() }
+        Self { ledgers, current: None, last_nonce: 0, unknown: VecDeque::new(), greeted: BTreeSet::new(), names }
     }
 
     /// The proxy's configuration is this from now on.
@@ -136,6 +140,7 @@ impl Session {
                 Verdict::Refused { kind, message, blamed }
             }
         };
+        let changes = !request.subscribe.is_empty() || !request.unsubscribe.is_empty();
         // Removed before added: a name in both lists is one that the proxy wants.
         ledger.unsubscribe(&request.unsubscribe);
         // An answer to a response subscribes to nothing, unless it says so.
@@ -144,6 +149,9 @@ impl Session {
             if names > MAX_NAMES {
                 return Err(ProtocolError::TooManyNames(names));
             }
+        }
+        if changes {
+            ledger.share_names(&self.names);
         }
         Ok(verdict)
     }

@@ -1,7 +1,8 @@
 //! What a proxy wants to hear of, for one kind of resource.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
+use super::names::{Names, SharedNames};
 use crate::compile::{ResourceType, table_and_host};
 
 /// Beyond so many names a subscription is refused: a mesh has a few thousand, and each name costs memory for as long as its stream lasts.
@@ -18,8 +19,8 @@ pub(super) struct Subscription {
     asked: bool,
     by_table: bool,
     everything: bool,
-    /// Shared with the compiled resources wherever these exist, because a thousand proxies subscribe to the same thousand names.
-    names: BTreeSet<Arc<str>>,
+    /// Shared with the compiled resources wherever these exist, and as a set with other proxies.
+    names: Arc<Names>,
 }
 
 // === impl Subscription ===
@@ -27,7 +28,7 @@ pub(super) struct Subscription {
 impl Subscription {
     /// Before the proxy's first request for the kind.
     pub(super) fn none_yet(kind: ResourceType) -> Self {
-        Self { asked: false, by_table: kind == ResourceType::VirtualHost, everything: false, names: BTreeSet::new() }
+        Self { asked: false, by_table: kind == ResourceType::VirtualHost, everything: false, names: Arc::default() }
     }
 
     /// The proxy asks for the kind. Returns whether it has not before.
@@ -47,7 +48,10 @@ impl Subscription {
             return None;
         }
         let name = shared.cloned().unwrap_or_else(|| name.into());
-        self.names.insert(name.clone());
+        // A set that is shared is not copied for a name that is in it.
+        if !self.names.contains(&name) {
+            Arc::make_mut(&mut self.names).insert(name.clone());
+        }
         Some(name)
     }
 
@@ -56,7 +60,7 @@ impl Subscription {
         for name in names {
             match name.as_str() {
                 ALL => self.everything = false,
-                name => _ = self.names.remove(name),
+                name => _ = Arc::make_mut(&mut self.names).remove(name),
             }
         }
     }
@@ -73,12 +77,12 @@ impl Subscription {
 
     /// Adds the hosts of a table.
     pub(super) fn add_table(&mut self, table: Arc<str>) {
-        self.names.insert(table);
+        Arc::make_mut(&mut self.names).insert(table);
     }
 
     /// Takes the hosts of a table away. Returns whether they belonged to it.
     pub(super) fn remove_table(&mut self, table: &str) -> bool {
-        self.names.remove(table)
+        self.names.contains(table) && Arc::make_mut(&mut self.names).remove(table)
     }
 
     /// The tables whose hosts belong to it.
@@ -93,6 +97,11 @@ impl Subscription {
             false => self.names.contains(name),
         };
         self.asked && (self.everything || named)
+    }
+
+    /// Keeps its names where other proxies have the same ones.
+    pub(super) fn share(&mut self, shared: &SharedNames) {
+        shared.share(&mut self.names);
     }
 
     /// How many names it holds.

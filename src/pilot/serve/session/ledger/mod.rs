@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{Progress, blame, subscription::Subscription};
+use super::{Progress, blame, names::SharedNames, subscription::Subscription};
 use crate::compile::{Compiled, Resource, ResourceType};
 
 /// The form of a resource that the proxy holds.
@@ -173,6 +173,11 @@ impl Ledger {
         subscription.remove(names);
         self.owed.retain(|name, _| subscription.covers(name));
         self.rejected.retain(|name, _| subscription.covers(name));
+    }
+
+    /// Keeps the names of the subscription where other proxies have the same ones.
+    pub(super) fn share_names(&mut self, shared: &SharedNames) {
+        self.subscription.share(shared);
     }
 
     /// Begins a subscription to everything: all is owed but what the proxy brought along.

@@ -4,7 +4,7 @@ mod hosts;
 
 use std::sync::Arc;
 
-use super::{ProtocolError, Request, Response, Session, Verdict, nonce_text};
+use super::{ProtocolError, Request, Response, Session, SharedNames, Verdict, nonce_text};
 use crate::compile::{Compiled, Resource, ResourceType};
 use crate::model::ObjectRef;
 use ResourceType::{Cluster, Endpoints, Listener, Route};
@@ -23,7 +23,7 @@ struct Player {
 
 impl Player {
     fn new() -> Self {
-        Self { session: Session::new() }
+        Self { session: Session::new(SharedNames::default()) }
     }
 
     /// One that gets these resources.
@@ -441,7 +441,7 @@ fn an_unknown_kind_is_answered_that_there_is_none_of_it() {
 
 #[test]
 fn a_subscription_without_end_ends_the_stream() {
-    let mut session = Session::new();
+    let mut session = Session::new(SharedNames::default());
     let subscribe = (0..100_001).map(|n| n.to_string()).collect();
     let request = Request { type_url: Route.type_url().to_owned(), subscribe, ..Request::default() };
     assert_eq!(session.request(request).unwrap_err(), ProtocolError::TooManyNames(100_001));
