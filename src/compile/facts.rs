@@ -194,3 +194,15 @@ impl<T> Variants<T> {
         self.tables.iter().map(|table| table.values.len()).sum()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_namespace_that_counts_itself_leaves_no_questions_about_it() {
+        let shop = Fact::InNamespace("shop".into());
+        assert_eq!(without_implied([Fact::Role, Fact::Namespace, shop.clone()].into()), [Fact::Role, Fact::Namespace].into());
+        assert_eq!(without_implied([Fact::Role, shop.clone()].into()), [Fact::Role, shop].into());
+    }
+}

@@ -199,6 +199,12 @@ impl SectionState {
         (!self.stale && self.pending.is_empty()).then_some(&self.section)
     }
 
+    /// Whether it has to be found out again which resources there are, and not only what some of them are.
+    #[cfg(test)]
+    pub(super) fn is_listed_anew(&self) -> bool {
+        self.stale
+    }
+
     /// The facts under which it is to be kept.
     pub(super) fn facts(&self) -> &Arc<[Fact]> {
         &self.facts

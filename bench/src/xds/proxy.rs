@@ -1,7 +1,8 @@
 //! A simulated proxy as a pure state machine: responses go in, requests come out, as Envoy sends them.
 //!
 //! It asks for all clusters, then for their endpoints, acknowledges the clusters once they can be used, and then asks for listeners and
-//! for the route tables that these name; if the hosts of one are sent apart from it, it opens a subscription to hosts, without names. When it comes back to a stream it asks for all of it at once and says which versions it holds.
+//! for the route tables that these name; if the hosts of one are sent apart from it, it opens a subscription to hosts, without names.
+//! When it comes back to a stream it asks for all of it at once and says which versions it holds.
 
 use envoy_api::envoy::{config::core::v3::Node, service::discovery::v3::DeltaDiscoveryRequest};
 use prost_types::{Struct, Value, value::Kind as ValueKind};

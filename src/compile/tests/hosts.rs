@@ -9,10 +9,10 @@ use envoy_api::envoy::config::route::v3::{RouteConfiguration, VirtualHost, route
 use serde_json::{Value, json};
 
 use super::{Compiled, Proxy, ResourceType, compile, decoded, names, proxy};
-use crate::compile::{Compiler, WholeTable};
+use crate::compile::{Compiler, WholeTable, section::SectionKind};
 use crate::model::{
-    Bind, Change, EgressListener, FilterClass, HostPattern, HostSelector, ObjectMatch, ObjectRef, OutboundTrafficMode, PatchContext,
-    PatchOperation, PatchedObject, RouteConfigurationMatch, Sidecar, Snapshot, StringMatch,
+    Bind, Change, EgressListener, ExportTo, FilterClass, HostPattern, HostSelector, ObjectMatch, ObjectRef, OutboundTrafficMode,
+    PatchContext, PatchOperation, PatchedObject, RouteConfigurationMatch, Sidecar, Snapshot, StringMatch, Visibility,
 };
 use crate::testing::mesh::{TestMesh, bookinfo, envoy_filter, forward, fqdn, labels, patch, path, to, virtual_service};
 
@@ -41,18 +41,22 @@ struct Session {
     compiler: Compiler,
     proxy: Proxy,
     last: Compiled,
+    /// Whether the last change was a reason to look at all hosts.
+    listed_anew: bool,
 }
 
 impl Session {
     fn new(mesh: &TestMesh) -> Self {
         let (mut compiler, proxy) = (Compiler::new(mesh.snapshot()), splitting(mesh, "shop", "productpage-v1"));
         let last = compiler.compile(&proxy);
-        Self { compiler, proxy, last }
+        Self { compiler, proxy, last, listed_anew: false }
     }
 
     /// What is to be sent after a change, and how many resources had to be made for it.
     fn change(&mut self, mesh: &TestMesh, change: Change) -> (BTreeSet<String>, usize) {
         self.compiler.advance(mesh.snapshot(), &[change].into());
+        let hosts = self.compiler.sections.get_mut(&SectionKind::OutboundHosts).unwrap();
+        self.listed_anew = hosts.iter_mut().any(|state| state.is_listed_anew());
         let before = self.compiler.kept().0;
         let new = self.compiler.compile(&self.proxy);
         let made = self.compiler.kept().0 - before;
@@ -98,10 +102,18 @@ fn a_changed_virtual_service_makes_its_host_again_and_nothing_else() {
     let reviews = mesh.virtual_services[0].origin.clone();
     mesh.virtual_services[0].http[0].matches = vec![path(StringMatch::Exact("/new".into()))];
     assert_eq!(session.change(&mesh, Change::Config(reviews)), (told(&[&format!("+{REVIEWS}")]), 1));
+    assert!(!session.listed_anew);
 
     let routed = mesh.virtual_services.last_mut().unwrap();
     let object = routed.origin.clone();
     routed.http[0].matches = vec![path(StringMatch::Exact("/new".into()))];
+    assert_eq!(session.change(&mesh, Change::Config(object.clone())), (told(&["+80/outside.example.com:80"]), 1));
+    assert!(!session.listed_anew);
+    // Who sees it is another question than what it says.
+    mesh.virtual_services.last_mut().unwrap().export_to = ExportTo(vec![Visibility::Namespace("data".into())]);
+    assert_eq!(session.change(&mesh, Change::Config(object.clone())).0, told(&["-80/outside.example.com:80"]));
+    assert!(session.listed_anew);
+    mesh.virtual_services.last_mut().unwrap().export_to = ExportTo::default();
     assert_eq!(session.change(&mesh, Change::Config(object.clone())), (told(&["+80/outside.example.com:80"]), 1));
     mesh.virtual_services.pop();
     assert_eq!(session.change(&mesh, Change::Config(object)), (told(&["-80/outside.example.com:80"]), 0));

@@ -27,8 +27,8 @@ impl Ledger {
         }
     }
 
-    /// Begins the account with what the proxy brought along, for the tables that it has by now. Hosts of other tables it remembers, but can't
-    /// use.
+    /// Begins the account with what the proxy brought along, for the tables that it has by now. Hosts of other tables it remembers, but
+    /// can't use.
     pub(super) fn begin_hosts(&mut self, current: &Compiled) {
         for (name, held) in self.brought.take().into_iter().flatten() {
             self.owed.insert(name, Owed { held, due: None });
@@ -70,8 +70,8 @@ impl Ledger {
         }
     }
 
-    /// The proxy does not want a table any more. It must not go on remembering hosts of it: should it come back after the table did, it would
-    /// seem to have them.
+    /// The proxy does not want a table any more. It must not go on remembering hosts of it: should it come back after the table did, it
+    /// would seem to have them.
     pub(in crate::pilot::serve::session) fn table_is_dropped(&mut self, table: &str, current: Option<&Compiled>) {
         if !self.subscription.remove_table(table) || !self.is_subscribed() {
             return;

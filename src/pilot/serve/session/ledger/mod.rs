@@ -99,7 +99,8 @@ pub(super) struct Refusal {
 pub(super) struct Ledger {
     kind: ResourceType,
     subscription: Subscription,
-    /// The versions that a proxy brought along, until there is a configuration to compare them with. Only for what is not asked for by name.
+    /// The versions that a proxy brought along, until there is a configuration to compare them with. Only for what is not asked for by
+    /// name.
     brought: Option<BTreeMap<Arc<str>, Held>>,
     /// What is not in here, the proxy holds as the configuration has it.
     owed: BTreeMap<Arc<str>, Owed>,
