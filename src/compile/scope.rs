@@ -270,6 +270,12 @@ impl<'a> Scope<'a> {
         mesh.hosts.get(host).into_iter().flatten().filter_map(|key| mesh.snapshot.services.get(key))
     }
 
+    /// The same for a host that has a port of which it was asked who has it: that is an answer of which the others of the host are a part.
+    pub(super) fn rivals_for(&self, host: &HostPattern) -> impl Iterator<Item = &'a Arc<Service>> + use<'a> {
+        let mesh = self.mesh;
+        mesh.hosts.get(host).into_iter().flatten().filter_map(|key| mesh.snapshot.services.get(key))
+    }
+
     /// Services whose hosts are looked up as requests ask for them.
     pub(super) fn dynamic_services(&self) -> impl Iterator<Item = &'a Arc<Service>> + use<'a> {
         self.reads(Input::DynamicServices);

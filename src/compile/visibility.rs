@@ -46,12 +46,17 @@ impl<'a> Scope<'a> {
 
     /// The services that the proxy may call on some port, one for each host, sorted by host.
     pub(super) fn visible_services(&self) -> Vec<&'a Arc<Service>> {
-        self.visible_among(self.services(), None)
+        self.visible_among(self.services())
     }
 
     /// The services with that port that the proxy may call there, one for each host, sorted by host.
+    ///
+    /// Which of several services of a host counts is decided for the host, whatever the port: the one that counts has the clusters.
     pub(super) fn visible_services_on(&self, port: u16) -> Vec<&'a Arc<Service>> {
-        self.visible_among(self.services_on(port), Some(port))
+        let hosts: BTreeSet<&HostPattern> = self.services_on(port).map(|service| &service.key.host).collect();
+        let of_host = |host| self.visible_among(self.rivals_for(host)).into_iter().next();
+        let speaks = |service: &&'a Arc<Service>| self.visible_ports(service).any(|own| own.number == port);
+        hosts.into_iter().filter_map(of_host).filter(speaks).collect()
     }
 
     /// The ports of a visible service on which the proxy may call it.
@@ -72,7 +77,7 @@ impl<'a> Scope<'a> {
     /// The service of that very host to which a route leads. One that is named by a route is known to the proxy, whatever the Sidecar
     /// says.
     pub(super) fn visible_service(&self, host: &HostPattern) -> Option<&'a Arc<Service>> {
-        let visible = self.visible_among(self.services_named(host), None).into_iter().next();
+        let visible = self.visible_among(self.services_named(host)).into_iter().next();
         visible.or_else(|| self.preferred(&self.exported(self.services_named(host))))
     }
 
@@ -155,9 +160,9 @@ impl<'a> Scope<'a> {
         admitted.flat_map(|service| service.ports.iter().filter(speaks).map(move |port| (service, port))).collect()
     }
 
-    fn visible_among(&self, services: impl Iterator<Item = &'a Arc<Service>>, port: Option<u16>) -> Vec<&'a Arc<Service>> {
+    fn visible_among(&self, services: impl Iterator<Item = &'a Arc<Service>>) -> Vec<&'a Arc<Service>> {
         let egress = self.egress();
-        let admitted = services.filter(|it| egress.is_none_or(|egress| admits(egress, &it.key.namespace, &it.key.host, port)));
+        let admitted = services.filter(|it| egress.is_none_or(|egress| admits(egress, &it.key.namespace, &it.key.host, None)));
         let mut by_host: BTreeMap<&HostPattern, Vec<&'a Arc<Service>>> = BTreeMap::new();
         for service in self.exported(admitted) {
             by_host.entry(&service.key.host).or_default().push(service);

@@ -14,6 +14,7 @@ mod pki;
 pub(crate) mod random_mesh;
 mod runtime;
 mod skip;
+mod token;
 mod webhook;
 
 pub(crate) use cases::for_many;
@@ -21,4 +22,5 @@ pub(crate) use eventually::{eventually, eventually_seen};
 pub(crate) use pki::TestCa;
 pub(crate) use runtime::block_on;
 pub(crate) use skip::skip;
+pub(crate) use token::Issuer;
 pub(crate) use webhook::{ask_trusting, ask_webhook};

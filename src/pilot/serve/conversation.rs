@@ -29,7 +29,7 @@ use tonic::{Code, Status, Streaming, codec::Codec};
 use tonic_prost::ProstCodec;
 
 use super::{
-    age,
+    age, bootstrap,
     session::{Request, Response, Session, Verdict},
     whole::Whole,
     wire::{Form, Outgoing},
@@ -71,7 +71,8 @@ pub(in crate::pilot) fn routes(server: Server) -> Router {
     let whole = async |State(server): State<Server>, request: HttpRequest| {
         server.answer(request, |body| Requests::Whole(streaming(body), Box::default()))
     };
-    Router::new().route(DELTA_PATH, post(delta)).route(WHOLE_PATH, post(whole)).with_state(server)
+    let starting = bootstrap::routes(server.clone());
+    Router::new().route(DELTA_PATH, post(delta)).route(WHOLE_PATH, post(whole)).with_state(server).merge(starting)
 }
 
 /// What a proxy says, in the form of the protocol that it speaks.
@@ -177,7 +178,7 @@ impl Server {
 }
 
 /// The status for a node that is not served.
-fn refused(error: &NodeError, server: &Server, peer: &Peer) -> Status {
+pub(super) fn refused(error: &NodeError, server: &Server, peer: &Peer) -> Status {
     server.metrics.refused_node();
     tracing::warn!(%error, address = ?peer.address, "proxy refused");
     let code = if error.is_foreign() { Code::PermissionDenied } else { Code::InvalidArgument };
