@@ -7,6 +7,9 @@ use foldhash::fast::FixedState;
 use super::proxy::Proxy;
 use crate::model::ProxyRole;
 
+/// The node's metadata in which a proxy says how its pod's traffic gets to it.
+const INTERCEPTION: &str = "INTERCEPTION_MODE";
+
 /// One fact of a proxy: as narrow as the question that was asked, so that the answer is shared as widely as it holds.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Fact {
@@ -36,6 +39,8 @@ pub(super) enum Fact {
     DiscoversItself,
     /// Its primary address.
     Address,
+    /// Whether nothing is redirected to it.
+    CalledItself,
 }
 
 #[cfg(test)]
@@ -99,6 +104,7 @@ impl Fact {
             Self::CapturesDns => FactValue::Bool(proxy.captures_dns),
             Self::DiscoversItself => FactValue::Bool(proxy.discovers_itself),
             Self::Address => FactValue::Address(proxy.addresses.first().copied()),
+            Self::CalledItself => FactValue::Bool(proxy.metadata.get(INTERCEPTION).is_some_and(|mode| mode == "NONE")),
         }
     }
 }

@@ -111,7 +111,7 @@ impl Recipe {
             }
             SectionKind::OutboundListeners => listener::outbound_recipes(scope),
             SectionKind::InboundListeners => {
-                let opened = workload_ports(scope).into_iter().filter(|(_, port)| port.is_opened());
+                let opened = workload_ports(scope).into_iter().filter(|(_, port)| port.is_opened(scope));
                 [Self::VirtualInbound].into_iter().chain(opened.map(|(number, _)| Self::IngressListener(number))).collect()
             }
             SectionKind::OutboundRoutes => outbound_routes(scope).into_iter().collect(),

@@ -201,6 +201,11 @@ impl Scope<'_> {
         self.ask(Fact::HasAddress(address)) == FactValue::Bool(true)
     }
 
+    /// Whether applications and callers have to call the proxy itself, because nothing is redirected to it.
+    pub(super) fn is_called_itself(&self) -> bool {
+        self.ask(Fact::CalledItself) == FactValue::Bool(true)
+    }
+
     /// Whether the proxy wants to know the other workloads of its own service.
     pub(super) fn discovers_itself(&self) -> bool {
         self.ask(Fact::DiscoversItself) == FactValue::Bool(true)

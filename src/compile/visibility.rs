@@ -7,7 +7,9 @@ use std::{
 };
 
 use super::{destination, naming::PASSTHROUGH_CLUSTER, route, scope::Scope};
-use crate::model::{Bind, Destination, EgressListener, HostPattern, OutboundTrafficMode, Protocol, Service, ServiceKey, ServicePort};
+use crate::model::{
+    Bind, Destination, EgressListener, HostPattern, IngressListener, OutboundTrafficMode, Protocol, Service, ServiceKey, ServicePort,
+};
 
 /// The least port that a process without privileges may open everywhere.
 const UNPRIVILEGED: u16 = 1024;
@@ -128,20 +130,31 @@ impl<'a> Scope<'a> {
         routed.chain(proxy).map(|destination: Destination| (destination.host, destination.port)).collect()
     }
 
-    /// Where the Sidecar opens a port that the application calls; `None` where services are called at their own addresses.
+    /// Where a port that the application calls is opened, because the Sidecar or the pod says so; `None` where services are called at their
+    /// own addresses.
     pub(super) fn opened(&self, port: u16) -> Option<Opened> {
-        let sidecar = self.sidecar()?;
-        let listener = listener_for(sidecar.egress.as_deref()?, port)?;
-        let named = match &listener.bind {
+        let sidecar = self.sidecar();
+        let listener = match sidecar.and_then(|sidecar| sidecar.egress.as_deref()) {
+            Some(egress) => Some(listener_for(egress, port)?),
+            None => None,
+        };
+        let named = match listener.and_then(|listener| listener.bind.as_ref()) {
             Some(Bind::Address(address)) => Some(*address),
             _ => None,
         };
-        let bound = listener.opened;
+        let bound = listener.and_then(|listener| listener.opened).unwrap_or_else(|| self.is_called_itself());
         let address = named.or(bound.then_some(IpAddr::V4(Ipv4Addr::LOCALHOST)))?;
         // What nobody named must not fail for want of privileges.
-        let allowed = !bound || !OWN_PORTS.contains(&port) && (listener.port.is_some() || port >= UNPRIVILEGED);
-        let taken = sidecar.ingress.iter().any(|it| !it.redirected && it.port == port && it.bind == Some(address));
+        let is_named = listener.is_some_and(|listener| listener.port.is_some());
+        let allowed = !bound || !OWN_PORTS.contains(&port) && (is_named || port >= UNPRIVILEGED);
+        let ingress = sidecar.into_iter().flat_map(|sidecar| &sidecar.ingress);
+        let taken = ingress.into_iter().any(|it| self.opens(it) && it.port == port && it.bind == Some(address));
         (allowed && !taken).then_some(Opened { address, bound })
+    }
+
+    /// Whether callers of a listed port connect to the proxy itself, rather than being redirected.
+    pub(super) fn opens(&self, listed: &IngressListener) -> bool {
+        listed.opened.unwrap_or_else(|| self.is_called_itself())
     }
 
     /// The paths of the Unix sockets that the Sidecar opens for the application.

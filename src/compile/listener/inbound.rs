@@ -131,7 +131,7 @@ fn ways(scope: &Scope<'_>, accepted: &Accepted) -> Vec<Way> {
     };
     let mut ways = vec![unknown(None, accepted.elsewhere())];
     ways.extend(accepted.ports().filter(|port| !known.contains_key(port)).map(|port| unknown(Some(port), accepted.on(port))));
-    for (number, port) in known.into_iter().filter(|(_, port)| !port.is_opened()) {
+    for (number, port) in known.into_iter().filter(|(_, port)| !port.is_opened(scope)) {
         ways.push(service_way(scope, number, &port, accepted.on(number)));
     }
     ways

@@ -18,6 +18,7 @@ mod outbound;
 mod patches;
 mod policies;
 mod policies_envoy;
+mod rivals;
 mod route_actions;
 mod routes;
 mod sharing;
