@@ -50,8 +50,9 @@ const LISTS: [&str; 2] = ["scope", "permission"];
 const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long fetched keys hold.
 const KEYS_HOLD: Duration = Duration::from_secs(5 * 60);
-/// A set without keys, by which no token is good.
-const NO_KEYS: &str = r#"{"keys":[]}"#;
+/// A set by which no token is good. Envoy refuses one without keys, so there is one that nobody can sign with: it is not made from a private
+/// key, but is the SHA-256 of `nobody signs with this key`.
+const NOBODYS_KEYS: &str = r#"{"keys":[{"kty":"OKP","crv":"Ed25519","alg":"EdDSA","x":"CJpvLPgBaFzeJ7Bozl2pv0B4STFhNPCj2SAmPSE-Q1g"}]}"#;
 
 /// One rule, with the object that it stands in and its place there.
 struct Believed<'a> {
@@ -155,7 +156,7 @@ fn keys(scope: &Scope<'_>, believed: &Believed<'_>) -> JwksSourceSpecifier {
                 message: "the issuer is not asked for its keys, so that none of its tokens is good: name them by jwksUri or jwks"
                     .to_owned(),
             });
-            JwksSourceSpecifier::LocalJwks(inline(NO_KEYS))
+            JwksSourceSpecifier::LocalJwks(inline(NOBODYS_KEYS))
         }
     }
 }
@@ -245,5 +246,25 @@ impl<'a> Scope<'a> {
             })
         };
         self.root_and_own(all).into_iter().flat_map(of_namespace).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sha2::{Digest, Sha256};
+
+    use super::*;
+    use crate::testing::base64url;
+
+    #[test]
+    fn nobody_has_the_key_by_which_no_token_is_good() {
+        let set: Value = serde_json::from_str(NOBODYS_KEYS).unwrap();
+        assert_eq!(set["keys"][0]["x"], base64url(&Sha256::digest("nobody signs with this key")));
+    }
+
+    #[test]
+    fn a_key_alone_becomes_a_set() {
+        assert_eq!(as_set(r#"{"kty":"oct","k":"a"}"#), r#"{"keys":[{"kty":"oct","k":"a"}]}"#);
+        assert_eq!(as_set(NOBODYS_KEYS), NOBODYS_KEYS);
     }
 }

@@ -215,8 +215,8 @@ fn tell_tries(taken: &Taken<'_>, action: &RouteAction, trace: &mut Trace) {
     let codes: Vec<String> = policy.retriable_status_codes.iter().map(ToString::to_string).collect();
     let codes = if codes.is_empty() { String::new() } else { format!(" ({})", codes.join(", ")) };
     let told = format!("up to {times} more{of_each}, on {}{codes}", policy.retry_on);
-    // Without a rule of the user's these are the mesh's own.
-    trace.decided(Step::Tries, "", told, taken.within("retries"));
+    // Of what field, if any, can't be told: without one it is the mesh's own policy.
+    trace.decided(Step::Tries, "", told, taken.origins.iter().map(Origin::rule).collect());
 }
 
 /// A fraction as a number from 0 to 1; none is 0.

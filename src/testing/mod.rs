@@ -22,5 +22,5 @@ pub(crate) use eventually::{eventually, eventually_seen};
 pub(crate) use pki::TestCa;
 pub(crate) use runtime::block_on;
 pub(crate) use skip::skip;
-pub(crate) use token::Issuer;
+pub(crate) use token::{Issuer, base64url};
 pub(crate) use webhook::{ask_trusting, ask_webhook};

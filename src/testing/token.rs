@@ -38,7 +38,8 @@ impl Issuer {
     }
 }
 
-fn base64url(bytes: &[u8]) -> String {
+/// Bytes as the parts of tokens and keys have them.
+pub(crate) fn base64url(bytes: &[u8]) -> String {
     let text = serde_json::to_value(ByteString(bytes.to_vec())).unwrap();
     text.as_str().unwrap().trim_end_matches('=').replace('+', "-").replace('/', "_")
 }
