@@ -171,7 +171,7 @@ fn as_set(keys: &str) -> String {
 
 /// The cluster behind which keys are: that of a service of the mesh, with all that is said of it, else one of their server's own.
 fn cluster_to(scope: &Scope<'_>, url: &KeySetUrl) -> String {
-    let host = HostPattern::new(&*url.host);
+    let host = HostPattern::new(&url.host);
     match in_mesh(scope, &host, url.port) {
         true => outbound_cluster(url.port, None, &host),
         false => server_of(url).to_string(),
@@ -189,7 +189,7 @@ fn server_of(url: &KeySetUrl) -> Remote {
 /// The servers outside of the mesh from which the proxy fetches keys.
 pub(super) fn sources(scope: &Scope<'_>) -> BTreeSet<Remote> {
     let remote = |it: &Believed<'_>| match &it.rule.keys {
-        JwtKeys::Remote(url) if !in_mesh(scope, &HostPattern::new(&*url.host), url.port) => Some(server_of(url)),
+        JwtKeys::Remote(url) if !in_mesh(scope, &HostPattern::new(&url.host), url.port) => Some(server_of(url)),
         _ => None,
     };
     believed(scope).iter().filter_map(remote).collect()
