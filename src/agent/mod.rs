@@ -5,11 +5,13 @@
 //! workload's certificate from citadel, serves it to Envoy, writes Envoy's bootstrap, answers the kubelet's probes in the application's
 //! place and merges metrics.
 //!
-//! It watches the mounted token and roots, Envoy's admin port and signals; it never speaks to Kubernetes or to pilot (Envoy does, with
-//! the certificate from here), and never writes a key to a disk.
+//! It watches the mounted token and roots, Envoy's admin port and signals. It asks pilot once, before Envoy starts, what users change in
+//! the bootstrap; all else Envoy gets from pilot itself, with the certificate from here. It never speaks to Kubernetes, and never writes a
+//! key to a disk.
 
 mod admin;
 mod bootstrap;
+mod changes;
 mod downward;
 mod drain;
 mod envoy;
@@ -41,6 +43,8 @@ const ROOTS_SECRET: &str = "ROOTCA";
 const SDS_SOCKET: &str = "var/run/secrets/workload-spiffe-uds/socket";
 /// Envoy's bootstrap, below its working directory. The ending tells Envoy the form.
 const BOOTSTRAP: &str = "envoy-bootstrap.pb";
+/// One that Envoy is asked about before it becomes that.
+const TRIAL_BOOTSTRAP: &str = "envoy-bootstrap-trial.pb";
 
 /// Ports of a sidecar that are not the workload's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

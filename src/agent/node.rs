@@ -4,7 +4,7 @@ use envoy_api::envoy::config::core::v3::{Locality, Node, node::UserAgentVersionT
 use prost_types::{ListValue, Struct, Value, value::Kind};
 use std::{collections::BTreeMap, net::IpAddr};
 
-use crate::model::{ProxyRole, ProxySettings, SpiffeId};
+use crate::model::{AGENT_VERSION, ProxyRole, ProxySettings, REFERENCE_VERSION, SpiffeId};
 
 /// What is known of a pod's proxy before it starts.
 #[derive(Clone, Debug, PartialEq)]
@@ -113,7 +113,8 @@ impl ProxyFacts {
             ("SERVICE_ACCOUNT".to_owned(), text(&self.service_account)),
             ("WORKLOAD_NAME".to_owned(), text(&self.workload)),
             ("INSTANCE_IPS".to_owned(), text(&addresses.join(","))),
-            ("ISTIO_VERSION".to_owned(), text(&self.version)),
+            ("ISTIO_VERSION".to_owned(), text(REFERENCE_VERSION)),
+            (AGENT_VERSION.to_owned(), text(&self.version)),
             ("LABELS".to_owned(), kind(Kind::StructValue(Struct { fields: labels.collect() }))),
             ("PROXY_CONFIG".to_owned(), from_json(serde_json::to_value(&self.proxy_config).unwrap_or_default())),
         ]);

@@ -8,6 +8,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 use tokio::sync::mpsc;
@@ -15,12 +16,14 @@ use tokio::sync::mpsc;
 use super::{
     AppMetrics, BOOTSTRAP, DrainTimes, EnvoyAdmin, Order, Ports, Probe, ProxyFacts, SDS_SOCKET,
     bootstrap::{agent_address, bootstrap},
+    changes::{self, Envoy},
     drain::drain,
     sds,
     status::{self, Draining, Status},
 };
 use crate::runtime::{
-    CertificateSource, IdentityClient, IdentityConfig, Limits, Listener, Registry, Security, Shutdown, Tasks, write_atomically,
+    CertificateSource, IdentityClient, IdentityConfig, Limits, Listener, Registry, Security, Shutdown, Tasks, WorkloadCert, causes,
+    write_atomically,
 };
 
 /// Everything that the agent proper needs to know.
@@ -32,6 +35,8 @@ pub struct AgentConfig {
     pub ports: Ports,
     /// Where the certificate comes from.
     pub identity: IdentityConfig,
+    /// Envoy itself, which is asked about configurations that users change.
+    pub envoy: PathBuf,
     /// Envoy's working directory, with its bootstrap and the socket of its secrets.
     pub directory: PathBuf,
     /// The application's probes by the path under which they are answered here.
@@ -128,30 +133,61 @@ pub fn start(
     tasks.spawn("identity", client.run(shutdown.clone()));
     tasks.spawn("status", listeners.status.serve(status::routes(status), Security::Plain, limits, shutdown.clone()));
     tasks.spawn("secrets", listeners.secrets.serve(sds::routes(certificate.clone()), Security::PlainHttp2, limits, shutdown.clone()));
-    let bootstrap = bootstrap(&config.facts, &config.ports);
-    tasks.spawn("envoy", start_envoy(bootstrap, config.directory.join(BOOTSTRAP), certificate, orders, shutdown));
+    let start = EnvoyStart {
+        own: bootstrap(&config.facts, &config.ports),
+        facts: config.facts,
+        envoy: Envoy { program: config.envoy, directory: config.directory },
+    };
+    tasks.spawn("envoy", start.run(certificate, orders, shutdown));
     async move {
         draining.begin();
         drain(admin, config.drain_times).await;
     }
 }
 
-/// Lets Envoy start once there is a certificate for it: its first connection to pilot needs one.
-async fn start_envoy(
-    bootstrap: Bootstrap,
-    path: PathBuf,
-    mut certificate: CertificateSource,
-    orders: mpsc::Sender<Order>,
-    shutdown: Shutdown,
-) -> Result<(), StartError> {
-    tokio::select! {
-        () = shutdown.requested() => return Ok(()),
-        first = certificate.wait_for(Option::is_some) => if first.is_err() { return Ok(()) },
+/// What Envoy starts with.
+struct EnvoyStart {
+    /// The bootstrap, without what users change in it.
+    own: Bootstrap,
+    facts: ProxyFacts,
+    envoy: Envoy,
+}
+
+// === impl EnvoyStart ===
+
+impl EnvoyStart {
+    /// Lets Envoy start once there is a certificate for it: its first connection to pilot needs one.
+    async fn run(self, mut certificate: CertificateSource, orders: mpsc::Sender<Order>, shutdown: Shutdown) -> Result<(), StartError> {
+        let first = tokio::select! {
+            () = shutdown.requested() => return Ok(()),
+            first = certificate.wait_for(Option::is_some) => first.ok().and_then(|first| first.clone()),
+        };
+        let Some(first) = first else { return Ok(()) };
+        tokio::select! {
+            () = shutdown.requested() => return Ok(()),
+            written = self.write(&first) => written?,
+        }
+        orders.send(Order::StartEnvoy).await.map_err(|_| StartError::Supervisor)?;
+        shutdown.requested().await;
+        Ok(())
     }
-    write_once(&path, &bootstrap.encode_to_vec()).map_err(|source| StartError::Bootstrap { path, source })?;
-    orders.send(Order::StartEnvoy).await.map_err(|_| StartError::Supervisor)?;
-    shutdown.requested().await;
-    Ok(())
+
+    /// Writes the bootstrap with what users change in it. Where that can't be had, what was written for this pod before stays, and without
+    /// any the pod starts without changes.
+    async fn write(&self, certificate: &Arc<WorkloadCert>) -> Result<(), StartError> {
+        let path = self.envoy.directory.join(BOOTSTRAP);
+        let content = match changes::changed(&self.own, &self.facts, certificate, &self.envoy).await {
+            Ok(changed) => changed.encode_to_vec(),
+            Err(error) => {
+                tracing::warn!(error = causes(&error), "Envoy starts without what users change in its bootstrap now");
+                if path.exists() {
+                    return Ok(());
+                }
+                self.own.encode_to_vec()
+            }
+        };
+        write_once(&path, &content).map_err(|source| StartError::Bootstrap { path, source })
+    }
 }
 
 /// Writes a file that is not there in this form yet. An agent that was brought back finds the one that its Envoy was started with, and

@@ -25,25 +25,17 @@ pub(super) fn speaks_mtls() -> Struct {
 
 /// The endpoints of a cluster, as pilot tells them; `None` if the cluster finds them otherwise.
 pub(super) fn assignment(scope: &Scope<'_>, key: &ClusterKey) -> Option<Draft> {
-    let service = scope.service(&key.service)?;
-    service.port(key.port)?;
-    let policy = scope.traffic_policy(service, key.port, key.subset.as_deref());
-    if cluster::discovery(scope, service, &policy) != Discovery::Eds {
-        return None;
-    }
-    scope.shaped_by(&service.origin);
-    let name = key.to_string();
-    let usable = usable(scope, service, key);
-    // Envoy refuses names here: it resolves none.
-    let is_address = |address: &str| address.starts_with(UNIX_SOCKET) || address.parse::<IpAddr>().is_ok();
-    let addressed = usable.into_iter().filter(|endpoint| is_address(&endpoint.address));
-    let preference = locality::preference(&policy, scope.settings());
-    let assignment = grouped(scope, &name, service, preference, addressed);
-    Some(Draft::new(ResourceType::Endpoints, &name, &assignment))
+    told(scope, key, &key.to_string(), |_, endpoint| endpoint.address.starts_with(UNIX_SOCKET) || has_address(endpoint))
 }
 
 /// The endpoints to which a gateway passes the mesh's own mTLS on unopened: those that speak it.
 pub(super) fn passed_on(scope: &Scope<'_>, key: &ClusterKey) -> Option<Draft> {
+    told(scope, key, &key.server_name(), |service, endpoint| has_address(endpoint) && answers_mtls(scope, service, endpoint))
+}
+
+/// The endpoints of a service's port, and subset of its workloads, under the name of their cluster. Envoy refuses names of hosts here: it
+/// resolves none, so that `reached` must leave them out.
+fn told(scope: &Scope<'_>, key: &ClusterKey, name: &str, reached: impl Fn(&Service, &Endpoint) -> bool) -> Option<Draft> {
     let service = scope.service(&key.service)?;
     service.port(key.port)?;
     let policy = scope.traffic_policy(service, key.port, key.subset.as_deref());
@@ -51,11 +43,13 @@ pub(super) fn passed_on(scope: &Scope<'_>, key: &ClusterKey) -> Option<Draft> {
         return None;
     }
     scope.shaped_by(&service.origin);
-    let usable = usable(scope, service, key).into_iter().filter(|endpoint| endpoint.address.parse::<IpAddr>().is_ok());
-    let speaking = usable.filter(|endpoint| answers_mtls(scope, service, endpoint));
-    let name = key.server_name();
-    let assignment = grouped(scope, &name, service, locality::preference(&policy, scope.settings()), speaking);
-    Some(Draft::new(ResourceType::Endpoints, &name, &assignment))
+    let usable = usable(scope, service, key).into_iter().filter(|endpoint| reached(service, endpoint));
+    let assignment = grouped(scope, name, service, locality::preference(&policy, scope.settings()), usable);
+    Some(Draft::new(ResourceType::Endpoints, name, &assignment))
+}
+
+fn has_address(endpoint: &Endpoint) -> bool {
+    endpoint.address.parse::<IpAddr>().is_ok()
 }
 
 /// The endpoints that a cluster resolves by DNS; `one` for clusters that take no more than one.

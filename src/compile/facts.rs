@@ -11,6 +11,9 @@ use foldhash::fast::FixedState;
 use super::proxy::Proxy;
 use crate::model::ProxyRole;
 
+/// The node's metadata in which a proxy says how its pod's traffic gets to it.
+const INTERCEPTION: &str = "INTERCEPTION_MODE";
+
 /// One fact of a proxy: as narrow as the question that was asked, so that the answer is shared as widely as it holds.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Fact {
@@ -42,6 +45,8 @@ pub(super) enum Fact {
     Address,
     /// Whether it takes the virtual hosts of route tables one by one.
     SplitsTables,
+    /// Whether nothing is redirected to it.
+    CalledItself,
 }
 
 #[cfg(test)]
@@ -106,6 +111,7 @@ impl Fact {
             Self::DiscoversItself => FactValue::Bool(proxy.discovers_itself),
             Self::Address => FactValue::Address(proxy.addresses.first().copied()),
             Self::SplitsTables => FactValue::Bool(proxy.splits_tables),
+            Self::CalledItself => FactValue::Bool(proxy.metadata.get(INTERCEPTION).is_some_and(|mode| mode == "NONE")),
         }
     }
 }

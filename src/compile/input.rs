@@ -13,7 +13,7 @@ pub(super) enum Input {
     Settings,
     /// Which services exist, with their ports and visibility.
     Services,
-    /// Which services have that port, and what they are.
+    /// Which services have that port, and what they and the others of their hosts are.
     Port(u16),
     /// Which services select workloads of that namespace.
     Selectors(Arc<str>),
@@ -57,6 +57,10 @@ pub(super) enum Input {
     Sidecars,
     /// The PeerAuthentications of a namespace.
     PeerAuthentications(Arc<str>),
+    /// In which namespaces there are RequestAuthentications.
+    CheckingNamespaces,
+    /// The RequestAuthentications of a namespace.
+    RequestAuthentications(Arc<str>),
     /// In which namespaces there are EnvoyFilters about resources of a kind.
     PatchedNamespaces(Subject),
     /// The EnvoyFilters of a namespace about resources of a kind.

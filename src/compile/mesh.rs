@@ -15,8 +15,8 @@ use super::{
     policy::{concerns_routes, routing_input},
 };
 use crate::model::{
-    Change, Changes, DestinationRule, ExportTo, HostPattern, MESH_GATEWAY, ObjectRef, PeerAuthentication, Resolution, Service, ServiceKey,
-    Sidecar, Snapshot, SpiffeId, VirtualService,
+    Change, Changes, DestinationRule, ExportTo, HostPattern, MESH_GATEWAY, ObjectRef, PeerAuthentication, RequestAuthentication,
+    Resolution, Service, ServiceKey, Sidecar, Snapshot, SpiffeId, VirtualService,
 };
 
 /// Inputs that changed.
@@ -42,6 +42,8 @@ pub(super) struct Mesh {
     pub(super) sidecars: BTreeMap<Arc<str>, Vec<Arc<Sidecar>>>,
     /// By namespace, the senior first.
     pub(super) peer_authentications: BTreeMap<Arc<str>, Vec<Arc<PeerAuthentication>>>,
+    /// By namespace, the senior first.
+    pub(super) request_authentications: BTreeMap<Arc<str>, Vec<Arc<RequestAuthentication>>>,
     pub(super) patches: PatchTable,
     pub(super) extensions: ExtensionTable,
 }
@@ -80,6 +82,9 @@ impl Mesh {
         if let Some(service) = self.snapshot.services.get(key).cloned() {
             self.learn_service(&service, dirty);
         }
+        // Which service of a host counts is a matter of all of them, and who has a port is asked for those that count.
+        let rivals = self.hosts.get(&key.host).into_iter().flatten().filter_map(|rival| self.snapshot.services.get(rival));
+        dirty.extend(rivals.flat_map(|rival| &rival.ports).map(|port| Input::Port(port.number)));
     }
 
     fn learn_service(&mut self, service: &Service, dirty: &mut Dirty) {
@@ -171,6 +176,11 @@ impl Mesh {
                 let found = new.config.peer_authentications.get(object).cloned();
                 replace_in_namespace(&mut self.peer_authentications, object, found, |it| (it.created, &it.origin));
                 dirty.insert(Input::PeerAuthentications(object.namespace.clone()));
+            }
+            "RequestAuthentication" => {
+                let found = new.config.request_authentications.get(object).cloned();
+                replace_in_namespace(&mut self.request_authentications, object, found, |it| (it.created, &it.origin));
+                dirty.extend([Input::CheckingNamespaces, Input::RequestAuthentications(object.namespace.clone())]);
             }
             "EnvoyFilter" => self.patches.replace(object, new.config.envoy_filters.get(object), dirty),
             "WasmPlugin" | "TrafficExtension" => self.extensions.replace(object, &new.config, dirty),

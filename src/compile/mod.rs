@@ -6,7 +6,7 @@
 //! # What is compiled
 //!
 //! `recipe` lists the resources that there may be. `cluster`, `endpoints`, `listener` and `route` make them, each with the reference's
-//! names; `tls`, `server_tls`, `credentials` and `mtls` say who is trusted; `policy`, `virtual_services`, `visibility`, `gateways` and `workload_ports` answer which
+//! names; `tls`, `server_tls`, `credentials`, `mtls` and `tokens` say who is trusted; `policy`, `virtual_services`, `visibility`, `gateways` and `workload_ports` answer which
 //! objects count for whom; `destination` says where a route leads and
 //! `hashing` and `locality` what decides the endpoint;
 //! `whole_table` puts tables together again whose hosts are sent one by one; `name_lookup` has what finds hosts by the names in requests. `extension` puts users' code into what was made, `patch` their changes; what of
@@ -57,12 +57,14 @@ mod patch;
 mod policy;
 mod proxy;
 mod recipe;
+mod remote;
 mod resource;
 mod route;
 mod scope;
 mod section;
 mod server_tls;
 mod tls;
+mod tokens;
 mod virtual_services;
 mod visibility;
 mod whole_table;
@@ -87,10 +89,13 @@ pub use proxy::Proxy;
 pub use resource::{Resource, ResourceType};
 pub use whole_table::WholeTable;
 
+use envoy_api::envoy::config::bootstrap::v3::Bootstrap;
+
 use crate::model::{Changes, SecretKey, Snapshot};
 use facts::Variants;
 use memo::Memo;
 use mesh::Mesh;
+use scope::Scope;
 use section::{Section, SectionKind, SectionState};
 
 /// After so many snapshots, what no proxy asked for meanwhile is forgotten. Bounds memory at the price of compiling it again.
@@ -120,6 +125,12 @@ pub struct Difference {
     pub name: Arc<str>,
     /// Its new form; `None` if it is gone.
     pub resource: Option<Arc<Resource>>,
+}
+
+/// The port of a gateway's pod that serves the port that clients call: as its Services say, the lowest of several; else the same.
+pub fn gateway_port(snapshot: &Arc<Snapshot>, gateway: &Proxy, called: u16) -> u16 {
+    let mesh = Mesh::of(snapshot.clone());
+    workload_ports::ports_called(&Scope::new(&mesh, gateway), called).first().copied().unwrap_or(called)
 }
 
 /// What a proxy gets from a snapshot, from nothing. [`Compiler`] gives the same at the cost of what changed.
@@ -179,6 +190,13 @@ impl Compiler {
     /// The Secrets of which anything that is kept depends: those that proxies need, and some that they lately did.
     pub fn secrets(&self) -> &BTreeSet<SecretKey> {
         self.memo.secrets()
+    }
+
+    /// The configuration with which a proxy starts, with what users change in it; and what of that can't be applied.
+    pub fn bootstrap(&self, proxy: &Proxy, own: Bootstrap) -> (Bootstrap, BTreeSet<Fault>) {
+        let scope = Scope::new(&self.mesh, proxy);
+        let changed = patch::bootstrap(&scope, own);
+        (changed, scope.into_notes().faults)
     }
 
     fn section(&mut self, kind: SectionKind, proxy: &Proxy) -> Arc<Section> {

@@ -5,12 +5,12 @@ use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 use super::{
     cluster,
     credentials::{self, SecretSource},
-    endpoints,
-    extension::{self, ModuleSource},
+    endpoints, extension,
     gateways::{GatewayPort, Handling, Server, servers},
     listener,
     naming::ClusterKey,
     patch::{self, PatchKey},
+    remote::{Remote, remote, remotes},
     resource::Draft,
     route::{self, HostKey, Table},
     scope::Scope,
@@ -80,8 +80,8 @@ pub(super) enum Recipe {
     GatewayRoutes(GatewayPort),
     /// The routes of a Gateway's server for HTTP in TLS, by their table's name.
     HttpsRoutes(ObjectRef, Arc<str>),
-    /// The cluster of a server from which Wasm modules are fetched.
-    ModuleSource(ModuleSource),
+    /// The cluster of a server from which something is fetched.
+    Remote(Remote),
     /// A resource that a user adds. The last, because what the mesh makes itself under its name goes before it.
     Added(PatchKey),
 }
@@ -106,14 +106,14 @@ impl Recipe {
                 let ports = workload_ports(scope).into_keys().map(Self::InboundCluster);
                 [Self::InboundPassthroughCluster].into_iter().chain(ports).collect()
             }
-            SectionKind::ModuleSources => extension::sources(scope),
+            SectionKind::Remotes => remotes(scope).into_iter().map(Self::Remote).collect(),
             SectionKind::OutboundEndpoints => {
                 let own = scope.discovers_itself().then_some(Self::LocalEndpoints);
                 own.into_iter().chain(cluster::outbound_keys(scope).into_iter().map(Self::Endpoints)).collect()
             }
             SectionKind::OutboundListeners => listener::outbound_recipes(scope),
             SectionKind::InboundListeners => {
-                let opened = workload_ports(scope).into_iter().filter(|(_, port)| port.is_opened());
+                let opened = workload_ports(scope).into_iter().filter(|(_, port)| port.is_opened(scope));
                 [Self::VirtualInbound].into_iter().chain(opened.map(|(number, _)| Self::IngressListener(number))).collect()
             }
             SectionKind::OutboundRoutes => outbound_routes(scope).into_iter().collect(),
@@ -185,7 +185,7 @@ impl Recipe {
             Self::GatewayListener(port) => listener::gateway(scope, port),
             Self::GatewayRoutes(port) => route::of_gateway_port(scope, port),
             Self::HttpsRoutes(gateway, table) => route::of_https_server(scope, gateway, table),
-            Self::ModuleSource(server) => Some(extension::source(scope, server)),
+            Self::Remote(server) => Some(remote(scope, server)),
             Self::Host(_) | Self::Added(_) => None,
         }
     }

@@ -202,6 +202,11 @@ impl Scope<'_> {
         self.ask(Fact::HasAddress(address)) == FactValue::Bool(true)
     }
 
+    /// Whether applications and callers have to call the proxy itself, because nothing is redirected to it.
+    pub(super) fn is_called_itself(&self) -> bool {
+        self.ask(Fact::CalledItself) == FactValue::Bool(true)
+    }
+
     /// Whether the proxy wants to know the other workloads of its own service.
     pub(super) fn discovers_itself(&self) -> bool {
         self.ask(Fact::DiscoversItself) == FactValue::Bool(true)
@@ -272,6 +277,12 @@ impl<'a> Scope<'a> {
     /// Services of that very host, one for each namespace that declares it.
     pub(super) fn services_named(&self, host: &HostPattern) -> impl Iterator<Item = &'a Arc<Service>> + use<'a> {
         self.reads(Input::Host(host.clone()));
+        let mesh = self.mesh;
+        mesh.hosts.get(host).into_iter().flatten().filter_map(|key| mesh.snapshot.services.get(key))
+    }
+
+    /// The same for a host that has a port of which it was asked who has it: that is an answer of which the others of the host are a part.
+    pub(super) fn rivals_for(&self, host: &HostPattern) -> impl Iterator<Item = &'a Arc<Service>> + use<'a> {
         let mesh = self.mesh;
         mesh.hosts.get(host).into_iter().flatten().filter_map(|key| mesh.snapshot.services.get(key))
     }

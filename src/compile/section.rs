@@ -31,8 +31,8 @@ pub(super) enum SectionKind {
     OutboundClusters,
     /// Clusters for the proxy's own ports.
     InboundClusters,
-    /// Clusters of servers from which Wasm modules are fetched.
-    ModuleSources,
+    /// Clusters of servers from which something is fetched.
+    Remotes,
     /// Addresses of what the proxy may call.
     OutboundEndpoints,
     /// Certificates, keys and authorities.
@@ -62,7 +62,7 @@ impl SectionKind {
             ProxyRole::Sidecar => &[
                 Self::OutboundClusters,
                 Self::InboundClusters,
-                Self::ModuleSources,
+                Self::Remotes,
                 Self::OutboundEndpoints,
                 Self::Secrets,
                 Self::OutboundListeners,
@@ -73,7 +73,7 @@ impl SectionKind {
             ProxyRole::Router => &[
                 Self::OutboundClusters,
                 Self::PassedOnClusters,
-                Self::ModuleSources,
+                Self::Remotes,
                 Self::OutboundEndpoints,
                 Self::PassedOnEndpoints,
                 Self::Secrets,
@@ -96,7 +96,7 @@ impl SectionKind {
 
     pub(super) fn resource_type(self) -> ResourceType {
         match self {
-            Self::OutboundClusters | Self::InboundClusters | Self::ModuleSources | Self::PassedOnClusters => ResourceType::Cluster,
+            Self::OutboundClusters | Self::InboundClusters | Self::Remotes | Self::PassedOnClusters => ResourceType::Cluster,
             Self::OutboundEndpoints | Self::PassedOnEndpoints => ResourceType::Endpoints,
             Self::Secrets => ResourceType::Secret,
             Self::OutboundListeners | Self::InboundListeners | Self::GatewayListeners => ResourceType::Listener,

@@ -73,8 +73,8 @@ impl<'a> Scope<'a> {
 
     /// Whether the conditions of an HTTP match that do not depend on the request hold.
     pub(super) fn may_match_http(&self, condition: &HttpMatch, caller: Caller<'_>) -> bool {
-        // No proxy of this mesh puts claims where routes could see them: such a condition never holds.
-        condition.claims.is_empty()
+        // Sidecars know no claims of what their applications send: there such a condition never holds.
+        (condition.claims.is_empty() || caller.gateway != MESH_GATEWAY)
             && self.concerns(caller, &condition.gateways, condition.port)
             && self.selected_by(&condition.source_labels)
             && condition.source_namespace.as_ref().is_none_or(|namespace| self.in_namespace(namespace))

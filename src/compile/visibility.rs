@@ -7,7 +7,9 @@ use std::{
 };
 
 use super::{destination, naming::PASSTHROUGH_CLUSTER, route, scope::Scope};
-use crate::model::{Bind, Destination, EgressListener, HostPattern, OutboundTrafficMode, Protocol, Service, ServiceKey, ServicePort};
+use crate::model::{
+    Bind, Destination, EgressListener, HostPattern, IngressListener, OutboundTrafficMode, Protocol, Service, ServiceKey, ServicePort,
+};
 
 /// The least port that a process without privileges may open everywhere.
 const UNPRIVILEGED: u16 = 1024;
@@ -46,12 +48,17 @@ impl<'a> Scope<'a> {
 
     /// The services that the proxy may call on some port, one for each host, sorted by host.
     pub(super) fn visible_services(&self) -> Vec<&'a Arc<Service>> {
-        self.visible_among(self.services(), None)
+        self.visible_among(self.services())
     }
 
     /// The services with that port that the proxy may call there, one for each host, sorted by host.
+    ///
+    /// Which of several services of a host counts is decided for the host, whatever the port: the one that counts has the clusters.
     pub(super) fn visible_services_on(&self, port: u16) -> Vec<&'a Arc<Service>> {
-        self.visible_among(self.services_on(port), Some(port))
+        let hosts: BTreeSet<&HostPattern> = self.services_on(port).map(|service| &service.key.host).collect();
+        let of_host = |host| self.visible_among(self.rivals_for(host)).into_iter().next();
+        let speaks = |service: &&'a Arc<Service>| self.visible_ports(service).any(|own| own.number == port);
+        hosts.into_iter().filter_map(of_host).filter(speaks).collect()
     }
 
     /// The ports of a visible service on which the proxy may call it.
@@ -72,7 +79,7 @@ impl<'a> Scope<'a> {
     /// The service of that very host to which a route leads. One that is named by a route is known to the proxy, whatever the Sidecar
     /// says.
     pub(super) fn visible_service(&self, host: &HostPattern) -> Option<&'a Arc<Service>> {
-        let visible = self.visible_among(self.services_named(host), None).into_iter().next();
+        let visible = self.visible_among(self.services_named(host)).into_iter().next();
         visible.or_else(|| self.preferred(&self.exported(self.services_named(host))))
     }
 
@@ -123,20 +130,31 @@ impl<'a> Scope<'a> {
         routed.chain(proxy).map(|destination: Destination| (destination.host, destination.port)).collect()
     }
 
-    /// Where the Sidecar opens a port that the application calls; `None` where services are called at their own addresses.
+    /// Where a port that the application calls is opened, because the Sidecar or the pod says so; `None` where services are called at their
+    /// own addresses.
     pub(super) fn opened(&self, port: u16) -> Option<Opened> {
-        let sidecar = self.sidecar()?;
-        let listener = listener_for(sidecar.egress.as_deref()?, port)?;
-        let named = match &listener.bind {
+        let sidecar = self.sidecar();
+        let listener = match sidecar.and_then(|sidecar| sidecar.egress.as_deref()) {
+            Some(egress) => Some(listener_for(egress, port)?),
+            None => None,
+        };
+        let named = match listener.and_then(|listener| listener.bind.as_ref()) {
             Some(Bind::Address(address)) => Some(*address),
             _ => None,
         };
-        let bound = listener.opened;
+        let bound = listener.and_then(|listener| listener.opened).unwrap_or_else(|| self.is_called_itself());
         let address = named.or(bound.then_some(IpAddr::V4(Ipv4Addr::LOCALHOST)))?;
         // What nobody named must not fail for want of privileges.
-        let allowed = !bound || !OWN_PORTS.contains(&port) && (listener.port.is_some() || port >= UNPRIVILEGED);
-        let taken = sidecar.ingress.iter().any(|it| !it.redirected && it.port == port && it.bind == Some(address));
+        let is_named = listener.is_some_and(|listener| listener.port.is_some());
+        let allowed = !bound || !OWN_PORTS.contains(&port) && (is_named || port >= UNPRIVILEGED);
+        let ingress = sidecar.into_iter().flat_map(|sidecar| &sidecar.ingress);
+        let taken = ingress.into_iter().any(|it| self.opens(it) && it.port == port && it.bind == Some(address));
         (allowed && !taken).then_some(Opened { address, bound })
+    }
+
+    /// Whether callers of a listed port connect to the proxy itself, rather than being redirected.
+    pub(super) fn opens(&self, listed: &IngressListener) -> bool {
+        listed.opened.unwrap_or_else(|| self.is_called_itself())
     }
 
     /// The paths of the Unix sockets that the Sidecar opens for the application.
@@ -155,9 +173,9 @@ impl<'a> Scope<'a> {
         admitted.flat_map(|service| service.ports.iter().filter(speaks).map(move |port| (service, port))).collect()
     }
 
-    fn visible_among(&self, services: impl Iterator<Item = &'a Arc<Service>>, port: Option<u16>) -> Vec<&'a Arc<Service>> {
+    fn visible_among(&self, services: impl Iterator<Item = &'a Arc<Service>>) -> Vec<&'a Arc<Service>> {
         let egress = self.egress();
-        let admitted = services.filter(|it| egress.is_none_or(|egress| admits(egress, &it.key.namespace, &it.key.host, port)));
+        let admitted = services.filter(|it| egress.is_none_or(|egress| admits(egress, &it.key.namespace, &it.key.host, None)));
         let mut by_host: BTreeMap<&HostPattern, Vec<&'a Arc<Service>>> = BTreeMap::new();
         for service in self.exported(admitted) {
             by_host.entry(&service.key.host).or_default().push(service);

@@ -26,8 +26,8 @@ pub(super) struct WorkloadPort<'a> {
 
 impl WorkloadPort<'_> {
     /// Whether clients connect to the proxy itself, rather than being redirected.
-    pub(super) fn is_opened(&self) -> bool {
-        self.listed.is_some_and(|listed| !listed.redirected)
+    pub(super) fn is_opened(&self, scope: &Scope<'_>) -> bool {
+        self.listed.is_some_and(|listed| scope.opens(listed))
     }
 
     /// The address that the proxy listens on for such a port. All addresses would be those of a listener for what the application calls,

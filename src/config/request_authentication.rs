@@ -10,7 +10,7 @@ use super::policy_target::Attachment;
 use super::problem::{Code, Invalid, Parsed, quoted};
 use super::reading::{ParseContext, Reading};
 use super::text::{filled, given};
-use crate::model::{self, ClaimHeader, TokenLocation};
+use crate::model::{self, ClaimHeader, JwtKeys, TokenLocation};
 
 /// The most rules.
 const MOST: usize = 4096;
@@ -25,7 +25,6 @@ pub fn request_authentication(
 ) -> Result<Parsed<model::RequestAuthentication>, Invalid> {
     let mut reading = Reading::new("RequestAuthentication", &object.metadata, context);
     let spec = &object.spec;
-    reading.not_honoured_kind("no token is checked because of it");
     let target = reading.policy_target(&Attachment {
         selector: spec.selector.as_ref(),
         reference: spec.target_ref.as_ref(),
@@ -58,10 +57,15 @@ fn rule(reading: &mut Reading<'_>, at: &At<'_>, rule: &JwtRule) -> model::JwtRul
         Some(alias) if rule.jwks_uri.is_none() => ("jwks_uri", Some(alias.as_str())),
         _ => ("jwksUri", rule.jwks_uri.as_deref()),
     };
+    let keys = reading.jwt_keys(at, url, rule.jwks.as_deref());
+    if keys == JwtKeys::Discovered {
+        let message = "this mesh does not ask issuers for their keys, so that none of its tokens is good: name the keys by jwksUri or jwks";
+        reading.warn(&at.field("issuer"), Code::NotHonoured, message);
+    }
     model::JwtRule {
         issuer: rule.issuer.as_deref().map(Into::into),
         audiences: reading.filled_texts(&at.field("audiences"), &rule.audiences),
-        keys: reading.jwt_keys(at, url, rule.jwks.as_deref()),
+        keys,
         locations: locations(reading, at, rule),
         forward: rule.forward_original_token.unwrap_or_default(),
         payload_header: payload_header(reading, at, rule),
@@ -112,7 +116,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::model::{JwtKeys, KeySetUrl};
+    use crate::model::KeySetUrl;
 
     fn rule(rule: Value) -> model::JwtRule {
         let object = json!({"apiVersion": "security.istio.io/v1", "kind": "RequestAuthentication", "metadata": {"name": "a"}, "spec": {"jwtRules": [rule]}});

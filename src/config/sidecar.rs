@@ -86,7 +86,7 @@ fn egress(reading: &mut Reading<'_>, listeners: &[api::EgressListener]) -> Vec<E
             port: port.and_then(|port| u16::try_from(port.number?).ok()).filter(|number| *number != 0),
             protocol: port.and_then(|port| port.protocol.as_deref()).and_then(Protocol::named),
             bind: listener.bind.as_deref().and_then(egress_bind),
-            opened: listener.capture_mode == Some(CaptureMode::None),
+            opened: opened(listener.capture_mode),
             hosts,
             excluded,
         });
@@ -225,7 +225,7 @@ fn ingress_listener(reading: &mut Reading<'_>, at: &At<'_>, listener: &api::Ingr
         port_name: port.name.as_deref().unwrap_or_default().into(),
         protocol,
         bind: bind.and_then(|bind| bind.parse().ok()),
-        redirected: listener.capture_mode != Some(CaptureMode::None),
+        opened: opened(listener.capture_mode),
         endpoint: endpoint.unwrap_or(IngressEndpoint::SamePort),
         tls,
         connection_pool: pool,
@@ -278,6 +278,15 @@ fn ingress_tls(reading: &mut Reading<'_>, at: &At<'_>, tls: &ServerTls, protocol
     reading.server_tls(at, tls)
 }
 
+/// Whether the proxy itself is called, as far as that is said.
+fn opened(mode: Option<CaptureMode>) -> Option<bool> {
+    match mode {
+        Some(CaptureMode::None) => Some(true),
+        Some(CaptureMode::Iptables) => Some(false),
+        Some(CaptureMode::Default) | None => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -299,7 +308,7 @@ mod tests {
             [IngressEndpoint::PodAddress(8080), IngressEndpoint::Loopback(8081), IngressEndpoint::Socket("/run/a.sock".into())]
         );
         let first = &sidecar.ingress[0];
-        assert_eq!((first.port, first.bind, first.redirected), (80, Some("10.0.0.1".parse().unwrap()), false));
+        assert_eq!((first.port, first.bind, first.opened), (80, Some("10.0.0.1".parse().unwrap()), Some(true)));
     }
 
     #[test]
@@ -313,7 +322,7 @@ mod tests {
         let parsed = sidecar(&object, &ParseContext::default()).unwrap();
         assert_eq!(parsed.warnings, []);
         let [on_port, on_socket, others] = &parsed.value.egress.unwrap()[..] else { panic!("three listeners") };
-        assert_eq!((on_port.port, on_port.opened, on_port.protocol), (Some(9080), true, Some(Protocol::Http)));
+        assert_eq!((on_port.port, on_port.opened, on_port.protocol), (Some(9080), Some(true), Some(Protocol::Http)));
         assert_eq!(on_port.bind, Some(Bind::Address("127.0.0.2".parse().unwrap())));
         assert_eq!((on_port.hosts.len(), on_port.hosts[0].namespace.as_deref()), (1, Some("shop")));
         assert_eq!((on_socket.port, on_socket.socket().map(|path| &**path)), (None, Some("/run/db.sock")));

@@ -20,3 +20,4 @@ mod services;
 mod sidecar;
 mod splits;
 mod tcp;
+mod tokens;

@@ -3,6 +3,14 @@
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
+/// The release of the reference whose names, and whose layout of what proxies are told, are those of this mesh. Proxies say it as their
+/// version, because users' EnvoyFilters ask for it.
+pub const REFERENCE_VERSION: &str = "1.31.0";
+/// The release from which users' oldest documents are: what is for it alone holds here, too.
+pub const OLDEST_VERSION: &str = "1.4.10";
+/// The metadata in which a proxy says the release of its agent.
+pub const AGENT_VERSION: &str = "FERROMESH_VERSION";
+
 /// The cluster in which a proxy finds the workloads of its own service: its bootstrap names it, pilot tells its endpoints.
 pub const LOCAL_CLUSTER: &str = "local_cluster";
 

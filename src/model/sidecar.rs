@@ -36,8 +36,8 @@ pub struct IngressListener {
     pub protocol: Option<Protocol>,
     /// The address to listen on; `None` for the pod's.
     pub bind: Option<IpAddr>,
-    /// Whether connections are redirected to the proxy, rather than made to it.
-    pub redirected: bool,
+    /// Whether connections are made to the proxy itself, rather than redirected to it; `None` as the pod is set up.
+    pub opened: Option<bool>,
     /// Where connections go.
     pub endpoint: IngressEndpoint,
     /// TLS of the port's own.
@@ -68,8 +68,8 @@ pub struct EgressListener {
     pub protocol: Option<Protocol>,
     /// Where the application calls; `None` for the services' own addresses.
     pub bind: Option<Bind>,
-    /// Whether applications call the proxy itself there, rather than being redirected.
-    pub opened: bool,
+    /// Whether applications call the proxy itself there, rather than being redirected; `None` as the pod is set up.
+    pub opened: Option<bool>,
     /// The hosts that are visible on it.
     pub hosts: Vec<HostSelector>,
     /// Hosts that are not, whatever `hosts` says.

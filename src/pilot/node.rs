@@ -7,7 +7,7 @@ use prost_types::{Struct, value::Kind};
 use serde::Deserialize;
 
 use crate::compile::Proxy;
-use crate::model::{Labels, ProxyRole, SpiffeId, Workload, WorkloadKey};
+use crate::model::{AGENT_VERSION, Labels, ProxyRole, SpiffeId, Workload, WorkloadKey};
 
 /// What a proxy says about itself, as far as it may.
 #[derive(Clone, Debug, PartialEq)]
@@ -84,7 +84,7 @@ impl Claims {
             key: WorkloadKey::new(id.namespace, id.pod),
             identity: proven(),
             cluster: metadata.text("CLUSTER_ID").unwrap_or_default().to_owned(),
-            version: metadata.text("ISTIO_VERSION").unwrap_or_default().to_owned(),
+            version: metadata.text(AGENT_VERSION).or(metadata.text("ISTIO_VERSION")).unwrap_or_default().to_owned(),
             labels: metadata.labels(),
             addresses: metadata.addresses(id.address)?,
             node: metadata.text("NODE_NAME").unwrap_or_default().into(),

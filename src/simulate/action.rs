@@ -22,14 +22,14 @@ use super::{
     cluster::{self, Reach},
     decision::Trace,
     http::Arrival,
-    matching, redirect,
+    matching, redirect, token,
 };
 
 const FAULT: &str = "envoy.filters.http.fault";
 const CORS: &str = "envoy.filters.http.cors";
 const ROUTER: &str = "envoy.filters.http.router";
-/// Filters that change no destination and no status.
-const HARMLESS: [&str; 3] = ["envoy.filters.http.grpc_stats", "istio.alpn", "envoy.filters.http.set_filter_state"];
+/// Filters that change no destination and no status, or whose decision has been told.
+const HARMLESS: [&str; 4] = ["envoy.filters.http.grpc_stats", "istio.alpn", "envoy.filters.http.set_filter_state", token::FILTER];
 
 /// A route that was chosen.
 pub(super) struct Taken<'t> {
@@ -164,6 +164,7 @@ fn forwarded(
     trace: &mut Trace,
 ) -> Vec<Possibility> {
     tell_rewrite(taken, action, trace);
+    tell_tries(taken, action, trace);
     let shares = match &action.cluster_specifier {
         Some(ClusterSpecifier::Cluster(name)) => vec![(name.clone(), 1.0)],
         Some(ClusterSpecifier::WeightedClusters(weighted)) => {
@@ -198,6 +199,24 @@ fn tell_rewrite(taken: &Taken<'_>, action: &RouteAction, trace: &mut Trace) {
     if !changes.is_empty() {
         trace.decided(Step::Rewrite, "", changes.join(", "), taken.within("rewrite"));
     }
+}
+
+/// How long the request may take, and what is tried again.
+fn tell_tries(taken: &Taken<'_>, action: &RouteAction, trace: &mut Trace) {
+    let positive =
+        |time: Option<&prost_types::Duration>| time.and_then(|time| Duration::try_from(*time).ok()).filter(|time| !time.is_zero());
+    let shown = |time: Duration| format!("{} s", time.as_secs_f64());
+    if let Some(limit) = positive(action.timeout.as_ref()) {
+        trace.decided(Step::Tries, "", format!("504 unless it is answered within {}", shown(limit)), taken.within("timeout"));
+    }
+    let Some(policy) = &action.retry_policy else { return };
+    let times = policy.num_retries.unwrap_or(1);
+    let of_each = positive(policy.per_try_timeout.as_ref()).map(|limit| format!(", each within {}", shown(limit))).unwrap_or_default();
+    let codes: Vec<String> = policy.retriable_status_codes.iter().map(ToString::to_string).collect();
+    let codes = if codes.is_empty() { String::new() } else { format!(" ({})", codes.join(", ")) };
+    let told = format!("up to {times} more{of_each}, on {}{codes}", policy.retry_on);
+    // Of what field, if any, can't be told: without one it is the mesh's own policy.
+    trace.decided(Step::Tries, "", told, taken.origins.iter().map(Origin::rule).collect());
 }
 
 /// A fraction as a number from 0 to 1; none is 0.

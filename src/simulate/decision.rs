@@ -56,6 +56,8 @@ pub enum Step {
     Filter,
     /// A change to the request.
     Rewrite,
+    /// How long it may take, and what is tried again.
+    Tries,
     /// A cluster.
     Cluster,
 }
@@ -152,6 +154,7 @@ impl fmt::Display for Step {
             Self::Route => "route",
             Self::Filter => "filter",
             Self::Rewrite => "rewrite",
+            Self::Tries => "tries",
             Self::Cluster => "cluster",
         })
     }

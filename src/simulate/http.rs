@@ -6,7 +6,10 @@ use envoy_api::envoy::{
 };
 
 use super::{
-    Configuration, HttpRequest, Origin, Outcome, Possibility, Request, Step, action, decision::Trace, host, matching, origin, redirect,
+    Configuration, HttpRequest, Origin, Outcome, Possibility, Request, Step, action,
+    decision::Trace,
+    host, matching, origin, path, redirect,
+    token::{self, Claims},
 };
 use crate::model::ObjectRef;
 
@@ -14,6 +17,8 @@ use crate::model::ObjectRef;
 pub(super) struct Arrival<'r> {
     pub(super) request: &'r Request,
     pub(super) http: &'r HttpRequest,
+    /// The objects that have the tokens of requests checked.
+    pub(super) checkers: &'r [Origin],
 }
 
 /// A route table with what surrounds it.
@@ -24,6 +29,8 @@ struct Routing<'a> {
     /// The objects that shaped the table; none for one within a listener.
     sources: &'a [ObjectRef],
     arrival: &'a Arrival<'a>,
+    /// What the request's token says.
+    claims: Claims,
 }
 
 /// What becomes of a request that a connection manager got.
@@ -33,6 +40,8 @@ pub(super) fn handled(
     arrival: &Arrival<'_>,
     trace: &mut Trace,
 ) -> Vec<Possibility> {
+    let http = path::normalized(manager, arrival.http, trace);
+    let arrival = &Arrival { http: &http, ..*arrival };
     let mut sources: &[ObjectRef] = &[];
     let table = match &manager.route_specifier {
         Some(RouteSpecifier::RouteConfig(table)) => table,
@@ -51,8 +60,12 @@ pub(super) fn handled(
             return Vec::new();
         }
     };
+    let claims = match token::checked(manager, arrival, arrival.checkers, trace) {
+        Ok(claims) => claims,
+        Err(refusal) => return vec![*refusal],
+    };
     trace.decided(Step::RouteTable, &table.name, "the filter chain names it", Vec::new());
-    Routing { configuration, manager, table, sources, arrival }.routed(trace)
+    Routing { configuration, manager, table, sources, arrival, claims }.routed(trace)
 }
 
 // === impl Routing ===
@@ -73,7 +86,7 @@ impl Routing<'_> {
         }
         let scheme = request.transport.scheme();
         for (passed, route) in host.routes.iter().enumerate() {
-            if let Some(because) = fits(route.r#match.as_ref(), http, scheme, trace) {
+            if let Some(because) = fits(route.r#match.as_ref(), http, &self.claims, scheme, trace) {
                 return self.taken(host, route, &format!("{because}{}", told_passed(passed)), trace);
             }
         }
@@ -125,7 +138,7 @@ fn declared_by(host: &VirtualHost, sources: &[ObjectRef]) -> Vec<Origin> {
 }
 
 /// Why a route's conditions hold, if they do.
-fn fits(condition: Option<&RouteMatch>, request: &HttpRequest, scheme: &str, trace: &mut Trace) -> Option<String> {
+fn fits(condition: Option<&RouteMatch>, request: &HttpRequest, claims: &Claims, scheme: &str, trace: &mut Trace) -> Option<String> {
     let condition = condition?;
     let path = request.bare_path();
     let fold = |text: &str| if condition.case_sensitive == Some(false) { text.to_ascii_lowercase() } else { text.to_owned() };
@@ -148,7 +161,9 @@ fn fits(condition: Option<&RouteMatch>, request: &HttpRequest, scheme: &str, tra
     };
     let others = condition.headers.iter().all(|it| matching::header(it, request, scheme))
         && condition.query_parameters.iter().all(|it| matching::query(it, request));
-    let fractional = condition.runtime_fraction.is_some() || !condition.dynamic_metadata.is_empty() || !condition.filter_state.is_empty();
+    let claimed: Vec<Option<bool>> = condition.dynamic_metadata.iter().map(|it| token::fulfils(it, claims)).collect();
+    let others = others && !claimed.contains(&Some(false));
+    let fractional = condition.runtime_fraction.is_some() || claimed.contains(&None) || !condition.filter_state.is_empty();
     if holds && others && fractional {
         trace.note("a route that depends on more than the request is passed over: what decides it is not known here".to_owned());
     }
@@ -157,6 +172,7 @@ fn fits(condition: Option<&RouteMatch>, request: &HttpRequest, scheme: &str, tra
     }
     let names = condition.headers.iter().map(|it| it.name.as_str()).chain(condition.query_parameters.iter().map(|it| it.name.as_str()));
     let names: Vec<&str> = names.collect();
+    let names: Vec<&str> = names.into_iter().chain((!claimed.is_empty()).then_some("the token's claims")).collect();
     if !names.is_empty() {
         because.push_str(&format!(", and {} as asked for", names.join(", ")));
     }

@@ -95,7 +95,9 @@ fn connected(configuration: &Configuration, listener: &Known<Listener>, request:
                 if request.transport.is_tls() && !ended {
                     return vec![Possibility::closed("what is sent is TLS, and the filter chain takes HTTP in plain text", origins)];
                 }
-                return http::handled(configuration, &manager, &http::Arrival { request, http: inner }, trace);
+                let checkers = origin::of_kinds(&listener.sources, &["RequestAuthentication"]);
+                let arrival = http::Arrival { request, http: inner, checkers: &checkers };
+                return http::handled(configuration, &manager, &arrival, trace);
             }
             Handles::Tcp(proxy) => return passed_on(configuration, chain, &proxy, request, origins, trace),
             Handles::Other if HARMLESS.contains(&filter.name.as_str()) => {}

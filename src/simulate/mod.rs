@@ -19,11 +19,13 @@ mod inbound;
 mod listener;
 mod matching;
 mod origin;
+mod path;
 mod redirect;
 mod request;
 mod source;
 #[cfg(test)]
 mod tests;
+mod token;
 
 use std::sync::Arc;
 
@@ -31,7 +33,7 @@ pub use configuration::{Configuration, Undecodable};
 pub use decision::{Decision, Explanation, Hop, Outcome, Possibility, Step};
 pub use origin::Origin;
 pub use request::{HttpRequest, Request, Transport};
-pub use source::{destination_address, gateway_port, proxy_of};
+pub use source::{destination_address, proxy_of};
 
 use crate::compile::{Compiler, Proxy};
 use crate::model::Snapshot;

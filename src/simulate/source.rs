@@ -1,9 +1,9 @@
-//! From what a person names to what the mesh knows: the proxy of a workload, the address behind a host, the port behind a gateway's.
+//! From what a person names to what the mesh knows: the proxy of a workload, the address behind a host.
 
 use std::net::IpAddr;
 
 use crate::compile::Proxy;
-use crate::model::{HostPattern, Labels, ProxyRole, Service, Snapshot, TargetPort, Workload};
+use crate::model::{HostPattern, Labels, ProxyRole, Service, Snapshot, Workload};
 
 /// The proxy of a workload: a gateway's if a Gateway selects it, else a sidecar.
 pub fn proxy_of(snapshot: &Snapshot, workload: &Workload) -> Proxy {
@@ -52,17 +52,4 @@ fn service_of<'s>(snapshot: &'s Snapshot, host: &str, namespace: &str) -> Option
         let covering = snapshot.services.values().filter(|service| service.key.host.is_wildcard() && service.key.host.covers(&name));
         covering.max_by_key(|service| service.key.host.as_str().len()).map(|service| &**service)
     })
-}
-
-/// The port of a gateway's pod that serves the port that clients call: as its Service says, else the same.
-pub fn gateway_port(snapshot: &Snapshot, gateway: &Workload, called: u16) -> u16 {
-    let own = |service: &&std::sync::Arc<Service>| {
-        service.key.namespace == gateway.key.namespace && !service.selector.is_empty() && gateway.selected_by(&service.selector)
-    };
-    let port = snapshot.services.values().filter(own).find_map(|service| service.port(called));
-    match port.map(|port| &port.target) {
-        Some(TargetPort::Number(number)) => *number,
-        Some(TargetPort::Name(name)) => gateway.named_ports.iter().find(|(own, _)| own == name).map_or(called, |(_, number)| *number),
-        None => called,
-    }
 }

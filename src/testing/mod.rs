@@ -15,6 +15,7 @@ mod port;
 pub(crate) mod random_mesh;
 mod runtime;
 mod skip;
+mod token;
 mod webhook;
 
 pub(crate) use cases::for_many;
@@ -23,4 +24,5 @@ pub(crate) use pki::TestCa;
 pub(crate) use port::free_port;
 pub(crate) use runtime::block_on;
 pub(crate) use skip::skip;
+pub(crate) use token::{Issuer, base64url};
 pub(crate) use webhook::{ask_trusting, ask_webhook};

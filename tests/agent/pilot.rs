@@ -1,9 +1,10 @@
-//! A pilot with little to say: incremental discovery by mutual TLS, of nothing or of one way through Envoy.
+//! A pilot with little to say: incremental discovery by mutual TLS, of nothing or of one way through Envoy; and what users change in the
+//! configuration with which proxies start.
 
 use envoy_api::{
     any,
     envoy::{
-        config::{cluster::v3::Cluster, listener::v3::Listener as EnvoyListener},
+        config::{bootstrap::v3::Bootstrap, cluster::v3::Cluster, listener::v3::Listener as EnvoyListener},
         service::discovery::v3::{
             DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse, Resource,
             aggregated_discovery_service_server::{AggregatedDiscoveryService, AggregatedDiscoveryServiceServer},
@@ -11,7 +12,9 @@ use envoy_api::{
     },
     json, type_url,
 };
-use ferromesh::runtime::{ClientAuth, Limits, Listener, Security, Shutdown, Trigger, certificates_from_pem, server_config};
+use ferromesh::runtime::{
+    ClientAuth, Limits, Listener, Security, Shutdown, Trigger, bootstrap_routes, certificates_from_pem, server_config,
+};
 use futures::{Stream, StreamExt, stream};
 use serde_json::json;
 use std::{
@@ -27,8 +30,13 @@ pub(crate) struct Pilot {
     pub(crate) address: SocketAddr,
     /// The node id of each stream that was opened.
     pub(crate) streams: Arc<Mutex<Vec<String>>>,
+    /// What it makes of proxies' bootstraps.
+    pub(crate) change: Arc<Mutex<Change>>,
     _server: Trigger,
 }
+
+/// What becomes of a bootstrap.
+pub(crate) type Change = fn(Bootstrap) -> Bootstrap;
 
 // === impl Pilot ===
 
@@ -41,11 +49,18 @@ impl Pilot {
         let tls = server_config(certificates_from_pem(chain.as_bytes()).unwrap(), key, ClientAuth::Required(&roots)).unwrap();
         let streams = Arc::new(Mutex::new(Vec::new()));
         let routes = Routes::new(AggregatedDiscoveryServiceServer::new(Discovery { streams: streams.clone(), way })).into_axum_router();
+        let change: Arc<Mutex<Change>> = Arc::new(Mutex::new(|bootstrap| bootstrap));
+        let asked = change.clone();
+        let starting = bootstrap_routes(move |request: Request<Bootstrap>| {
+            let change = *asked.lock().unwrap();
+            async move { Ok(Response::new(change(request.into_inner()))) }
+        });
+        let routes = routes.merge(starting);
         let listener = Listener::bind(([127, 0, 0, 1], 0).into()).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (server, shutdown) = Shutdown::channel();
         tokio::spawn(listener.serve(routes, Security::fixed(tls), Limits::default(), shutdown));
-        Self { address, streams, _server: server }
+        Self { address, streams, change, _server: server }
     }
 }
 

@@ -1,5 +1,6 @@
 //! A proxy from its first certificate to its end.
 
+use envoy_api::envoy::config::{bootstrap::v3::Bootstrap, cluster::v3::Cluster};
 use nix::unistd::Pid;
 use serde_json::Value;
 use std::{
@@ -15,7 +16,7 @@ use std::{
 use crate::{
     authority::{Authority, WEB},
     page::{ask, eventually, get, within},
-    pilot::{Pilot, Way},
+    pilot::{Change, Pilot, Way},
     pod::{Pod, Shape, envoy_for, free_port, gone, kill_hard},
 };
 
@@ -147,6 +148,35 @@ fn a_pilot_of_another_identity_is_not_believed() {
     eventually("envoy refuses the certificate", refused);
     assert_eq!(get(pod.status, "/healthz/ready").unwrap(), (503, "not ready: no clusters from pilot\n".to_owned()));
     assert!(mesh.pilot.streams.lock().unwrap().is_empty());
+    mesh.stop();
+}
+
+#[test]
+fn envoy_starts_with_what_users_change_unless_it_could_not() {
+    let Some(envoy) = envoy_for("envoy_starts_with_what_users_change_unless_it_could_not") else { return };
+    let mesh = Mesh::start(PILOT, None);
+    let started_with = |change: Change| {
+        *mesh.pilot.change.lock().unwrap() = change;
+        let pod = mesh.pod(&envoy, "1h", "0s");
+        eventually("the proxy is ready", || ready(&pod));
+        let (_, page) = get(pod.admin, "/config_dump").unwrap();
+        assert!(!pod.folder.path().join("proxy/envoy-bootstrap-trial.pb").exists(), "the trial is over");
+        page
+    };
+    let changed = started_with(|bootstrap| {
+        let mut resources = bootstrap.static_resources.unwrap_or_default();
+        let of_agent = resources.clusters.iter().find(|it| it.name == "agent").cloned().unwrap();
+        resources.clusters.push(Cluster { name: "added".to_owned(), ..of_agent });
+        Bootstrap { static_resources: Some(resources), ..bootstrap }
+    });
+    assert!(changed.contains("\"added\""), "{changed}");
+    // A cluster without a name: Envoy would end.
+    let unfit = started_with(|bootstrap| {
+        let mut resources = bootstrap.static_resources.unwrap_or_default();
+        resources.clusters.push(Cluster::default());
+        Bootstrap { static_resources: Some(resources), ..bootstrap }
+    });
+    assert!(!unfit.contains("\"added\""), "{unfit}");
     mesh.stop();
 }
 

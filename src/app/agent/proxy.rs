@@ -180,6 +180,7 @@ impl ProxyArgs {
                 root_file: places.roots.clone(),
                 lifetime,
             },
+            envoy: places.envoy.clone(),
             directory: places.directory.clone(),
             probes,
             app_metrics,

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::table::Table;
+use crate::model::AGENT_VERSION;
 
 /// What people ask of a bootstrap.
 pub(super) fn table(bootstrap: &Value) -> Table {
@@ -19,7 +20,7 @@ pub(super) fn table(bootstrap: &Value) -> Table {
         ("cluster", text(&node["cluster"])),
         ("service account", metadata("SERVICE_ACCOUNT")),
         ("workload", metadata("WORKLOAD_NAME")),
-        ("version", metadata("ISTIO_VERSION")),
+        ("version", Some(metadata(AGENT_VERSION)).filter(|own| !own.is_empty()).unwrap_or_else(|| metadata("ISTIO_VERSION"))),
         ("pilot", pilot),
     ];
     rows.into_iter().for_each(|(name, value)| table.row([name.to_owned(), value]));

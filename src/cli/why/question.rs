@@ -1,10 +1,10 @@
 //! What is asked: a URL and what goes with it.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, sync::Arc};
 
-use crate::compile::Proxy;
+use crate::compile::{Proxy, gateway_port};
 use crate::model::{ProxyRole, Snapshot, Workload};
-use crate::simulate::{HttpRequest, Request, Transport, destination_address, gateway_port};
+use crate::simulate::{HttpRequest, Request, Transport, destination_address};
 
 /// Where a request goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,11 +88,11 @@ impl Destination {
     }
 
     /// The request, as it leaves a workload.
-    pub(super) fn request(&self, asked: &Asked<'_>, snapshot: &Snapshot, source: &Workload, proxy: &Proxy) -> Request {
+    pub(super) fn request(&self, asked: &Asked<'_>, snapshot: &Arc<Snapshot>, source: &Workload, proxy: &Proxy) -> Request {
         let usual = if matches!(self.scheme, Scheme::Https | Scheme::Tls) { 443 } else { 80 };
         let called = asked.port.or(self.port).unwrap_or(usual);
         let gateway = proxy.role == ProxyRole::Router;
-        let port = if gateway { gateway_port(snapshot, source, called) } else { called };
+        let port = if gateway { gateway_port(snapshot, proxy, called) } else { called };
         let address = if gateway { None } else { destination_address(snapshot, &self.host, &source.key.namespace) };
         let is_name = self.host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_err();
         let server_name = asked.server_name.map(str::to_owned).unwrap_or_else(|| if is_name { self.host.clone() } else { String::new() });

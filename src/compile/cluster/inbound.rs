@@ -89,7 +89,7 @@ fn lead(scope: &Scope<'_>, cluster: &mut Cluster, port: u16, own: &WorkloadPort<
     let Some(listed) = own.listed else { return };
     let loopback = |port: u16| (socket_address("127.0.0.1", port), false);
     let (address, from_the_proxy) = match &listed.endpoint {
-        IngressEndpoint::SamePort if listed.redirected => return,
+        IngressEndpoint::SamePort if !own.is_opened(scope) => return,
         IngressEndpoint::SamePort => loopback(port),
         IngressEndpoint::Loopback(port) => loopback(*port),
         IngressEndpoint::PodAddress(port) => match scope.address() {

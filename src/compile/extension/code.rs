@@ -19,7 +19,7 @@ use envoy_api::envoy::{
 };
 use prost_types::Any;
 
-use super::{module::ModuleSource, table::Extension};
+use super::{module::server_of, table::Extension};
 use crate::compile::{
     fault::Fault,
     message::{duration, file, inline},
@@ -88,14 +88,14 @@ fn source(module: &WasmModule) -> Result<Specifier, (&'static str, String)> {
             Err(("url", format!("the image {image} is not fetched: serve the module by http:// or https://, or mount it and use file://")))
         }
         WasmLocation::Remote(url) => {
-            let Some(source) = ModuleSource::of(url) else { return Err(("url", format!("{url} names no host"))) };
+            let Some(server) = server_of(url) else { return Err(("url", format!("{url} names no host"))) };
             let Some(sha256) = &module.sha256 else {
                 return Err(("sha256", "needed where the module is fetched: it is what makes it the module that was meant".to_owned()));
             };
             let uri = HttpUri {
                 uri: url.to_string(),
                 timeout: Some(duration(FETCH_TIMEOUT)),
-                http_upstream_type: Some(HttpUpstreamType::Cluster(source.cluster())),
+                http_upstream_type: Some(HttpUpstreamType::Cluster(server.to_string())),
             };
             Ok(Specifier::Remote(RemoteDataSource { http_uri: Some(uri), sha256: sha256.to_string(), ..RemoteDataSource::default() }))
         }

@@ -15,7 +15,7 @@ use envoy_api::envoy::{
     extensions::filters::network::http_connection_manager::v3::HttpFilter,
 };
 
-pub(super) use module::{ModuleSource, source, sources};
+pub(super) use module::{name_users_of, sources};
 pub(super) use table::ExtensionTable;
 
 use super::{

@@ -22,6 +22,7 @@ use crate::compile::{
     message::{ads, network_filter, zero},
     name_lookup,
     scope::Scope,
+    tokens,
 };
 use crate::model::NormalizationType;
 
@@ -91,7 +92,10 @@ pub(super) fn manager(scope: &Scope<'_>, sender: Sender, place: &str, routes: Ro
 /// The filters, in the order in which requests pass them. Only routes of who sends requests out know faults and
 /// other origins.
 fn filters(scope: &Scope<'_>, sender: Sender) -> Vec<HttpFilter> {
-    let mut filters = Vec::new();
+    // Before all others: routes, faults among them, may depend on what a token says.
+    let checked = !matches!(sender, Sender::Application(_));
+    let tokens = checked.then(|| tokens::filter(scope, sender == Sender::Outside)).flatten();
+    let mut filters: Vec<HttpFilter> = tokens.into_iter().map(|it| filter(tokens::TOKEN_FILTER, &it)).collect();
     if matches!(sender, Sender::Application(_) | Sender::Outside) {
         filters.extend([filter(FAULT_FILTER, &HttpFault::default()), filter(CORS_FILTER, &Cors {})]);
     }

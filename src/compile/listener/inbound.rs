@@ -110,7 +110,9 @@ fn filter_chains(scope: &Scope<'_>, ways: &[Way]) -> impl Iterator<Item = Filter
 
 fn inspectors(ways: &[Way]) -> impl Iterator<Item = ListenerFilter> {
     let reads_tls = |way: &Way| way.mode != MtlsMode::Disable || way.tls.is_some();
-    let reads_http = |way: &Way| way.mode != MtlsMode::Strict && way.protocol == Protocol::Auto;
+    // Where mTLS alone is accepted nothing depends on it, and it waits for nothing that the other does not wait for. It stays, because a
+    // change of these ends all connections of the listener, while one of chains ends those of the chains that go.
+    let reads_http = |way: &Way| way.protocol == Protocol::Auto;
     let found = [where_needed(tls_inspector(), ways, reads_tls), where_needed(http_inspector(), ways, reads_http)];
     found.into_iter().flatten()
 }
@@ -129,7 +131,7 @@ fn ways(scope: &Scope<'_>, accepted: &Accepted) -> Vec<Way> {
     };
     let mut ways = vec![unknown(None, accepted.elsewhere())];
     ways.extend(accepted.ports().filter(|port| !known.contains_key(port)).map(|port| unknown(Some(port), accepted.on(port))));
-    for (number, port) in known.into_iter().filter(|(_, port)| !port.is_opened()) {
+    for (number, port) in known.into_iter().filter(|(_, port)| !port.is_opened(scope)) {
         ways.push(service_way(scope, number, &port, accepted.on(number)));
     }
     ways
@@ -159,7 +161,8 @@ fn service_way(scope: &Scope<'_>, number: u16, port: &WorkloadPort<'_>, mode: Mt
     }
 }
 
-/// The chains of a port, by what it accepts and what is spoken on it.
+/// The chains of a port, by what it accepts and what is spoken on it. Those for the mesh's mTLS are the same whether or not plain text is
+/// accepted beside: where that ends, the connections of the mesh go on.
 fn kinds(way: &Way) -> Vec<Kind> {
     let http = |transport, protocols| Kind { transport, protocols, http: true };
     let opaque = |transport, protocols| Kind { transport, protocols, http: false };
@@ -173,10 +176,11 @@ fn kinds(way: &Way) -> Vec<Kind> {
             opaque(Plain, &[]),
             opaque(OwnTls, &[]),
         ],
-        (MtlsMode::Permissive, protocol) if protocol.is_http() => vec![http(Mesh, alpn::OFFERED), http(Plain, &[])],
+        (MtlsMode::Permissive, protocol) if protocol.is_http() => vec![http(Mesh, &[]), http(Plain, &[])],
         (MtlsMode::Permissive, _) => vec![opaque(Mesh, alpn::OFFERED), opaque(Plain, &[]), opaque(OwnTls, &[])],
-        (MtlsMode::Strict, Protocol::Auto) => vec![http(Mesh, alpn::OFFERED_FOR_HTTP), opaque(Mesh, &[])],
-        (MtlsMode::Strict, protocol) => vec![Kind { transport: Mesh, protocols: &[], http: protocol.is_http() }],
+        (MtlsMode::Strict, Protocol::Auto) => vec![http(Mesh, alpn::OFFERED_FOR_HTTP), opaque(Mesh, alpn::TCP), opaque(Mesh, &[])],
+        (MtlsMode::Strict, protocol) if protocol.is_http() => vec![http(Mesh, &[])],
+        (MtlsMode::Strict, _) => vec![opaque(Mesh, alpn::OFFERED), opaque(Mesh, &[])],
         (MtlsMode::Disable, Protocol::Auto) => vec![http(Any, &PLAIN_HTTP), opaque(Any, &[])],
         (MtlsMode::Disable, protocol) => vec![Kind { transport: Any, protocols: &[], http: protocol.is_http() }],
     }

@@ -54,7 +54,7 @@ pub(in crate::compile) fn added(scope: &Scope<'_>, key: &PatchKey) -> Option<Dra
     match key.subject {
         Subject::Clusters => draft::<Cluster>(scope, patch, ResourceType::Cluster, |it| &it.name),
         Subject::Listeners => draft::<Listener>(scope, patch, ResourceType::Listener, |it| &it.name),
-        Subject::Routes => None,
+        Subject::Routes | Subject::Bootstrap => None,
     }
 }
 

@@ -1,7 +1,7 @@
 //! EnvoyFilters: what users change in what was compiled, and what they add to it.
 //!
 //! `table` keeps the EnvoyFilters of the mesh with their values read; `chosen` says which patches hold for a proxy, in which order;
-//! `cluster`, `listener` and `route` apply them, `sequence` to lists whose order counts, with what `apply` has for all; `added` makes what stands by itself; `dated`
+//! `cluster`, `listener` and `route` apply them, `sequence` to lists whose order counts, with what `apply` has for all; `added` makes what stands by itself; `bootstrap` changes what Envoy starts with; `dated`
 //! brings values of 1.4's time into today's form. Order and reach are the reference's.
 //!
 //! A patch that can't be applied is left out alone, and named by a [`Fault`](super::Fault). Where no EnvoyFilter is about what was
@@ -9,6 +9,7 @@
 
 mod added;
 mod apply;
+mod bootstrap;
 mod chosen;
 mod cluster;
 mod dated;
@@ -18,6 +19,7 @@ mod sequence;
 mod table;
 
 pub(super) use added::{PatchKey, added, recipes};
+pub(super) use bootstrap::bootstrap;
 pub(super) use listener::{port_of, with_manager};
 pub(super) use sequence::Stage;
 pub use table::unreadable_patches;

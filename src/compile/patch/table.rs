@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, error::Error, sync::Arc};
 
 use envoy_api::envoy::{
     config::{
+        bootstrap::v3::Bootstrap,
         cluster::v3::Cluster,
         core::v3::TypedExtensionConfig,
         listener::v3::{Filter, FilterChain, Listener, ListenerFilter},
@@ -28,6 +29,8 @@ pub(in crate::compile) enum Subject {
     Listeners,
     /// Routes.
     Routes,
+    /// What Envoy starts with.
+    Bootstrap,
 }
 
 /// EnvoyFilters by what they change, then by namespace.
@@ -56,11 +59,11 @@ pub(in crate::compile) struct ReadPatch {
 // === impl Subject ===
 
 impl Subject {
-    const ALL: [Self; 3] = [Self::Clusters, Self::Listeners, Self::Routes];
+    const ALL: [Self; 4] = [Self::Clusters, Self::Listeners, Self::Routes, Self::Bootstrap];
 
-    /// What a patch of these objects changes, and their type; `None` for what pilot does not compile.
-    fn of(object: PatchedObject) -> Option<(Self, String)> {
-        Some(match object {
+    /// What a patch of these objects changes, and their type.
+    fn of(object: PatchedObject) -> (Self, String) {
+        match object {
             PatchedObject::Cluster => (Self::Clusters, Cluster::full_name()),
             PatchedObject::Listener => (Self::Listeners, Listener::full_name()),
             PatchedObject::FilterChain => (Self::Listeners, FilterChain::full_name()),
@@ -71,8 +74,8 @@ impl Subject {
             PatchedObject::VirtualHost => (Self::Routes, VirtualHost::full_name()),
             PatchedObject::HttpRoute => (Self::Routes, Route::full_name()),
             PatchedObject::ExtensionConfig => (Self::Listeners, TypedExtensionConfig::full_name()),
-            PatchedObject::Bootstrap => return None,
-        })
+            PatchedObject::Bootstrap => (Self::Bootstrap, Bootstrap::full_name()),
+        }
     }
 }
 
@@ -115,7 +118,7 @@ impl PatchTable {
 
 /// The patches of an EnvoyFilter whose values are no objects of Envoy's API, in order. No proxy gets them.
 pub fn unreadable_patches(filter: &EnvoyFilter) -> Vec<Fault> {
-    let read = filter.patches.iter().filter_map(|patch| ReadPatch::of(&filter.origin, patch));
+    let read = filter.patches.iter().map(|patch| ReadPatch::of(&filter.origin, patch));
     read.filter_map(|patch| Some(patch.fault_because(patch.defect()?.to_owned()))).collect()
 }
 
@@ -123,7 +126,7 @@ pub fn unreadable_patches(filter: &EnvoyFilter) -> Vec<Fault> {
 
 impl ReadFilter {
     fn of(filter: &Arc<EnvoyFilter>) -> Self {
-        let patches = filter.patches.iter().filter_map(|patch| ReadPatch::of(&filter.origin, patch)).collect();
+        let patches = filter.patches.iter().map(|patch| ReadPatch::of(&filter.origin, patch)).collect();
         Self { filter: filter.clone(), patches }
     }
 }
@@ -131,8 +134,8 @@ impl ReadFilter {
 // === impl ReadPatch ===
 
 impl ReadPatch {
-    fn of(origin: &ObjectRef, patch: &EnvoyPatch) -> Option<Self> {
-        let (subject, name) = Subject::of(patch.apply_to)?;
+    fn of(origin: &ObjectRef, patch: &EnvoyPatch) -> Self {
+        let (subject, name) = Subject::of(patch.apply_to);
         let value = patch.operation.value().map(|value| Patch::read(&name, dated::brought_up_to_date(patch.apply_to, value)));
         // What Rust can't compile of what RE2 can was refused at admission: it would match nothing here.
         let version = patch.proxy_version.as_ref().map(|text| Regex::new(text));
@@ -140,7 +143,7 @@ impl ReadPatch {
             (_, Some(Err(error))) => Err(error.to_string()),
             (value, _) => value.map_err(|error| chain(&error)),
         };
-        Some(Self { origin: origin.clone(), patch: patch.clone(), subject, value, version: version.and_then(Result::ok) })
+        Self { origin: origin.clone(), patch: patch.clone(), subject, value, version: version.and_then(Result::ok) }
     }
 
     /// What is wrong with the value, if something is.

@@ -6,7 +6,10 @@ use envoy_api::envoy::config::route::v3::{
 };
 
 use super::any_path;
-use crate::compile::message::{regex, string_matcher};
+use crate::compile::{
+    message::{regex, string_matcher},
+    tokens,
+};
 use crate::model::{HeaderMatch, HttpMatch, StringMatch};
 
 /// A request fulfils it if it fulfils all of the match's conditions.
@@ -18,8 +21,9 @@ pub(super) fn route_match(condition: &HttpMatch) -> RouteMatch {
         .map(|(name, value)| header(name, Some(value), false))
         .collect();
     headers.extend(condition.headers.iter().map(|it| header(&it.name, it.value.as_ref(), it.inverted)));
+    let dynamic_metadata = condition.claims.iter().map(tokens::condition).collect();
     let path = match &condition.uri {
-        None => return RouteMatch { headers, query_parameters: query(condition), ..any_path() },
+        None => return RouteMatch { headers, query_parameters: query(condition), dynamic_metadata, ..any_path() },
         Some(StringMatch::Exact(path)) => PathSpecifier::Path(path.to_string()),
         Some(StringMatch::Prefix(prefix)) => PathSpecifier::Prefix(prefix.to_string()),
         Some(StringMatch::Regex(expression)) => PathSpecifier::SafeRegex(regex(expression)),
@@ -29,6 +33,7 @@ pub(super) fn route_match(condition: &HttpMatch) -> RouteMatch {
         case_sensitive: condition.ignore_uri_case.then_some(false),
         headers,
         query_parameters: query(condition),
+        dynamic_metadata,
         ..RouteMatch::default()
     }
 }

@@ -159,7 +159,7 @@ fn takes_everything(route: &Route) -> bool {
             Some(PathSpecifier::SafeRegex(matcher)) => matcher.regex == ".*",
             _ => false,
         };
-        any && it.headers.is_empty() && it.query_parameters.is_empty()
+        any && it.headers.is_empty() && it.query_parameters.is_empty() && it.dynamic_metadata.is_empty()
     })
 }
 

@@ -47,12 +47,29 @@ fn a_policy_for_one_workload_changes_its_inbound_listener_and_nothing_of_others(
     let mut after = before.clone();
     after.peer_authentications.push(peer_authentication("shop", &[("app", "reviews")], MtlsMode::Strict));
     let of = |mesh: &TestMesh, namespace: &str, name: &str| listeners(mesh, namespace, name);
-    // Not its chains alone: which connections are looked into for their protocol follows from the policy, too.
-    let (own, new) = (of(&before, "shop", "reviews-v1"), of(&after, "shop", "reviews-v1"));
-    let differing: Vec<_> = own.iter().filter(|(name, listener)| new.get(*name) != Some(listener)).map(|(name, _)| name).collect();
-    assert_eq!(differing, ["virtualInbound"]);
+    let changed_chains = changed(&of(&before, "shop", "reviews-v1"), &of(&after, "shop", "reviews-v1"));
+    let names: Vec<&str> = changed_chains.iter().map(|(name, ..)| name.as_str()).collect();
+    assert_eq!(names, ["virtualInbound"]);
     for (namespace, name) in [("shop", "ratings-v1"), ("shop", "productpage-v1"), ("data", "db-0"), ("istio-system", "gateway-0")] {
         assert_eq!(changed(&of(&before, namespace, name), &of(&after, namespace, name)), [], "{name}");
+    }
+}
+
+#[test]
+fn connections_of_the_mesh_go_on_when_plain_text_is_no_longer_accepted() {
+    let before = bookinfo();
+    let mut after = before.clone();
+    after.peer_authentications.push(peer_authentication("istio-system", &[], MtlsMode::Strict));
+    // One that speaks HTTP, one that does not, and one that does not say.
+    for (namespace, name) in [("shop", "reviews-v1"), ("data", "db-0"), ("shop", "legacy-0")] {
+        let (own, new) = (listeners(&before, namespace, name), listeners(&after, namespace, name));
+        let ((listener, chains), (new_listener, new_chains)) = (&own["virtualInbound"], &new["virtualInbound"]);
+        assert_eq!(listener, new_listener, "{name}: all connections would end");
+        let (of_mesh, others): (Vec<_>, Vec<_>) = chains.iter().partition(|(_, chain)| chain.transport_socket.is_some());
+        assert!(!of_mesh.is_empty() && of_mesh.iter().all(|(key, chain)| new_chains.get(*key) == Some(chain)), "{name}");
+        let black_hole = |key: &str| key.starts_with("virtualInbound-blackhole");
+        let ends_mtls = |key: &str| new_chains.get(key).is_none_or(|chain| chain.transport_socket.is_some());
+        assert!(others.iter().all(|(key, _)| black_hole(key) || ends_mtls(key)), "{name}: plain text is accepted");
     }
 }
 

@@ -37,7 +37,7 @@ fn with(mode: MtlsMode, namespace: &str) -> TestMesh {
 #[test]
 fn by_default_plain_text_and_mtls_are_both_accepted() {
     let mesh = bookinfo();
-    assert_eq!(chains(&listener(&mesh, "shop", "reviews-v1"), 9080), [row("tls", 5, true, "http"), row("raw_buffer", 0, false, "http")]);
+    assert_eq!(chains(&listener(&mesh, "shop", "reviews-v1"), 9080), [row("tls", 0, true, "http"), row("raw_buffer", 0, false, "http")]);
     assert_eq!(
         chains(&listener(&mesh, "data", "db-0"), 5432),
         [row("tls", 5, true, "tcp"), row("raw_buffer", 0, false, "tcp"), row("tls", 0, false, "tcp")]
@@ -58,11 +58,14 @@ fn by_default_plain_text_and_mtls_are_both_accepted() {
 fn strict_accepts_mtls_alone() {
     let mesh = with(MtlsMode::Strict, "shop");
     assert_eq!(chains(&listener(&mesh, "shop", "reviews-v1"), 9080), [row("tls", 0, true, "http")]);
-    assert_eq!(chains(&listener(&mesh, "shop", "legacy-0"), 7001), [row("tls", 3, true, "http"), row("tls", 0, true, "tcp")]);
+    assert_eq!(
+        chains(&listener(&mesh, "shop", "legacy-0"), 7001),
+        [row("tls", 3, true, "http"), row("tls", 2, true, "tcp"), row("tls", 0, true, "tcp")]
+    );
     let passthrough = listener(&mesh, "shop", "reviews-v1");
     let elsewhere =
         passthrough["filter_chains"].as_array().unwrap().iter().filter(|it| it["filter_chain_match"]["destination_port"].is_null());
-    assert!(elsewhere.clone().count() == 2 && elsewhere.clone().all(|it| it["transport_socket"].is_object()));
+    assert!(elsewhere.clone().count() == 3 && elsewhere.clone().all(|it| it["transport_socket"].is_object()));
 }
 
 #[test]
@@ -137,7 +140,7 @@ fn a_port_of_two_services_is_what_the_older_says() {
         .values_mut()
         .filter(|it| &*it.name == "younger")
         .for_each(|it| it.selector = crate::testing::mesh::labels(&[("app", "reviews")]));
-    assert_eq!(chains(&listener(&mesh, "shop", "reviews-v1"), 9080), [row("tls", 5, true, "http"), row("raw_buffer", 0, false, "http")]);
+    assert_eq!(chains(&listener(&mesh, "shop", "reviews-v1"), 9080), [row("tls", 0, true, "http"), row("raw_buffer", 0, false, "http")]);
 }
 
 #[test]

@@ -138,7 +138,7 @@ fn telling() -> TestMesh {
         port_name: "web".into(),
         protocol: Some(Protocol::Http),
         bind: None,
-        redirected: false,
+        opened: Some(true),
         endpoint: IngressEndpoint::SamePort,
         tls: None,
         connection_pool: None,

@@ -19,6 +19,7 @@ mod outbound;
 mod patches;
 mod policies;
 mod policies_envoy;
+mod rivals;
 mod route_actions;
 mod routes;
 mod sharing;

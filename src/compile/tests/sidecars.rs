@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{ResourceType, cluster, compiled, json, names};
+use super::{ResourceType, cluster, compile, compiled, json, names, proxy};
 use crate::model::{
     ConnectionPool, EgressListener, HostPattern, HostSelector, IngressEndpoint, IngressListener, ObjectRef, OutboundTrafficMode, Protocol,
     Sidecar,
@@ -34,7 +34,7 @@ fn listening(port: u16) -> IngressListener {
         port_name: "".into(),
         protocol: Some(Protocol::Http),
         bind: None,
-        redirected: true,
+        opened: None,
         endpoint: IngressEndpoint::SamePort,
         tls: None,
         connection_pool: None,
@@ -126,7 +126,7 @@ fn limits_of_the_workload_are_those_of_its_port_then_of_its_sidecar_then_of_the_
 #[test]
 fn ports_that_ingress_lists_take_the_place_of_those_of_services() {
     let mut mesh = bookinfo();
-    let opened = IngressListener { redirected: false, ..listening(8000) };
+    let opened = IngressListener { opened: Some(true), ..listening(8000) };
     mesh.sidecars.push(Sidecar { ingress: vec![listening(7000), opened], ..sidecar("shop", "default", &[]) });
     let compiled = compiled(&mesh, "shop", "reviews-v1");
     let inbound: Vec<_> = names(&compiled, ResourceType::Cluster).into_iter().filter(|name| name.starts_with("inbound|")).collect();
@@ -147,7 +147,7 @@ fn listeners_without_a_port_that_are_opened_spare_ports_that_need_privileges_and
     let mut mesh = bookinfo();
     mesh.service("shop", "low", Some("10.96.0.31"), &["http:80"]);
     mesh.service("shop", "own", Some("10.96.0.32"), &["http:15020"]);
-    let listener = EgressListener { opened: true, ..egress(None, &["*"]) };
+    let listener = EgressListener { opened: Some(true), ..egress(None, &["*"]) };
     mesh.sidecars.push(Sidecar { egress: Some(vec![listener]), ..sidecar("shop", "default", &[]) });
     let compiled = compiled(&mesh, "shop", "details-v1");
     let opened: Vec<_> = names(&compiled, ResourceType::Listener).into_iter().filter(|name| name.starts_with("127.0.0.1_")).collect();
@@ -165,4 +165,22 @@ fn what_a_sidecar_decides_is_told_by_what_it_made() {
         let sources = &compiled.get(kind, name).unwrap().sources;
         assert!(sources.contains(&ObjectRef::new("Sidecar", "shop", "default")), "{name}: {sources:?}");
     }
+}
+
+#[test]
+fn a_pod_without_redirection_calls_its_proxy_unless_its_sidecar_says_otherwise() {
+    let mut mesh = bookinfo();
+    let told = |mesh: &TestMesh, mode: &str| {
+        let mut proxy = proxy(mesh, "shop", "productpage-v1");
+        proxy.metadata.insert("INTERCEPTION_MODE".to_owned(), mode.to_owned());
+        let compiled = compile(mesh.snapshot(), &proxy);
+        let opened = names(&compiled, ResourceType::Listener).into_iter().filter(|name| name.starts_with("127.0.0.1_"));
+        opened.map(|name| (json(&compiled, ResourceType::Listener, &name)["bind_to_port"].as_bool(), name)).collect::<Vec<_>>()
+    };
+    assert_eq!(told(&mesh, "REDIRECT"), []);
+    let all = ["31400", "5432", "5672", "7000", "9080"].map(|port| (Some(true), format!("127.0.0.1_{port}")));
+    assert_eq!(told(&mesh, "NONE"), all);
+    let redirected = EgressListener { opened: Some(false), ..egress(None, &["*"]) };
+    mesh.sidecars.push(Sidecar { egress: Some(vec![redirected]), ..sidecar("shop", "default", &[]) });
+    assert_eq!(told(&mesh, "NONE"), []);
 }

@@ -80,9 +80,6 @@ fn patch(reading: &mut Reading<'_>, at: &At<'_>, patch: &EnvoyConfigObjectPatch)
         return None;
     };
     let object = matches::read(reading, &here, apply_to, &matched);
-    if apply_to == ApplyTo::Bootstrap {
-        reading.warn(&at.field("applyTo"), Code::NotHonoured, "the configuration with which Envoy starts is not changed by this mesh");
-    }
     Some(EnvoyPatch {
         path: at.to_string().into(),
         apply_to: patched(apply_to),

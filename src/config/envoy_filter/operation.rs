@@ -85,6 +85,8 @@ fn check_reach(
     let filters = matches!(apply_to, ApplyTo::HttpFilter | ApplyTo::NetworkFilter | ApplyTo::ListenerFilter);
     if apply_to == ApplyTo::RouteConfiguration && !matches!(operation, Merge | MergeAndReplaceList | Replace) {
         reading.warn(&here, Code::NoEffect, "ROUTE_CONFIGURATION can only be merged into");
+    } else if apply_to == ApplyTo::Bootstrap && !matches!(operation, Merge | MergeAndReplaceList) {
+        reading.warn(&here, Code::NoEffect, "BOOTSTRAP can only be merged into");
     } else if operation == Replace && !filters && apply_to != ApplyTo::VirtualHost {
         let message = format!("only filters and virtual hosts can be replaced, and {name} is neither: REMOVE and ADD, or MERGE");
         reading.warn(&here, Code::NoEffect, message);

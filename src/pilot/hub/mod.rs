@@ -11,6 +11,7 @@
 //! What proxies refuse, and what the compiler fails on, is traced to the object at fault (`blame`), which is then withheld from all.
 
 mod blame;
+mod bootstrap;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -20,7 +21,9 @@ use tokio::{
     time::Instant,
 };
 
-use self::blame::Blame;
+pub(super) use self::bootstrap::BootstrapError;
+
+use self::{blame::Blame, bootstrap::Starting};
 use super::{
     metrics::Metrics,
     node::{Claims, NodeError},
@@ -75,6 +78,7 @@ pub(super) struct Joined {
 #[derive(Clone, Debug)]
 pub(super) struct Hub {
     joining: mpsc::Sender<Join>,
+    starting: mpsc::Sender<Starting>,
     /// Where sessions report.
     pub(super) reports: Reports,
 }
@@ -112,6 +116,7 @@ struct Subscriber {
 /// The task.
 pub(super) struct HubTask {
     joining: mpsc::Receiver<Join>,
+    starting: mpsc::Receiver<Starting>,
     compiler: Option<Compiler>,
     version: u64,
     taken: Instant,
@@ -135,9 +140,11 @@ impl Hub {
     /// `problems` of objects at fault.
     pub(super) fn new(metrics: Metrics, needed: NeededSecrets, problems: Problems, synced: ReadyGuard) -> (Self, HubTask) {
         let (sender, joining) = mpsc::channel(WAITING);
+        let (starters, starting) = mpsc::channel(WAITING);
         let reports = Reports::default();
         let task = HubTask {
             joining,
+            starting,
             compiler: None,
             version: 0,
             taken: Instant::now(),
@@ -151,7 +158,7 @@ impl Hub {
             needed,
             synced: Some(synced),
         };
-        (Self { joining: sender, reports }, task)
+        (Self { joining: sender, starting: starters, reports }, task)
     }
 
     /// Subscribes to a proxy's configuration, until the result is dropped.
@@ -176,7 +183,9 @@ impl Hub {
                 let _ = join.answer.send(Ok(Joined { subscriber: 0, updates: updates.clone() }));
             }
         });
-        Self { joining: sender, reports: Reports::default() }
+        // Such a hub knows of no changes that users make.
+        let (starting, _) = mpsc::channel(1);
+        Self { joining: sender, starting, reports: Reports::default() }
     }
 }
 
@@ -200,6 +209,7 @@ impl HubTask {
                     self.admit(join).await;
                     self.tell_needed();
                 }
+                Some(starting) = self.starting.recv() => self.change_bootstrap(starting),
                 news = source.next() => {
                     let (snapshot, changes) = news.ok_or(HubError::SourceEnded)?;
                     self.advance(snapshot, changes);

@@ -28,7 +28,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tonic::{Code, Status};
 
 use super::{
-    age,
+    age, bootstrap,
     incoming::Incoming,
     session::{Request, Response, Session, SharedNames, Verdict},
     whole::Whole,
@@ -71,7 +71,8 @@ pub(in crate::pilot) fn routes(server: Server) -> Router {
     let whole = async |State(server): State<Server>, request: HttpRequest| {
         server.answer(request, |body| Requests::Whole(Incoming::new(body), Box::default()))
     };
-    Router::new().route(DELTA_PATH, post(delta)).route(WHOLE_PATH, post(whole)).with_state(server)
+    let starting = bootstrap::routes(server.clone());
+    Router::new().route(DELTA_PATH, post(delta)).route(WHOLE_PATH, post(whole)).with_state(server).merge(starting)
 }
 
 /// What a proxy says, in the form of the protocol that it speaks.
@@ -183,7 +184,7 @@ impl Server {
 }
 
 /// The status for a node that is not served.
-fn refused(error: &NodeError, server: &Server, peer: &Peer) -> Status {
+pub(super) fn refused(error: &NodeError, server: &Server, peer: &Peer) -> Status {
     server.metrics.refused_node();
     tracing::warn!(%error, address = ?peer.address, "proxy refused");
     let code = if error.is_foreign() { Code::PermissionDenied } else { Code::InvalidArgument };

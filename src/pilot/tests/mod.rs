@@ -1,6 +1,7 @@
 //! The whole server, asked over real mutual TLS.
 
 mod blame;
+mod bootstrap;
 mod client;
 mod connections;
 mod credentials;

@@ -29,11 +29,12 @@ fn a_weighted_route_is_told_as_a_set_with_shares_and_the_field_of_each() {
             (Step::RouteTable, "9080"),
             (Step::VirtualHost, "reviews.shop.svc.cluster.local:9080"),
             (Step::Route, ""),
+            (Step::Tries, ""),
             (Step::Cluster, "outbound|9080|v1|reviews.shop.svc.cluster.local"),
             (Step::Cluster, "outbound|9080|v3|reviews.shop.svc.cluster.local"),
         ]
     );
-    let cluster: Vec<String> = explained.hops[0].decisions[5].origins.iter().map(ToString::to_string).collect();
+    let cluster: Vec<String> = explained.hops[0].decisions[6].origins.iter().map(ToString::to_string).collect();
     assert_eq!(cluster, ["Service shop/reviews", "DestinationRule shop/reviews spec.subsets[name=v1]"]);
 }
 

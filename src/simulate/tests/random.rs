@@ -1,13 +1,20 @@
 //! Random meshes with routes of every kind, and requests that meet them.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
+
+use serde_json::json;
 
 use crate::model::{
-    AbortStatus, Cors, Endpoint, HeaderMatch, Health, HostPattern, HttpAction, HttpFault, HttpMatch, HttpRedirect, HttpRewrite, HttpRoute,
-    Labels, OutboundTrafficMode, PerMillion, ServiceKey, StringMatch, VirtualService, WeightedDestination,
+    AbortStatus, ClaimMatch, Cors, Endpoint, HeaderMatch, Health, HostPattern, HttpAction, HttpFault, HttpMatch, HttpRedirect, HttpRewrite,
+    HttpRoute, JwtKeys, JwtRule, Labels, ObjectRef, OutboundTrafficMode, PerMillion, PolicyTarget, RequestAuthentication, ServiceKey,
+    StringMatch, VirtualService, WeightedDestination,
 };
 use crate::simulate::HttpRequest;
 use crate::testing::{
+    Issuer,
     mesh::{TestMesh, forward, fqdn, http_gateway, labels, to, versions, virtual_service},
     objects::Choices,
 };
@@ -16,7 +23,21 @@ use crate::testing::{
 const SERVICES: [&str; 3] = ["cart", "stock", "gone"];
 /// Subsets; `v3` has no endpoints.
 const SUBSETS: [&str; 3] = ["v1", "v2", "v3"];
-const PATHS: [&str; 8] = ["/", "/a", "/a/b", "/A/B", "/ab", "/items/7", "/items/x?v=1", "/a?v=2&w="];
+const PATHS: [&str; 13] = [
+    "/",
+    "/a",
+    "/a/b",
+    "/A/B",
+    "/ab",
+    "/items/7",
+    "/items/x?v=1",
+    "/a?v=2&w=",
+    "/x/../a",
+    "/%61/%2e/b?v=1",
+    "//a",
+    "/x/%2E%2e/items//7",
+    "/a%2Fb/..",
+];
 
 /// A mesh whose endpoints are all at a port of loopback. Its proxies are `shop/client` and `istio-system/gateway`.
 pub(super) fn mesh(choices: &mut Choices<'_>, upstream: u16) -> TestMesh {
@@ -26,10 +47,12 @@ pub(super) fn mesh(choices: &mut Choices<'_>, upstream: u16) -> TestMesh {
             continue;
         }
         let address = format!("10.0.0.{}", place + 1);
-        mesh.service("shop", name, Some(&address), &["http:9080"]).selector = labels(&[("app", "none")]);
+        mesh.service("shop", name, Some(&address), &["http:9080", "http-b:7000"]).selector = labels(&[("app", "none")]);
         let key = ServiceKey { host: fqdn("shop", name), namespace: "shop".into() };
         if name != "gone" {
-            mesh.others.insert(key, ["v1", "v2"].iter().map(|version| endpoint(version, upstream)).collect());
+            let ports = ["http", "http-b"];
+            let endpoints = ports.iter().flat_map(|port| ["v1", "v2"].map(|version| endpoint(version, port, upstream)));
+            mesh.others.insert(key, endpoints.collect());
         }
         if choices.chance(200) {
             mesh.destination_rules.push(versions("shop", &fqdn("shop", name), &SUBSETS));
@@ -38,6 +61,10 @@ pub(super) fn mesh(choices: &mut Choices<'_>, upstream: u16) -> TestMesh {
     mesh.workload("shop", "client", "10.1.0.1", &[("app", "client"), ("tier", "web")]);
     mesh.workload("istio-system", "gateway", "10.1.0.2", &[("istio", "ingressgateway")]);
     mesh.gateways.push(http_gateway("shop", "door", &[("istio", "ingressgateway")], 8080));
+    if choices.chance(180) {
+        let audiences = if choices.chance(60) { vec!["shop".into()] } else { Vec::new() };
+        mesh.objects.push(tokens_of(audiences).into());
+    }
     if choices.chance(100) {
         mesh.config.outbound_traffic_policy.mode = OutboundTrafficMode::RegistryOnly;
     }
@@ -56,11 +83,11 @@ pub(super) fn mesh(choices: &mut Choices<'_>, upstream: u16) -> TestMesh {
     mesh
 }
 
-fn endpoint(version: &str, port: u16) -> Endpoint {
+fn endpoint(version: &str, service_port: &str, port: u16) -> Endpoint {
     Endpoint {
         address: "127.0.0.1".into(),
         port,
-        service_port: "http".into(),
+        service_port: service_port.into(),
         health: Health::Healthy,
         labels: std::sync::Arc::new(labels(&[("version", version)])),
         workload: None,
@@ -139,8 +166,42 @@ fn condition(choices: &mut Choices<'_>) -> HttpMatch {
     if choices.chance(30) {
         condition.source_labels = Labels::from([("tier".to_owned(), choices.pick(&["web", "data"]).to_owned())]);
     }
-    condition.port = choices.chance(20).then_some(9080);
+    condition.port = choices.chance(20).then(|| choices.pick(&[9080, 7000]));
+    if choices.chance(60) {
+        condition.claims.push(claim(choices));
+    }
     condition
+}
+
+/// Holds at gateways that check tokens, and nowhere else.
+fn claim(choices: &mut Choices<'_>) -> ClaimMatch {
+    let path: &[&str] = choices.pick(&[&["group"][..], &["realm", "role"], &["scope"]]);
+    let value = choices.chance(200).then(|| text(choices, &["dev", "read"], &["d"], &["de.*"]));
+    ClaimMatch { path: path.iter().map(|step| (*step).into()).collect(), value, inverted: choices.chance(80) }
+}
+
+/// Who issues tokens: one whom the mesh's gateway believes, and one whom nobody does.
+static ISSUER: LazyLock<Issuer> = LazyLock::new(|| Issuer::new("us"));
+static STRANGER: LazyLock<Issuer> = LazyLock::new(|| Issuer::new("them"));
+
+fn tokens_of(audiences: Vec<Arc<str>>) -> RequestAuthentication {
+    let rule = JwtRule {
+        issuer: Some("us".into()),
+        audiences,
+        keys: JwtKeys::Inline(ISSUER.keys().into()),
+        locations: Vec::new(),
+        forward: false,
+        payload_header: None,
+        claim_headers: Vec::new(),
+        timeout: None,
+        space_delimited_claims: Vec::new(),
+    };
+    RequestAuthentication {
+        origin: ObjectRef::new("RequestAuthentication", "istio-system", "tokens"),
+        target: PolicyTarget::Workloads(Labels::new()),
+        rules: vec![rule],
+        created: 1,
+    }
 }
 
 fn redirect(choices: &mut Choices<'_>) -> HttpRedirect {
@@ -177,6 +238,8 @@ fn cors(choices: &mut Choices<'_>) -> Cors {
 pub(super) fn request(choices: &mut Choices<'_>) -> HttpRequest {
     let hosts = [
         "cart:9080",
+        "cart:7000",
+        "stock:7000",
         "cart",
         "CART.shop:9080",
         "stock:9080",
@@ -193,6 +256,16 @@ pub(super) fn request(choices: &mut Choices<'_>) -> HttpRequest {
     }
     if choices.chance(60) {
         add("x-kind", choices.pick(&["jason", "j"]));
+    }
+    if choices.chance(100) {
+        let claims = [
+            json!({"group": "dev"}),
+            json!({"group": ["ops", "dev"], "aud": "shop"}),
+            json!({"realm": {"role": "dev"}}),
+            json!({"scope": "read write"}),
+        ];
+        let issuer = if choices.chance(30) { &*STRANGER } else { &*ISSUER };
+        add("authorization", &issuer.bearer(choices.pick(&claims.each_ref())));
     }
     let mut method = choices.pick(&["GET", "GET", "POST", "PUT"]);
     if choices.chance(40) {
