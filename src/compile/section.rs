@@ -195,6 +195,11 @@ impl SectionState {
         (!self.stale && self.pending.is_empty()).then_some(&self.section)
     }
 
+    /// Whether something was left out of it.
+    pub(super) fn is_faulty(&self) -> bool {
+        !self.section.faults.is_empty()
+    }
+
     /// The facts under which it is to be kept.
     pub(super) fn facts(&self) -> &Arc<[Fact]> {
         &self.facts

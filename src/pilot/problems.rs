@@ -6,6 +6,16 @@ use tokio::sync::watch;
 
 use crate::model::ObjectRef;
 
+/// A part of the object can't be applied.
+pub(super) const LEFT_OUT: &str = "PartLeftOut";
+/// A Secret that the object names is missing, or of no use.
+pub(super) const NO_SECRET: &str = "SecretUnusable";
+
+/// Whether what has that reason may come to an end although the object stays what it is: when another one changes.
+pub(super) fn is_passing(reason: &str) -> bool {
+    [LEFT_OUT, NO_SECRET].contains(&reason)
+}
+
 /// What is wrong with one object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Problem {

@@ -1,5 +1,6 @@
 //! The whole server, asked over real mutual TLS.
 
+mod bad_days;
 mod blame;
 mod client;
 mod connections;
@@ -7,9 +8,11 @@ mod credentials;
 mod envoy;
 mod faults;
 mod hub;
+mod load;
 mod on_api;
 mod proxy;
 mod quarantine;
+mod relay;
 mod server;
 mod status;
 mod storm;
