@@ -49,7 +49,7 @@ impl Problems {
     /// These are the problems of a topic from now on.
     pub(super) fn set(&self, topic: &'static str, problems: BTreeMap<ObjectRef, Problem>) {
         self.topics.send_if_modified(|topics| {
-            let differs = topics.get(topic).is_none_or(|known| **known != problems);
+            let differs = topics.get(topic).map_or(!problems.is_empty(), |known| **known != problems);
             if differs {
                 topics.insert(topic, Arc::new(problems));
             }

@@ -120,7 +120,7 @@ fn an_object_is_at_fault_for_as_long_as_a_secret_of_its_is_missing_or_broken() {
     compiler.compile(&proxy);
     let field = "Gateway one/edge spec.servers[0].tls";
     let absent = "is not there, or pilot may not read it";
-    let both = [format!("{field}: Secret one/cert or one/cert-cacert {absent}"), format!("{field}: Secret one/cert {absent}")];
+    let both = [format!("{field}: Secret one/cert {absent}"), format!("{field}: Secret one/cert or one/cert-cacert {absent}")];
     assert_eq!(faults(&mut compiler), both);
     assert_eq!(compiler.faults(), None, "nothing has changed");
 

@@ -41,6 +41,8 @@ impl OnApi {
     pub(super) async fn start_at(place: (TestCa, SocketAddr), api: &FakeApi) -> Self {
         let (mut tasks, mut registry, problems) = (Tasks::new(), Registry::default(), Problems::new());
         let directory = tempfile::tempdir().unwrap();
+        // No proxy here has an agent with the mesh's certificates.
+        std::fs::write(directory.path().join("mesh"), "enableAutoMtls: false\n").unwrap();
         let config = IndexConfig { mesh_config: directory.path().join("mesh"), ..IndexConfig::default() };
         let source = index::start(api.client(), config, &mut tasks, &Readiness::new(), &mut registry);
         let writer = StatusWriter::new(api.client(), source.verdicts(), &problems, "pilot-1", Metrics::registered(&mut registry));

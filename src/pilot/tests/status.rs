@@ -149,6 +149,7 @@ async fn a_secret_that_is_there_from_the_start_is_never_said_to_be_missing() {
     // The next one to be told of is another Gateway, which really misses something.
     let mut other = serde_json::to_value(api.get::<Gateway>(Some("shop"), "edge").unwrap()).unwrap();
     other["metadata"] = json!({"name": "other", "namespace": "shop"});
+    other["spec"]["servers"][0]["hosts"] = json!(["b.example"]);
     other["spec"]["servers"][0]["tls"]["credentialName"] = json!("b");
     api.insert::<Gateway>(&serde_json::from_value(other).unwrap());
     eventually("the status", || programmed_of::<Gateway>(&api, "other")["status"] == "False").await;
