@@ -92,8 +92,8 @@ async fn configurations(cluster: &Cluster, shop: &Shop, pod: &Pod) -> anyhow::Re
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn debug_pages_answer_accounts_of_the_meshs_namespace_alone() {
-    run("debug_pages_answer_accounts_of_the_meshs_namespace_alone", pages).await;
+async fn debug_pages_answer_the_meshs_own_accounts() {
+    run("debug_pages_answer_the_meshs_own_accounts", pages).await;
 }
 
 async fn pages(test: &Test) -> anyhow::Result<()> {

@@ -17,8 +17,8 @@ use crate::shop::{ROUTED, Shop};
 const TOLD: Duration = Duration::from_secs(10);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_filter_that_envoy_refuses_is_told_its_author_and_all_else_goes_on() {
-    run("a_filter_that_envoy_refuses_is_told_its_author_and_all_else_goes_on", refused).await;
+async fn a_refused_filter_is_told_its_author_alone() {
+    run("a_refused_filter_is_told_its_author_alone", refused).await;
 }
 
 async fn refused(test: &Test) -> anyhow::Result<()> {
@@ -77,8 +77,8 @@ async fn refused(test: &Test) -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_gateway_whose_secret_is_missing_says_so_until_it_comes() {
-    run("a_gateway_whose_secret_is_missing_says_so_until_it_comes", missing).await;
+async fn a_gateway_says_that_its_secret_is_missing() {
+    run("a_gateway_says_that_its_secret_is_missing", missing).await;
 }
 
 async fn missing(test: &Test) -> anyhow::Result<()> {
