@@ -12,7 +12,7 @@ use tokio::process::Command;
 
 use crate::{
     Forward, Said, Skip,
-    command::{program, run},
+    command::{command_line, program, run},
     project,
 };
 
@@ -125,6 +125,17 @@ impl Cluster {
         command.args(["--kube-context", &self.context]).args(arguments);
         self.local_environment(&mut command);
         run(command, None).await?.checked().with_context(|| format!("helm {}", arguments.join(" ")))
+    }
+
+    /// What `ferromesh` says about this cluster.
+    ///
+    /// # Errors
+    /// When it can't be run.
+    pub async fn ferromesh(&self, arguments: &[&str]) -> anyhow::Result<Said> {
+        let mut command = command_line()?;
+        command.args(arguments).args(["--context", &self.context]);
+        self.local_environment(&mut command);
+        run(command, None).await
     }
 
     /// The pods of a namespace that are not about to go.

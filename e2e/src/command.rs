@@ -1,7 +1,7 @@
 //! Running kubectl, helm and the like.
 
 use anyhow::Context;
-use std::{path::PathBuf, process::Stdio, time::Duration};
+use std::{env, path::PathBuf, process::Stdio, sync::OnceLock, time::Duration};
 use tokio::{io::AsyncWriteExt, process::Command, time::timeout};
 
 use crate::project;
@@ -41,6 +41,19 @@ pub(crate) fn program(name: &str) -> Command {
     let mut command = Command::new(built.unwrap_or_else(|| PathBuf::from(name)));
     command.kill_on_drop(true).stdin(Stdio::null());
     command
+}
+
+/// The program `ferromesh`, beside which the tests were built; `FERROMESH` names another.
+pub(crate) fn command_line() -> anyhow::Result<Command> {
+    static PROGRAM: OnceLock<Option<PathBuf>> = OnceLock::new();
+    let find = || {
+        let named = env::var_os("FERROMESH").map(PathBuf::from);
+        named.or_else(|| Some(project::target().join("debug/ferromesh"))).filter(|program| program.exists())
+    };
+    let program = PROGRAM.get_or_init(find).as_deref().context("the program ferromesh is not there: make cli")?;
+    let mut command = Command::new(program);
+    command.kill_on_drop(true).stdin(Stdio::null());
+    Ok(command)
 }
 
 /// Runs a command to its end, with `input` on its standard input.

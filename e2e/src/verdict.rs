@@ -1,12 +1,13 @@
 //! What becomes of an object: at the API server with everything that stands behind it, and at `ferromesh validate`.
 
-use anyhow::Context;
 use ferromesh_crds::catalog;
 use serde_json::Value;
-use std::{collections::BTreeSet, env, fmt, path::Path, path::PathBuf, sync::OnceLock};
-use tokio::process::Command;
+use std::{collections::BTreeSet, fmt, path::Path};
 
-use crate::{Cluster, command::run, project};
+use crate::{
+    Cluster,
+    command::{command_line, run},
+};
 
 /// Who refused an object, in the order in which they look at it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -71,8 +72,8 @@ impl Verdict {
     /// # Errors
     /// When it can't be run, or ends with a code that is no verdict.
     pub async fn of_command_line(file: &Path, object: &Value) -> anyhow::Result<Self> {
-        let mut command = Command::new(command_line()?);
-        command.args(["validate", "-o", "json", "-f"]).kill_on_drop(true);
+        let mut command = command_line()?;
+        command.args(["validate", "-o", "json", "-f"]);
         let storable = storable(object);
         let said = if storable == *object {
             command.arg(file);
@@ -154,14 +155,4 @@ fn rules(kind: &'static catalog::Kind) -> BTreeSet<&'static str> {
         open.extend(["items", "additionalProperties"].iter().filter_map(|child| schema.get(child)));
     }
     found
-}
-
-/// The program `ferromesh`, beside which the tests were built; `FERROMESH` names another.
-fn command_line() -> anyhow::Result<&'static Path> {
-    static PROGRAM: OnceLock<Option<PathBuf>> = OnceLock::new();
-    let find = || {
-        let named = env::var_os("FERROMESH").map(PathBuf::from);
-        named.or_else(|| Some(project::target().join("debug/ferromesh"))).filter(|program| program.exists())
-    };
-    PROGRAM.get_or_init(find).as_deref().context("the program ferromesh is not there: make cli")
 }

@@ -5,10 +5,13 @@
 mod bookinfo;
 mod conformance;
 mod drift;
+mod egress;
 mod galley;
 mod install;
+mod looking_in;
 mod mtls;
 mod page;
+mod programmed;
 mod refusals;
 mod secrets;
 mod shop;

@@ -23,6 +23,21 @@ pub(super) struct ClusterArgs {
     as_user: Option<String>,
 }
 
+/// Which mesh, where a cluster may have several.
+#[derive(Args, Clone, Debug)]
+pub(super) struct MeshArgs {
+    /// The control plane's namespace
+    #[arg(
+        id = "istio_namespace",
+        short = 'i',
+        long = "istioNamespace",
+        visible_alias = "istio-namespace",
+        default_value = "istio-system",
+        value_name = "NAMESPACE"
+    )]
+    pub(super) namespace: String,
+}
+
 /// A cluster that can be asked.
 #[derive(Clone)]
 pub(super) struct Cluster {

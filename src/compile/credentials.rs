@@ -16,6 +16,7 @@ use envoy_api::envoy::{
 };
 
 use super::{
+    fault::{Fault, FaultCause},
     gateways::servers,
     input::Input,
     message::file,
@@ -118,13 +119,33 @@ pub(super) fn wanted(scope: &Scope<'_>) -> BTreeMap<SecretSource, Vec<ObjectRef>
     wanted.into_iter().map(|(source, objects)| (source, objects.into_iter().cloned().collect())).collect()
 }
 
-/// What is behind a name that these objects ask for; `None` as long as there is nothing.
+/// What is behind a name that these objects ask for; `None`, and the objects have a fault, as long as there is nothing.
 pub(super) fn secret(scope: &Scope<'_>, source: &SecretSource, objects: &[ObjectRef]) -> Option<Draft> {
-    let content = match source {
+    let Some(content) = content(scope, source) else {
+        // What is in files is the proxy's own affair, and of who is a stranger nothing is known.
+        if let Some(what) = lack(scope, source) {
+            let name: Arc<str> = source.to_string().into();
+            let fault = |object: &ObjectRef| Fault {
+                path: place(scope, object, source),
+                object: object.clone(),
+                message: what.clone(),
+                cause: FaultCause::Secret(name.clone()),
+            };
+            objects.iter().for_each(|object| scope.leave_out(fault(object)));
+        }
+        return None;
+    };
+    objects.iter().for_each(|object| scope.shaped_by(object));
+    let name = source.to_string();
+    Some(Draft::new(ResourceType::Secret, &name, &Secret { name: name.clone(), r#type: Some(content) }))
+}
+
+fn content(scope: &Scope<'_>, source: &SecretSource) -> Option<Type> {
+    Some(match source {
         SecretSource::Certificate(name) => Type::TlsCertificate(certificate(scope.own_credential(name)?.certificate.as_ref()?)),
         SecretSource::Authorities(name) => {
             let of = |name: &Arc<str>| scope.own_credential(name).and_then(|credential| credential.authorities.as_ref());
-            Type::ValidationContext(authorities(of(&format!("{name}{AUTHORITIES_SUFFIX}").into()).or_else(|| of(name))?))
+            Type::ValidationContext(authorities(of(&apart(name)).or_else(|| of(name))?))
         }
         SecretSource::CertificateFiles { certificate, key } => Type::TlsCertificate(TlsCertificate {
             certificate_chain: Some(file(certificate)),
@@ -137,10 +158,45 @@ pub(super) fn secret(scope: &Scope<'_>, source: &SecretSource, objects: &[Object
             watched_directory: folder_of(path),
             ..CertificateValidationContext::default()
         }),
+    })
+}
+
+/// The Secret that holds authorities alone.
+fn apart(name: &Arc<str>) -> Arc<str> {
+    format!("{name}{AUTHORITIES_SUFFIX}").into()
+}
+
+/// Why there is nothing behind a name, for who names it.
+fn lack(scope: &Scope<'_>, source: &SecretSource) -> Option<String> {
+    let (names, what) = match source {
+        SecretSource::Certificate(name) => (vec![name.clone()], "no certificate with its key"),
+        SecretSource::Authorities(name) => (vec![apart(name), name.clone()], "no authorities"),
+        SecretSource::CertificateFiles { .. } | SecretSource::AuthoritiesFile(_) => return None,
     };
-    objects.iter().for_each(|object| scope.shaped_by(object));
-    let name = source.to_string();
-    Some(Draft::new(ResourceType::Secret, &name, &Secret { name: name.clone(), r#type: Some(content) }))
+    if !scope.is_vouched() {
+        return None;
+    }
+    let namespace = scope.namespace();
+    // Of several, the one that is there is meant; and if all are, each may be at fault.
+    let told = names.iter().filter_map(|name| {
+        let problems = &scope.own_credential(name)?.problems;
+        let why = if problems.is_empty() { what.to_owned() } else { problems.join("; ") };
+        Some(format!("Secret {namespace}/{name}: {why}"))
+    });
+    let told: Vec<String> = told.collect();
+    if !told.is_empty() {
+        return Some(told.join("; "));
+    }
+    let either: Vec<String> = names.iter().rev().map(|name| format!("{namespace}/{name}")).collect();
+    Some(format!("Secret {} is not there, or pilot may not read it", either.join(" or ")))
+}
+
+/// Where an object names it, as far as that is easily told.
+fn place(scope: &Scope<'_>, object: &ObjectRef, source: &SecretSource) -> Arc<str> {
+    let gateway = (object.kind == "Gateway").then(|| scope.gateway(object)).flatten();
+    let names_it = |tls: &ServerTls| shown_by(tls).chain(clients_of(tls)).any(|named| named == *source);
+    let server = gateway.and_then(|it| it.servers.iter().position(|server| server.tls.as_ref().is_some_and(names_it)));
+    server.map_or_else(|| "spec".into(), |index| format!("spec.servers[{index}].tls").into())
 }
 
 fn certificate(pair: &CertifiedKey) -> TlsCertificate {

@@ -186,6 +186,11 @@ impl<T> Variants<T> {
     }
 
     /// All results.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.tables.iter().flat_map(|table| table.values.values())
+    }
+
+    /// All results, to be changed in what is no function of the facts.
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
         self.tables.iter_mut().flat_map(|table| table.values.values_mut())
     }

@@ -1,4 +1,4 @@
-//! What was left out of a resource because it can't be applied.
+//! What was left out of a resource because it can't be applied, or because what it needs is missing.
 
 use std::sync::Arc;
 
@@ -13,4 +13,15 @@ pub struct Fault {
     pub path: Arc<str>,
     /// What is wrong, and what to do where that is known.
     pub message: String,
+    /// What kind of a fault it is.
+    pub cause: FaultCause,
+}
+
+/// Why a part was left out.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FaultCause {
+    /// It does not fit what it is to be applied to.
+    Misfit,
+    /// A Secret that it names is missing, or of no use. By this name proxies ask for it.
+    Secret(Arc<str>),
 }

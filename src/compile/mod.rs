@@ -82,7 +82,7 @@ use std::{
 };
 
 pub use failure::Failure;
-pub use fault::Fault;
+pub use fault::{Fault, FaultCause};
 pub use naming::table_and_host;
 pub use patch::unreadable_patches;
 pub use proxy::Proxy;
@@ -91,7 +91,7 @@ pub use whole_table::WholeTable;
 
 use envoy_api::envoy::config::bootstrap::v3::Bootstrap;
 
-use crate::model::{Changes, SecretKey, Snapshot};
+use crate::model::{Changes, ObjectRef, SecretKey, Snapshot};
 use facts::Variants;
 use memo::Memo;
 use mesh::Mesh;
@@ -110,6 +110,8 @@ pub struct Compiler {
     /// Shared with its forks, so that one number never stands for two sections.
     next_section: Arc<AtomicU64>,
     generation: u64,
+    /// Whether what [`Compiler::faults`] says may differ from what it said when somebody last asked.
+    faults_differ: bool,
 }
 
 /// All resources of one proxy at one snapshot. Cheap to clone and to keep: proxies share its parts.
@@ -149,6 +151,7 @@ impl Compiler {
             sections: BTreeMap::new(),
             next_section: Arc::new(AtomicU64::new(1)),
             generation: 0,
+            faults_differ: true,
         }
     }
 
@@ -160,6 +163,7 @@ impl Compiler {
         let recipes = self.memo.invalidate(&dirty);
         for state in self.sections.values_mut().flat_map(Variants::iter_mut) {
             state.invalidate(&dirty, &recipes);
+            self.faults_differ |= state.is_faulty() && state.current().is_none();
         }
         if self.generation.is_multiple_of(SNAPSHOTS_BETWEEN_SWEEPS) {
             self.sweep();
@@ -171,7 +175,8 @@ impl Compiler {
     #[must_use]
     pub fn fork(&self, snapshot: Arc<Snapshot>, changes: &Changes) -> Self {
         let (mesh, memo, sections) = (self.mesh.clone(), self.memo.clone(), self.sections.clone());
-        let mut fork = Self { mesh, memo, sections, next_section: self.next_section.clone(), generation: self.generation };
+        let (next_section, generation) = (self.next_section.clone(), self.generation);
+        let mut fork = Self { mesh, memo, sections, next_section, generation, faults_differ: true };
         fork.advance(snapshot, changes);
         fork
     }
@@ -199,6 +204,25 @@ impl Compiler {
         (changed, scope.into_notes().faults)
     }
 
+    /// What is left out of what proxies get at present, each once, sorted; `None` if that is what it was when somebody last asked.
+    ///
+    /// A rule for everybody names a Secret for gateways of all namespaces, and lies in one of them: it is at fault where none has it.
+    pub fn faults(&mut self) -> Option<BTreeSet<Fault>> {
+        if !std::mem::take(&mut self.faults_differ) {
+            return None;
+        }
+        let sections: Vec<_> = self.sections.values().flat_map(Variants::iter).filter_map(SectionState::current).collect();
+        let found = |name: &str, object: &ObjectRef| {
+            let named = sections.iter().filter_map(|section| section.resources.get(name));
+            named.into_iter().any(|secret| secret.kind == ResourceType::Secret && secret.sources.contains(object))
+        };
+        let stands = |fault: &&Fault| match &fault.cause {
+            FaultCause::Secret(name) if fault.object.kind == "DestinationRule" => !found(name, &fault.object),
+            _ => true,
+        };
+        Some(sections.iter().flat_map(|section| section.faults.iter()).filter(stands).cloned().collect())
+    }
+
     fn section(&mut self, kind: SectionKind, proxy: &Proxy) -> Arc<Section> {
         let variants = self.sections.entry(kind).or_default();
         if let Some(state) = variants.find_mut(proxy) {
@@ -209,7 +233,10 @@ impl Compiler {
         }
         let mut state = variants.take(proxy).unwrap_or_else(|| SectionState::empty(kind));
         let id = self.next_section.fetch_add(1, Ordering::Relaxed);
+        let was_faulty = state.is_faulty();
         let section = state.update(&mut self.memo, &self.mesh, proxy, id);
+        // A Secret that is found in one place may speak for an object that misses it in another.
+        self.faults_differ |= was_faulty || state.is_faulty() || kind == SectionKind::Secrets;
         state.used = self.generation;
         let facts = state.facts().clone();
         variants.insert(&facts, proxy, state);
@@ -217,6 +244,7 @@ impl Compiler {
     }
 
     fn sweep(&mut self) {
+        self.faults_differ = true;
         let oldest = self.generation.saturating_sub(SNAPSHOTS_BETWEEN_SWEEPS);
         for variants in self.sections.values_mut() {
             variants.retain(|state| state.used >= oldest);
@@ -245,7 +273,7 @@ impl Compiled {
         all
     }
 
-    /// What was left out because it can't be applied, each once, sorted.
+    /// What was left out, each once, sorted.
     pub fn faults(&self) -> BTreeSet<&Fault> {
         self.sections.iter().flat_map(|section| section.faults.iter()).collect()
     }

@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use crate::model::{Labels, ProxyRole, SpiffeId, WorkloadKey};
+use crate::model::{Labels, ProxyRole, SpiffeId, Workload, WorkloadKey};
 
 /// Everything that compiling may depend on beside the snapshot. Resources are compiled through [`super::scope::Scope`], which notes
 /// the facts that were really read, so that proxies which agree on them share the result.
@@ -34,4 +34,27 @@ pub struct Proxy {
     pub discovers_itself: bool,
     /// Whether it takes the virtual hosts of route tables one by one, which the delta form of the protocol alone can do.
     pub splits_tables: bool,
+}
+
+// === impl Proxy ===
+
+impl Proxy {
+    /// The proxy of a workload as the API server knows it, which says nothing of itself.
+    pub fn beside(workload: &Workload, role: ProxyRole) -> Self {
+        Self {
+            role,
+            vouched: true,
+            key: workload.key.clone(),
+            labels: workload.labels.clone(),
+            addresses: workload.addresses.clone(),
+            identity: workload.identity.clone(),
+            node: workload.node.clone(),
+            locality: workload.locality.clone(),
+            named_ports: workload.named_ports.clone(),
+            metadata: Labels::new(),
+            captures_dns: false,
+            discovers_itself: false,
+            splits_tables: false,
+        }
+    }
 }

@@ -205,6 +205,11 @@ impl SectionState {
         self.stale
     }
 
+    /// Whether something was left out of it.
+    pub(super) fn is_faulty(&self) -> bool {
+        !self.section.faults.is_empty()
+    }
+
     /// The facts under which it is to be kept.
     pub(super) fn facts(&self) -> &Arc<[Fact]> {
         &self.facts

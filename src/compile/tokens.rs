@@ -155,6 +155,7 @@ fn keys(scope: &Scope<'_>, believed: &Believed<'_>) -> JwksSourceSpecifier {
                 path: format!("spec.jwtRules[{}].issuer", believed.place).into(),
                 message: "the issuer is not asked for its keys, so that none of its tokens is good: name them by jwksUri or jwks"
                     .to_owned(),
+                cause: FaultCause::Misfit,
             });
             JwksSourceSpecifier::LocalJwks(inline(NOBODYS_KEYS))
         }

@@ -147,8 +147,8 @@ pub(super) fn node(object: &PartialObjectMeta<Node>) -> Fact {
 
 /// A Secret. What it holds is told to nobody but proxies that may have it; what is wrong with it is told here.
 pub(super) fn secret(object: &Secret) -> Fact {
-    let (credential, problems) = kubernetes::credential(object);
-    for error in problems {
+    let credential = kubernetes::credential(object);
+    for error in &credential.problems {
         tracing::warn!(ns = object.metadata.namespace, name = object.metadata.name, %error, "Secret can't be used");
     }
     Fact::new(SECRET, &object.metadata, Some(Form::Secret(credential)))

@@ -117,16 +117,22 @@ impl<K: Watched> Watch<K> {
     async fn follow_stream(&mut self, decode: &(impl Fn(K) -> Fact + Send + Sync)) -> Result<(), WriterGone> {
         let config = if self.state.streaming { self.selection.clone().streaming_lists() } else { self.selection.clone() };
         let mut events = pin!(watcher::watcher(self.api.clone(), config));
-        let mut list = Vec::new();
+        let (mut list, mut listing) = (Vec::new(), false);
         loop {
             let event = match self.state.failing {
                 true => timeout(QUIET, events.next()).await,
                 false => Ok(events.next().await),
             };
             match event {
-                Ok(Some(Ok(Event::Init))) => list = Vec::new(),
+                Ok(Some(Ok(Event::Init))) => {
+                    if std::mem::replace(&mut listing, true) {
+                        self.breaks("the stream of the list ended in good order, but before the list did").await;
+                    }
+                    list = Vec::new();
+                }
                 Ok(Some(Ok(Event::InitApply(object)))) => list.push(decode(object)),
                 Ok(Some(Ok(Event::InitDone))) => {
+                    listing = false;
                     self.works();
                     self.hand_out(std::mem::take(&mut list)).await?;
                 }
@@ -138,10 +144,14 @@ impl<K: Watched> Watch<K> {
                     self.works();
                     self.send(Update::One(decode(object).gone())).await?;
                 }
-                Ok(Some(Err(error))) => match self.fails(&error).await? {
-                    Remedy::Relist | Remedy::ListWithoutStreams => return Ok(()),
-                    Remedy::Wait | Remedy::Absent => {}
-                },
+                Ok(Some(Err(error))) => {
+                    // The list begins anew, after this wait.
+                    listing = false;
+                    match self.fails(&error).await? {
+                        Remedy::Relist | Remedy::ListWithoutStreams => return Ok(()),
+                        Remedy::Wait | Remedy::Absent => {}
+                    }
+                }
                 Ok(None) => return Ok(()),
                 Err(_) => self.works(),
             }
@@ -172,6 +182,19 @@ impl<K: Watched> Watch<K> {
         state.backoff.reset();
     }
 
+    /// Notes a failure that nobody told of, and waits a while.
+    async fn breaks(&mut self, what: &str) {
+        self.note_failure(what);
+        sleep(self.state.backoff.next_delay()).await;
+    }
+
+    fn note_failure(&mut self, error: &str) {
+        if !std::mem::replace(&mut self.state.failing, true) {
+            tracing::warn!(kind = self.kind, error, "watch broken; what is known stays");
+        }
+        self.metrics.watch_failed(self.kind);
+    }
+
     /// Notes a failure, and waits a while.
     async fn fails(&mut self, error: &watcher::Error) -> Result<Remedy, WriterGone> {
         let remedy = remedy(error, self.state.streaming);
@@ -181,10 +204,7 @@ impl<K: Watched> Watch<K> {
             return Ok(remedy);
         }
         self.state.absent = if remedy == Remedy::Absent { self.state.absent + 1 } else { 0 };
-        if !std::mem::replace(&mut self.state.failing, true) {
-            tracing::warn!(kind = self.kind, error = causes(error), "watch broken; what is known stays");
-        }
-        self.metrics.watch_failed(self.kind);
+        self.note_failure(&causes(error));
         if self.state.absent >= ABSENT_AFTER && !self.state.listed {
             tracing::info!(kind = self.kind, "the cluster does not have this kind");
             self.hand_out(Vec::new()).await?;

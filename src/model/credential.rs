@@ -21,6 +21,8 @@ pub struct Credential {
     pub certificate: Option<CertifiedKey>,
     /// Whom to trust.
     pub authorities: Option<Authorities>,
+    /// What is wrong with parts that are absent, without a word of what is in them.
+    pub problems: Vec<Box<str>>,
 }
 
 /// A certificate and its key. Its debug form shows neither.
@@ -68,7 +70,7 @@ mod tests {
     #[test]
     fn a_key_is_in_no_debug_form() {
         let pair = CertifiedKey { chain: Arc::from(*b"chain"), key: Arc::from(*b"key"), ocsp_staple: None };
-        let credential = Credential { certificate: Some(pair), authorities: None };
-        assert_eq!(format!("{credential:?}"), "Credential { certificate: Some(CertifiedKey { .. }), authorities: None }");
+        let credential = Credential { certificate: Some(pair), ..Credential::default() };
+        assert_eq!(format!("{credential:?}"), "Credential { certificate: Some(CertifiedKey { .. }), authorities: None, problems: [] }");
     }
 }

@@ -6,6 +6,16 @@ use tokio::sync::watch;
 
 use crate::model::ObjectRef;
 
+/// A part of the object can't be applied.
+pub(super) const LEFT_OUT: &str = "PartLeftOut";
+/// A Secret that the object names is missing, or of no use.
+pub(super) const NO_SECRET: &str = "SecretUnusable";
+
+/// Whether what has that reason may come to an end although the object stays what it is: when another one changes.
+pub(super) fn is_passing(reason: &str) -> bool {
+    [LEFT_OUT, NO_SECRET].contains(&reason)
+}
+
 /// What is wrong with one object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Problem {
@@ -39,7 +49,7 @@ impl Problems {
     /// These are the problems of a topic from now on.
     pub(super) fn set(&self, topic: &'static str, problems: BTreeMap<ObjectRef, Problem>) {
         self.topics.send_if_modified(|topics| {
-            let differs = topics.get(topic).is_none_or(|known| **known != problems);
+            let differs = topics.get(topic).map_or(!problems.is_empty(), |known| **known != problems);
             if differs {
                 topics.insert(topic, Arc::new(problems));
             }

@@ -2,10 +2,12 @@
 //!
 //! Only what is wrong is written, and that it is right again; an object that proxies take costs no write. Each replica of pilot tells
 //! what its own proxies refuse. They do not fight: one that finds the condition False for the object's present generation leaves it as
-//! it is, whoever wrote it, and the condition becomes True only for a generation after the one that it was False for.
+//! it is, whoever wrote it, and the condition becomes True only for a generation after the one that it was False for. What may pass while
+//! the object stays as it is ([`is_passing`]) is taken back by whoever said it; and what was said before this process began, if nothing is
+//! wrong any more once its proxies are back. A replica that knows better says it again.
 
 use ferromesh_crds::status::{MeshCondition, MeshStatus};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use kube::Client;
 use serde::Deserialize;
 use serde_json::Value;
@@ -14,7 +16,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{
     metrics::Metrics,
-    problems::{Problem, Problems, ProblemsReader},
+    problems::{Problem, Problems, ProblemsReader, is_passing},
 };
 use crate::config::clipped;
 use crate::index::{PROGRAMMED, Verdicts, generation, generation_text, reference, stored_as};
@@ -30,6 +32,10 @@ const BURST: u32 = 20;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long an object that was at fault must have been served before it is said to be right.
 const PROBATION: Duration = Duration::from_secs(2);
+/// How long what may pass must last before it is told: the Secret that an object names is looked for only once a proxy needs it.
+const GRACE: Duration = Duration::from_secs(3);
+/// How long proxies may take to come back to a pilot that has begun anew, before what its predecessor said is looked at.
+const RETURN: Duration = Duration::from_secs(10);
 /// The longest message, in characters.
 const LENGTH: usize = 480;
 
@@ -45,8 +51,19 @@ pub(super) struct StatusWriter {
     events: EventPublisher,
     bucket: Bucket,
     backoff: Backoff,
-    probation: Duration,
+    patience: Patience,
+    /// What this process has seen to be said, of problems that it knows.
+    said: BTreeMap<ObjectRef, Problem>,
+    began: Timestamp,
     metrics: Metrics,
+}
+
+/// How long this and that may last.
+#[derive(Clone, Copy, Debug)]
+struct Patience {
+    grace: Duration,
+    probation: Duration,
+    return_of_proxies: Duration,
 }
 
 /// An object as it is stored.
@@ -70,9 +87,18 @@ impl StatusWriter {
             due: BTreeMap::new(),
             bucket: Bucket::new(INTERVAL, BURST, Instant::now()),
             backoff: Backoff::new(Duration::from_millis(500), Duration::from_secs(30)),
-            probation: PROBATION,
+            patience: Patience { grace: GRACE, probation: PROBATION, return_of_proxies: RETURN },
+            said: BTreeMap::new(),
+            began: this_second(),
             metrics,
         }
+    }
+
+    /// One that waits a moment where others wait for seconds.
+    #[cfg(test)]
+    pub(super) fn hasty(self) -> Self {
+        let moment = Duration::from_millis(200);
+        Self { patience: Patience { grace: moment, probation: moment, return_of_proxies: 5 * moment }, ..self }
     }
 
     /// Runs until shutdown.
@@ -95,10 +121,15 @@ impl StatusWriter {
                     Some(problems) => self.take_in(problems),
                     None => return Ok(()),
                 },
-                news = told.changed() => {
-                    let objects = news.into_iter().filter_map(|(object, verdict)| verdict.map(|_| object));
-                    objects.for_each(|object| self.look_at(object, self.probation));
-                }
+                news = told.changed() => news.into_iter().for_each(|(object, verdict)| {
+                    let after = match verdict {
+                        Some(_) => self.patience.return_of_proxies,
+                        // Somebody has taken back what is still the case.
+                        None if self.problems.contains_key(&object) => self.patience.grace,
+                        None => return,
+                    };
+                    self.look_at(object, after);
+                }),
                 () = turn => if let Some((object, _)) = &next {
                     self.settle(object.clone()).await;
                 },
@@ -111,8 +142,11 @@ impl StatusWriter {
         let new: Vec<_> =
             self.problems.iter().filter(|(object, problem)| old.get(*object) != Some(*problem)).map(|(it, _)| it.clone()).collect();
         let gone: Vec<_> = old.into_keys().filter(|object| !self.problems.contains_key(object)).collect();
-        new.into_iter().for_each(|object| self.look_at(object, Duration::ZERO));
-        gone.into_iter().for_each(|object| self.look_at(object, self.probation));
+        for object in new {
+            let passing = self.problems.get(&object).is_some_and(|problem| is_passing(problem.reason));
+            self.look_at(object, if passing { self.patience.grace } else { Duration::ZERO });
+        }
+        gone.into_iter().for_each(|object| self.look_at(object, self.patience.probation));
     }
 
     fn look_at(&mut self, object: ObjectRef, after: Duration) {
@@ -132,7 +166,10 @@ impl StatusWriter {
                 self.backoff.reset();
                 self.due.remove(&object);
             }
-            Err(StatusFailure::Gone) => _ = self.due.remove(&object),
+            Err(StatusFailure::Gone) => {
+                self.said.remove(&object);
+                self.due.remove(&object);
+            }
             Err(StatusFailure::Refused | StatusFailure::Down) => {
                 self.metrics.failed_to_tell();
                 self.due.insert(object, Instant::now() + self.backoff.next_delay());
@@ -149,12 +186,17 @@ impl StatusWriter {
             _ => return Err(StatusFailure::Down),
         };
         let problem = self.problems.get(object);
-        let Some(condition) = condition(&stored, problem) else { return Ok(()) };
-        let status = MeshStatus { conditions: vec![condition], ..MeshStatus::default() };
-        apply_status(&self.client, MANAGER, &resource, (object, &stored.uid), &status).await?;
-        if let Some(problem) = problem {
-            let news = News { warning: true, reason: problem.reason.to_owned(), note: problem.message.clone() };
-            self.events.publish(&reference(object, &stored.uid), [news]).await;
+        if let Some(condition) = condition(&stored, problem, self.said.get(object), self.began) {
+            let status = MeshStatus { conditions: vec![condition], ..MeshStatus::default() };
+            apply_status(&self.client, MANAGER, &resource, (object, &stored.uid), &status).await?;
+            if let Some(problem) = problem {
+                let news = News { warning: true, reason: problem.reason.to_owned(), note: problem.message.clone() };
+                self.events.publish(&reference(object, &stored.uid), [news]).await;
+            }
+        }
+        match problem {
+            Some(problem) => _ = self.said.insert(object.clone(), problem.clone()),
+            None => _ = self.said.remove(object),
         }
         Ok(())
     }
@@ -174,15 +216,23 @@ impl Stored {
     }
 }
 
-/// The condition that an object gets; none if the one that it has will do.
-fn condition(stored: &Stored, problem: Option<&Problem>) -> Option<MeshCondition> {
+/// The condition that an object gets; none if the one that it has will do. `own` is what this process, which began then, has said so far.
+fn condition(stored: &Stored, problem: Option<&Problem>, own: Option<&Problem>, began: Timestamp) -> Option<MeshCondition> {
     let wanted = if problem.is_some() { "False" } else { "True" };
     let present = stored.generation.map(|it| generation_text(&generation(it)));
     let said = stored.condition.as_ref();
     let is_false = said.is_some_and(|said| said.status.as_deref() == Some("False"));
     let is_present = said.is_some_and(|said| said.observed_generation.as_ref().map(generation_text) == present);
-    // Another replica may have said it in other words; of what nobody complained about nothing is said.
-    let needed = if problem.is_some() { !(is_false && is_present) } else { is_false && !is_present };
+    // What a predecessor said of what may pass.
+    let left_behind = said.is_some_and(|said| {
+        is_passing(said.reason.as_deref().unwrap_or_default()) && said.last_transition_time.as_ref().is_some_and(|time| time.0 < began)
+    });
+    let needed = match problem {
+        // Another replica may have said it in other words, this one's own are kept up to date.
+        Some(problem) => !(is_false && is_present) || own.is_some_and(|own| own != problem),
+        // Of what nobody complained about nothing is said.
+        None => is_false && (!is_present || left_behind || own.is_some_and(|own| is_passing(own.reason))),
+    };
     let (reason, message) = problem.map_or(("Programmed", "proxies take it"), |problem| (problem.reason, problem.message.as_str()));
     let since = said.filter(|said| said.status.as_deref() == Some(wanted)).and_then(|said| said.last_transition_time.clone());
     needed.then(|| MeshCondition {
@@ -199,6 +249,7 @@ fn condition(stored: &Stored, problem: Option<&Problem>) -> Option<MeshCondition
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pilot::problems::{LEFT_OUT, NO_SECRET};
     use serde_json::json;
 
     fn decided(status: Option<(&str, i64)>, generation: i64, at_fault: bool) -> Option<(String, String)> {
@@ -208,7 +259,7 @@ mod tests {
         let conditions: Vec<Value> = [Some(json!({"type": "Accepted", "status": "True"})), condition].into_iter().flatten().collect();
         let stored = Stored::of(json!({"metadata": {"uid": "u", "generation": generation}, "status": {"conditions": conditions}}));
         let problem = Problem { reason: "RefusedByProxy", message: "no".to_owned() };
-        let condition = super::condition(&stored, at_fault.then_some(&problem))?;
+        let condition = super::condition(&stored, at_fault.then_some(&problem), None, Timestamp::UNIX_EPOCH)?;
         Some((condition.status.unwrap(), condition.reason.unwrap()))
     }
 
@@ -223,5 +274,36 @@ mod tests {
         assert_eq!(decided(Some(("False", 2)), 2, false), None, "another replica's proxies refuse it");
         assert_eq!(decided(Some(("True", 1)), 2, false), None);
         assert_eq!(decided(None, 1, false), None, "of what nobody complained about nothing is said");
+    }
+
+    /// What becomes of an object of generation 1 whose condition is False since the year 1970 for that reason, where nothing is wrong.
+    fn mended(reason: &str, own: Option<&'static str>, began: Timestamp) -> Option<String> {
+        let condition = json!({"type": "Programmed", "status": "False", "reason": reason, "observedGeneration": 1,
+            "lastTransitionTime": "1970-01-01T00:01:00Z"});
+        let stored = Stored::of(json!({"metadata": {"uid": "u", "generation": 1}, "status": {"conditions": [condition]}}));
+        let own = own.map(|reason| Problem { reason, message: String::new() });
+        super::condition(&stored, None, own.as_ref(), began)?.status
+    }
+
+    #[test]
+    fn what_may_pass_is_taken_back_for_the_same_generation_by_whoever_said_it_or_came_after_him() {
+        let (before, after) = (Timestamp::UNIX_EPOCH, Timestamp::from_second(61).unwrap());
+        let right = Some("True".to_owned());
+        assert_eq!(mended(NO_SECRET, Some(NO_SECRET), before), right);
+        assert_eq!(mended(NO_SECRET, None, before), None, "another replica says so");
+        assert_eq!(mended(NO_SECRET, None, after), right);
+        assert_eq!(mended(LEFT_OUT, None, after), right);
+        assert_eq!(mended("RefusedByProxy", Some("RefusedByProxy"), after), None, "it will be refused again");
+    }
+
+    #[test]
+    fn a_message_of_ones_own_is_kept_up_to_date_and_anothers_is_left_alone() {
+        let condition = json!({"type": "Programmed", "status": "False", "reason": NO_SECRET, "observedGeneration": 1});
+        let stored = Stored::of(json!({"metadata": {"uid": "u", "generation": 1}, "status": {"conditions": [condition]}}));
+        let problem = |message: &str| Problem { reason: NO_SECRET, message: message.to_owned() };
+        let told = |own: Option<&Problem>| super::condition(&stored, Some(&problem("a is missing")), own, Timestamp::UNIX_EPOCH);
+        assert_eq!(told(Some(&problem("a and b are missing"))).unwrap().message.as_deref(), Some("a is missing"));
+        assert_eq!(told(Some(&problem("a is missing"))), None);
+        assert_eq!(told(None), None);
     }
 }

@@ -3,26 +3,12 @@
 use std::net::IpAddr;
 
 use crate::compile::Proxy;
-use crate::model::{HostPattern, Labels, ProxyRole, Service, Snapshot, Workload};
+use crate::model::{HostPattern, ProxyRole, Service, Snapshot, Workload};
 
 /// The proxy of a workload: a gateway's if a Gateway selects it, else a sidecar.
 pub fn proxy_of(snapshot: &Snapshot, workload: &Workload) -> Proxy {
     let gateway = snapshot.config.gateways.values().any(|it| !it.selector.is_empty() && workload.selected_by(&it.selector));
-    Proxy {
-        role: if gateway { ProxyRole::Router } else { ProxyRole::Sidecar },
-        key: workload.key.clone(),
-        labels: workload.labels.clone(),
-        addresses: workload.addresses.clone(),
-        identity: workload.identity.clone(),
-        node: workload.node.clone(),
-        locality: workload.locality.clone(),
-        named_ports: workload.named_ports.clone(),
-        metadata: Labels::new(),
-        vouched: true,
-        captures_dns: false,
-        discovers_itself: false,
-        splits_tables: false,
-    }
+    Proxy::beside(workload, if gateway { ProxyRole::Router } else { ProxyRole::Sidecar })
 }
 
 /// The address that a host has for a client in a namespace: an address itself, or that of the service of that name; for a headless one

@@ -5,7 +5,8 @@ use std::{net::Ipv4Addr, sync::Arc};
 use axum::{Json, Router};
 use http_body_util::Empty;
 use hyper_util::{rt::TokioIo, service::TowerToHyperService};
-use rcgen::KeyPair;
+use k8s_openapi::ByteString;
+use rcgen::{KeyPair, PublicKeyData};
 use rustls::{
     ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion,
     crypto::aws_lc_rs,
@@ -14,6 +15,7 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
 use serde_json::json;
+use sha2::{Digest, Sha256};
 use tokio::{
     net::{TcpListener, TcpStream},
     task::JoinHandle,
@@ -62,9 +64,22 @@ impl Identity {
         Self { chain: ca.sign(&key, &uris, &dns_names).pem(), key: key.serialize_pem() }
     }
 
+    /// The same key in another certificate.
+    pub(crate) fn renewed(&self, ca: &TestCa, names: &[&str]) -> Self {
+        let key = KeyPair::from_pem(&self.key).unwrap();
+        Self { chain: ca.sign(&key, &[], names).pem(), key: self.key.clone() }
+    }
+
     /// The certificate.
     pub(crate) fn certificate(&self) -> CertificateDer<'static> {
         CertificateDer::from_pem_slice(self.chain.as_bytes()).unwrap()
+    }
+
+    /// The hash of the public key, as configurations name it: base64 of SHA-256 of the key with its kind.
+    pub(crate) fn spki(&self) -> String {
+        let key = KeyPair::from_pem(&self.key).unwrap();
+        let hash = ByteString(Sha256::digest(key.subject_public_key_info()).to_vec());
+        serde_json::to_value(hash).unwrap().as_str().unwrap().to_owned()
     }
 
     fn key(&self) -> PrivateKeyDer<'static> {

@@ -31,22 +31,8 @@ pub(crate) struct TestMesh {
 
 /// The sidecar, or with the label of one the gateway, of a workload.
 pub(crate) fn proxy_of(workload: &Workload) -> Proxy {
-    let gateway = workload.labels.contains_key("istio");
-    Proxy {
-        role: if gateway { ProxyRole::Router } else { ProxyRole::Sidecar },
-        vouched: true,
-        key: workload.key.clone(),
-        labels: workload.labels.clone(),
-        addresses: workload.addresses.clone(),
-        identity: workload.identity.clone(),
-        node: workload.node.clone(),
-        locality: workload.locality.clone(),
-        named_ports: workload.named_ports.clone(),
-        metadata: labels(&[("ISTIO_VERSION", "1.31.0")]),
-        captures_dns: false,
-        discovers_itself: false,
-        splits_tables: false,
-    }
+    let role = if workload.labels.contains_key("istio") { ProxyRole::Router } else { ProxyRole::Sidecar };
+    Proxy { metadata: labels(&[("ISTIO_VERSION", "1.31.0")]), ..Proxy::beside(workload, role) }
 }
 
 /// The host of a Kubernetes Service.

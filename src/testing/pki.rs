@@ -1,8 +1,8 @@
 //! A certificate authority for tests.
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, PublicKeyData,
-    SanType,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyIdMethod, KeyPair, KeyUsagePurpose, PublicKeyData, RevokedCertParams, SanType, SerialNumber,
 };
 use rustls_pki_types::CertificateDer;
 use std::{
@@ -25,7 +25,7 @@ impl TestCa {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         Self { issuer: CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap() }
     }
 
@@ -52,6 +52,30 @@ impl TestCa {
         params.subject_alt_names.extend(dns_names.iter().map(|name| SanType::DnsName((*name).try_into().unwrap())));
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         params.signed_by(key, &self.issuer).unwrap()
+    }
+
+    /// The list of what it has revoked: these certificates, in PEM.
+    pub(crate) fn revoking(&self, revoked: &[CertificateDer<'_>]) -> String {
+        let serial = |der: &CertificateDer<'_>| {
+            let (_, certificate) = x509_parser::parse_x509_certificate(der).unwrap();
+            SerialNumber::from_slice(certificate.raw_serial())
+        };
+        let now = SystemTime::now();
+        let entry = |der: &CertificateDer<'_>| RevokedCertParams {
+            serial_number: serial(der),
+            revocation_time: (now - Duration::from_secs(60)).into(),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let params = CertificateRevocationListParams {
+            this_update: (now - Duration::from_secs(60)).into(),
+            next_update: (now + Duration::from_secs(3600)).into(),
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.iter().map(entry).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        params.signed_by(&self.issuer).unwrap().pem().unwrap()
     }
 
     /// A workload's certificate, as it comes from citadel.

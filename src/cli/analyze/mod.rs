@@ -25,7 +25,7 @@ use self::{
     world::{Made, Setting},
 };
 use super::{
-    cluster::{ClusterArgs, ask},
+    cluster::{ClusterArgs, MeshArgs, ask},
     codes::explanations,
     document::FindingDocument,
     exit::{Exit, Failure},
@@ -89,15 +89,8 @@ pub(super) struct AnalyzeArgs {
     /// A file with the mesh's settings, in place of those of the cluster
     #[arg(long = "meshConfigFile", visible_alias = "mesh-config-file", value_name = "FILE")]
     mesh_config_file: Option<PathBuf>,
-    /// The control plane's namespace
-    #[arg(
-        short = 'i',
-        long = "istioNamespace",
-        visible_alias = "istio-namespace",
-        default_value = "istio-system",
-        value_name = "NAMESPACE"
-    )]
-    istio_namespace: String,
+    #[command(flatten)]
+    mesh: MeshArgs,
     /// How long the cluster may take, for example 30s or 2m; a number alone is seconds
     #[arg(long, default_value = "30s", value_parser = seconds, value_name = "TIME", help_heading = "Cluster")]
     timeout: Duration,
@@ -157,7 +150,7 @@ impl AnalyzeArgs {
         self.take_files(&files, &default_namespace, &mut stock, &mut found);
         stock.repeated().iter().for_each(|told| streams.note(&format!("note: {told}")));
 
-        let Made { world, left_out } = world::make(&stock, Setting { mesh_namespace: &self.istio_namespace, mesh, unlisted });
+        let Made { world, left_out } = world::make(&stock, Setting { mesh_namespace: &self.mesh.namespace, mesh, unlisted });
         left_out.iter().for_each(|told| streams.note(&format!("note: {told}")));
         note_skipped(&world, self.use_kube, streams);
         let told_of = self.told_of(&default_namespace);
@@ -216,7 +209,7 @@ impl AnalyzeArgs {
     fn read_cluster(&self) -> Result<Read, Failure> {
         let read = ask(self.timeout, async {
             let cluster = self.cluster.connect().await?;
-            let live = live::read(&cluster, &self.istio_namespace).await?;
+            let live = live::read(&cluster, &self.mesh.namespace).await?;
             Ok(Read { live, namespace: cluster.namespace })
         });
         read.map_err(|failure| match failure.exit {

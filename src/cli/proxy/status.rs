@@ -14,7 +14,7 @@ use super::{
     table::Table,
 };
 use crate::cli::{
-    cluster::{ClusterArgs, ask},
+    cluster::{ClusterArgs, MeshArgs, ask},
     exit::{Exit, Failure},
     report::{self, Form},
     terminal::{Paint, Streams, Style},
@@ -52,15 +52,8 @@ pub(in crate::cli) struct ProxyStatusArgs {
     /// The form of the answer
     #[arg(short, long, value_enum, default_value_t, value_name = "FORM")]
     output: Form,
-    /// The control plane's namespace
-    #[arg(
-        short = 'i',
-        long = "istioNamespace",
-        visible_alias = "istio-namespace",
-        default_value = "istio-system",
-        value_name = "NAMESPACE"
-    )]
-    istio_namespace: String,
+    #[command(flatten)]
+    mesh: MeshArgs,
     #[command(flatten)]
     cluster: ClusterArgs,
 }
@@ -82,7 +75,7 @@ impl ProxyStatusArgs {
     fn list(&self, streams: &mut Streams<'_>, style: Style) -> Result<Exit, Failure> {
         let mut proxies = ask(LONGEST, async {
             let pods = Pods::new(self.cluster.connect().await?.client);
-            Pilots::find(&pods, &self.istio_namespace).await?.connected().await
+            Pilots::find(&pods, &self.mesh.namespace).await?.connected().await
         })?;
         if let Some(namespace) = &self.namespace {
             proxies.retain(|it| it.proxy.ends_with(&format!(".{namespace}")));
@@ -101,7 +94,7 @@ impl ProxyStatusArgs {
             let cluster = self.cluster.connect().await?;
             let pods = Pods::new(cluster.client);
             let pod = pods.find(named, self.namespace.as_deref().unwrap_or(&cluster.namespace)).await?;
-            let meant = Pilots::find(&pods, &self.istio_namespace).await?.configuration(&pod.to_string()).await?;
+            let meant = Pilots::find(&pods, &self.mesh.namespace).await?.configuration(&pod.to_string()).await?;
             let page = pods.get(&pod, ADMIN, "/config_dump?include_eds").await?;
             Ok((pod.clone(), Dump::parse(&page, &pod.to_string())?, meant))
         })?;

@@ -13,7 +13,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use self::{nack::NackArgs, question::Destination, world::World};
 use super::{
-    cluster::{ClusterArgs, ask},
+    cluster::{ClusterArgs, MeshArgs, ask},
     exit::{Exit, Failure},
     proxy::Named,
     report::{self, Form},
@@ -76,15 +76,8 @@ pub(super) struct WhyArgs {
     /// The form of the answer
     #[arg(short, long, value_enum, default_value_t, value_name = "FORM")]
     output: Form,
-    /// The control plane's namespace
-    #[arg(
-        short = 'i',
-        long = "istioNamespace",
-        visible_alias = "istio-namespace",
-        default_value = "istio-system",
-        value_name = "NAMESPACE"
-    )]
-    istio_namespace: String,
+    #[command(flatten)]
+    mesh: MeshArgs,
     #[command(flatten)]
     cluster: ClusterArgs,
 }
@@ -129,9 +122,9 @@ impl WhyArgs {
 
     fn world(&self, streams: &mut Streams<'_>) -> Result<World, Failure> {
         let mesh = self.mesh_config_file.as_deref().map(super::analyze::mesh_of_file).transpose()?;
-        let setting = world::Setting { mesh_namespace: &self.istio_namespace, mesh, default_namespace: self.namespace.as_deref() };
+        let setting = world::Setting { mesh_namespace: &self.mesh.namespace, mesh, default_namespace: self.namespace.as_deref() };
         let live = if self.files.is_empty() || self.use_kube {
-            Some(ask(LONGEST, async { world::read(&self.cluster.connect().await?, &self.istio_namespace).await })?)
+            Some(ask(LONGEST, async { world::read(&self.cluster.connect().await?, &self.mesh.namespace).await })?)
         } else {
             None
         };

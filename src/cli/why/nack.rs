@@ -5,7 +5,7 @@ use serde_json::Value;
 use std::time::Duration;
 
 use crate::cli::{
-    cluster::{ClusterArgs, ask},
+    cluster::{ClusterArgs, MeshArgs, ask},
     exit::{Exit, Failure},
     proxy::{Named, Pilots, Pods, Rejection},
     report::{self, Form},
@@ -28,9 +28,8 @@ pub(super) struct NackArgs {
     /// The form of the answer
     #[arg(short, long, value_enum, default_value_t, value_name = "FORM")]
     output: Form,
-    /// The control plane's namespace
-    #[arg(short = 'i', long = "istioNamespace", visible_alias = "istio-namespace", default_value = "istio-system")]
-    istio_namespace: String,
+    #[command(flatten)]
+    mesh: MeshArgs,
     #[command(flatten)]
     cluster: ClusterArgs,
 }
@@ -47,7 +46,7 @@ impl NackArgs {
             let cluster = self.cluster.connect().await?;
             let pods = Pods::new(cluster.client);
             let pod = pods.find(&self.pod, self.namespace.as_deref().unwrap_or(&cluster.namespace)).await?.to_string();
-            let refused = Pilots::find(&pods, &self.istio_namespace).await?.rejections(&pod).await?;
+            let refused = Pilots::find(&pods, &self.mesh.namespace).await?.rejections(&pod).await?;
             Ok((pod, refused))
         })?;
         let refused = refused.ok_or_else(|| Failure::new(Exit::Failed, format_args!("{pod} is connected to no pilot")))?;

@@ -21,7 +21,7 @@ use prost_types::Any;
 
 use super::{module::server_of, table::Extension};
 use crate::compile::{
-    fault::Fault,
+    fault::{Fault, FaultCause},
     message::{duration, file, inline},
     scope::Scope,
 };
@@ -74,7 +74,12 @@ fn filling(scope: &Scope<'_>, extension: &Extension, module: &WasmModule) -> Fil
         Ok(code) => Filling::Module(Box::new(plugin(extension, module, code))),
         Err((field, message)) => {
             let spec = if extension.origin.kind == "WasmPlugin" { "spec" } else { "spec.wasm" };
-            scope.leave_out(Fault { object: extension.origin.clone(), path: format!("{spec}.{field}").into(), message });
+            scope.leave_out(Fault {
+                object: extension.origin.clone(),
+                path: format!("{spec}.{field}").into(),
+                message,
+                cause: FaultCause::Misfit,
+            });
             if module.failure == WasmFailure::Open { Filling::Nothing } else { Filling::Denial }
         }
     }

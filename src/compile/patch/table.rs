@@ -17,7 +17,11 @@ use prost::Name;
 use regex::Regex;
 
 use super::dated;
-use crate::compile::{fault::Fault, input::Input, mesh::Dirty};
+use crate::compile::{
+    fault::{Fault, FaultCause},
+    input::Input,
+    mesh::Dirty,
+};
 use crate::model::{EnvoyFilter, EnvoyPatch, ObjectRef, PatchOperation, PatchedObject};
 
 /// What kind of resource a patch changes.
@@ -173,7 +177,7 @@ impl ReadPatch {
 
     /// The same with a reason of one's own.
     pub(super) fn fault_because(&self, message: String) -> Fault {
-        Fault { object: self.origin.clone(), path: self.patch.path.clone(), message }
+        Fault { object: self.origin.clone(), path: self.patch.path.clone(), message, cause: FaultCause::Misfit }
     }
 }
 

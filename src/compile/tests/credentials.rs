@@ -5,17 +5,17 @@ use std::sync::Arc;
 use super::{ResourceType, names, proxy};
 use crate::compile::{Compiled, Compiler};
 use crate::model::{
-    Authorities, CertifiedKey, Change, Changes, Credential, GatewayServer, HostPattern, NamespaceSelector, Protocol, SecretKey,
-    ServerCertificate, ServerTls, ServerTlsMode,
+    Authorities, CertifiedKey, Change, Changes, ClientTls, ClientTlsMode, Credential, GatewayServer, HostPattern, NamespaceSelector,
+    Protocol, SecretKey, ServerCertificate, ServerTls, ServerTlsMode,
 };
-use crate::testing::mesh::{TestMesh, http_gateway};
+use crate::testing::mesh::{TestMesh, fqdn, http_gateway, versions};
 
 const SELECTOR: &[(&str, &str)] = &[("istio", "edge")];
 
 fn credential(text: &str) -> Credential {
     let bytes: Arc<[u8]> = text.as_bytes().into();
     let pair = CertifiedKey { chain: bytes.clone(), key: bytes.clone(), ocsp_staple: None };
-    Credential { certificate: Some(pair), authorities: Some(Authorities { roots: bytes, revoked: None }) }
+    Credential { certificate: Some(pair), authorities: Some(Authorities { roots: bytes, revoked: None }), ..Credential::default() }
 }
 
 /// Gateways in two namespaces, both for one Gateway object, with Secrets of one name.
@@ -102,6 +102,67 @@ fn a_secret_of_authorities_alone_counts_before_the_certificates_own() {
     mesh.secrets.insert(SecretKey::new("one", "cert-cacert"), credential("apart"));
     let compiled = Compiler::new(mesh.snapshot()).compile(&proxy(&mesh, "one", "edge"));
     assert!(holds(&compiled, AUTHORITIES, "apart") && !holds(&compiled, AUTHORITIES, "one"));
+}
+
+/// What is wrong with which objects, for the proxies for which that compiler was last asked.
+fn faults(compiler: &mut Compiler) -> Vec<String> {
+    compiler.faults().unwrap().into_iter().map(|it| format!("{} {}: {}", it.object, it.path, it.message)).collect()
+}
+
+#[test]
+fn an_object_is_at_fault_for_as_long_as_a_secret_of_its_is_missing_or_broken() {
+    let mut mesh = two_namespaces();
+    let key = SecretKey::new("one", "cert");
+    let whole = mesh.secrets.remove(&key).unwrap();
+    let mut compiler = Compiler::new(mesh.snapshot());
+    let proxy = proxy(&mesh, "one", "edge");
+    assert_eq!(faults(&mut compiler), Vec::<String>::new(), "nobody needs it");
+    compiler.compile(&proxy);
+    let field = "Gateway one/edge spec.servers[0].tls";
+    let absent = "is not there, or pilot may not read it";
+    let both = [format!("{field}: Secret one/cert {absent}"), format!("{field}: Secret one/cert or one/cert-cacert {absent}")];
+    assert_eq!(faults(&mut compiler), both);
+    assert_eq!(compiler.faults(), None, "nothing has changed");
+
+    let mut becomes = |credential: Credential| {
+        mesh.secrets.insert(key.clone(), credential);
+        compiler.advance(mesh.snapshot(), &Changes::from([Change::Secret(key.clone())]));
+        compiler.compile(&proxy);
+        faults(&mut compiler)
+    };
+    let broken = Credential { certificate: None, problems: vec!["data[tls.key]: no private key in PEM".into()], ..whole.clone() };
+    assert_eq!(becomes(broken), [format!("{field}: Secret one/cert: data[tls.key]: no private key in PEM")]);
+    let alone = Credential { authorities: None, ..whole.clone() };
+    assert_eq!(becomes(alone), [format!("{field}: Secret one/cert: no authorities")]);
+    assert_eq!(becomes(whole), Vec::<String>::new());
+}
+
+#[test]
+fn of_a_proxy_that_the_api_server_does_not_vouch_for_nobody_learns_which_secrets_are_missing() {
+    let mut mesh = two_namespaces();
+    mesh.secrets.clear();
+    let mut compiler = Compiler::new(mesh.snapshot());
+    compiler.compile(&crate::compile::Proxy { vouched: false, ..proxy(&mesh, "one", "edge") });
+    assert_eq!(faults(&mut compiler), Vec::<String>::new());
+}
+
+#[test]
+fn a_rule_for_everybody_is_at_fault_only_where_no_gateway_has_its_secret() {
+    let mut mesh = two_namespaces();
+    let mut rule = versions("one", &fqdn("one", "upstream"), &[]);
+    rule.policy.tls = Some(ClientTls { mode: ClientTlsMode::Simple, credential_name: Some("roots".into()), ..ClientTls::default() });
+    mesh.destination_rules.push(rule);
+    let mut compiler = Compiler::new(mesh.snapshot());
+    let proxies = ["one", "two"].map(|namespace| proxy(&mesh, namespace, "edge"));
+    let mut told = |mesh: &TestMesh, changes: &[SecretKey]| {
+        compiler.advance(mesh.snapshot(), &changes.iter().cloned().map(Change::Secret).collect());
+        proxies.iter().for_each(|proxy| drop(compiler.compile(proxy)));
+        faults(&mut compiler).len()
+    };
+    assert_eq!(told(&mesh, &[]), 2, "one for each namespace");
+    let key = SecretKey::new("two", "roots");
+    mesh.secrets.insert(key.clone(), credential("roots"));
+    assert_eq!(told(&mesh, &[key]), 0);
 }
 
 #[test]

@@ -243,7 +243,7 @@ fn tls_server(name: &str, mode: ServerTlsMode, host: &HostPattern) -> GatewaySer
 fn credential(how: u8) -> Credential {
     let bytes: Arc<[u8]> = [how].into();
     let certificate = CertifiedKey { chain: bytes.clone(), key: bytes.clone(), ocsp_staple: None };
-    Credential { certificate: Some(certificate), authorities: Some(Authorities { roots: bytes, revoked: None }) }
+    Credential { certificate: Some(certificate), authorities: Some(Authorities { roots: bytes, revoked: None }), ..Credential::default() }
 }
 
 /// What differs between two snapshots, exactly.

@@ -132,7 +132,7 @@ fn telling() -> TestMesh {
     secured.policy.tls = Some(ClientTls { mode: ClientTlsMode::Simple, credential_name: Some("roots".into()), ..ClientTls::default() });
     mesh.destination_rules.push(secured);
     let authorities = Some(Authorities { roots: Arc::new([1]), revoked: None });
-    mesh.secrets.insert(SecretKey::new("shop", "roots"), Credential { certificate: None, authorities });
+    mesh.secrets.insert(SecretKey::new("shop", "roots"), Credential { authorities, ..Credential::default() });
     let opened = IngressListener {
         port: 8000,
         port_name: "web".into(),

@@ -46,7 +46,7 @@ pub enum CredentialError {
 }
 
 /// What a Secret holds, and what is wrong with its other parts.
-pub fn credential(object: &Secret) -> (Credential, Vec<CredentialError>) {
+pub fn credential(object: &Secret) -> Credential {
     let empty = BTreeMap::new();
     let data = object.data.as_ref().unwrap_or(&empty);
     let mut problems = Vec::new();
@@ -63,7 +63,8 @@ pub fn credential(object: &Secret) -> (Credential, Vec<CredentialError>) {
     if credential == Credential::default() && problems.is_empty() {
         problems.push(CredentialError::Empty);
     }
-    (credential, problems)
+    credential.problems = problems.iter().map(|problem| problem.to_string().into()).collect();
+    credential
 }
 
 enum Part {
@@ -127,7 +128,7 @@ mod tests {
     }
 
     fn problems(entries: &[(&str, &str)]) -> Vec<String> {
-        credential(&secret(entries)).1.iter().map(ToString::to_string).collect()
+        credential(&secret(entries)).problems.iter().map(ToString::to_string).collect()
     }
 
     #[test]
@@ -136,13 +137,13 @@ mod tests {
         let key = KeyPair::generate().unwrap();
         let (chain, key_pem, root) = (ca.sign(&key, &[], &["a.example"]).pem(), key.serialize_pem(), ca.pem());
         for (names, authority) in [(("tls.crt", "tls.key"), "ca.crt"), (("cert", "key"), "cacert")] {
-            let (read, problems) = credential(&secret(&[(names.0, &chain), (names.1, &key_pem), (authority, &root)]));
-            assert!(problems.is_empty(), "{problems:?}");
+            let read = credential(&secret(&[(names.0, &chain), (names.1, &key_pem), (authority, &root)]));
+            assert!(read.problems.is_empty(), "{:?}", read.problems);
             assert_eq!(&*read.certificate.unwrap().key, key_pem.as_bytes());
             assert_eq!(&*read.authorities.unwrap().roots, root.as_bytes());
         }
         let both = [("tls.crt", "broken"), ("tls.key", "broken"), ("cert", chain.as_str()), ("key", key_pem.as_str())];
-        assert!(credential(&secret(&both)).0.certificate.is_some());
+        assert!(credential(&secret(&both)).certificate.is_some());
     }
 
     #[test]
@@ -155,7 +156,7 @@ mod tests {
         assert_eq!(problems(&[("cert", &chain), ("key", &other)]), ["data[key]: is not the key of the certificate in cert"]);
         assert_eq!(problems(&[("cacert", &root), ("ca.crl", "no PEM")]), ["data[ca.crl]: no list of revoked certificates in PEM"]);
         assert_eq!(problems(&[("password", "x")]).len(), 1);
-        let (read, problems) = credential(&secret(&[("cert", &chain), ("key", &other), ("cacert", &root)]));
-        assert_eq!((read.certificate.is_none(), read.authorities.is_some(), problems.len()), (true, true, 1));
+        let read = credential(&secret(&[("cert", &chain), ("key", &other), ("cacert", &root)]));
+        assert_eq!((read.certificate.is_none(), read.authorities.is_some(), read.problems.len()), (true, true, 1));
     }
 }

@@ -20,9 +20,9 @@ use std::{
     fs,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tempfile::TempDir;
 use tokio::time::timeout;
@@ -290,6 +290,77 @@ async fn after_a_gap_exactly_what_differs_is_changed() {
     assert_eq!(changes, ["altered", "deleted", "new"].map(|name| Change::Service(key("shop", name))).into());
     assert!(Arc::ptr_eq(before.services.get(&key("shop", "kept")).unwrap(), after.services.get(&key("shop", "kept")).unwrap()));
     eventually("a working watch", || encode_metrics(&running.registry).contains("index_watch_failing{kind=\"Service\"} 0")).await;
+}
+
+#[tokio::test]
+async fn of_a_list_whose_stream_ends_in_the_middle_nothing_is_believed_and_it_is_asked_for_again_after_a_while() {
+    let api = FakeApi::new();
+    api.cut_lists("services", Some(1));
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = asked.clone();
+    api.answer(move |call| {
+        let listed = call.is_watch() && call.target.plural == "services" && call.query.contains_key("sendInitialEvents");
+        count.fetch_add(usize::from(listed), Ordering::SeqCst);
+        None
+    });
+    for name in ["kept", "deleted"] {
+        api.insert(&service("shop", name));
+    }
+    let mut running = Running::start(&api);
+    let start = Instant::now();
+    eventually("it is asked again and again", || asked.load(Ordering::SeqCst) >= 5).await;
+    // A pause after the second, the third and the fourth, of 350 ms together at the least.
+    assert!(start.elapsed() > Duration::from_millis(300), "no pause: {:?}", start.elapsed());
+    assert!(running.source.latest().is_none() && !running.readiness.is_ready());
+    assert!(encode_metrics(&running.registry).contains("index_watch_failing{kind=\"Service\"} 1"));
+    api.cut_lists("services", None);
+    assert_eq!(running.next().await.0.services.size(), 2, "the first that is known is everything");
+
+    // The same for one that knows the mesh already, and has to list anew.
+    let (before, broken) = (running.source.latest().unwrap().version, Broken::of(&api, "services", 500));
+    broken.set(true);
+    api.break_watches();
+    eventually("the watch's failure", || encode_metrics(&running.registry).contains("index_watch_failing{kind=\"Service\"} 1")).await;
+    api.delete::<Service>(Some("shop"), "deleted");
+    api.insert(&service("shop", "new"));
+    api.compact();
+    api.cut_lists("services", Some(1));
+    let already = asked.load(Ordering::SeqCst);
+    broken.set(false);
+    eventually("it is listed anew, twice", || asked.load(Ordering::SeqCst) > already + 1).await;
+    assert_eq!(running.source.latest().unwrap().version, before, "nothing is taken away");
+    api.cut_lists("services", None);
+    assert_eq!(running.changes().await, ["deleted", "new"].map(|name| Change::Service(key("shop", name))).into());
+}
+
+#[tokio::test]
+async fn of_a_list_of_which_only_the_first_page_comes_nothing_is_believed() {
+    let api = FakeApi::new();
+    api.answer(|call| call.query.contains_key("sendInitialEvents").then(|| (422, failure(422))));
+    let (dead, pages) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicUsize::new(0)));
+    let (dies, count) = (dead.clone(), pages.clone());
+    api.answer(move |call| {
+        if call.target.plural != "services" || call.is_watch() {
+            return None;
+        }
+        let first = !call.query.contains_key("continue");
+        if !first {
+            count.fetch_add(1, Ordering::SeqCst);
+        }
+        if !first && dies.load(Ordering::SeqCst) {
+            return Some((500, failure(500)));
+        }
+        let (name, next) = if first { ("one", "more") } else { ("two", "") };
+        let mut item = serde_json::to_value(service("shop", name)).unwrap();
+        item["metadata"]["resourceVersion"] = json!("1");
+        let metadata = json!({"resourceVersion": "1", "continue": next});
+        Some((200, json!({"apiVersion": "v1", "kind": "ServiceList", "metadata": metadata, "items": [item]})))
+    });
+    let mut running = Running::start(&api);
+    eventually("the second page is asked for twice", || pages.load(Ordering::SeqCst) >= 2).await;
+    assert!(running.source.latest().is_none() && !running.readiness.is_ready());
+    dead.store(false, Ordering::SeqCst);
+    assert_eq!(running.next().await.0.services.size(), 2);
 }
 
 #[tokio::test]

@@ -8,10 +8,12 @@
 //!
 //! A session sees its configuration through a watch, which keeps the latest only: a slow proxy holds one.
 //!
-//! What proxies refuse, and what the compiler fails on, is traced to the object at fault (`blame`), which is then withheld from all.
+//! What proxies refuse, and what the compiler fails on, is traced to the object at fault (`blame`), which is then withheld from all. Of
+//! what the compiler had to leave out (`faults`) only the author hears.
 
 mod blame;
 mod bootstrap;
+mod faults;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -131,6 +133,8 @@ pub(super) struct HubTask {
     synced: Option<ReadyGuard>,
     reports: Reports,
     blame: Blame,
+    /// Who is told what is wrong with objects.
+    problems: Problems,
 }
 
 // === impl Hub ===
@@ -152,7 +156,8 @@ impl Hub {
             by_workload: BTreeMap::new(),
             next_id: 0,
             sweep_at: 64,
-            blame: Blame::new(problems, metrics.clone()),
+            blame: Blame::new(problems.clone(), metrics.clone()),
+            problems,
             reports: reports.clone(),
             metrics,
             needed,
@@ -220,6 +225,7 @@ impl HubTask {
                 news = self.reports.heard() => self.hear(news).await,
                 () = self.blame.out_of_patience() => self.ask_another().await,
             }
+            self.tell_faults();
         }
     }
 

@@ -56,7 +56,7 @@ const MAX_MESSAGE: usize = 2000;
 /// What every stream needs. Clones share everything.
 #[derive(Clone, Debug)]
 pub(in crate::pilot) struct Server {
-    hub: Hub,
+    pub(super) hub: Hub,
     connections: Connections,
     metrics: Metrics,
     /// What proxies subscribe to.

@@ -1,9 +1,6 @@
 //! Secrets on their way to a real gateway.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
-};
+use std::sync::Arc;
 
 use envoy_api::envoy::config::core::v3::Node;
 use ferromesh_crds::networking::Gateway;
@@ -18,6 +15,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::{
     client::{Client, connect, names, node, subscription, web},
+    load::Load,
     proxy,
     server::Pilot,
     world::World,
@@ -28,6 +26,7 @@ use crate::model::{
     CertifiedKey, Change, Changes, Credential, GatewayServer, HostPattern, NamespaceSelector, Protocol, SecretKey, ServerCertificate,
     ServerTls, ServerTlsMode, Snapshot, TargetPort,
 };
+use crate::pilot::problems::Problems;
 use crate::runtime::{Readiness, Registry, Tasks};
 use crate::testing::{
     TestCa, eventually, eventually_seen,
@@ -40,7 +39,7 @@ use crate::testing::{
 
 fn credential(identity: &Identity) -> Credential {
     let pair = CertifiedKey { chain: identity.chain.as_bytes().into(), key: identity.key.as_bytes().into(), ocsp_staple: None };
-    Credential { certificate: Some(pair), authorities: None }
+    Credential { certificate: Some(pair), ..Credential::default() }
 }
 
 /// A gateway in pod web-1 of namespace shop whose servers `a.example` and `b.example` have Secrets `a` and `b`.
@@ -79,38 +78,6 @@ fn server(name: &str, port: u16) -> GatewayServer {
     }
 }
 
-/// Asks again and again until told to stop; counts what was asked and what failed.
-struct Load {
-    stop: Arc<AtomicBool>,
-    asked: Arc<AtomicUsize>,
-    failed: Arc<AtomicUsize>,
-    task: tokio::task::JoinHandle<()>,
-}
-
-impl Load {
-    fn on(client: TlsClient, port: u16, host: &'static str) -> Self {
-        let (stop, asked, failed) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-        let task = tokio::spawn({
-            let (stop, asked, failed) = (stop.clone(), asked.clone(), failed.clone());
-            async move {
-                while !stop.load(Ordering::Relaxed) {
-                    let good = client.get(port, host).await.is_ok_and(|told| told.answer.status == 200);
-                    failed.fetch_add(usize::from(!good), Ordering::Relaxed);
-                    asked.fetch_add(1, Ordering::Relaxed);
-                }
-            }
-        });
-        Self { stop, asked, failed, task }
-    }
-
-    /// How many were asked, and how many failed.
-    async fn end(self) -> (usize, usize) {
-        self.stop.store(true, Ordering::Relaxed);
-        self.task.await.unwrap();
-        (self.asked.load(Ordering::Relaxed), self.failed.load(Ordering::Relaxed))
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_secret_is_rotated_under_load_and_one_that_is_missing_holds_up_its_own_server_alone() {
     let (ca, web) = (TestCa::new("public"), Echo::start("web").await);
@@ -129,7 +96,13 @@ async fn a_secret_is_rotated_under_load_and_one_that_is_missing_holds_up_its_own
     eventually_seen("the first certificate is shown", async || shows("a.example", &old).await).await;
     assert!(client.get(port, "b.example").await.is_err(), "there is no Secret yet");
 
-    let load = Load::on(client.clone(), port, "a.example");
+    let load = Load::of({
+        let client = client.clone();
+        move || {
+            let client = client.clone();
+            async move { client.get(port, "a.example").await.is_ok_and(|told| told.answer.status == 200) }
+        }
+    });
     let mut version = 1;
     let mut becomes = async |mesh: &TestMesh, name: &str| {
         version += 1;
@@ -160,11 +133,18 @@ async fn a_secret_is_rotated_under_load_and_one_that_is_missing_holds_up_its_own
 }
 
 /// A node of a gateway's pod that says that it has the label `app: web`.
-fn router(pod: &str) -> Node {
+pub(super) fn router(pod: &str) -> Node {
     let field = |name: &str, kind| Struct { fields: [(name.to_owned(), prost_types::Value { kind: Some(kind) })].into() };
     let labels = field("app", Kind::StringValue("web".to_owned()));
     let metadata = field("LABELS", Kind::StructValue(labels));
     Node { id: format!("router~10.0.0.1~{pod}.shop~shop.svc.cluster.local"), metadata: Some(metadata), ..Node::default() }
+}
+
+/// A Secret of namespace shop.
+pub(super) fn tls_secret(name: &str, identity: &Identity) -> Secret {
+    let data = [("tls.crt", &identity.chain), ("tls.key", &identity.key)].map(|(key, text)| (key, ByteString(text.clone().into_bytes())));
+    let data: std::collections::BTreeMap<_, _> = data.into();
+    serde_json::from_value(json!({"metadata": {"name": name, "namespace": "shop"}, "data": data})).unwrap()
 }
 
 #[tokio::test]
@@ -184,7 +164,7 @@ async fn a_gateway_has_its_secret_looked_for_and_nobody_else_gets_it() {
     api.insert::<Gateway>(&serde_json::from_value(gateway).unwrap());
     let (mut tasks, readiness, mut registry) = (Tasks::new(), Readiness::new(), Registry::default());
     let source = index::start(api.client(), IndexConfig::default(), &mut tasks, &readiness, &mut registry);
-    let pilot = Pilot::of_index(source).await;
+    let pilot = Pilot::of_index(source, Problems::new()).await;
     pilot.ready().await;
 
     let asks = async |node: Node| {
@@ -195,9 +175,7 @@ async fn a_gateway_has_its_secret_looked_for_and_nobody_else_gets_it() {
     assert_eq!(names(&gateway.takes().await), ["-kubernetes://a"], "there is none yet");
     let ca = TestCa::new("public");
     for identity in [Identity::of(&ca, &["a.example"]), Identity::of(&ca, &["a.example"])] {
-        let data = json!({"tls.crt": ByteString(identity.chain.into_bytes()), "tls.key": ByteString(identity.key.clone().into_bytes())});
-        let secret = json!({"metadata": {"name": "a", "namespace": "shop"}, "data": data});
-        api.insert::<Secret>(&serde_json::from_value(secret).unwrap());
+        api.insert::<Secret>(&tls_secret("a", &identity));
         let told = gateway.takes().await;
         assert_eq!(names(&told), ["kubernetes://a"]);
         let body = &told.resources[0].resource.as_ref().unwrap().value;

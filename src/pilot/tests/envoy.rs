@@ -1,12 +1,6 @@
 //! What real proxies make of it.
 
-use std::{
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
-};
+use std::{net::SocketAddr, sync::Arc};
 
 use axum::{Router, routing::get};
 use envoy_api::{
@@ -18,6 +12,7 @@ use tokio::{net::TcpListener, sync::mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::{
+    load::Load,
     proxy::{self, ads, ask_until, assignment, listens, socket},
     server::Pilot,
 };
@@ -97,28 +92,15 @@ async fn a_route_moves_to_a_new_cluster_without_a_failed_request() {
     let port = listens(&envoy, "web").await;
     ask_until(&envoy, port, "/", |answer| answer.body == "old").await;
 
-    let (stop, failed, moved) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-    let load = tokio::spawn({
-        let (stop, failed, moved) = (stop.clone(), failed.clone(), moved.clone());
-        async move {
-            while !stop.load(Ordering::Relaxed) {
-                match try_get(port, "/", &[]).await {
-                    Ok(answer) if answer.status == 200 => _ = moved.fetch_add(usize::from(answer.body == "new"), Ordering::Relaxed),
-                    _ => _ = failed.fetch_add(1, Ordering::Relaxed),
-                }
-            }
-        }
-    });
+    let load = Load::of(move || async move { try_get(port, "/", &[]).await.is_ok_and(|answer| answer.status == 200) });
     for (cluster, name) in [(&new, "new"), (&old, "old"), (&new, "new")] {
         script.publish(&all(std::slice::from_ref(cluster), &[listener("web"), route_to(name)]));
         ask_until(&envoy, port, "/", |answer| answer.body == name).await;
         let other = if name == "new" { "old::" } else { "new::" };
         ask_until(&envoy, envoy.admin_port, "/clusters", |page| !page.body.contains(other)).await;
     }
-    stop.store(true, Ordering::Relaxed);
-    load.await.unwrap();
-    assert_eq!(failed.load(Ordering::Relaxed), 0, "{}", envoy.log());
-    assert!(moved.load(Ordering::Relaxed) > 0);
+    let (asked, failed) = load.end().await;
+    assert!(asked > 0 && failed == 0, "{failed} of {asked} failed\n{}", envoy.log());
     // The last acknowledgement may still be on its way.
     eventually_seen("all that was sent is acknowledged", async || {
         let synced = &pilot.debug("/debug/syncz").await[0];

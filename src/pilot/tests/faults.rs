@@ -17,7 +17,7 @@ use crate::compile::ResourceType;
 use crate::testing::{eventually, fake_api::FakeApi};
 
 /// All calls for that resource fail for as long as the result is true.
-fn broken(api: &FakeApi, plural: &'static str) -> Arc<AtomicBool> {
+pub(super) fn broken(api: &FakeApi, plural: &'static str) -> Arc<AtomicBool> {
     let broken = Arc::new(AtomicBool::new(true));
     let answer = broken.clone();
     api.answer(move |call| {

@@ -46,7 +46,7 @@ struct Loopback {
 impl Loopback {
     /// Services of these names, whose applications answer with them.
     async fn of(services: &[&'static str]) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let mut mesh = TestMesh::default();
         mesh.config.enable_auto_mtls = false;
         // Nobody gives this proxy certificates.
@@ -54,7 +54,7 @@ impl Loopback {
         let opened = EgressListener {
             port: Some(port),
             bind: Some(Bind::Address(IpAddr::V4(Ipv4Addr::LOCALHOST))),
-            opened: true,
+            opened: Some(true),
             hosts: vec![HostSelector { namespace: None, host: HostPattern::new("*") }],
             ..EgressListener::default()
         };

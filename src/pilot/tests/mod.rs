@@ -1,5 +1,6 @@
 //! The whole server, asked over real mutual TLS.
 
+mod bad_days;
 mod blame;
 mod bootstrap;
 mod client;
@@ -9,9 +10,11 @@ mod envoy;
 mod faults;
 mod hosts;
 mod hub;
+mod load;
 mod on_api;
 mod proxy;
 mod quarantine;
+mod relay;
 mod server;
 mod status;
 mod storm;

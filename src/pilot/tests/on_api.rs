@@ -1,5 +1,7 @@
 //! A pilot whose mesh is what a fake API server has.
 
+use std::net::SocketAddr;
+
 use k8s_openapi::api::core::v1::Service;
 use serde_json::json;
 use tempfile::TempDir;
@@ -11,7 +13,7 @@ use super::{
 use crate::index::{self, IndexConfig};
 use crate::pilot::{metrics::Metrics, problems::Problems, status::StatusWriter};
 use crate::runtime::{Readiness, Registry, Tasks};
-use crate::testing::fake_api::FakeApi;
+use crate::testing::{TestCa, fake_api::FakeApi};
 
 /// It, and what ends with it.
 pub(super) struct OnApi {
@@ -31,13 +33,20 @@ pub(super) fn service(name: &str, port: u16) -> Service {
 
 impl OnApi {
     pub(super) async fn start(api: &FakeApi) -> Self {
+        Self::start_at((TestCa::new("root"), ([127, 0, 0, 1], 0).into()), api).await
+    }
+
+    /// The same in the place of another one.
+    pub(super) async fn start_at(place: (TestCa, SocketAddr), api: &FakeApi) -> Self {
         let (mut tasks, mut registry, problems) = (Tasks::new(), Registry::default(), Problems::new());
         let directory = tempfile::tempdir().unwrap();
+        // No proxy here has an agent with the mesh's certificates.
+        std::fs::write(directory.path().join("mesh"), "enableAutoMtls: false\n").unwrap();
         let config = IndexConfig { mesh_config: directory.path().join("mesh"), ..IndexConfig::default() };
         let source = index::start(api.client(), config, &mut tasks, &Readiness::new(), &mut registry);
         let writer = StatusWriter::new(api.client(), source.verdicts(), &problems, "pilot-1", Metrics::registered(&mut registry));
-        tasks.spawn("status", writer.run(tasks.shutdown()));
-        let pilot = Pilot::telling(problems, source.into_stream()).await;
+        tasks.spawn("status", writer.hasty().run(tasks.shutdown()));
+        let pilot = Pilot::of_index_at(place, source, problems).await;
         Self { pilot, _tasks: tasks, _directory: directory }
     }
 

@@ -77,11 +77,16 @@ impl Pilot {
         .await
     }
 
-    /// A pilot whose mesh is what an index tells.
-    pub(super) async fn of_index(source: SnapshotSource) -> Self {
+    /// A pilot whose mesh is what an index tells, which tells of objects at fault.
+    pub(super) async fn of_index(source: SnapshotSource, problems: Problems) -> Self {
+        Self::of_index_at((TestCa::new("root"), ([127, 0, 0, 1], 0).into()), source, problems).await
+    }
+
+    /// The same in the place of another one.
+    pub(super) async fn of_index_at((ca, address): (TestCa, SocketAddr), source: SnapshotSource, problems: Problems) -> Self {
         let needed = source.needed_secrets();
-        Self::start(TestCa::new("root"), ([127, 0, 0, 1], 0).into(), |certificate, listener, tasks, readiness, registry| {
-            let told = (Metrics::registered(registry), Problems::new());
+        Self::start(ca, address, |certificate, listener, tasks, readiness, registry| {
+            let told = (Metrics::registered(registry), problems);
             serve_with(certificate, source.into_stream(), needed, listener, tasks, readiness, told)
         })
         .await
@@ -94,9 +99,15 @@ impl Pilot {
 
     /// Ends, and starts another one in its place.
     pub(super) async fn replaced(self, resources: &[Arc<Resource>]) -> (Self, Script) {
+        let (ca, address) = self.left().await;
+        Self::scripted_at(ca, address, resources).await
+    }
+
+    /// Ends, and leaves its place to another one.
+    pub(super) async fn left(self) -> (TestCa, SocketAddr) {
         self.stop();
         self.task.await.unwrap().unwrap();
-        Self::scripted_at(self.ca, self.address, resources).await
+        (self.ca, self.address)
     }
 
     async fn scripted_at(ca: TestCa, address: SocketAddr, resources: &[Arc<Resource>]) -> (Self, Script) {
@@ -152,6 +163,13 @@ impl Pilot {
     /// Whether `/metrics` has that line.
     pub(super) fn metric(&self, line: &str) -> bool {
         encode_metrics(&self.registry).lines().any(|shown| shown == line)
+    }
+
+    /// What `/metrics` has for that series.
+    pub(super) fn number(&self, series: &str) -> u64 {
+        let shown = encode_metrics(&self.registry);
+        let value = shown.lines().find_map(|line| line.strip_prefix(series)?.trim().parse().ok());
+        value.unwrap_or_else(|| panic!("no {series} in {shown}"))
     }
 
     /// A debug page, asked for from that address.

@@ -1,21 +1,48 @@
 //! What authors read of it, on a fake API server.
 
-use ferromesh_crds::networking::VirtualService;
-use k8s_openapi::api::events::v1::Event;
+use std::fmt::Debug;
+
+use ferromesh_crds::networking::{EnvoyFilter, Gateway, VirtualService};
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::{
+        core::v1::{Pod, Secret},
+        events::v1::Event,
+    },
+};
 use kube::{
-    Api,
+    Api, Resource,
     api::{Patch, PatchParams},
 };
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-use super::on_api::{OnApi, hears, service};
-use crate::testing::{eventually, fake_api::FakeApi};
+use super::{
+    client::{Client, connect, names, subscription, web},
+    credentials::{router, tls_secret},
+    on_api::{OnApi, hears, service},
+};
+use crate::compile::ResourceType;
+use crate::testing::{TestCa, eventually, fake_api::FakeApi, https::Identity};
 
-/// The condition `Programmed`.
+/// The condition `Programmed` of the VirtualService.
 fn programmed(api: &FakeApi) -> Value {
-    let status = serde_json::to_value(api.get::<VirtualService>(Some("shop"), "web").unwrap()).unwrap()["status"].take();
+    programmed_of::<VirtualService>(api, "web")
+}
+
+/// The same of another object.
+fn programmed_of<K>(api: &FakeApi, name: &str) -> Value
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned,
+{
+    let status = serde_json::to_value(api.get::<K>(Some("shop"), name).unwrap()).unwrap()["status"].take();
     let conditions = status["conditions"].as_array().cloned().unwrap_or_default();
     conditions.into_iter().find(|condition| condition["type"] == "Programmed").unwrap_or_default()
+}
+
+/// Whether an event of that reason says that.
+fn told(api: &FakeApi, reason: &str, note: &str) -> bool {
+    api.list::<Event>().iter().any(|event| event.reason.as_deref() == Some(reason) && event.note.as_deref() == Some(note))
 }
 
 fn status_writes(api: &FakeApi) -> usize {
@@ -59,4 +86,114 @@ async fn an_author_reads_which_proxy_refuses_his_object_and_that_it_is_right_aga
     assert_eq!(status_writes(&api), 2, "once that it is wrong, once that it is right");
     let status = api.get::<VirtualService>(Some("shop"), "web").unwrap().status.unwrap();
     assert!(status.conditions.iter().any(|condition| condition.type_ == "Accepted"), "galley's share stays");
+}
+
+/// A pod of a gateway, and a Gateway for it with the Secret `a`.
+fn insert_gateway(api: &FakeApi) {
+    let pod = json!({
+        "metadata": {"name": "web-1", "namespace": "shop", "labels": {"app": "web"}},
+        "spec": {"containers": [], "nodeName": "n1", "serviceAccountName": "web"},
+        "status": {"phase": "Running", "podIP": "10.0.0.1", "conditions": [{"type": "Ready", "status": "True"}]},
+    });
+    api.insert::<Pod>(&serde_json::from_value(pod).unwrap());
+    let server = json!({
+        "port": {"number": 9443, "name": "https", "protocol": "HTTPS"}, "hosts": ["a.example"],
+        "tls": {"mode": "SIMPLE", "credentialName": "a"},
+    });
+    let gateway = json!({"metadata": {"name": "edge", "namespace": "shop"}, "spec": {"selector": {"app": "web"}, "servers": [server]}});
+    api.insert::<Gateway>(&serde_json::from_value(gateway).unwrap());
+}
+
+/// The gateway's proxy, which asks for its Secret.
+async fn asks_for_secret(mesh: &OnApi) -> Client {
+    let channel = connect(mesh.pilot.address, &mesh.pilot.ca, &web()).await;
+    Client::open(channel, router("web-1"), subscription(ResourceType::Secret, &["kubernetes://a"])).await.unwrap()
+}
+
+const ABSENT: &str = "spec.servers[0].tls: Secret shop/a is not there, or pilot may not read it; \
+    proxies keep what they had, and have no handshakes by it where they had nothing";
+
+#[tokio::test]
+async fn an_author_reads_that_a_secret_of_his_gateway_is_missing_or_broken_until_it_is_right() {
+    let api = FakeApi::new();
+    insert_gateway(&api);
+    let mesh = OnApi::start(&api).await;
+    let mut gateway = asks_for_secret(&mesh).await;
+    assert_eq!(names(&gateway.takes().await), ["-kubernetes://a"]);
+    eventually("the status", || programmed_of::<Gateway>(&api, "edge")["message"] == ABSENT).await;
+    let condition = programmed_of::<Gateway>(&api, "edge");
+    assert_eq!((&condition["status"], &condition["reason"]), (&json!("False"), &json!("SecretUnusable")));
+    eventually("the event", || told(&api, "SecretUnusable", ABSENT)).await;
+
+    let ca = TestCa::new("public");
+    let (one, other) = (Identity::of(&ca, &["a.example"]), Identity::of(&ca, &["a.example"]));
+    api.insert::<Secret>(&tls_secret("a", &Identity { chain: one.chain.clone(), key: other.key }));
+    let broken = "Secret shop/a: data[tls.key]: is not the key of the certificate in tls.crt";
+    let says = |text: &str| programmed_of::<Gateway>(&api, "edge")["message"].as_str().is_some_and(|message| message.contains(text));
+    eventually("the status", || says(broken)).await;
+    api.insert::<Secret>(&tls_secret("a", &one));
+    assert_eq!(names(&gateway.takes().await), ["kubernetes://a"]);
+    eventually("the status", || programmed_of::<Gateway>(&api, "edge")["status"] == "True").await;
+    assert_eq!(programmed_of::<Gateway>(&api, "edge")["observedGeneration"], 1, "it has not changed itself");
+    assert_eq!(status_writes(&api), 3);
+}
+
+#[tokio::test]
+async fn a_secret_that_is_there_from_the_start_is_never_said_to_be_missing() {
+    let api = FakeApi::new();
+    insert_gateway(&api);
+    api.insert::<Secret>(&tls_secret("a", &Identity::of(&TestCa::new("public"), &["a.example"])));
+    let mesh = OnApi::start(&api).await;
+    let mut gateway = asks_for_secret(&mesh).await;
+    while names(&gateway.takes().await) != ["kubernetes://a"] {}
+    // The next one to be told of is another Gateway, which really misses something.
+    let mut other = serde_json::to_value(api.get::<Gateway>(Some("shop"), "edge").unwrap()).unwrap();
+    other["metadata"] = json!({"name": "other", "namespace": "shop"});
+    other["spec"]["servers"][0]["hosts"] = json!(["b.example"]);
+    other["spec"]["servers"][0]["tls"]["credentialName"] = json!("b");
+    api.insert::<Gateway>(&serde_json::from_value(other).unwrap());
+    eventually("the status", || programmed_of::<Gateway>(&api, "other")["status"] == "False").await;
+    assert_eq!((programmed_of::<Gateway>(&api, "edge"), status_writes(&api)), (Value::Null, 1));
+}
+
+#[tokio::test]
+async fn what_a_pilot_said_before_it_ended_is_taken_back_by_its_successor_when_it_is_right() {
+    let api = FakeApi::new();
+    insert_gateway(&api);
+    let said = json!({"conditions": [{"type": "Programmed", "status": "False", "reason": "SecretUnusable", "observedGeneration": 1,
+        "lastTransitionTime": "2026-01-01T00:00:00Z"}]});
+    let objects: Api<Gateway> = Api::namespaced(api.client(), "shop");
+    objects.patch_status("edge", &PatchParams::default(), &Patch::Merge(json!({"status": said}))).await.unwrap();
+    api.insert::<Secret>(&tls_secret("a", &Identity::of(&TestCa::new("public"), &["a.example"])));
+    let mesh = OnApi::start(&api).await;
+    let _gateway = asks_for_secret(&mesh).await;
+    eventually("the status", || programmed_of::<Gateway>(&api, "edge")["status"] == "True").await;
+}
+
+#[tokio::test]
+async fn an_author_reads_which_patch_of_his_filter_is_left_out_until_it_can_be_applied() {
+    let api = FakeApi::new();
+    api.insert(&service("web", 80));
+    let filter = |value: Value| {
+        let patch =
+            json!({"applyTo": "HTTP_ROUTE", "match": {"context": "SIDECAR_OUTBOUND"}, "patch": {"operation": "MERGE", "value": value}});
+        let spec = json!({"configPatches": [patch]});
+        serde_json::from_value::<EnvoyFilter>(json!({"metadata": {"name": "change", "namespace": "shop"}, "spec": spec})).unwrap()
+    };
+    api.insert(&filter(json!({"no_such_field": 1})));
+    let mesh = OnApi::start(&api).await;
+    let mut client = mesh.asks_for_routes("80").await;
+    assert!(hears(&mut client, None).await.contains("web.shop"), "the rest goes on");
+    eventually("the status", || programmed_of::<EnvoyFilter>(&api, "change")["status"] == "False").await;
+    let condition = programmed_of::<EnvoyFilter>(&api, "change");
+    let message = condition["message"].as_str().unwrap();
+    assert!(message.starts_with("spec.configPatches[0]: ") && message.contains("no_such_field"), "{message}");
+    assert!(message.ends_with("; that is left out, and all else of it holds"), "{message}");
+    eventually("the event", || told(&api, "PartLeftOut", message)).await;
+
+    let objects: Api<EnvoyFilter> = Api::namespaced(api.client(), "shop");
+    let mended = serde_json::to_value(filter(json!({"name": "mended"}))).unwrap();
+    objects.patch("change", &PatchParams::default(), &Patch::Merge(json!({"spec": mended["spec"]}))).await.unwrap();
+    assert!(hears(&mut client, None).await.contains("mended"));
+    eventually("the status", || programmed_of::<EnvoyFilter>(&api, "change")["status"] == "True").await;
 }

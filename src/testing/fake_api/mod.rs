@@ -18,7 +18,10 @@ use http_body_util::BodyExt;
 use kube::{Client, Resource};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard},
+};
 use tokio::sync::watch as channel;
 
 pub(crate) use request::Call;
@@ -34,6 +37,8 @@ struct Inner {
     store: Mutex<Store>,
     answers: Mutex<Vec<Answer>>,
     calls: Mutex<Vec<Call>>,
+    /// Streams of lists of these resources end after so many objects.
+    cuts: Mutex<BTreeMap<String, usize>>,
     /// Tells watches that there is something new, or (by an odd epoch) that they are to end.
     news: channel::Sender<News>,
 }
@@ -66,6 +71,7 @@ impl FakeApi {
             store: Mutex::new(Store::default()),
             answers: Mutex::default(),
             calls: Mutex::default(),
+            cuts: Mutex::default(),
             news: channel::Sender::new(News::default()),
         };
         Self { inner: Arc::new(inner) }
@@ -128,6 +134,15 @@ impl FakeApi {
     /// Ends every watch, as a restart of the server does; watchers connect again.
     pub(crate) fn break_watches(&self) {
         self.inner.news.send_modify(|news| news.breaks += 1);
+    }
+
+    /// Ends streams of lists of a resource after so many objects, as a server does that dies over it; `None` mends that.
+    pub(crate) fn cut_lists(&self, plural: &str, after: Option<usize>) {
+        let mut cuts = self.inner.cuts.lock().unwrap();
+        match after {
+            Some(count) => _ = cuts.insert(plural.to_owned(), count),
+            None => _ = cuts.remove(plural),
+        }
     }
 
     /// Forgets the past: a watch from an earlier version gets 410 Expired.

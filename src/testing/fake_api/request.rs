@@ -53,7 +53,7 @@ impl Call {
         self.method != Method::GET && !self.is_dry_run()
     }
 
-    pub(super) fn is_watch(&self) -> bool {
+    pub(crate) fn is_watch(&self) -> bool {
         self.method == Method::GET && self.flag("watch")
     }
 

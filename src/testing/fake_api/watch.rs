@@ -46,7 +46,9 @@ impl Watch {
                 "apiVersion": call.target.api_version(), "kind": "Bookmark",
                 "metadata": {"resourceVersion": seen.to_string(), "annotations": {"k8s.io/initial-events-end": "true"}}}}));
         }
-        Self { api, call, selection, seen: watch_from, breaks, queue, over: false }
+        let cut = api.inner.cuts.lock().unwrap().get(&call.target.plural).copied().filter(|_| initial_events);
+        queue.truncate(cut.unwrap_or(usize::MAX));
+        Self { api, call, selection, seen: watch_from, breaks, queue, over: cut.is_some() }
     }
 
     async fn next(&mut self) -> Option<Value> {
