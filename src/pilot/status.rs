@@ -6,9 +6,7 @@
 
 use ferromesh_crds::status::{MeshCondition, MeshStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::Client;
-use serde::Deserialize;
-use serde_json::Value;
+use kube::{Client, core::ApiResource};
 use std::{collections::BTreeMap, convert::Infallible, future::pending, time::Duration};
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -17,7 +15,7 @@ use super::{
     problems::{Problem, Problems, ProblemsReader},
 };
 use crate::config::clipped;
-use crate::index::{PROGRAMMED, Verdicts, generation, generation_text, reference, stored_as};
+use crate::index::{PROGRAMMED, Standing, Standings, Verdicts, generation, generation_text, reference, stored_as};
 use crate::model::ObjectRef;
 use crate::runtime::{Backoff, Bucket, EventPublisher, News, Shutdown, StatusFailure, api_of, apply_status, this_second};
 
@@ -38,6 +36,8 @@ pub(super) struct StatusWriter {
     client: Client,
     /// Objects whose status says that they are not programmed.
     told: Verdicts,
+    /// What is known of stored objects; none if the API server is asked.
+    standings: Option<Standings>,
     reader: ProblemsReader,
     problems: BTreeMap<ObjectRef, Problem>,
     /// Objects to look at, and when.
@@ -49,13 +49,6 @@ pub(super) struct StatusWriter {
     metrics: Metrics,
 }
 
-/// An object as it is stored.
-struct Stored {
-    uid: String,
-    generation: Option<i64>,
-    condition: Option<MeshCondition>,
-}
-
 // === impl StatusWriter ===
 
 impl StatusWriter {
@@ -65,6 +58,7 @@ impl StatusWriter {
             events: EventPublisher::new(client.clone(), MANAGER, pod, "Program"),
             client,
             told,
+            standings: None,
             reader: problems.follow(),
             problems: BTreeMap::new(),
             due: BTreeMap::new(),
@@ -73,6 +67,11 @@ impl StatusWriter {
             probation: PROBATION,
             metrics,
         }
+    }
+
+    /// The same, which asks these in place of the API server, if there are any.
+    pub(super) fn knowing(self, standings: Option<Standings>) -> Self {
+        Self { standings, ..self }
     }
 
     /// Runs until shutdown.
@@ -142,11 +141,9 @@ impl StatusWriter {
 
     async fn write(&mut self, object: &ObjectRef) -> Result<(), StatusFailure> {
         let Some(resource) = stored_as(object) else { return Err(StatusFailure::Gone) };
-        let api = api_of(&self.client, &resource, object);
-        let stored = match timeout(PATIENCE, api.get_opt(&object.name)).await {
-            Ok(Ok(Some(stored))) => Stored::of(serde_json::to_value(stored).unwrap_or_default()),
-            Ok(Ok(None)) => return Err(StatusFailure::Gone),
-            _ => return Err(StatusFailure::Down),
+        let stored = match &self.standings {
+            Some(standings) => standings.of(object).ok_or(StatusFailure::Gone)?,
+            None => self.ask(&resource, object).await?,
         };
         let problem = self.problems.get(object);
         let Some(condition) = condition(&stored, problem) else { return Ok(()) };
@@ -158,27 +155,22 @@ impl StatusWriter {
         }
         Ok(())
     }
-}
 
-// === impl Stored ===
-
-impl Stored {
-    fn of(mut object: Value) -> Self {
-        let conditions = object["status"]["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let condition = conditions.iter().find(|condition| condition["type"] == PROGRAMMED);
-        Self {
-            condition: condition.and_then(|condition| MeshCondition::deserialize(condition).ok()),
-            generation: object["metadata"]["generation"].as_i64(),
-            uid: if let Value::String(uid) = object["metadata"]["uid"].take() { uid } else { String::new() },
+    /// What the API server has of an object.
+    async fn ask(&self, resource: &ApiResource, object: &ObjectRef) -> Result<Standing, StatusFailure> {
+        match timeout(PATIENCE, api_of(&self.client, resource, object).get_opt(&object.name)).await {
+            Ok(Ok(Some(stored))) => Ok(Standing::of(&serde_json::to_value(stored).unwrap_or_default())),
+            Ok(Ok(None)) => Err(StatusFailure::Gone),
+            _ => Err(StatusFailure::Down),
         }
     }
 }
 
 /// The condition that an object gets; none if the one that it has will do.
-fn condition(stored: &Stored, problem: Option<&Problem>) -> Option<MeshCondition> {
+fn condition(stored: &Standing, problem: Option<&Problem>) -> Option<MeshCondition> {
     let wanted = if problem.is_some() { "False" } else { "True" };
     let present = stored.generation.map(|it| generation_text(&generation(it)));
-    let said = stored.condition.as_ref();
+    let said = stored.programmed.as_ref();
     let is_false = said.is_some_and(|said| said.status.as_deref() == Some("False"));
     let is_present = said.is_some_and(|said| said.observed_generation.as_ref().map(generation_text) == present);
     // Another replica may have said it in other words; of what nobody complained about nothing is said.
@@ -199,14 +191,14 @@ fn condition(stored: &Stored, problem: Option<&Problem>) -> Option<MeshCondition
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     fn decided(status: Option<(&str, i64)>, generation: i64, at_fault: bool) -> Option<(String, String)> {
         let condition = status.map(|(status, observed)| {
             json!({"type": "Programmed", "status": status, "observedGeneration": observed, "lastTransitionTime": "2026-01-01T00:00:00Z"})
         });
         let conditions: Vec<Value> = [Some(json!({"type": "Accepted", "status": "True"})), condition].into_iter().flatten().collect();
-        let stored = Stored::of(json!({"metadata": {"uid": "u", "generation": generation}, "status": {"conditions": conditions}}));
+        let stored = Standing::of(&json!({"metadata": {"uid": "u", "generation": generation}, "status": {"conditions": conditions}}));
         let problem = Problem { reason: "RefusedByProxy", message: "no".to_owned() };
         let condition = super::condition(&stored, at_fault.then_some(&problem))?;
         Some((condition.status.unwrap(), condition.reason.unwrap()))

@@ -130,14 +130,18 @@ fn finish(mut config: ServerConfig) -> Arc<ServerConfig> {
 pub fn client_config(roots: &[CertificateDer<'static>], certificate: Option<&WorkloadCert>) -> Result<ClientConfig, TlsError> {
     let builder =
         ClientConfig::builder_with_provider(provider()).with_protocol_versions(&[&TLS13])?.with_root_certificates(root_store(roots)?);
-    let mut config = match certificate {
+    let config = match certificate {
         Some(own) => builder.with_client_auth_cert(own.chain.clone(), own.key())?,
         None => builder.with_no_client_auth(),
     };
+    Ok(finish_client(config))
+}
+
+pub(super) fn finish_client(mut config: ClientConfig) -> ClientConfig {
     config.alpn_protocols = vec![b"h2".to_vec()];
     // Connections are rare and long: a cache of sessions would only hold memory.
     config.resumption = rustls::client::Resumption::disabled();
-    Ok(config)
+    config
 }
 
 /// The single certificates of a PEM text, each as PEM, in their order.
@@ -161,7 +165,7 @@ fn verifier(roots: &[CertificateDer<'static>]) -> Result<Arc<dyn ClientCertVerif
     Ok(WebPkiClientVerifier::builder_with_provider(root_store(roots)?, provider()).build()?)
 }
 
-fn root_store(roots: &[CertificateDer<'static>]) -> Result<Arc<RootCertStore>, TlsError> {
+pub(super) fn root_store(roots: &[CertificateDer<'static>]) -> Result<Arc<RootCertStore>, TlsError> {
     let mut store = RootCertStore::empty();
     for root in roots {
         store.add(root.clone())?;

@@ -29,7 +29,6 @@ use tonic::{Code, Status, Streaming, codec::Codec};
 use tonic_prost::ProstCodec;
 
 use super::{
-    age,
     session::{Request, Response, Session, Verdict},
     whole::Whole,
     wire::{Form, Outgoing},
@@ -42,7 +41,7 @@ use crate::pilot::{
     node::{Claims, NodeError},
     reports::{Accuser, Refusal, Reports},
 };
-use crate::runtime::{Carrier, Peer, Shutdown, random_fraction};
+use crate::runtime::{Carrier, Peer, Shutdown, random_fraction, stream_age};
 
 const DELTA_PATH: &str = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
 const WHOLE_PATH: &str = "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources";
@@ -155,7 +154,7 @@ impl Server {
         let registered = self.connections.register(claims, peer.address, updates.clone());
         let mut conversation = Conversation {
             accuser: Accuser { subscriber, proxy, namespace },
-            end: Instant::now() + age::limit(left, random_fraction()),
+            end: Instant::now() + stream_age(left, random_fraction()),
             carrier,
             requests,
             updates,

@@ -9,7 +9,7 @@ use super::{
     server::Pilot,
 };
 use crate::compile::ResourceType;
-use crate::index::{self, IndexConfig};
+use crate::index::{self, IndexConfig, Standings};
 use crate::pilot::{metrics::Metrics, problems::Problems, status::StatusWriter};
 use crate::runtime::{Readiness, Registry, Tasks};
 use crate::testing::fake_api::FakeApi;
@@ -32,12 +32,17 @@ pub(super) fn service(name: &str, port: u16) -> Service {
 
 impl OnApi {
     pub(super) async fn start(api: &FakeApi) -> Self {
+        Self::knowing(api, None).await
+    }
+
+    /// One whose author of statuses knows this of stored objects, and doesn't ask for it.
+    pub(super) async fn knowing(api: &FakeApi, standings: Option<Standings>) -> Self {
         let (mut tasks, mut registry, problems) = (Tasks::new(), Registry::default(), Problems::new());
         let directory = tempfile::tempdir().unwrap();
         let config = IndexConfig { mesh_config: directory.path().join("mesh"), ..IndexConfig::default() };
         let source = index::start(api.client(), config, &mut tasks, &Readiness::new(), &mut registry);
         let writer = StatusWriter::new(api.client(), source.verdicts(), &problems, "pilot-1", Metrics::registered(&mut registry));
-        tasks.spawn("status", writer.run(tasks.shutdown()));
+        tasks.spawn("status", writer.knowing(standings).run(tasks.shutdown()));
         let pilot = Pilot::telling(problems, source.into_stream()).await;
         Self { pilot, _tasks: tasks, _directory: directory }
     }

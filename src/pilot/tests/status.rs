@@ -1,6 +1,7 @@
 //! What authors read of it, on a fake API server.
 
 use ferromesh_crds::networking::VirtualService;
+use http::Method;
 use k8s_openapi::api::events::v1::Event;
 use kube::{
     Api,
@@ -9,6 +10,8 @@ use kube::{
 use serde_json::{Value, json};
 
 use super::on_api::{OnApi, hears, service};
+use crate::index::{Standing, Standings};
+use crate::model::ObjectRef;
 use crate::testing::{eventually, fake_api::FakeApi};
 
 /// The condition `Programmed`.
@@ -59,4 +62,31 @@ async fn an_author_reads_which_proxy_refuses_his_object_and_that_it_is_right_aga
     assert_eq!(status_writes(&api), 2, "once that it is wrong, once that it is right");
     let status = api.get::<VirtualService>(Some("shop"), "web").unwrap().status.unwrap();
     assert!(status.conditions.iter().any(|condition| condition.type_ == "Accepted"), "galley's share stays");
+}
+
+#[tokio::test]
+async fn a_pilot_that_may_not_read_objects_writes_their_statuses_from_what_galley_told() {
+    let api = FakeApi::new();
+    api.insert(&service("web", 80));
+    api.insert(
+        &serde_json::from_value::<VirtualService>(json!({"metadata": {"name": "web", "namespace": "shop"}, "spec": routes("/bad")}))
+            .unwrap(),
+    );
+    let reads = |api: &FakeApi| {
+        let calls = api.calls();
+        calls
+            .iter()
+            .filter(|call| call.method == Method::GET && call.target.name.is_some() && call.target.plural == "virtualservices")
+            .count()
+    };
+    let (standings, web) = (Standings::default(), ObjectRef::new("VirtualService", "shop", "web"));
+    let stored = serde_json::to_value(api.get::<VirtualService>(Some("shop"), "web").unwrap()).unwrap();
+    standings.note([(web, Some(Standing::of(&stored)))]);
+
+    let mesh = OnApi::knowing(&api, Some(standings)).await;
+    let mut client = mesh.asks_for_routes("80").await;
+    assert!(hears(&mut client, Some("80: no such path")).await.contains("/bad"));
+    eventually("the status", || programmed(&api)["status"] == "False").await;
+    assert_eq!(programmed(&api)["observedGeneration"], stored["metadata"]["generation"]);
+    assert_eq!(reads(&api), 0, "it must not ask for what it has no right to");
 }

@@ -1,31 +1,28 @@
 //! The conversation with citadel: one short TLS connection a certificate.
 
-use hyper_util::rt::TokioIo;
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge},
 };
 use rcgen::{CertificateParams, DistinguishedName, KeyPair};
-use rustls_pki_types::ServerName;
 use std::{
     fs, io,
     path::PathBuf,
     sync::Arc,
     time::{Duration, SystemTime},
 };
-use tokio::{net::TcpStream, sync::watch, time::timeout};
-use tokio_rustls::TlsConnector;
-use tonic::{
-    Status,
-    transport::{Channel, Endpoint},
-};
+use tokio::{sync::watch, time::timeout};
+use tonic::{Status, transport::Channel};
 
 use super::{
     CertificateSource, WorkloadCert,
     schedule::{longest_wait, renew_at},
 };
 use crate::runtime::backoff::{Backoff, random_fraction};
-use crate::runtime::{CertificateRequest, Registry, Shutdown, TlsError, causes, certificates_from_pem, client_config, create_certificate};
+use crate::runtime::{
+    CertificateRequest, ChannelError, Registry, Shutdown, TlsError, causes, certificates_from_pem, client_config, create_certificate,
+    secure_channel,
+};
 
 /// Where and as whom to ask.
 #[derive(Clone, Debug)]
@@ -67,18 +64,9 @@ pub enum IdentityError {
     /// The roots can't be used.
     #[error("the mesh's root certificates can't be used")]
     Root(#[source] TlsError),
-    /// `address` has no host, or the name is none.
-    #[error("{0:?} is no host:port with a name to verify")]
-    Address(String),
-    /// No connection.
-    #[error("can't connect to the CA at {address}")]
-    Connect {
-        /// Citadel's address.
-        address: String,
-        /// Why.
-        #[source]
-        source: tonic::transport::Error,
-    },
+    /// There is no connection to the CA.
+    #[error("can't reach the CA")]
+    Connect(#[from] ChannelError),
     /// The CA did not answer in time.
     #[error("the CA did not answer within {0:?}")]
     TimedOut(Duration),
@@ -216,21 +204,9 @@ impl IdentityClient {
     }
 
     async fn connect(&self, roots_pem: &[u8]) -> Result<Channel, IdentityError> {
-        let address = &self.config.address;
-        let host = address.rsplit_once(':').map(|(host, _)| host).ok_or_else(|| IdentityError::Address(address.clone()))?;
-        let name = self.config.server_name.as_deref().unwrap_or(host);
-        let name = ServerName::try_from(name.to_owned()).map_err(|_| IdentityError::Address(name.to_owned()))?;
         let roots = certificates_from_pem(roots_pem).map_err(IdentityError::Root)?;
-        let tls = TlsConnector::from(Arc::new(client_config(&roots, None).map_err(IdentityError::Root)?));
-        let target = address.clone();
-        let connector = tower::service_fn(move |_| {
-            let (tls, name, target) = (tls.clone(), name.clone(), target.clone());
-            async move { io::Result::Ok(TokioIo::new(tls.connect(name, TcpStream::connect(target).await?).await?)) }
-        });
-        // The scheme is plain because the connector brings its own TLS.
-        let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|_| IdentityError::Address(address.clone()))?;
-        let connected = endpoint.connect_with_connector(connector).await;
-        connected.map_err(|error| IdentityError::Connect { address: address.clone(), source: error })
+        let tls = client_config(&roots, None).map_err(IdentityError::Root)?;
+        Ok(secure_channel(&self.config.address, self.config.server_name.as_deref(), tls).await?)
     }
 
     fn read_roots(&self) -> Result<Vec<u8>, IdentityError> {

@@ -140,7 +140,7 @@ async fn a_ca_of_another_root_or_name_is_not_spoken_to() {
     let pod = Pod::new(Arc::new(TestCa::new("mesh"))).await;
     pod.write("root", &TestCa::new("other").pem());
     let (client, _source) = pod.client(&mut Registry::default());
-    assert!(matches!(client.fetch().await, Err(IdentityError::Connect { .. })));
+    assert!(matches!(client.fetch().await, Err(IdentityError::Connect(_))));
     assert!(pod.tokens.lock().unwrap().is_empty(), "the token must not leave the pod");
 }
 
