@@ -170,9 +170,11 @@ fn status(status: &Value) -> Option<Value> {
 /// Metadata as the API server has them.
 fn metadata_of(mut metadata: Metadata) -> Value {
     let (namespace, name) = names_of(&metadata.name);
-    let mut read = json!({"name": name});
-    if !namespace.is_empty() {
-        read["namespace"] = json!(namespace);
+    let mut read = json!({});
+    for (field, text) in [("name", name), ("namespace", namespace)] {
+        if !text.is_empty() {
+            read[field] = json!(text);
+        }
     }
     if let Some(uid) = metadata.annotations.get(UID) {
         read["uid"] = json!(uid);

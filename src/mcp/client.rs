@@ -71,6 +71,8 @@ enum StreamError {
     TimedOut(Duration),
     #[error("galley ended the stream: {}", .0.message())]
     Status(#[from] Status),
+    #[error("galley ended the stream before it told everything")]
+    Early,
     #[error("galley does not speak the protocol")]
     Protocol(#[from] ProtocolError),
 }
@@ -164,6 +166,7 @@ impl Client {
         let mut responses = opened.map_err(|_| StreamError::TimedOut(PATIENCE))??.into_inner();
         tracing::debug!(address = self.config.address, "stream from galley");
 
+        let mut told = false;
         while let Some(response) = responses.message().await? {
             let heard = self.assembly.hear(response)?;
             self.metrics.resources.inc_by(heard.resources as u64);
@@ -172,6 +175,7 @@ impl Client {
                 tracing::error!(error = refusal.message, "resources from galley can't be read; their last good form stays");
             }
             if let Some(set) = heard.set {
+                told = true;
                 self.backoff.reset();
                 if self.metrics.connected.set(1) == 0 {
                     tracing::info!(address = self.config.address, "configuration from galley is known");
@@ -183,9 +187,9 @@ impl Client {
                 }
             }
             if answers.send(heard.answer).await.is_err() {
-                return Ok(End::Over);
+                break;
             }
         }
-        Ok(End::Over)
+        if told { Ok(End::Over) } else { Err(StreamError::Early) }
     }
 }

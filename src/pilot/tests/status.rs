@@ -69,7 +69,7 @@ async fn a_pilot_that_may_not_read_objects_writes_their_statuses_from_what_galle
     let api = FakeApi::new();
     api.insert(&service("web", 80));
     api.insert(
-        &serde_json::from_value::<VirtualService>(json!({"metadata": {"name": "web", "namespace": "shop"}, "spec": routes("/bad")}))
+        &serde_json::from_value::<VirtualService>(json!({"metadata": {"name": "web", "namespace": "shop"}, "spec": routes("/good")}))
             .unwrap(),
     );
     let reads = |api: &FakeApi| {
@@ -80,11 +80,12 @@ async fn a_pilot_that_may_not_read_objects_writes_their_statuses_from_what_galle
             .count()
     };
     let (standings, web) = (Standings::default(), ObjectRef::new("VirtualService", "shop", "web"));
+    let mesh = OnApi::knowing(&api, Some(standings.clone())).await;
+    let mut client = mesh.asks_for_routes("80").await;
+    assert!(hears(&mut client, None).await.contains("/good"));
+    changes(&api, "/bad").await;
     let stored = serde_json::to_value(api.get::<VirtualService>(Some("shop"), "web").unwrap()).unwrap();
     standings.note([(web, Some(Standing::of(&stored)))]);
-
-    let mesh = OnApi::knowing(&api, Some(standings)).await;
-    let mut client = mesh.asks_for_routes("80").await;
     assert!(hears(&mut client, Some("80: no such path")).await.contains("/bad"));
     eventually("the status", || programmed(&api)["status"] == "False").await;
     assert_eq!(programmed(&api)["observedGeneration"], stored["metadata"]["generation"]);
