@@ -221,7 +221,7 @@ mod tests {
                 "annotations": {"a": "b", APPLIED: "{}", UID: "forged"}, "managedFields": [],
             },
             "spec": {"hosts": ["web"], "big": 9_007_199_254_740_993_i64, "exact": 80},
-            "status": {"observedGeneration": 3, "conditions": [{"type": "Accepted"}, {"type": "Programmed", "status": "False"}]},
+            "status": {"observedGeneration": 3, "addresses": [{"value": "240.240.0.1"}], "conditions": [{"type": "Accepted"}, {"type": "Programmed", "status": "False"}]},
         })
     }
 
@@ -239,7 +239,7 @@ mod tests {
                 "labels": {"app": "web"}, "annotations": {"a": "b"},
             },
             "spec": {"hosts": ["web"], "big": 9_007_199_254_740_993_i64, "exact": 80},
-            "status": {"conditions": [{"type": "Programmed", "status": "False"}]},
+            "status": {"addresses": [{"value": "240.240.0.1"}], "conditions": [{"type": "Programmed", "status": "False"}]},
         });
         assert_eq!(read(&Carried::of(&object())).unwrap(), expected);
         let bare = json!({"metadata": {"name": "default"}});
