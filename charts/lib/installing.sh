@@ -3,7 +3,7 @@
 
 operator="system:serviceaccount:$namespace:ferromesh-operator"
 mesh_roles=(
-    ferromesh-citadel ferromesh-citadel-namespaced ferromesh-galley ferromesh-galley-namespaced ferromesh-injector ferromesh-pilot
+    ferromesh-citadel ferromesh-citadel-namespaced ferromesh-galley ferromesh-galley-namespaced ferromesh-injector ferromesh-pilot ferromesh-pilot-configuration
 )
 
 installing() {

@@ -11,7 +11,7 @@ use k8s_openapi::{
     serde::de::DeserializeOwned,
 };
 use kube::{Api, ResourceExt, api::ListParams};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::{env, fmt::Debug, time::Duration};
 
 use crate::{Cluster, Forward, Skip, Visitor, project, within};
@@ -111,9 +111,17 @@ impl Mesh {
     /// # Errors
     /// When it is refused.
     pub async fn apply(&self) -> anyhow::Result<()> {
+        self.apply_with(json!({})).await
+    }
+
+    /// The same with these `values`, and none of those before.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub async fn apply_with(&self, values: Value) -> anyhow::Result<()> {
         let install = json!({
             "apiVersion": "install.ferromesh.dev/v1alpha1", "kind": "MeshInstall",
-            "metadata": {"name": MESH, "labels": {OWN: "true"}}, "spec": {"profile": "default"},
+            "metadata": {"name": MESH, "labels": {OWN: "true"}}, "spec": {"profile": "default", "values": values},
         });
         self.cluster.apply("default", &install.to_string()).await
     }

@@ -14,7 +14,7 @@ async fn istio_1_4_samples_route_unmodified() {
     run("istio_1_4_samples_route_unmodified", routes).await;
 }
 
-async fn routes(test: &Test) -> anyhow::Result<()> {
+pub(crate) async fn routes(test: &Test) -> anyhow::Result<()> {
     let shop = Shop::open_1_4(test).await?;
     let apply = async |name: &str| test.cluster.apply_file(&shop.namespace, &Shop::file_1_4(name)?).await;
 

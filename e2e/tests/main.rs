@@ -4,6 +4,7 @@
 
 mod bookinfo;
 mod conformance;
+mod distribution;
 mod drift;
 mod egress;
 mod galley;

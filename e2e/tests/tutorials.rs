@@ -22,7 +22,7 @@ async fn faults_hit_whom_they_are_meant_for() {
     run("faults_hit_whom_they_are_meant_for", faults).await;
 }
 
-async fn faults(test: &Test) -> anyhow::Result<()> {
+pub(crate) async fn faults(test: &Test) -> anyhow::Result<()> {
     let (shop, client) = (Shop::open_1_4(test).await?, shared("samples/sleep.yaml")?);
     let cluster = &test.cluster;
     cluster.apply_file(&shop.namespace, &client).await?;
@@ -78,7 +78,7 @@ async fn every_split_and_version_of_the_samples_is_reached() {
     run("every_split_and_version_of_the_samples_is_reached", versions).await;
 }
 
-async fn versions(test: &Test) -> anyhow::Result<()> {
+pub(crate) async fn versions(test: &Test) -> anyhow::Result<()> {
     let shop = Shop::open_1_4(test).await?;
     let cluster = &test.cluster;
     let apply = async |name: &str| cluster.apply_file(&shop.namespace, &Shop::file_1_4(name)?).await;

@@ -6,13 +6,13 @@ use clap::Args;
 use kube::Client;
 use std::{net::SocketAddr, path::PathBuf};
 
-use super::{Process, ProcessArgs};
-use crate::galley::{self, GalleyConfig};
-use crate::runtime::{ContentWatch, Listener};
+use super::{IdentityArgs, Process, ProcessArgs};
+use crate::galley::{self, DistributionConfig, GalleyConfig};
+use crate::runtime::{ContentWatch, IdentityClient, Listener};
 
 /// Refuses configuration that the mesh would not understand, and tells authors what became of theirs.
 #[derive(Clone, Debug, Args)]
-#[command(after_help = "Examples:\n  ferromeshd galley\n  ferromeshd galley --certificates ./certs --cluster-domain corp.local")]
+#[command(after_help = "Examples:\n  ferromeshd galley\n  ferromeshd galley --certificates ./certs --distribute 0.0.0.0:9901")]
 pub struct GalleyArgs {
     #[command(flatten)]
     process: ProcessArgs,
@@ -40,7 +40,17 @@ pub struct GalleyArgs {
     /// The cluster's DNS domain, under which short host names are looked for.
     #[arg(long, value_name = "DOMAIN", env = "CLUSTER_DOMAIN", default_value = "cluster.local")]
     cluster_domain: String,
+
+    /// Where pilot gets the mesh's configuration, by mutual TLS, if it is told to. Without this nobody does.
+    #[arg(long, value_name = "ADDRESS")]
+    distribute: Option<SocketAddr>,
+
+    #[command(flatten)]
+    identity: IdentityArgs,
 }
+
+/// The service account that may read all configuration.
+const PILOT: &str = "istio-pilot";
 
 // === impl GalleyArgs ===
 
@@ -52,12 +62,24 @@ impl GalleyArgs {
     pub async fn run(self) -> anyhow::Result<()> {
         let mut process = Process::new("galley", &self.process).await?;
         let listener = Listener::bind(self.listen).await?;
+        let distribution = match self.distribute {
+            Some(address) => Some((self.distribution(&mut process), Listener::bind(address).await?)),
+            None => None,
+        };
         let client = Client::try_default().await.context("no access to the cluster's API")?;
-        galley::start(self.config(), client, listener, &mut process.tasks, &process.readiness, &mut process.registry);
+        let config = self.config(distribution);
+        galley::start(config, client, listener, &mut process.tasks, &process.readiness, &mut process.registry);
         process.run(Router::new()).await
     }
 
-    fn config(self) -> GalleyConfig {
+    /// Has galley get a certificate, which it needs for nothing else.
+    fn distribution(&self, process: &mut Process) -> DistributionConfig {
+        let (identity, certificate) = IdentityClient::new(self.identity.config(&self.namespace), &mut process.registry);
+        process.tasks.spawn("identity", identity.run(process.tasks.shutdown()));
+        DistributionConfig { certificate, reader: PILOT.to_owned() }
+    }
+
+    fn config(self, distribution: Option<(DistributionConfig, Listener)>) -> GalleyConfig {
         GalleyConfig {
             certificates: self.certificates,
             mesh_config: self.mesh_config,
@@ -65,6 +87,7 @@ impl GalleyArgs {
             namespace: self.namespace,
             pod: self.pod_name,
             cluster_domain: self.cluster_domain,
+            distribution,
         }
     }
 }

@@ -1,18 +1,20 @@
 //! `ferromeshd pilot`.
 
 use anyhow::Context;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use kube::Client;
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf};
 
-use super::{Process, ProcessArgs};
-use crate::index::{self, IndexConfig};
+use super::{IdentityArgs, Process, ProcessArgs};
+use crate::index::{self, ConfigSource, IndexConfig};
+use crate::mcp;
+use crate::model::SpiffeId;
 use crate::pilot::{self, DebugAccess, PilotConfig};
-use crate::runtime::{IdentityConfig, Listener};
+use crate::runtime::{CertificateSource, IdentityClient, Listener};
 
 /// Tells proxies what to do: compiles the mesh and serves it by xDS.
 #[derive(Clone, Debug, Args)]
-#[command(after_help = "Examples:\n  ferromeshd pilot\n  ferromeshd pilot --mesh-config ./mesh.yaml --log info,ferromesh::pilot=debug")]
+#[command(after_help = "Examples:\n  ferromeshd pilot\n  ferromeshd pilot --config-source galley --log info,ferromesh::pilot=debug")]
 pub struct PilotArgs {
     #[command(flatten)]
     process: ProcessArgs,
@@ -37,21 +39,33 @@ pub struct PilotArgs {
     #[arg(long, value_name = "DOMAIN", env = "CLUSTER_DOMAIN", default_value = "cluster.local")]
     cluster_domain: String,
 
-    /// Citadel, which signs pilot's certificate; by default the one in the control plane's namespace.
-    #[arg(long, value_name = "HOST:PORT", env = "CA_ADDRESS")]
-    ca_address: Option<String>,
+    /// Where the mesh's configuration comes from. Services, endpoints, pods and nodes come from Kubernetes, whatever is said here.
+    #[arg(long, value_name = "SOURCE", default_value = "kubernetes")]
+    config_source: SourceArg,
 
-    /// The service account token that proves to citadel who pilot is.
-    #[arg(long, value_name = "FILE", default_value = "/var/run/secrets/tokens/istio-token")]
-    token: PathBuf,
+    /// Galley, if configuration comes from there; by default the one in the control plane's namespace.
+    #[arg(long, value_name = "HOST:PORT")]
+    galley_address: Option<String>,
 
-    /// The mesh's root certificates.
-    #[arg(long, value_name = "FILE", default_value = "/var/run/secrets/istio/root-cert.pem")]
-    roots: PathBuf,
+    /// The identity that galley must prove; by default that of its service account in the control plane's namespace.
+    #[arg(long, value_name = "IDENTITY")]
+    galley_identity: Option<SpiffeId>,
+
+    #[command(flatten)]
+    identity: IdentityArgs,
 }
 
-/// What pilot asks for; citadel may give less.
-const LIFETIME: Duration = Duration::from_secs(86_400);
+/// Where configuration comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum SourceArg {
+    /// Watches of the cluster's API.
+    Kubernetes,
+    /// Galley, by MCP.
+    Galley,
+}
+
+/// The service account of galley, and the host under which it is found.
+const GALLEY: &str = "istio-galley";
 
 // === impl PilotArgs ===
 
@@ -66,21 +80,31 @@ impl PilotArgs {
         let client = Client::try_default().await.context("no access to the cluster's API")?;
         let (tasks, readiness, registry) = (&mut process.tasks, &process.readiness, &mut process.registry);
         let access = DebugAccess::new(client.clone(), &self.namespace);
-        let source = index::start(client.clone(), self.index(), tasks, readiness, registry);
-        let debug = pilot::start(self.pilot(), client, source, listener, tasks, readiness, registry);
+        let (identity, certificate) = IdentityClient::new(self.identity.config(&self.namespace), registry);
+        tasks.spawn("identity", identity.run(tasks.shutdown()));
+        let source = index::start(client.clone(), self.index(&certificate), tasks, readiness, registry);
+        let pilot = PilotConfig { certificate, pod: self.pod.clone() };
+        let debug = pilot::start(pilot, client, source, listener, tasks, readiness, registry);
         process.run(access.open(debug)).await
     }
 
-    fn index(&self) -> IndexConfig {
+    fn index(&self, certificate: &CertificateSource) -> IndexConfig {
         let (mesh_config, cluster_domain) = (self.mesh_config.clone(), self.cluster_domain.clone());
-        IndexConfig { mesh_config, cluster_domain, ..IndexConfig::default() }
+        let source = match self.config_source {
+            SourceArg::Kubernetes => ConfigSource::Kubernetes,
+            SourceArg::Galley => ConfigSource::Galley(self.galley(certificate)),
+        };
+        IndexConfig { mesh_config, cluster_domain, source, ..IndexConfig::default() }
     }
 
-    fn pilot(&self) -> PilotConfig {
-        let address = self.ca_address.clone().unwrap_or_else(|| format!("istio-citadel.{}.svc:15012", self.namespace));
-        let (token_file, root_file) = (self.token.clone(), self.roots.clone());
-        let identity = IdentityConfig { address, server_name: None, token_file, root_file, lifetime: LIFETIME };
-        PilotConfig { identity, pod: self.pod.clone() }
+    fn galley(&self, certificate: &CertificateSource) -> mcp::ClientConfig {
+        let account = || mcp::Server::Account { namespace: self.namespace.clone(), name: GALLEY.to_owned() };
+        mcp::ClientConfig {
+            address: self.galley_address.clone().unwrap_or_else(|| format!("{GALLEY}.{}.svc:9901", self.namespace)),
+            server: self.galley_identity.clone().map_or_else(account, mcp::Server::Named),
+            certificate: certificate.clone(),
+            name: self.pod.clone(),
+        }
     }
 }
 
@@ -88,6 +112,7 @@ impl PilotArgs {
 mod tests {
     use super::*;
     use clap::Parser;
+    use tokio::sync::watch;
 
     #[derive(Parser)]
     struct Command {
@@ -95,13 +120,21 @@ mod tests {
         pilot: PilotArgs,
     }
 
-    fn ca_address(arguments: &[&str]) -> String {
-        Command::try_parse_from(["pilot"].iter().chain(arguments)).unwrap().pilot.pilot().identity.address
+    fn pilot(arguments: &[&str]) -> PilotArgs {
+        Command::try_parse_from(["pilot"].iter().chain(arguments)).unwrap().pilot
     }
 
     #[test]
-    fn pilot_asks_the_citadel_of_its_own_namespace_unless_told_otherwise() {
-        assert_eq!(ca_address(&["--namespace", "mesh"]), "istio-citadel.mesh.svc:15012");
-        assert_eq!(ca_address(&["--ca-address", "ca:1"]), "ca:1");
+    fn pilot_asks_the_galley_of_its_own_namespace_if_it_asks_one_at_all() {
+        let galley = |arguments: &[&str]| match pilot(arguments).index(&watch::channel(None).1).source {
+            ConfigSource::Kubernetes => None,
+            ConfigSource::Galley(client) => Some((client.address, client.server)),
+        };
+        assert_eq!(galley(&[]), None);
+        let server = mcp::Server::Account { namespace: "mesh".to_owned(), name: "istio-galley".to_owned() };
+        assert_eq!(galley(&["--config-source", "galley", "--namespace", "mesh"]), Some(("istio-galley.mesh.svc:9901".to_owned(), server)));
+        let identity = "spiffe://td/ns/a/sa/b";
+        let told = galley(&["--config-source", "galley", "--galley-address", "g:1", "--galley-identity", identity]);
+        assert_eq!(told, Some(("g:1".to_owned(), mcp::Server::Named(identity.parse().unwrap()))));
     }
 }

@@ -31,7 +31,7 @@ use envoy_api::envoy::{
 use serde_json::Value;
 
 use super::{
-    fault::Fault,
+    fault::{Fault, FaultCause},
     input::Input,
     message::{duration, inline, string_matcher},
     naming::outbound_cluster,

@@ -4,12 +4,15 @@ use axum::body::Body;
 use ferromesh_crds::catalog;
 use http_body_util::BodyExt;
 use kube::core::DynamicObject;
+use prost::Name;
+use prost_types::Any;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use super::routes;
 use crate::config::{ParseContext, parse_object};
 use crate::index;
+use crate::mcp::{self, Carried};
 use crate::runtime::Registry;
 use crate::testing::objects::{laws, mended, object};
 use crate::testing::{block_on, for_many};
@@ -49,6 +52,31 @@ fn what_the_webhook_allows_the_index_takes_in() {
             let meant = parse_object(kind.group, kind.name, &object, &ParseContext::default()).ok().map(|parsed| parsed.value);
             assert_eq!(allowed(kind, &object), taken_in.is_some(), "{object}");
             assert_eq!(meant, taken_in, "{object}");
+        });
+    }
+}
+
+/// An object as it arrives that galley passes on.
+fn carried(kind: &catalog::Kind, object: &DynamicObject) -> DynamicObject {
+    let carried = Carried::of(&serde_json::to_value(object).unwrap());
+    let packed = Any { type_url: mcp::Resource::type_url(), value: carried.body.to_vec() };
+    serde_json::from_value(Carried::read(kind, &carried.name, Some(&packed)).unwrap()).unwrap()
+}
+
+#[test]
+fn what_galley_passes_on_means_what_a_watch_would_have_brought() {
+    for kind in catalog::kinds().iter().filter(|kind| laws::is_configuration(kind)) {
+        for_many(|choices| {
+            let object = object(kind, choices);
+            let mut object = if choices.below(2) == 1 { mended(kind, object, choices) } else { object };
+            // Of a status only what somebody reads is carried; Kubernetes itself refuses what is malformed in it.
+            if let Some(fields) = object.as_object_mut() {
+                fields.remove("status");
+            }
+            let Ok(watched) = serde_json::from_value::<DynamicObject>(object) else { return };
+            let arrived = carried(kind, &watched);
+            let taken_in = |object: &DynamicObject| index::taken_in(kind, object.clone(), &ParseContext::default());
+            assert_eq!(taken_in(&arrived), taken_in(&watched), "{arrived:?} is not {watched:?}");
         });
     }
 }

@@ -3,7 +3,7 @@
 //! It reads an object as pilot will read it, with the same parsers, and refuses what pilot would not understand, with everything that is
 //! wrong in one message. What is doubtful but legal, or does not fit the rest of the mesh, is a warning. Objects that are stored all the same, past the webhook, are told by
 //! their status. It answers from memory: no request waits for the API server. It never sees a MeshInstall: that is the operator's to
-//! judge.
+//! judge. If it is told to, it also distributes the configuration to pilot ([`DistributionConfig`]).
 //!
 //! [`start`] serves it:
 //!
@@ -11,11 +11,13 @@
 //! API server ──▶ webhook (/validate) ──▶ config::parse_object ──▶ review ──▶ allowed, with warnings, or denied
 //!                                                                   ▲ World
 //! watches ──▶ index ══ Arc<Snapshot>, Changes ══════════════════════╯
-//!               ╰═════ Verdicts ══▶ status ──▶ each object's status, and events
+//!               ├═════ Verdicts ══▶ status ──▶ each object's status, and events
+//!               ╰═════ CarriedObjects ══▶ distribution ──▶ pilot
 //! ```
 
 #[cfg(test)]
 mod agreement;
+mod distribution;
 mod metrics;
 mod review;
 mod status;
@@ -23,6 +25,8 @@ mod webhook;
 
 #[cfg(test)]
 mod tests;
+
+pub use distribution::DistributionConfig;
 
 use axum::Router;
 use kube::Client;
@@ -35,11 +39,11 @@ use self::{
     webhook::Webhook,
 };
 use crate::config::ParseContext;
-use crate::index::{self, IndexConfig, Purpose};
+use crate::index::{self, ConfigSource, IndexConfig, Purpose};
 use crate::runtime::{CertificateFiles, Elector, LeaseConfig, LeaseTiming, Limits, Listener, Readiness, Registry, Tasks, admission_route};
 
 /// What galley is told.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct GalleyConfig {
     /// The folder with the serving certificate: `tls.crt` and `tls.key`.
     pub certificates: PathBuf,
@@ -53,6 +57,8 @@ pub struct GalleyConfig {
     pub pod: String,
     /// The DNS domain of the cluster, under which short host names are looked for.
     pub cluster_domain: String,
+    /// How the configuration is distributed, and where; none if it is not.
+    pub distribution: Option<(DistributionConfig, Listener)>,
 }
 
 /// The lease by which galley's replicas agree on one that writes statuses.
@@ -70,9 +76,13 @@ pub fn start(config: GalleyConfig, client: Client, listener: Listener, tasks: &m
         mesh_config: config.mesh_config,
         mesh_config_interval: config.reread,
         cluster_domain: config.cluster_domain.clone(),
-        purpose: Purpose::Review,
+        purpose: if config.distribution.is_some() { Purpose::Distribution } else { Purpose::Review },
+        source: ConfigSource::Kubernetes,
     };
     let source = index::start(client.clone(), index, tasks, &Readiness::new(), registry);
+    if let Some((distribution, listener)) = config.distribution {
+        distribution::start(distribution, source.carried(), listener, tasks, registry);
+    }
     let mesh = KnownMesh::default();
     tasks.spawn("review of the mesh", mesh.clone().follow(source.clone(), shutdown.clone()));
     let lease =

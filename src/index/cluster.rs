@@ -12,6 +12,7 @@ use foldhash::fast::RandomState;
 
 use super::{
     addresses::Addresses,
+    carried::CarriedObjects,
     declarations::{Declaration, Declarations},
     declared::{of_entry, of_kubernetes},
     difference::{differs, set_hashed},
@@ -46,6 +47,9 @@ pub(super) struct Cluster {
     verdicts: Vec<(ObjectRef, Option<Box<Verdict>>)>,
     /// Objects of which there was a verdict last.
     told: HashSet<ObjectRef, RandomState>,
+    /// Objects as they are passed on; stays empty where nobody does.
+    carried: CarriedObjects,
+    carried_told: u64,
 }
 
 /// What updates touched since the last time that the cluster was settled: what may differ, never less.
@@ -86,6 +90,7 @@ impl Cluster {
                 }
             }
             Update::Mesh(mesh) => self.set_mesh(mesh),
+            Update::Together(updates) => updates.into_iter().for_each(|update| self.take_in(update)),
         }
     }
 
@@ -126,6 +131,12 @@ impl Cluster {
     /// What authors are to be told since the last call.
     pub(super) fn take_verdicts(&mut self) -> Vec<(ObjectRef, Option<Box<Verdict>>)> {
         std::mem::take(&mut self.verdicts)
+    }
+
+    /// Objects as they are passed on, if that changed since the last call.
+    pub(super) fn news_of_carried(&mut self) -> Option<CarriedObjects> {
+        let version = self.carried.version();
+        (std::mem::replace(&mut self.carried_told, version) != version).then(|| self.carried.clone())
     }
 
     /// A service as its declarations make it, with the address that it was given.
@@ -189,7 +200,7 @@ impl Cluster {
     }
 
     /// Takes in one object, or its absence.
-    fn note(&mut self, Fact { object, form, verdict }: Fact) {
+    fn note(&mut self, Fact { object, form, verdict, carried }: Fact) {
         match &form {
             Some(_) => _ = self.known.entry(object.kind).or_default().insert(object.clone()),
             None => _ = self.known.get_mut(object.kind).is_some_and(|known| known.remove(&object)),
@@ -200,6 +211,7 @@ impl Cluster {
         };
         self.note_rejected(&object, rejected);
         self.note_verdict(&object, verdict);
+        self.carried.set(&object, carried);
         match (object.kind, form) {
             (SERVICE, form) => {
                 let declared = form.and_then(Form::into_service).map(of_kubernetes).into_iter().collect();

@@ -1,24 +1,27 @@
 //! What does the cluster look like now?
 //!
 //! Watches Services, EndpointSlices, Pods, the labels of Nodes, every kind of the mesh's configuration, the file with the mesh's
-//! settings, and of Secrets those that a reader says it needs. Each watch decodes its objects in a task of its own; one writer takes them in, joins them, and publishes a
-//! [`Snapshot`](crate::model::Snapshot) with exactly the changes since the one before. Nothing is published before every watch has
-//! finished its first list, and a watch that has to list anew changes what differs and nothing else. It never writes to the cluster.
+//! settings, and of Secrets those that a reader says it needs. Each watch decodes its objects in a task of its own; one writer takes them
+//! in, joins them, and publishes a [`Snapshot`](crate::model::Snapshot) with exactly the changes since the one before. Nothing is published
+//! before every watch has finished its first list, and a watch that has to list anew changes what differs and nothing else. It never
+//! writes to the cluster. The configuration may come from galley instead ([`ConfigSource`]): then each set of changes is taken in as one.
 //!
 //! ```text
 //! watch of Services ─┐                     ┌─ workloads ─┐
 //! watch of Pods     ─┤ decode ══ Update ══▶│  slices     ├─ Cluster::settle ══ Arc<Snapshot>, Changes ══▶ SnapshotSource
-//! …                 ─┤                     └ declarations┘
+//! … or galley       ─┤                     └ declarations┘
 //! file of settings  ─┘                       one writer
 //! ```
 //!
 //! The single entry is [`start`]; readers follow the [`SnapshotSource`] that it returns.
 
 mod addresses;
+mod carried;
 mod cluster;
 mod declarations;
 mod declared;
 mod difference;
+mod distributed;
 mod endpoints;
 mod groups;
 mod listing;
@@ -29,6 +32,7 @@ mod secrets;
 mod shared;
 mod slices;
 mod source;
+mod standings;
 mod still;
 mod stored;
 #[cfg(test)]
@@ -39,10 +43,12 @@ mod watch;
 mod workloads;
 mod writer;
 
+pub use carried::{CarriedKind, CarriedObjects};
 pub use listing::service_listing;
 pub use rejected::{Rejected, RejectedObjects};
 pub use secrets::NeededSecrets;
 pub use source::SnapshotSource;
+pub use standings::{Standing, Standings};
 pub use still::StillCluster;
 pub use stored::{generation, generation_text, reference, stored_as};
 pub use verdict::{ACCEPTED, PROGRAMMED, Reported, STATUS_MANAGER, Verdict, Verdicts};
@@ -62,6 +68,7 @@ use tokio::sync::mpsc;
 
 use self::{
     cluster::Cluster,
+    distributed::Distributed,
     mesh_file::MeshFile,
     metrics::Metrics,
     secrets::Secrets,
@@ -70,6 +77,7 @@ use self::{
     writer::Writer,
 };
 use crate::config::{ParseContext, kubernetes::PodView};
+use crate::mcp;
 use crate::runtime::{ContentWatch, Readiness, Registry, Tasks};
 
 /// What the index is told.
@@ -83,6 +91,18 @@ pub struct IndexConfig {
     pub cluster_domain: String,
     /// What it is for.
     pub purpose: Purpose,
+    /// Where the mesh's configuration comes from.
+    pub source: ConfigSource,
+}
+
+/// Where the mesh's configuration comes from. Everything else comes from Kubernetes, always.
+#[derive(Clone, Debug, Default)]
+pub enum ConfigSource {
+    /// From watches.
+    #[default]
+    Kubernetes,
+    /// From galley, and the API server is asked for none of it.
+    Galley(mcp::ClientConfig),
 }
 
 /// What an index is for, and so what it keeps.
@@ -93,6 +113,8 @@ pub enum Purpose {
     Traffic,
     /// Review of configuration: no endpoints of Services, but a [`Verdict`] on each object for its author.
     Review,
+    /// Review and distribution of configuration: objects are also kept as they are passed on.
+    Distribution,
 }
 
 /// Updates that may wait for the writer. Watches are held back beyond that, so that memory stays bounded; a whole list counts as one.
@@ -110,6 +132,7 @@ impl Default for IndexConfig {
             mesh_config_interval: ContentWatch::INTERVAL,
             cluster_domain: "cluster.local".to_owned(),
             purpose: Purpose::default(),
+            source: ConfigSource::default(),
         }
     }
 }
@@ -119,7 +142,8 @@ pub fn start(client: Client, config: IndexConfig, tasks: &mut Tasks, readiness: 
     let metrics = Metrics::registered(registry);
     let (publisher, source) = source::channel();
     let (updates, receiver) = mpsc::channel(UPDATES);
-    let mut starting = Starting { client, updates, metrics: metrics.clone(), tasks, readiness, writer: Writer::new(publisher, metrics) };
+    let writer = Writer::new(publisher, metrics.clone());
+    let mut starting = Starting { client, updates, metrics, tasks, readiness, registry, writer };
 
     let domain = config.cluster_domain.clone();
     starting.watch::<Service>(SERVICE, watcher::Config::default(), move |service| update::service(&service, &domain));
@@ -129,9 +153,13 @@ pub fn start(client: Client, config: IndexConfig, tasks: &mut Tasks, readiness: 
     }
     starting.watch::<PodView>(POD, watcher::Config::default().fields(UNFINISHED), |pod| update::pod(&pod));
     let context = Arc::new(ParseContext { cluster_domain: config.cluster_domain.clone(), ..ParseContext::default() });
-    for kind in catalog::kinds().iter().filter(|kind| update::is_config(kind)) {
-        starting.watch_config(kind, context.clone(), config.purpose);
-    }
+    let source = match config.source {
+        ConfigSource::Kubernetes => {
+            configuration().for_each(|kind| starting.watch_config(kind, context.clone(), config.purpose));
+            source
+        }
+        ConfigSource::Galley(galley) => source.knowing(starting.follow_galley(galley, context, config.purpose)),
+    };
     if config.purpose == Purpose::Traffic {
         let secrets = Secrets::new(starting.client.clone(), &source.needed_secrets(), starting.updates.clone(), starting.metrics.clone());
         starting.tasks.spawn("Secrets", secrets.run(starting.tasks.shutdown()));
@@ -150,7 +178,13 @@ struct Starting<'a> {
     metrics: Metrics,
     tasks: &'a mut Tasks,
     readiness: &'a Readiness,
+    registry: &'a mut Registry,
     writer: Writer,
+}
+
+/// The kinds of the mesh's configuration.
+fn configuration() -> impl Iterator<Item = &'static catalog::Kind> {
+    catalog::kinds().iter().filter(|kind| mcp::is_carried(kind))
 }
 
 // === impl Starting ===
@@ -171,6 +205,19 @@ impl Starting<'_> {
         // As plain JSON, so that one object of a wrong shape can't break the whole list.
         let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &resource);
         self.follow(kind.name, api, watcher::Config::default(), move |object| update::config(kind, object, &context, purpose));
+    }
+
+    /// Takes all configuration from galley. Returns what is to be known of its objects.
+    fn follow_galley(&mut self, galley: mcp::ClientConfig, context: Arc<ParseContext>, purpose: Purpose) -> Standings {
+        for kind in configuration() {
+            self.writer.wait_for(kind.name, self.readiness.wait_for(format!("{} from galley", kind.name)));
+        }
+        let (client, sets) = mcp::Client::new(galley, configuration().collect(), self.registry);
+        self.tasks.spawn("configuration from galley", client.run(self.tasks.shutdown()));
+        let standings = Standings::default();
+        let distributed = Distributed::new(sets, context, purpose, standings.clone(), self.updates.clone());
+        self.tasks.spawn("objects from galley", distributed.run(self.tasks.shutdown()));
+        standings
     }
 
     fn follow<K: Watched>(

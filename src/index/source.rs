@@ -6,9 +6,11 @@ use futures::{Stream, stream};
 use tokio::sync::watch;
 
 use super::{
+    carried::CarriedObjects,
     difference::{difference, everything},
     rejected::RejectedObjects,
     secrets::NeededSecrets,
+    standings::Standings,
     verdict::{Verdict, Verdicts},
 };
 use crate::model::{Changes, ObjectRef, Snapshot};
@@ -18,7 +20,9 @@ use crate::model::{Changes, ObjectRef, Snapshot};
 pub struct SnapshotSource {
     published: watch::Receiver<Option<Published>>,
     rejected: watch::Receiver<RejectedObjects>,
+    carried: watch::Receiver<Option<CarriedObjects>>,
     verdicts: Verdicts,
+    standings: Option<Standings>,
     needed_secrets: NeededSecrets,
     /// What this reader was given last.
     last: Option<Arc<Snapshot>>,
@@ -29,6 +33,7 @@ pub struct SnapshotSource {
 pub(super) struct Publisher {
     published: watch::Sender<Option<Published>>,
     rejected: watch::Sender<RejectedObjects>,
+    carried: watch::Sender<Option<CarriedObjects>>,
     verdicts: Verdicts,
 }
 
@@ -52,9 +57,17 @@ pub(super) fn channel() -> (Publisher, SnapshotSource) {
     let (rejected, rejected_receiver) = watch::channel(RejectedObjects::default());
     let verdicts = Verdicts::default();
     let needed_secrets = NeededSecrets::default();
-    let source =
-        SnapshotSource { published: receiver, rejected: rejected_receiver, verdicts: verdicts.clone(), needed_secrets, last: None };
-    (Publisher { published, rejected, verdicts }, source)
+    let (carried, carried_receiver) = watch::channel(None);
+    let source = SnapshotSource {
+        published: receiver,
+        rejected: rejected_receiver,
+        carried: carried_receiver,
+        verdicts: verdicts.clone(),
+        standings: None,
+        needed_secrets,
+        last: None,
+    };
+    (Publisher { published, rejected, carried, verdicts }, source)
 }
 
 // === impl Publisher ===
@@ -71,6 +84,11 @@ impl Publisher {
     /// Publishes which objects are not understood.
     pub(super) fn publish_rejected(&self, rejected: RejectedObjects) {
         self.rejected.send_replace(rejected);
+    }
+
+    /// Publishes objects as they are passed on.
+    pub(super) fn publish_carried(&self, carried: CarriedObjects) {
+        self.carried.send_replace(Some(carried));
     }
 
     /// Publishes what authors of objects are to be told.
@@ -143,8 +161,24 @@ impl SnapshotSource {
         self.rejected.clone()
     }
 
-    /// What became of each stored object, for one reader who tells their authors. Unless the index was started for
-    /// [`Purpose::Review`](super::Purpose), only of those whose status says that proxies do not take them.
+    /// All objects of the configuration as they are passed on, kept current; none while the cluster isn't known. Only of an index that was
+    /// started for [`Purpose::Distribution`](super::Purpose).
+    pub fn carried(&self) -> watch::Receiver<Option<CarriedObjects>> {
+        self.carried.clone()
+    }
+
+    /// What is to be known of stored objects to write their statuses; none where the API server is asked for that.
+    pub fn standings(&self) -> Option<Standings> {
+        self.standings.clone()
+    }
+
+    /// The same source, which knows this of stored objects.
+    pub(super) fn knowing(self, standings: Standings) -> Self {
+        Self { standings: Some(standings), ..self }
+    }
+
+    /// What became of each stored object, for one reader who tells their authors. From an index that was started
+    /// for [`Purpose::Traffic`](super::Purpose), only of those whose status says that proxies do not take them.
     pub fn verdicts(&self) -> Verdicts {
         self.verdicts.clone()
     }

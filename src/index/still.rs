@@ -57,7 +57,7 @@ impl StillCluster {
 
     /// Adds an object of the mesh's configuration.
     pub fn add_config(&mut self, object: ConfigObject) {
-        self.add(Fact { object: object.origin().clone(), form: Some(Form::Config(object)), verdict: None });
+        self.add(Fact { object: object.origin().clone(), form: Some(Form::Config(object)), verdict: None, carried: None });
     }
 
     /// What all of them make together.

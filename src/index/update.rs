@@ -15,6 +15,7 @@ use super::{
 };
 use crate::config::kubernetes::{self, KubernetesService, PodFacts, PodView, Slice};
 use crate::config::{ParseContext, parse_object};
+use crate::mcp::Carried;
 use crate::model::{ConfigObject, Credential, MeshConfig, ObjectRef};
 
 /// The kinds that are not configuration, as [`ObjectRef`]s name them.
@@ -37,6 +38,8 @@ pub(super) enum Update {
     All(&'static str, Vec<Fact>),
     /// The mesh's settings.
     Mesh(Arc<MeshConfig>),
+    /// Several that belong together: readers see all of them or none.
+    Together(Vec<Update>),
 }
 
 /// One object, as it is now.
@@ -48,6 +51,8 @@ pub(super) struct Fact {
     pub(super) form: Option<Form>,
     /// What its author is told, if it is configuration that is there and somebody tells him.
     pub(super) verdict: Option<Box<Verdict>>,
+    /// The object as it is passed on, if it is.
+    pub(super) carried: Option<Arc<Carried>>,
 }
 
 /// What an object means.
@@ -66,12 +71,13 @@ pub(super) enum Form {
 // === impl Update ===
 
 impl Update {
-    /// The kind of which this tells everything.
-    pub(super) fn completes(&self) -> Option<&'static str> {
+    /// The kinds of which this tells everything.
+    pub(super) fn completes(&self) -> Vec<&'static str> {
         match self {
-            Self::One(_) => None,
-            Self::All(kind, _) => Some(kind),
-            Self::Mesh(_) => Some(MESH_CONFIG),
+            Self::One(_) => Vec::new(),
+            Self::All(kind, _) => vec![kind],
+            Self::Mesh(_) => vec![MESH_CONFIG],
+            Self::Together(updates) => updates.iter().flat_map(Self::completes).collect(),
         }
     }
 }
@@ -105,7 +111,7 @@ impl Form {
 impl Fact {
     fn new(kind: &'static str, metadata: &ObjectMeta, form: Option<Form>) -> Self {
         let (namespace, name) = (metadata.namespace.as_deref().unwrap_or_default(), metadata.name.as_deref().unwrap_or_default());
-        Self { object: ObjectRef::new(kind, namespace, name), form, verdict: None }
+        Self { object: ObjectRef::new(kind, namespace, name), form, verdict: None, carried: None }
     }
 
     /// The same object, gone.
@@ -115,13 +121,8 @@ impl Fact {
 
     /// An object that is not there.
     pub(super) fn absent(object: ObjectRef) -> Self {
-        Self { object, form: None, verdict: None }
+        Self { object, form: None, verdict: None, carried: None }
     }
-}
-
-/// Whether a kind of the catalog is configuration of the mesh (and not of its installation).
-pub(super) fn is_config(kind: &catalog::Kind) -> bool {
-    kind.group != "install.ferromesh.dev"
 }
 
 pub(super) fn service(object: &Service, cluster_domain: &str) -> Fact {
@@ -165,7 +166,8 @@ pub(super) fn config(kind: &catalog::Kind, mut object: DynamicObject, context: &
         Ok(parsed) => (Form::Config(parsed.value), Ok(parsed.warnings)),
         Err(reason) => (Form::Rejected(Rejected { generation: metadata.generation, reason: reason.clone() }), Err(reason)),
     };
-    let verdict = (purpose == Purpose::Review || is_unprogrammed(&json)).then(|| {
+    let carried = (purpose == Purpose::Distribution).then(|| Arc::new(Carried::of(&json)));
+    let verdict = (purpose != Purpose::Traffic || is_unprogrammed(&json)).then(|| {
         let (uid, generation) = (metadata.uid.clone().unwrap_or_default(), metadata.generation);
         Box::new(Verdict { uid, generation, outcome, reported: Reported::of(&json, &metadata) })
     });
@@ -174,7 +176,7 @@ pub(super) fn config(kind: &catalog::Kind, mut object: DynamicObject, context: &
         Form::Config(object) => object.origin().clone(),
         _ => Fact::new(kind.name, &metadata, None).object,
     };
-    Fact { object, form: Some(form), verdict }
+    Fact { object, form: Some(form), verdict, carried }
 }
 
 /// Whether an object's status says that proxies do not take it.
@@ -186,13 +188,14 @@ fn is_unprogrammed(object: &serde_json::Value) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mcp;
 
     #[test]
     fn pilot_may_watch_every_kind_of_configuration() {
-        let role = include_str!("../../charts/ferromesh/templates/roles/pilot.yaml");
+        let role = include_str!("../../charts/ferromesh/templates/roles/pilot-configuration.yaml");
         let named: Vec<&str> = role.split(|character: char| !character.is_ascii_lowercase()).collect();
-        let missing: Vec<_> = catalog::kinds().iter().filter(|kind| is_config(kind) && !named.contains(&kind.plural)).collect();
+        let missing: Vec<_> = catalog::kinds().iter().filter(|kind| mcp::is_carried(kind) && !named.contains(&kind.plural)).collect();
         let missing: Vec<_> = missing.iter().map(|kind| kind.crd_name()).collect();
-        assert!(missing.is_empty(), "charts/ferromesh/templates/roles/pilot.yaml does not name {missing:?}");
+        assert!(missing.is_empty(), "charts/ferromesh/templates/roles/pilot-configuration.yaml does not name {missing:?}");
     }
 }

@@ -58,7 +58,7 @@ impl Writer {
         let start = Instant::now();
         let mut released = Vec::new();
         for update in batch {
-            released.extend(update.completes().and_then(|kind| self.awaited.remove(kind)));
+            released.extend(update.completes().into_iter().filter_map(|kind| self.awaited.remove(kind)));
             cluster.take_in(update);
         }
         if let Some(rejected) = cluster.news_of_rejected() {
@@ -67,6 +67,9 @@ impl Writer {
         }
         self.publisher.publish_verdicts(cluster.take_verdicts());
         if self.awaited.is_empty() {
+            if let Some(carried) = cluster.news_of_carried() {
+                self.publisher.publish_carried(carried);
+            }
             self.publish(cluster, start);
         }
         // Only now: readiness must not run ahead of the first snapshot.

@@ -19,13 +19,14 @@ use super::{LEASE, plan::MANAGER, refusal::advised};
 use crate::runtime::{Readiness, ReadyGuard, Shutdown};
 
 /// The roles of the control plane's parts.
-const ROLES: [&str; 6] = [
+const ROLES: [&str; 7] = [
     "ferromesh-citadel",
     "ferromesh-citadel-namespaced",
     "ferromesh-galley",
     "ferromesh-galley-namespaced",
     "ferromesh-injector",
     "ferromesh-pilot",
+    "ferromesh-pilot-configuration",
 ];
 /// The owner of the owners' field.
 const OWNERS: &str = "ferromesh-operator-owners";

@@ -36,13 +36,13 @@ use futures::Stream;
 use self::{connections::Connections, hub::Hub, metrics::Metrics, problems::Problems, serve::Server, status::StatusWriter};
 use crate::index::{NeededSecrets, SnapshotSource};
 use crate::model::{Changes, Snapshot};
-use crate::runtime::{CertificateSource, IdentityClient, IdentityConfig, Limits, Listener, Readiness, Registry, Security, Tasks};
+use crate::runtime::{CertificateSource, Limits, Listener, Readiness, Registry, Security, Tasks};
 
 /// What pilot is told.
 #[derive(Clone, Debug)]
 pub struct PilotConfig {
-    /// How it gets its own certificate.
-    pub identity: IdentityConfig,
+    /// Its own certificate, which its connections show.
+    pub certificate: CertificateSource,
     /// This pod's name.
     pub pod: String,
 }
@@ -59,14 +59,12 @@ pub fn start(
     readiness: &Readiness,
     registry: &mut Registry,
 ) -> Router {
-    let (client, certificate) = IdentityClient::new(config.identity, registry);
-    tasks.spawn("identity", client.run(tasks.shutdown()));
     let services = debug::mesh(mesh.clone());
     let (metrics, problems) = (Metrics::registered(registry), Problems::new());
-    let statuses = StatusWriter::new(kubernetes, mesh.verdicts(), &problems, &config.pod, metrics.clone());
+    let statuses = StatusWriter::new(kubernetes, mesh.verdicts(), &problems, &config.pod, metrics.clone()).knowing(mesh.standings());
     tasks.spawn("status", statuses.run(tasks.shutdown()));
     let needed = mesh.needed_secrets();
-    serve_with(certificate, mesh.into_stream(), needed, listener, tasks, readiness, (metrics, problems)).merge(services)
+    serve_with(config.certificate, mesh.into_stream(), needed, listener, tasks, readiness, (metrics, problems)).merge(services)
 }
 
 /// The same, with a certificate and snapshots from elsewhere.

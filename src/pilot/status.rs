@@ -8,9 +8,7 @@
 
 use ferromesh_crds::status::{MeshCondition, MeshStatus};
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
-use kube::Client;
-use serde::Deserialize;
-use serde_json::Value;
+use kube::{Client, core::ApiResource};
 use std::{collections::BTreeMap, convert::Infallible, future::pending, time::Duration};
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -19,7 +17,7 @@ use super::{
     problems::{Problem, Problems, ProblemsReader, is_passing},
 };
 use crate::config::clipped;
-use crate::index::{PROGRAMMED, Verdicts, generation, generation_text, reference, stored_as};
+use crate::index::{PROGRAMMED, Standing, Standings, Verdicts, generation, generation_text, reference, stored_as};
 use crate::model::ObjectRef;
 use crate::runtime::{Backoff, Bucket, EventPublisher, News, Shutdown, StatusFailure, api_of, apply_status, this_second};
 
@@ -44,6 +42,8 @@ pub(super) struct StatusWriter {
     client: Client,
     /// Objects whose status says that they are not programmed.
     told: Verdicts,
+    /// What is known of stored objects; none if the API server is asked.
+    standings: Option<Standings>,
     reader: ProblemsReader,
     problems: BTreeMap<ObjectRef, Problem>,
     /// Objects to look at, and when.
@@ -66,13 +66,6 @@ struct Patience {
     return_of_proxies: Duration,
 }
 
-/// An object as it is stored.
-struct Stored {
-    uid: String,
-    generation: Option<i64>,
-    condition: Option<MeshCondition>,
-}
-
 // === impl StatusWriter ===
 
 impl StatusWriter {
@@ -82,6 +75,7 @@ impl StatusWriter {
             events: EventPublisher::new(client.clone(), MANAGER, pod, "Program"),
             client,
             told,
+            standings: None,
             reader: problems.follow(),
             problems: BTreeMap::new(),
             due: BTreeMap::new(),
@@ -99,6 +93,11 @@ impl StatusWriter {
     pub(super) fn hasty(self) -> Self {
         let moment = Duration::from_millis(200);
         Self { patience: Patience { grace: moment, probation: moment, return_of_proxies: 5 * moment }, ..self }
+    }
+
+    /// The same, which asks these in place of the API server, if there are any.
+    pub(super) fn knowing(self, standings: Option<Standings>) -> Self {
+        Self { standings, ..self }
     }
 
     /// Runs until shutdown.
@@ -179,11 +178,9 @@ impl StatusWriter {
 
     async fn write(&mut self, object: &ObjectRef) -> Result<(), StatusFailure> {
         let Some(resource) = stored_as(object) else { return Err(StatusFailure::Gone) };
-        let api = api_of(&self.client, &resource, object);
-        let stored = match timeout(PATIENCE, api.get_opt(&object.name)).await {
-            Ok(Ok(Some(stored))) => Stored::of(serde_json::to_value(stored).unwrap_or_default()),
-            Ok(Ok(None)) => return Err(StatusFailure::Gone),
-            _ => return Err(StatusFailure::Down),
+        let stored = match &self.standings {
+            Some(standings) => standings.of(object).ok_or(StatusFailure::Gone)?,
+            None => self.ask(&resource, object).await?,
         };
         let problem = self.problems.get(object);
         if let Some(condition) = condition(&stored, problem, self.said.get(object), self.began) {
@@ -200,27 +197,22 @@ impl StatusWriter {
         }
         Ok(())
     }
-}
 
-// === impl Stored ===
-
-impl Stored {
-    fn of(mut object: Value) -> Self {
-        let conditions = object["status"]["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let condition = conditions.iter().find(|condition| condition["type"] == PROGRAMMED);
-        Self {
-            condition: condition.and_then(|condition| MeshCondition::deserialize(condition).ok()),
-            generation: object["metadata"]["generation"].as_i64(),
-            uid: if let Value::String(uid) = object["metadata"]["uid"].take() { uid } else { String::new() },
+    /// What the API server has of an object.
+    async fn ask(&self, resource: &ApiResource, object: &ObjectRef) -> Result<Standing, StatusFailure> {
+        match timeout(PATIENCE, api_of(&self.client, resource, object).get_opt(&object.name)).await {
+            Ok(Ok(Some(stored))) => Ok(Standing::of(&serde_json::to_value(stored).unwrap_or_default())),
+            Ok(Ok(None)) => Err(StatusFailure::Gone),
+            _ => Err(StatusFailure::Down),
         }
     }
 }
 
 /// The condition that an object gets; none if the one that it has will do. `own` is what this process, which began then, has said so far.
-fn condition(stored: &Stored, problem: Option<&Problem>, own: Option<&Problem>, began: Timestamp) -> Option<MeshCondition> {
+fn condition(stored: &Standing, problem: Option<&Problem>, own: Option<&Problem>, began: Timestamp) -> Option<MeshCondition> {
     let wanted = if problem.is_some() { "False" } else { "True" };
     let present = stored.generation.map(|it| generation_text(&generation(it)));
-    let said = stored.condition.as_ref();
+    let said = stored.programmed.as_ref();
     let is_false = said.is_some_and(|said| said.status.as_deref() == Some("False"));
     let is_present = said.is_some_and(|said| said.observed_generation.as_ref().map(generation_text) == present);
     // What a predecessor said of what may pass.
@@ -250,14 +242,14 @@ fn condition(stored: &Stored, problem: Option<&Problem>, own: Option<&Problem>, 
 mod tests {
     use super::*;
     use crate::pilot::problems::{LEFT_OUT, NO_SECRET};
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     fn decided(status: Option<(&str, i64)>, generation: i64, at_fault: bool) -> Option<(String, String)> {
         let condition = status.map(|(status, observed)| {
             json!({"type": "Programmed", "status": status, "observedGeneration": observed, "lastTransitionTime": "2026-01-01T00:00:00Z"})
         });
         let conditions: Vec<Value> = [Some(json!({"type": "Accepted", "status": "True"})), condition].into_iter().flatten().collect();
-        let stored = Stored::of(json!({"metadata": {"uid": "u", "generation": generation}, "status": {"conditions": conditions}}));
+        let stored = Standing::of(&json!({"metadata": {"uid": "u", "generation": generation}, "status": {"conditions": conditions}}));
         let problem = Problem { reason: "RefusedByProxy", message: "no".to_owned() };
         let condition = super::condition(&stored, at_fault.then_some(&problem), None, Timestamp::UNIX_EPOCH)?;
         Some((condition.status.unwrap(), condition.reason.unwrap()))
@@ -280,7 +272,7 @@ mod tests {
     fn mended(reason: &str, own: Option<&'static str>, began: Timestamp) -> Option<String> {
         let condition = json!({"type": "Programmed", "status": "False", "reason": reason, "observedGeneration": 1,
             "lastTransitionTime": "1970-01-01T00:01:00Z"});
-        let stored = Stored::of(json!({"metadata": {"uid": "u", "generation": 1}, "status": {"conditions": [condition]}}));
+        let stored = Standing::of(&json!({"metadata": {"uid": "u", "generation": 1}, "status": {"conditions": [condition]}}));
         let own = own.map(|reason| Problem { reason, message: String::new() });
         super::condition(&stored, None, own.as_ref(), began)?.status
     }
@@ -299,7 +291,7 @@ mod tests {
     #[test]
     fn a_message_of_ones_own_is_kept_up_to_date_and_anothers_is_left_alone() {
         let condition = json!({"type": "Programmed", "status": "False", "reason": NO_SECRET, "observedGeneration": 1});
-        let stored = Stored::of(json!({"metadata": {"uid": "u", "generation": 1}, "status": {"conditions": [condition]}}));
+        let stored = Standing::of(&json!({"metadata": {"uid": "u", "generation": 1}, "status": {"conditions": [condition]}}));
         let problem = |message: &str| Problem { reason: NO_SECRET, message: message.to_owned() };
         let told = |own: Option<&Problem>| super::condition(&stored, Some(&problem("a is missing")), own, Timestamp::UNIX_EPOCH);
         assert_eq!(told(Some(&problem("a and b are missing"))).unwrap().message.as_deref(), Some("a is missing"));

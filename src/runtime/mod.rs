@@ -23,6 +23,7 @@ mod serve;
 mod server_identity;
 mod shutdown;
 mod status;
+mod stream_age;
 mod tasks;
 mod tls;
 mod webhook_tls;
@@ -46,6 +47,7 @@ pub use serve::{Carrier, Limits, Listener, Security, TlsSource};
 pub use server_identity::client_config_for;
 pub use shutdown::{Shutdown, Trigger, signals};
 pub use status::{StatusFailure, api_of, apply_status, this_second};
+pub use stream_age::stream_age;
 pub use tasks::{TaskError, Tasks};
 pub use tls::{
     ClientAuth, Peer, TlsError, certificate_blocks, certificates_from_pem, client_config, provider, resolver_config, server_config,

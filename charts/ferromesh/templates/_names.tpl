@@ -47,6 +47,7 @@ annotations:
 - ferromesh-galley-namespaced
 - ferromesh-injector
 - ferromesh-pilot
+- ferromesh-pilot-configuration
 {{- end }}
 
 {{/* The roles that the operator may bind: the control plane's, and its own in the mesh's namespace. */}}

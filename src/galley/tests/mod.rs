@@ -187,6 +187,7 @@ impl Server {
             namespace: "istio-system".to_owned(),
             pod: "istio-galley-1".to_owned(),
             cluster_domain: "cluster.local".to_owned(),
+            distribution: None,
         };
         let (mut tasks, readiness, mut registry) = (Tasks::new(), Readiness::new(), Registry::default());
         let listener = Listener::bind(([127, 0, 0, 1], 0).into()).await.unwrap();

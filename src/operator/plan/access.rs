@@ -4,7 +4,10 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
 use super::object::{Base, MANAGER, Planned};
-use crate::operator::{object::Kind, settings::Role};
+use crate::operator::{
+    object::Kind,
+    settings::{ConfigSource, Role},
+};
 
 /// The role by which the operator may work in the mesh's namespace.
 pub(in crate::operator) const OWN_ROLE: &str = "ferromesh-operator-namespaced";
@@ -26,6 +29,10 @@ pub(super) fn bindings(base: Base<'_>, part: Role) -> Vec<Planned> {
     };
     let cluster = format!("ferromesh-{}", part.name());
     let mut bindings = vec![bind(Kind::ClusterRoleBinding, &cluster)];
+    // Who gets the configuration from galley has no right to it.
+    if part == Role::Pilot && base.settings.config_source == ConfigSource::Kubernetes {
+        bindings.push(bind(Kind::ClusterRoleBinding, &format!("{cluster}-configuration")));
+    }
     if elects(part) {
         bindings.push(bind(Kind::RoleBinding, &format!("{cluster}-namespaced")));
     }

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{
-    control_plane::{Mount, Parts},
+    control_plane::{Mount, Parts, Port},
     object::{Base, Planned},
 };
 use crate::operator::settings::{Part, Role};
@@ -19,7 +19,8 @@ pub(super) fn plan(base: Base<'_>, part: &Part) -> Vec<Planned> {
         role: Role::Citadel,
         container: "citadel",
         labels: ("security", "citadel"),
-        port: ("grpc-citadel", 15012, 15012),
+        args: Vec::new(),
+        ports: vec![Port { name: "grpc-citadel", pod: 15012, service: 15012 }],
         env: vec![json!({"name": "MESH_OWNER", "value": owner.to_string()})],
         mounts: vec![Mount::mesh_config()],
         read_at_start: vec![(TRUST_DOMAIN, &base.settings.mesh.trust_domain)],

@@ -21,12 +21,22 @@ pub(super) struct Parts<'a> {
     pub(super) container: &'static str,
     /// The values of the labels `app` and `istio`.
     pub(super) labels: (&'static str, &'static str),
-    /// The port that it serves: name, number in the pod, number of the Service.
-    pub(super) port: (&'static str, u16, u16),
+    /// What it is told beside its role.
+    pub(super) args: Vec<String>,
+    /// The ports that it serves.
+    pub(super) ports: Vec<Port>,
     pub(super) env: Vec<Value>,
     pub(super) mounts: Vec<Mount<'a>>,
     /// Settings that the process reads only when it starts, by the annotation that replaces its pods when they change.
     pub(super) read_at_start: Vec<(&'static str, &'a str)>,
+}
+
+/// A port that is served.
+#[derive(Clone, Copy)]
+pub(super) struct Port {
+    pub(super) name: &'static str,
+    pub(super) pod: u16,
+    pub(super) service: u16,
 }
 
 /// Something that is mounted, always read-only.
@@ -71,19 +81,21 @@ impl Parts<'_> {
 
     /// A Service with the role's ports; pilot has one under a second name.
     pub(super) fn service(&self, base: Base<'_>, name: &str) -> Planned {
-        let (port_name, pod_port, service_port) = self.port;
-        let spec = json!({
-            "selector": Base::selector(self.role.object()),
-            "ports": [
-                {"name": port_name, "port": service_port, "targetPort": pod_port, "protocol": "TCP"},
-                {"name": "http-monitoring", "port": MONITORING, "targetPort": MONITORING, "protocol": "TCP"},
-            ],
-        });
+        let ports = self
+            .all_ports()
+            .map(|Port { name, pod, service }| json!({"name": name, "port": service, "targetPort": pod, "protocol": "TCP"}));
+        let spec = json!({"selector": Base::selector(self.role.object()), "ports": ports.collect::<Vec<_>>()});
         base.object(Kind::Service, name, self.role.name(), json!({"spec": spec}))
     }
 
+    fn all_ports(&self) -> impl Iterator<Item = Port> {
+        let monitoring = Port { name: "http-monitoring", pod: MONITORING, service: MONITORING };
+        self.ports.iter().copied().chain([monitoring])
+    }
+
     fn container(&self, base: Base<'_>) -> Value {
-        let (port_name, pod_port, _) = self.port;
+        let ports = self.all_ports().map(|Port { name, pod, .. }| json!({"name": name, "containerPort": pod, "protocol": "TCP"}));
+        let args: Vec<&str> = [self.role.name()].into_iter().chain(self.args.iter().map(String::as_str)).collect();
         let images = &base.settings.images;
         let mut env = vec![field("POD_NAME", "metadata.name"), field("POD_NAMESPACE", "metadata.namespace")];
         env.extend(self.env.iter().cloned());
@@ -92,12 +104,9 @@ impl Parts<'_> {
             "name": self.container,
             "image": format!("{}/ferromesh:{}", images.hub, images.tag),
             "command": ["/usr/local/bin/ferromeshd"],
-            "args": [self.role.name()],
+            "args": args,
             "env": env,
-            "ports": [
-                {"name": port_name, "containerPort": pod_port, "protocol": "TCP"},
-                {"name": "http-monitoring", "containerPort": MONITORING, "protocol": "TCP"},
-            ],
+            "ports": ports.collect::<Vec<_>>(),
             "readinessProbe": {"httpGet": probe("/ready"), "periodSeconds": 1, "timeoutSeconds": 3, "failureThreshold": 5},
             "livenessProbe": {"httpGet": probe("/healthz"), "periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 6},
             "volumeMounts": self.mounts.iter().map(Mount::mount).collect::<Vec<_>>(),
@@ -111,6 +120,15 @@ impl Mount<'_> {
     /// The mesh's configuration.
     pub(super) fn mesh_config() -> Self {
         Mount { name: "mesh-config", path: "/etc/istio/config", source: Source::ConfigMap(super::config::MESH) }
+    }
+
+    /// What it takes to get a certificate from citadel: a token, and the mesh's roots.
+    pub(super) fn identity() -> [Self; 2] {
+        [
+            Mount { name: "istio-token", path: "/var/run/secrets/tokens", source: Source::CitadelToken },
+            // The pod waits for it: citadel writes it before anybody has any use for a root.
+            Mount { name: "istiod-ca-cert", path: "/var/run/secrets/istio", source: Source::ConfigMap("istio-ca-root-cert") },
+        ]
     }
 
     /// A webhook's serving certificate.

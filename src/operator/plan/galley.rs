@@ -7,13 +7,14 @@ use std::collections::BTreeMap;
 
 use super::{
     Phase,
-    control_plane::{Mount, Parts},
+    citadel::TRUST_DOMAIN,
+    control_plane::{Mount, Parts, Port},
     object::{Base, DEFAULT_REVISION, Planned},
     webhook::{client, expressions},
 };
 use crate::operator::{
     object::Kind,
-    settings::{Part, Role},
+    settings::{ConfigSource, Part, Role},
 };
 
 /// The Secret with its serving certificate.
@@ -23,16 +24,27 @@ pub(in crate::operator) const CONFIGURATION: &str = "istio-galley";
 /// The end of the name of each webhook in it.
 pub(in crate::operator) const WEBHOOK: &str = "validation.istio.io";
 
+/// Where it distributes configuration.
+const DISTRIBUTION: Port = Port { name: "grpc-mcp", pod: 9901, service: 9901 };
+
 pub(super) fn plan(base: Base<'_>, part: &Part) -> Vec<Planned> {
-    let parts = Parts {
+    let mut parts = Parts {
         role: Role::Galley,
         container: "galley",
         labels: ("galley", "galley"),
-        port: ("https-validate", 9443, 443),
+        args: Vec::new(),
+        ports: vec![Port { name: "https-validate", pod: 9443, service: 443 }],
         env: Vec::new(),
         mounts: vec![Mount::mesh_config(), Mount::serving_certificate(CERTIFICATE)],
         read_at_start: Vec::new(),
     };
+    if base.settings.config_source == ConfigSource::Galley {
+        parts.args.push(format!("--distribute=0.0.0.0:{}", DISTRIBUTION.pod));
+        parts.ports.push(DISTRIBUTION);
+        // Galley needs a certificate for this alone.
+        parts.mounts.extend(Mount::identity());
+        parts.read_at_start.push((TRUST_DOMAIN, &base.settings.mesh.trust_domain));
+    }
     parts.plan(base, part)
 }
 

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{
     config,
-    control_plane::{Mount, Parts, Source},
+    control_plane::{Mount, Parts, Port, Source},
     object::{Base, DEFAULT_REVISION, Planned},
     webhook::{client, expressions},
 };
@@ -31,7 +31,8 @@ pub(super) fn plan(base: Base<'_>, part: &Part) -> Vec<Planned> {
         role: Role::Injector,
         container: "sidecar-injector-webhook",
         labels: ("sidecarInjectorWebhook", "sidecar-injector"),
-        port: ("https-inject", 9443, 443),
+        args: Vec::new(),
+        ports: vec![Port { name: "https-inject", pod: 9443, service: 443 }],
         env: Vec::new(),
         mounts: vec![
             Mount::mesh_config(),

@@ -86,6 +86,19 @@ fn the_minimal_profile_lists() {
 }
 
 #[test]
+fn what_galley_distributes_pilot_has_no_right_to() {
+    let with = |use_mcp: bool| planned(json!({"values": {"global": {"useMCP": use_mcp}}}));
+    let bindings =
+        |objects: &[Planned]| names(objects).into_iter().filter(|name| name.contains("Binding ferromesh-pilot")).collect::<Vec<_>>();
+    let (default, mcp) = (with(false), with(true));
+    assert_eq!(documents(&default), documents(&planned(json!({}))), "off is what every profile has");
+    assert_eq!(bindings(&default), ["ClusterRoleBinding ferromesh-pilot", "ClusterRoleBinding ferromesh-pilot-configuration"]);
+    assert_eq!(bindings(&mcp), ["ClusterRoleBinding ferromesh-pilot"]);
+    let altered = mcp.iter().filter(|object| !default.contains(object)).cloned().collect::<Vec<_>>();
+    insta::assert_snapshot!(documents(&altered));
+}
+
+#[test]
 fn the_demo_profile_adds() {
     let default = names(&planned(json!({})));
     let demo = planned(json!({"profile": "demo"}));

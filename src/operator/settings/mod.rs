@@ -35,6 +35,16 @@ pub(super) enum Role {
     Injector,
 }
 
+/// Where pilot gets the mesh's configuration.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum ConfigSource {
+    /// From Kubernetes.
+    #[default]
+    Kubernetes,
+    /// From galley, so that pilot has no right to read it in Kubernetes.
+    Galley,
+}
+
 /// What the operator itself was told, for what the spec leaves open.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Images {
@@ -55,6 +65,8 @@ pub(super) struct Settings {
     /// The name of this cluster.
     pub(super) cluster: String,
     pub(super) mesh: MeshConfig,
+    /// Where pilot's configuration comes from.
+    pub(super) config_source: ConfigSource,
     pub(super) parts: BTreeMap<Role, Part>,
     pub(super) gateways: Vec<Gateway>,
     /// What sidecars get whose pods say nothing.
@@ -136,6 +148,10 @@ pub(super) fn resolve(spec: &MeshInstallSpec, images: &Images) -> Result<Setting
     };
 
     let parts = parts(merged.components.as_ref().unwrap_or(&Components::default()), &mut problems);
+    if translated.config_source == ConfigSource::Galley && !parts.contains_key(&Role::Galley) {
+        let reason = "pilot would wait for galley's configuration for ever: enable galley, or take this away";
+        problems.push(Problem::new("spec.values.global.useMCP", reason));
+    }
     let gateways = gateways(merged.gateways.as_ref().unwrap_or(&Gateways::default()), &mut problems);
     let mesh = mesh_config(&merged, &namespace);
     if !problems.is_empty() {
@@ -149,6 +165,7 @@ pub(super) fn resolve(spec: &MeshInstallSpec, images: &Images) -> Result<Setting
         },
         pull_secrets: merged.image_pull_secrets.iter().map(|secret| secret.name.clone()).collect(),
         cluster: translated.cluster.unwrap_or_else(|| CLUSTER.to_owned()),
+        config_source: translated.config_source,
         sidecar: sidecar(translated.proxy_resources),
         namespace,
         mesh,

@@ -110,13 +110,27 @@ fn what_does_nothing_is_refused_by_name() {
         (json!({"components": {"cni": {"replicas": 1}}}), "spec.components.cni: "),
         (json!({"addons": {"kiali": {"enabled": true}}}), "spec.addons.kiali: "),
         (json!({"values": {"mixer": {"policy": {"enabled": true}}}}), "spec.values.mixer.policy.enabled: "),
-        (json!({"values": {"global": {"useMCP": false}}}), "spec.values.global.useMCP: "),
+        (json!({"values": {"global": {"controlPlaneSecurityEnabled": false}}}), "spec.values.global.controlPlaneSecurityEnabled: "),
         (json!({"meshConfig": {"ingressClass": "istio"}}), "spec.meshConfig.ingressClass: "),
         (json!({"meshConfig": {"defaultConfig": {"tracing": {}}}}), "spec.meshConfig.defaultConfig.tracing: "),
     ] {
         let message = refused(spec.clone());
         assert!(message.starts_with(path), "{spec}: {message}");
         assert!(!message.contains("; "), "one problem, not more: {message}");
+    }
+}
+
+#[test]
+fn configuration_comes_from_galley_where_a_script_of_1_4_says_so_and_galley_is_there() {
+    let with = |use_mcp: Value| json!({"values": {"global": {"useMCP": use_mcp}}});
+    assert_eq!(resolved(json!({})).config_source, ConfigSource::Kubernetes);
+    assert_eq!(resolved(with(json!(false))).config_source, ConfigSource::Kubernetes);
+    assert_eq!(resolved(with(json!(true))).config_source, ConfigSource::Galley);
+    assert!(refused(with(json!("yes"))).starts_with("spec.values.global.useMCP: must be true or false"));
+    let minimal = json!({"profile": "minimal", "values": {"global": {"useMCP": true}}});
+    assert!(refused(minimal).starts_with("spec.values.global.useMCP: pilot would wait"));
+    for profile in ["default", "demo", "minimal"] {
+        assert_eq!(resolved(json!({"profile": profile})).config_source, ConfigSource::Kubernetes, "{profile}");
     }
 }
 

@@ -6,7 +6,7 @@ use ferromesh_crds::{catalog, check};
 use serde_json::{Map, Value, json};
 
 use super::{
-    Problem,
+    ConfigSource, Problem,
     layers::{nest, overlay},
     mesh_config,
 };
@@ -20,6 +20,8 @@ pub(super) struct Translated {
     pub(super) proxy_resources: Option<Value>,
     /// The cluster's name.
     pub(super) cluster: Option<String>,
+    /// Where pilot's configuration comes from.
+    pub(super) config_source: ConfigSource,
 }
 
 /// Where a path of the values leads.
@@ -32,6 +34,8 @@ enum Target {
     ProxyResources,
     /// To the cluster's name.
     Cluster,
+    /// To where pilot's configuration comes from.
+    ConfigSource,
 }
 
 /// 1.4's names of the control plane's parts.
@@ -86,6 +90,11 @@ impl Translated {
                 Some(name) => self.cluster = Some(name.to_owned()),
                 None => problems.push(wrong("must be a name".to_owned())),
             },
+            Target::ConfigSource => match value.as_bool() {
+                Some(true) => self.config_source = ConfigSource::Galley,
+                Some(false) => self.config_source = ConfigSource::Kubernetes,
+                None => problems.push(wrong("must be true or false".to_owned())),
+            },
         }
     }
 
@@ -124,6 +133,7 @@ fn target(path: &str) -> Option<Target> {
         "global.mtls.auto" => field("meshConfig.enableAutoMtls"),
         "global.proxy.resources" => Some(Target::ProxyResources),
         "global.multiCluster.clusterName" => Some(Target::Cluster),
+        "global.useMCP" => Some(Target::ConfigSource),
         _ => part(path),
     }
 }

@@ -43,7 +43,7 @@ impl Cluster {
         for name in ["ferromesh-operator", "ferromesh-operator-namespaced"] {
             api.insert::<ClusterRole>(&serde_json::from_value(json!({"metadata": {"name": name}})).unwrap());
         }
-        for part in ["citadel", "citadel-namespaced", "galley", "galley-namespaced", "injector", "pilot"] {
+        for part in ["citadel", "citadel-namespaced", "galley", "galley-namespaced", "injector", "pilot", "pilot-configuration"] {
             api.insert::<ClusterRole>(&serde_json::from_value(json!({"metadata": {"name": format!("ferromesh-{part}")}})).unwrap());
         }
         let webhook = |name: &str| json!({"name": name, "clientConfig": {}, "sideEffects": "None", "admissionReviewVersions": ["v1"]});

@@ -28,7 +28,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tonic::{Code, Status};
 
 use super::{
-    age, bootstrap,
+    bootstrap,
     incoming::Incoming,
     session::{Request, Response, Session, SharedNames, Verdict},
     whole::Whole,
@@ -42,7 +42,7 @@ use crate::pilot::{
     node::{Claims, NodeError},
     reports::{Accuser, Refusal, Reports},
 };
-use crate::runtime::{Carrier, Peer, Shutdown, random_fraction};
+use crate::runtime::{Carrier, Peer, Shutdown, random_fraction, stream_age};
 
 const DELTA_PATH: &str = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
 const WHOLE_PATH: &str = "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources";
@@ -162,7 +162,7 @@ impl Server {
         let registered = self.connections.register(claims, peer.address, updates.clone());
         let mut conversation = Conversation {
             accuser: Accuser { subscriber, proxy, namespace },
-            end: Instant::now() + age::limit(left, random_fraction()),
+            end: Instant::now() + stream_age(left, random_fraction()),
             carrier,
             requests,
             updates,

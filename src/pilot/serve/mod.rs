@@ -1,6 +1,5 @@
 //! The xDS server: `envoy.service.discovery.v3.AggregatedDiscoveryService` over mutual TLS.
 
-mod age;
 mod bootstrap;
 mod conversation;
 mod incoming;

@@ -14,7 +14,6 @@ use envoy_api::{
 };
 use prost::Message;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
 
 use super::{
     client::{Client, connect, names, node, web},
@@ -30,7 +29,7 @@ use crate::model::{
 };
 use crate::testing::{
     envoy::RunningEnvoy,
-    eventually_seen,
+    eventually_seen, free_port,
     http::try_get,
     mesh::{TestMesh, forward, fqdn, peer_authentication, to, virtual_service},
 };

@@ -10,7 +10,7 @@ use super::{
     client::{Client, connect, node, web},
     server::Pilot,
 };
-use crate::index::{self, IndexConfig};
+use crate::index::{self, IndexConfig, Standings};
 use crate::pilot::{metrics::Metrics, problems::Problems, status::StatusWriter};
 use crate::runtime::{Readiness, Registry, Tasks};
 use crate::testing::{TestCa, fake_api::FakeApi};
@@ -38,6 +38,15 @@ impl OnApi {
 
     /// The same in the place of another one.
     pub(super) async fn start_at(place: (TestCa, SocketAddr), api: &FakeApi) -> Self {
+        Self::of(place, api, None).await
+    }
+
+    /// One whose author of statuses knows this of stored objects, and doesn't ask for it.
+    pub(super) async fn knowing(api: &FakeApi, standings: Standings) -> Self {
+        Self::of((TestCa::new("root"), ([127, 0, 0, 1], 0).into()), api, Some(standings)).await
+    }
+
+    async fn of(place: (TestCa, SocketAddr), api: &FakeApi, standings: Option<Standings>) -> Self {
         let (mut tasks, mut registry, problems) = (Tasks::new(), Registry::default(), Problems::new());
         let directory = tempfile::tempdir().unwrap();
         // No proxy here has an agent with the mesh's certificates.
@@ -45,7 +54,7 @@ impl OnApi {
         let config = IndexConfig { mesh_config: directory.path().join("mesh"), ..IndexConfig::default() };
         let source = index::start(api.client(), config, &mut tasks, &Readiness::new(), &mut registry);
         let writer = StatusWriter::new(api.client(), source.verdicts(), &problems, "pilot-1", Metrics::registered(&mut registry));
-        tasks.spawn("status", writer.hasty().run(tasks.shutdown()));
+        tasks.spawn("status", writer.hasty().knowing(standings).run(tasks.shutdown()));
         let pilot = Pilot::of_index_at(place, source, problems).await;
         Self { pilot, _tasks: tasks, _directory: directory }
     }

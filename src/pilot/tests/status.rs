@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 
 use ferromesh_crds::networking::{EnvoyFilter, Gateway, VirtualService};
+use http::Method;
 use k8s_openapi::{
     NamespaceResourceScope,
     api::{
@@ -23,6 +24,8 @@ use super::{
     on_api::{OnApi, hears, service},
 };
 use crate::compile::ResourceType;
+use crate::index::{Standing, Standings};
+use crate::model::ObjectRef;
 use crate::testing::{TestCa, eventually, fake_api::FakeApi, https::Identity};
 
 /// The condition `Programmed` of the VirtualService.
@@ -196,4 +199,32 @@ async fn an_author_reads_which_patch_of_his_filter_is_left_out_until_it_can_be_a
     objects.patch("change", &PatchParams::default(), &Patch::Merge(json!({"spec": mended["spec"]}))).await.unwrap();
     assert!(hears(&mut client, None).await.contains("mended"));
     eventually("the status", || programmed_of::<EnvoyFilter>(&api, "change")["status"] == "True").await;
+}
+
+#[tokio::test]
+async fn a_pilot_that_may_not_read_objects_writes_their_statuses_from_what_galley_told() {
+    let api = FakeApi::new();
+    api.insert(&service("web", 80));
+    api.insert(
+        &serde_json::from_value::<VirtualService>(json!({"metadata": {"name": "web", "namespace": "shop"}, "spec": routes("/good")}))
+            .unwrap(),
+    );
+    let reads = |api: &FakeApi| {
+        let calls = api.calls();
+        calls
+            .iter()
+            .filter(|call| call.method == Method::GET && call.target.name.is_some() && call.target.plural == "virtualservices")
+            .count()
+    };
+    let (standings, web) = (Standings::default(), ObjectRef::new("VirtualService", "shop", "web"));
+    let mesh = OnApi::knowing(&api, standings.clone()).await;
+    let mut client = mesh.asks_for_routes("80").await;
+    assert!(hears(&mut client, None).await.contains("/good"));
+    changes(&api, "/bad").await;
+    let stored = serde_json::to_value(api.get::<VirtualService>(Some("shop"), "web").unwrap()).unwrap();
+    standings.note([(web, Some(Standing::of(&stored)))]);
+    assert!(hears(&mut client, Some("80: no such path")).await.contains("/bad"));
+    eventually("the status", || programmed(&api)["status"] == "False").await;
+    assert_eq!(programmed(&api)["observedGeneration"], stored["metadata"]["generation"]);
+    assert_eq!(reads(&api), 0, "it must not ask for what it has no right to");
 }

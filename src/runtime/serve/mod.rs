@@ -98,13 +98,15 @@ enum Version {
 // === impl Limits ===
 
 impl Default for Limits {
-    /// Enough for a mesh of some thousand workloads, and small enough that a flood can't fill the memory.
     fn default() -> Self {
-        Self { connections: 8192, streams: 256, handshake: Duration::from_secs(10), drain: Duration::from_secs(10) }
+        Self::DEFAULT
     }
 }
 
 impl Limits {
+    /// Enough for a mesh of some thousand workloads, and small enough that a flood can't fill the memory.
+    pub const DEFAULT: Self = Self { connections: 8192, streams: 256, handshake: Duration::from_secs(10), drain: Duration::from_secs(10) };
+
     /// A webhook's: API servers share few connections between all requests, and more than this is a flood.
     pub fn webhook() -> Self {
         Self { connections: 512, ..Self::default() }
