@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use super::{
     client::{Client, connect, names, node, web},
     envoy::{all, application, cluster, endpoint_at, listener},
-    proxy::{self, ads, listens},
+    proxy::{self, listens},
     server::Pilot,
     world::World,
 };
@@ -200,11 +200,11 @@ async fn a_changed_route_among_a_thousand_services_costs_less_than_two_thousand_
 
 /// A table "80" whose hosts are sent apart from it, and answers 404 to all others.
 fn split_table() -> Arc<Resource> {
-    let table: RouteConfiguration =
-        from_value(json!({"name": "80", "vhds": {"config_source": ads()}, "validate_clusters": false, "virtual_hosts": [
-            {"name": "else", "domains": ["*"], "routes": [{"match": {"prefix": "/"}, "direct_response": {"status": 404}}]},
-        ]}))
-        .unwrap();
+    // As the compiler's tables it waits for its first hosts for as long as it takes.
+    let source = json!({"ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "0s"});
+    let all_else = json!({"name": "else", "domains": ["*"], "routes": [{"match": {"prefix": "/"}, "direct_response": {"status": 404}}]});
+    let table = json!({"name": "80", "vhds": {"config_source": source}, "validate_clusters": false, "virtual_hosts": [all_else]});
+    let table: RouteConfiguration = from_value(table).unwrap();
     Resource::encoded(ResourceType::Route, "80", &table, &[])
 }
 
