@@ -65,6 +65,9 @@ pub(super) enum ProtocolError {
     Gap { next: Part, last: Option<Part> },
 }
 
+/// An object with its version, or that it is gone.
+type News = Option<(String, Value)>;
+
 /// What a client holds and hears.
 pub(super) struct Assembly {
     kinds: Vec<&'static Kind>,
@@ -72,8 +75,8 @@ pub(super) struct Assembly {
     held: BTreeMap<&'static str, BTreeMap<String, String>>,
     /// Whether anything was handed out.
     begun: bool,
-    /// What was heard since, by kind and name: an object with its version, or that it is gone.
-    heard: BTreeMap<&'static str, BTreeMap<String, Option<(String, Value)>>>,
+    /// What was heard since, by kind and name.
+    heard: BTreeMap<&'static str, BTreeMap<String, News>>,
     /// Kinds that this stream has not been told of.
     unanswered: BTreeSet<&'static str>,
     last: Option<Part>,
