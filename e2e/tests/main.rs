@@ -9,6 +9,7 @@ mod galley;
 mod install;
 mod mtls;
 mod page;
+mod probes;
 mod refusals;
 mod secrets;
 mod shop;

@@ -85,7 +85,7 @@ pub use name::{ExportTo, HostPattern, Labels, ObjectRef, Visibility};
 pub use peer_authentication::{MtlsMode, PeerAuthentication};
 pub use policy_target::{PolicyTarget, TargetKind, TargetResource};
 pub use protocol::Protocol;
-pub use proxy::{LOCAL_CLUSTER, ProxyImage, ProxyRole, ProxySettings};
+pub use proxy::{InterceptionMode, LOCAL_CLUSTER, ProxyImage, ProxyRole, ProxySettings};
 pub use proxy_config::ProxyConfig;
 pub use proxy_environment::ProxyEnvironment;
 pub use request_authentication::{ClaimHeader, JwtKeys, JwtRule, KeySetUrl, RequestAuthentication, TokenLocation};

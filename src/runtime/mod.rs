@@ -25,7 +25,7 @@ mod tls;
 mod webhook_tls;
 
 pub use admin::{Admin, BuildInfo};
-pub use admission::{AdmissionRequest, admission_route};
+pub use admission::{AdmissionRequest, admission_route, admission_tree};
 pub use backoff::{Backoff, random_fraction};
 pub use bucket::Bucket;
 pub use ca_api::{CertificateRequest, CertificateResponse, create_certificate, routes as ca_routes};
