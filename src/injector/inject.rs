@@ -11,7 +11,7 @@ use super::{
     limits::{Denial, Place},
     merge::merge_pod,
     order::arrange,
-    overrides::{CONTAINER_LISTS, Overrides},
+    overrides::{CONTAINER_LISTS, Overrides, bring},
     pod::{PodView, array_mut, list},
     probes,
     scrape::{METRICS_ENV, merge_metrics},
@@ -109,13 +109,14 @@ pub fn inject(pod: &Value, surroundings: &Surroundings<'_>, template: &Template)
     if !denials.is_empty() {
         return Err(InjectError::Limits(denials));
     }
+    let agent = bring(&patches, &PROXY.into());
     for mut patch in patches {
         mean_native(&mut patch, &pod);
         mean_native(&mut pod, &patch);
         merge_pod(&mut pod, patch);
     }
     own.lay_over(&mut pod["spec"]);
-    if PodView::new(&pod).container(PROXY).is_some() {
+    if agent {
         take_over(&mut pod, &options)?;
     }
     arrange(&mut pod["spec"], &before["spec"], options.proxy_config.hold_application_until_proxy_starts);

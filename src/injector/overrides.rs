@@ -23,14 +23,10 @@ pub(super) struct Overrides(Vec<(&'static str, Value)>);
 impl Overrides {
     /// Takes the containers that patches bring too out of a pod's `spec`.
     pub(super) fn take(spec: &mut Value, patches: &[Value]) -> Self {
-        let brought = |name: &Value| {
-            let lists = patches.iter().flat_map(|patch| CONTAINER_LISTS.map(|field| list(&patch["spec"][field])));
-            !name.is_null() && lists.flatten().any(|container| container["name"] == *name)
-        };
         let mut own = Vec::new();
         for field in CONTAINER_LISTS {
             let Some(containers) = spec.get_mut(field).and_then(Value::as_array_mut) else { continue };
-            own.extend(containers.extract_if(.., |container| brought(&container["name"])).map(|container| (field, container)));
+            own.extend(containers.extract_if(.., |container| bring(patches, &container["name"])).map(|container| (field, container)));
         }
         Self(own)
     }
@@ -75,6 +71,12 @@ impl Overrides {
         }
         annotations.insert(OVERRIDES.to_owned(), Value::Object(saved).to_string().into());
     }
+}
+
+/// Whether any of the patches brings a container of that name.
+pub(super) fn bring(patches: &[Value], name: &Value) -> bool {
+    let lists = patches.iter().flat_map(|patch| CONTAINER_LISTS.map(|field| list(&patch["spec"][field])));
+    !name.is_null() && lists.flatten().any(|container| container["name"] == *name)
 }
 
 /// Puts the containers that an earlier injection took out back into the pod, where there is none of the name.

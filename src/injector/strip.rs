@@ -42,7 +42,9 @@ pub(super) fn record(pod: &mut Value, before: &Value, own: &Overrides, revision:
     }
     for field in CONTAINER_LISTS {
         let names: Vec<&Value> = list(&before["spec"][field]).iter().map(|container| &container["name"]).collect();
-        if names.iter().any(|name| own.has(name)) {
+        let now = list(&pod["spec"][field]).iter().map(|container| &container["name"]).filter(|name| names.contains(name));
+        // What is taken out is put back at the end.
+        if names.iter().any(|name| own.has(name)) || !now.eq(names.iter().copied()) {
             was.insert(field.to_owned(), json!(names));
         }
     }

@@ -16,7 +16,7 @@ const ANNOTATIONS: [(&str, &str); 28] = [
     ("prometheus.io/scrape", "false"),
     ("prometheus_io_path", "/m"),
     ("prometheus.istio.io/merge-metrics", "false"),
-    ("proxy.istio.io/config", "{concurrency: 4, proxyMetadata: {A: b, ISTIO_META_NETWORK: n}, holdApplicationUntilProxyStarts: true}"),
+    ("proxy.istio.io/config", "{concurrency: 4, proxyMetadata: {A: b, ISTIO_META_NETWORK: net}, holdApplicationUntilProxyStarts: true}"),
     ("readiness.status.sidecar.istio.io/periodSeconds", "3"),
     ("sidecar.istio.io/agentLogLevel", "default:debug"),
     ("sidecar.istio.io/capNetBindService", "true"),
