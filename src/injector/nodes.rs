@@ -70,7 +70,7 @@ where
             Ok(event) => {
                 if known.take(event, name, |node| Some(kubelet_minor(node))) {
                     let able = |minor: &Option<u32>| minor.is_some_and(|minor| minor >= NATIVE_SINCE);
-                    let (nodes, unable): (Vec<_>, Vec<_>) = known.objects().iter().partition(|(_, minor)| able(*minor));
+                    let (nodes, unable): (Vec<_>, Vec<_>) = known.objects().iter().partition(|(_, minor)| able(minor));
                     let names =
                         |nodes: Vec<(&String, &Option<u32>)>| nodes.into_iter().map(|(name, _)| name.clone()).collect::<HashSet<_>>();
                     native.0.store(Arc::new(Able { nodes: names(nodes), unable: names(unable) }));

@@ -13,8 +13,11 @@ use self::custom::Custom;
 use super::{container::Context, workload::canonical};
 use crate::model::InjectionValues;
 
+/// Makes the patch for a pod.
+type Patch = fn(&Context<'_>) -> Value;
+
 /// The templates that are always there.
-const BUILT_IN: [(&str, fn(&Context<'_>) -> Value); 2] = [("gateway", gateway::patch), ("sidecar", sidecar::patch)];
+const BUILT_IN: [(&str, Patch); 2] = [("gateway", gateway::patch), ("sidecar", sidecar::patch)];
 /// A template of the reference that has to wait for an agent that runs no Envoy.
 const NOT_YET: &str = "grpc-agent";
 /// What a pod gets if neither it nor the mesh's owner says anything.
@@ -86,7 +89,7 @@ pub(super) struct Templates {
 
 /// One of them.
 enum Known<'a> {
-    BuiltIn(fn(&Context<'_>) -> Value),
+    BuiltIn(Patch),
     Custom(&'a Custom),
 }
 
