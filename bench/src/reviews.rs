@@ -1,4 +1,4 @@
-//! AdmissionReviews as the API server sends them: of one of bookinfo's pods, and of a VirtualService.
+//! AdmissionReviews as the API server sends them: of one of bookinfo's pods and of larger ones, and of a VirtualService.
 
 use serde_json::{Value, json};
 
@@ -33,6 +33,29 @@ pub(crate) fn pod_review() -> Value {
     });
     let kind = json!({"group": "", "version": "v1", "kind": "Pod"});
     review(&kind, &json!({"group": "", "version": "v1", "resource": "pods"}), &pod)
+}
+
+/// The same pod with ten containers, each with its port and probes.
+pub(crate) fn ten_containers() -> Value {
+    let mut review = pod_review();
+    let containers = &mut review["request"]["object"]["spec"]["containers"];
+    let one = containers[0].clone();
+    let nth = |n: u32| {
+        let mut container = one.clone();
+        container["name"] = format!("reviews-{n}").into();
+        container["ports"] = json!([{"containerPort": 9080 + n, "name": "http", "protocol": "TCP"}]);
+        container
+    };
+    *containers = (0..10).map(nth).collect();
+    review
+}
+
+/// The same pod, whose container has as many variables: what an injection does not touch costs, too.
+pub(crate) fn many_variables(count: u32) -> Value {
+    let mut review = pod_review();
+    let variable = |n: u32| json!({"name": format!("VARIABLE_{n}"), "value": format!("value of variable {n}")});
+    review["request"]["object"]["spec"]["containers"][0]["env"] = (0..count).map(variable).collect();
+    review
 }
 
 /// A route with matches, weights, a rewrite, retries and a time-out.

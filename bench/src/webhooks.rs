@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::reviews::{pod_review, virtual_service_review};
+use crate::reviews::{many_variables, pod_review, ten_containers, virtual_service_review};
 use crate::webhook::{Question, Setting, Webhook};
 
 /// Arguments of `ferromesh-bench webhooks`. The roles read the cluster of KUBECONFIG.
@@ -11,9 +11,9 @@ pub(crate) struct WebhooksArgs {
     #[command(flatten)]
     setting: Setting,
 
-    /// Connections that send at once.
-    #[arg(long, default_value_t = 16)]
-    connections: usize,
+    /// How many connections send at once, each figure in turn.
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 16])]
+    connections: Vec<usize>,
 }
 
 // === impl WebhooksArgs ===
@@ -21,20 +21,25 @@ pub(crate) struct WebhooksArgs {
 impl WebhooksArgs {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         let injector = Webhook::start(&self.setting, "injector", &["--mesh-config", "--values"]).await?;
-        let pod = pod_review();
-        let injections =
-            Question { path: "/inject", review: &pod, expected: r#""patch":"#, what: "injections", connections: self.connections };
-        injector.measure(&self.setting, &injections).await?;
+        let pods = [
+            ("injections", pod_review()),
+            ("injections of ten containers", ten_containers()),
+            ("injections of 2,000 variables", many_variables(2000)),
+        ];
+        for (what, review) in &pods {
+            for connections in self.connections.iter().copied() {
+                let question = Question { path: "/inject", review, expected: r#""patch":"#, what, connections };
+                injector.measure(&self.setting, &question).await?;
+            }
+        }
         drop(injector);
         let galley = Webhook::start(&self.setting, "galley", &["--mesh-config"]).await?;
         let route = virtual_service_review();
-        let validations = Question {
-            path: "/validate",
-            review: &route,
-            expected: r#""allowed":true"#,
-            what: "validations",
-            connections: self.connections,
-        };
-        galley.measure(&self.setting, &validations).await
+        for connections in self.connections {
+            let expected = r#""allowed":true"#;
+            let question = Question { path: "/validate", review: &route, expected, what: "validations", connections };
+            galley.measure(&self.setting, &question).await?;
+        }
+        Ok(())
     }
 }

@@ -12,6 +12,7 @@ mod install;
 mod looking_in;
 mod mtls;
 mod page;
+mod probes;
 mod programmed;
 mod refusals;
 mod secrets;

@@ -1,5 +1,5 @@
 // Command standin plays the servers that Istio's samples deploy (httpbin, helloworld, tcp-echo)
-// where their images can't be pulled. It is test material: it answers as they do in what tests and
+// where their images can't be pulled, and a service with gRPC's health protocol. It is test material: it answers as they do in what tests and
 // tutorials look at.
 package main
 
@@ -18,6 +18,7 @@ import (
 const usage = `usage: standin httpbin [ADDRESS]        HTTP request and response service (default :80)
        standin helloworld [ADDRESS]     says its version and host name (default :5000)
        standin tcp-echo PORTS PREFIX    sends each line back after PREFIX; PORTS: 9000,9001
+       standin grpc-health PORT         says by gRPC's health protocol that it is well
        nc HOST PORT                     connects standard input and output to HOST`
 
 func main() {
@@ -46,6 +47,8 @@ func run(program string, args []string) error {
 		return serve(address(rest, ":5000"), helloworld(os.Getenv("SERVICE_VERSION"), host))
 	case role == "tcp-echo" && len(rest) == 2:
 		return tcpEcho(strings.Split(rest[0], ","), rest[1])
+	case role == "grpc-health" && len(rest) == 1:
+		return grpcHealth(":" + rest[0])
 	case role == "nc" && len(rest) == 2:
 		return netcat(net.JoinHostPort(rest[0], rest[1]), os.Stdin, os.Stdout)
 	}

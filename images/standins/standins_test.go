@@ -112,3 +112,25 @@ func TestStreamSendsOneObjectALine(t *testing.T) {
 		t.Errorf("got %q, %v", body, err)
 	}
 }
+
+func TestGRPCHealthIsServing(t *testing.T) {
+	protocols := new(http.Protocols)
+	protocols.SetUnencryptedHTTP2(true)
+	server := httptest.NewUnstartedServer(healthy())
+	server.Config.Protocols = protocols
+	server.Start()
+	defer server.Close()
+	client := &http.Client{Transport: &http.Transport{Protocols: protocols}}
+	response, err := client.Post(server.URL+healthCheck, "application/grpc", strings.NewReader("\x00\x00\x00\x00\x00"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil || !bytes.Equal(body, []byte{0, 0, 0, 0, 2, 8, 1}) {
+		t.Errorf("body %v, error %v", body, err)
+	}
+	if status := response.Trailer.Get("Grpc-Status"); status != "0" {
+		t.Errorf("grpc-status %q", status)
+	}
+}

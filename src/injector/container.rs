@@ -1,15 +1,14 @@
-//! The containers and volumes that a pod gets.
+//! What the built-in templates make their containers and volumes of.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::{
-    annotations::{InterceptionMode, SidecarOptions},
-    inject::{METRICS_ENV, Template},
+    annotations::SidecarOptions,
+    inject::Template,
     pod::{PodView, array_mut},
-    probes::PROBERS_ENV,
     workload::WorkloadName,
 };
-use crate::model::ProxyEnvironment;
+use crate::model::{InterceptionMode, ProxyEnvironment};
 
 /// The container that writes the redirect rules and ends.
 pub(super) const INIT: &str = "istio-init";
@@ -20,34 +19,38 @@ const PROXY_UID: u32 = 1337;
 /// Ports of the sidecar itself, which are never captured: Envoy's metrics and health.
 const OWN_PORTS: &str = "15090,15021";
 
-/// What the builders read.
+/// What templates read.
+#[derive(Clone, Copy)]
 pub(super) struct Context<'a> {
     pub(super) template: &'a Template,
     pub(super) options: &'a SidecarOptions,
+    /// The pod as its author wrote it.
     pub(super) pod: PodView<'a>,
+    pub(super) namespace: &'a str,
     pub(super) workload: &'a WorkloadName,
-    /// Whether the proxy is a native sidecar container.
+    /// Whether a sidecar is a native sidecar container.
     pub(super) native: bool,
-    /// Original probes by the agent's path.
-    pub(super) probers: Map<String, Value>,
-    /// The application's own `prometheus.io/*` annotations: scrape, path, port.
-    pub(super) metrics: Option<Value>,
+    /// This cluster's name.
+    pub(super) cluster: &'a str,
+    /// The name of the pod's network; empty if all pods of the mesh reach each other.
+    pub(super) network: &'a str,
 }
 
 // === impl Context ===
 
-impl Context<'_> {
-    /// `istio-init`; `None` where nothing is captured. It spares the traffic of the user that `proxy` runs as.
-    pub(super) fn init(&self, proxy: &Value) -> Option<Value> {
-        if self.options.interception == InterceptionMode::None {
+impl<'a> Context<'a> {
+    /// `istio-init`; `None` where nothing is captured. It spares the traffic of the user that the pod's own `istio-proxy` runs as.
+    pub(super) fn init(&self) -> Option<Value> {
+        let options = self.options;
+        if options.interception == InterceptionMode::None {
             return None;
         }
-        let options = self.options;
         let excluded = match options.exclude_inbound_ports.as_str() {
             "" => format!("{OWN_PORTS},{}", options.proxy_config.status_port),
             more => format!("{OWN_PORTS},{},{more}", options.proxy_config.status_port),
         };
-        let uid = proxy["securityContext"]["runAsUser"].as_u64().filter(|uid| *uid != 0).unwrap_or(PROXY_UID.into());
+        let own = self.pod.container(PROXY).and_then(|own| own["securityContext"]["runAsUser"].as_u64());
+        let uid = own.filter(|uid| *uid != 0).unwrap_or(PROXY_UID.into());
         Some(json!({
             "name": INIT,
             "image": self.image(),
@@ -78,20 +81,16 @@ impl Context<'_> {
         }))
     }
 
-    /// `istio-proxy`.
-    pub(super) fn proxy(&self) -> Value {
+    /// `istio-proxy` in the role of `sidecar` or `router`, whose traffic comes to it by `interception`.
+    pub(super) fn proxy(&self, role: &str, interception: InterceptionMode) -> Value {
         let options = self.options;
-        let mut args = vec!["proxy".to_owned(), "sidecar".to_owned()];
-        if let Some(level) = &options.log_level {
-            args.extend(["--log-level".to_owned(), level.clone()]);
-        }
         let mut proxy = json!({
             "name": PROXY,
             "image": self.image(),
             "imagePullPolicy": self.pull_policy(),
-            "args": args,
+            "args": self.arguments(role),
             "ports": [{"containerPort": 15090, "name": "http-envoy-prom", "protocol": "TCP"}],
-            "env": self.env(),
+            "env": self.env(interception),
             "resources": self.resources(),
             "securityContext": {
                 "allowPrivilegeEscalation": false,
@@ -110,6 +109,13 @@ impl Context<'_> {
                 {"name": "istio-podinfo", "mountPath": "/etc/istio/pod", "readOnly": true},
             ],
         });
+        if options.bind_low_ports {
+            // The capability reaches a program of root alone; the group is what the redirect rules then know the proxy by.
+            let security = &mut proxy["securityContext"];
+            security["capabilities"]["add"] = json!(["NET_BIND_SERVICE"]);
+            security["runAsUser"] = 0.into();
+            security["runAsNonRoot"] = false.into();
+        }
         if options.health {
             let health = json!({"path": "/healthz/ready", "port": 15021, "scheme": "HTTP"});
             // Ready within a second of being so; the readiness probe then only watches.
@@ -122,6 +128,13 @@ impl Context<'_> {
                 "failureThreshold": options.readiness_failures,
             });
         }
+        proxy
+    }
+
+    /// `istio-proxy` beside an application.
+    pub(super) fn sidecar(&self) -> Value {
+        let options = self.options;
+        let mut proxy = self.proxy("sidecar", options.interception);
         array_mut(&mut proxy, "volumeMounts").extend(options.user_mounts.iter().cloned());
         if self.native {
             proxy["restartPolicy"] = "Always".into();
@@ -136,44 +149,65 @@ impl Context<'_> {
         let token = json!({"serviceAccountToken": {"audience": "istio-ca", "expirationSeconds": 43200, "path": "istio-token"}});
         let labels = json!({"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}});
         let annotations = json!({"path": "annotations", "fieldRef": {"fieldPath": "metadata.annotations"}});
-        let mut volumes = vec![
+        vec![
             json!({"name": "istio-envoy", "emptyDir": {"medium": "Memory"}}),
             json!({"name": "istio-token", "projected": {"sources": [token]}}),
             json!({"name": "istiod-ca-cert", "configMap": {"name": "istio-ca-root-cert"}}),
             json!({"name": "istio-podinfo", "downwardAPI": {"items": [labels, annotations]}}),
-        ];
-        volumes.extend(self.options.user_volumes.iter().cloned());
-        volumes
+        ]
     }
 
-    fn env(&self) -> Vec<Value> {
+    /// Pull Secrets of the mesh.
+    pub(super) fn pull_secrets(&self) -> Vec<Value> {
+        self.template.values.image_pull_secrets.iter().map(|name| json!({"name": name})).collect()
+    }
+
+    /// The application's containers: all but a container of our name, which is the pod's word on ours.
+    pub(super) fn applications(&self) -> impl Iterator<Item = &'a Value> + use<'a> {
+        self.pod.containers().iter().filter(|container| container["name"] != PROXY)
+    }
+
+    fn arguments(&self, role: &str) -> Vec<String> {
+        let options = self.options;
+        let mut arguments = vec!["proxy".to_owned(), role.to_owned()];
+        // A flag that says nothing is left out: an agent of an earlier version may not know it.
+        for (flag, text) in [
+            ("--log-level", options.log_level.as_str()),
+            ("--component-log-level", options.component_log_level.as_str()),
+            ("--log", options.agent_log_level.as_deref().unwrap_or_default()),
+        ] {
+            if !text.is_empty() {
+                arguments.extend([flag.to_owned(), text.to_owned()]);
+            }
+        }
+        arguments
+    }
+
+    fn env(&self, interception: InterceptionMode) -> Vec<Value> {
         let template = self.template;
         let common = ProxyEnvironment {
             ca_address: &template.values.ca_address,
             trust_domain: &template.mesh.trust_domain,
             config: &self.options.proxy_config,
-            cluster: &template.values.cluster_id,
+            cluster: self.cluster,
             workload: &self.workload.name,
             owner: &self.workload.owner,
-            interception: &self.options.interception.to_string(),
+            interception: interception.as_str(),
         };
         let mut more = vec![("ISTIO_META_APP_CONTAINERS", self.app_containers()), ("ISTIO_META_POD_PORTS", self.pod_ports())];
-        if !self.probers.is_empty() {
-            more.push((PROBERS_ENV, Value::Object(self.probers.clone()).to_string()));
-        }
-        if let Some(metrics) = &self.metrics {
-            more.push((METRICS_ENV, metrics.to_string()));
+        if !self.network.is_empty() {
+            more.push(("ISTIO_META_NETWORK", self.network.to_owned()));
         }
         common.variables(more)
     }
 
     fn app_containers(&self) -> String {
-        let names: Vec<&str> = self.pod.containers().iter().filter_map(|container| container["name"].as_str()).collect();
+        let names: Vec<&str> = self.applications().filter_map(|container| container["name"].as_str()).collect();
         names.join(",")
     }
 
     fn pod_ports(&self) -> String {
-        let ports: Vec<&Value> = self.pod.containers().iter().filter_map(|container| container["ports"].as_array()).flatten().collect();
+        let ports: Vec<&Value> = self.applications().filter_map(|container| container["ports"].as_array()).flatten().collect();
         serde_json::to_string(&ports).unwrap_or_default()
     }
 

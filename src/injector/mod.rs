@@ -1,33 +1,47 @@
 //! Does this pod get a sidecar, and which? The mutating webhook for pods.
 //!
-//! It watches nodes (to know whether every kubelet can run native sidecar containers) and ProxyConfigs, reads the mesh's configuration and
-//! its own values from files, and answers the API server from memory. It never calls the API server to answer, never reads Secrets, and never
-//! denies a pod but for an annotation of ours that cannot be understood.
+//! It watches nodes (to know which kubelets can run native sidecar containers), ProxyConfigs and the labels of namespaces, reads the mesh's
+//! configuration and its own values from files, and answers the API server from memory. It never calls the API server to answer, never
+//! reads Secrets, and never denies a pod but for what it asks of its sidecar: an annotation that cannot be understood, a template that is
+//! not there, or more than its namespace's Pod Security level allows.
 //!
-//! It does not look at labels of namespaces either: the selectors of the webhook configuration do, with the API server's own view of
-//! them. A second opinion from a watch that lags behind would leave pods of a namespace that was labelled just now without a sidecar.
+//! Labels of namespaces do not decide whether a pod is injected: the selectors of the webhook configuration do, with the API server's own
+//! view of them. A second opinion from a watch that lags behind would leave pods of a namespace that was labelled just now without a sidecar.
 //!
-//! [`decide`] and [`inject`] are pure; [`start`] serves them.
+//! [`decide`], [`inject`] and [`uninject`] are pure; [`start`] serves them. An injection, in order:
+//!
+//! ```text
+//! strip ─▶ annotations ─▶ templates ─▶ limits ─▶ merge ─▶ overrides ─▶ probes, scrape ─▶ order ─▶ record
+//! ```
 //!
 //! ```text
 //! files ──▶ settings ══ Arc<Template> ══▶ webhook (/inject) ──▶ decide ──▶ inject ──▶ patch
 //! nodes ──▶ NativeSidecars ════════════════════╣
-//! ProxyConfigs ════════════════════════════════╝
+//! ProxyConfigs, namespaces ════════════════════╝
 //! ```
 
 mod annotations;
+mod call;
 mod container;
 mod decide;
 mod inject;
+mod known;
+mod limits;
+mod merge;
 mod metrics;
+mod namespaces;
 mod nodes;
+mod order;
 mod overrides;
 mod patch;
 mod pod;
 mod probes;
 mod proxy_configs;
+mod scrape;
 mod settings;
+mod strip;
 mod surroundings;
+mod templates;
 mod unhonoured;
 mod webhook;
 mod workload;
@@ -35,19 +49,23 @@ mod workload;
 #[cfg(test)]
 mod tests;
 
-pub use annotations::{AnnotationError, InterceptionMode, SidecarOptions};
+pub use annotations::AnnotationError;
 pub use decide::{Decision, Skip, decide};
-pub use inject::{InjectError, Template, inject, uninject};
+pub use inject::{InjectError, Template, inject};
+pub use limits::Denial;
 pub use nodes::NativeSidecars;
+pub use pod::PodView;
 pub use proxy_configs::ProxyConfigs;
+pub use strip::uninject;
 pub use surroundings::{Owner, Surroundings};
+pub use templates::{TemplateError, check as check_template};
 
 use kube::Client;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 use tokio::sync::watch;
 
 use self::{metrics::Metrics, settings::Settings, webhook::Webhook};
-use crate::runtime::{CertificateFiles, Limits, Listener, Readiness, Registry, Tasks, admission_route};
+use crate::runtime::{CertificateFiles, Limits, Listener, Readiness, Registry, Tasks, admission_tree};
 
 /// What the injector is told.
 #[derive(Clone, Debug)]
@@ -62,7 +80,8 @@ pub struct InjectorConfig {
     pub reread: Duration,
 }
 
-/// Starts the injector's tasks. They end with `tasks`; `readiness` turns good once certificate, settings and nodes are known.
+/// Starts the injector's tasks. They end with `tasks`; `readiness` turns good once certificate and settings are known, and
+/// what is watched.
 pub fn start(
     config: InjectorConfig,
     client: Client,
@@ -81,12 +100,19 @@ pub fn start(
     tasks.spawn("nodes", nodes::follow(client.clone(), native.clone(), readiness.wait_for("watch of nodes"), shutdown.clone()));
 
     let (publish, proxy_configs) = watch::channel(Arc::default());
-    tasks.spawn("proxy configs", proxy_configs::follow(client, publish, readiness.wait_for("watch of ProxyConfigs"), shutdown.clone()));
+    tasks.spawn(
+        "proxy configs",
+        proxy_configs::follow(client.clone(), publish, readiness.wait_for("watch of ProxyConfigs"), shutdown.clone()),
+    );
+
+    let (publish, namespaces) = watch::channel(Arc::default());
+    let namespaces_known = readiness.wait_for("watch of namespaces");
+    tasks.spawn("namespaces", namespaces::follow(client, publish, namespaces_known, shutdown.clone()));
 
     let (certificate, security) = CertificateFiles::new(config.certificates, config.reread, registry);
     tasks.spawn("serving certificate", certificate.run(readiness.wait_for("serving certificate"), shutdown.clone()));
 
-    let webhook = Webhook { template, proxy_configs, native, metrics };
-    let routes = admission_route("/inject", move |request| webhook.answer(&request));
+    let webhook = Webhook { template, proxy_configs, namespaces, native, metrics };
+    let routes = admission_tree("/inject", move |request| webhook.answer(&request));
     tasks.spawn("webhook", listener.serve(routes, security, Limits::webhook(), shutdown));
 }

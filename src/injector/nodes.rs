@@ -1,14 +1,8 @@
-//! Whether every node can run native sidecar containers.
+//! Which nodes can run native sidecar containers.
 
-use std::{
-    collections::BTreeMap,
-    convert::Infallible,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-};
+use std::{collections::HashSet, convert::Infallible, sync::Arc};
 
+use arc_swap::ArcSwap;
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::core::v1::Node;
 use kube::{
@@ -16,6 +10,7 @@ use kube::{
     runtime::{WatchStreamExt, watcher},
 };
 
+use super::known::Known;
 use crate::runtime::{ReadyGuard, Shutdown, causes};
 
 /// The first minor version of the kubelet in which native sidecar containers are stable, restarts and probes included.
@@ -23,12 +18,29 @@ const NATIVE_SINCE: u32 = 33;
 
 /// A reader of the answer, kept current by [`follow`]. Says no until the nodes are known.
 #[derive(Clone, Debug, Default)]
-pub struct NativeSidecars(Arc<AtomicBool>);
+pub struct NativeSidecars(Arc<ArcSwap<Able>>);
+
+/// Who is able.
+#[derive(Debug, Default)]
+struct Able {
+    /// Nodes that are.
+    nodes: HashSet<String>,
+    /// Nodes that are known and are not.
+    unable: HashSet<String>,
+}
+
+// === impl NativeSidecars ===
 
 impl NativeSidecars {
-    /// Whether a pod's sidecar can be a native one wherever the pod lands.
-    pub fn everywhere(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+    /// Whether a pod's sidecar can be a native one: on the node that the pod names, or else wherever the pod lands.
+    pub fn on(&self, node: Option<&str>) -> bool {
+        let able = self.0.load();
+        match node {
+            Some(node) if able.nodes.contains(node) => true,
+            Some(node) if able.unable.contains(node) => false,
+            // A cluster without nodes is not known to be able.
+            _ => able.unable.is_empty() && !able.nodes.is_empty(),
+        }
     }
 }
 
@@ -52,30 +64,22 @@ where
 {
     let mut events = std::pin::pin!(events);
     let mut synced = Some(synced);
-    let mut complete = false;
-    let mut minors: BTreeMap<String, Option<u32>> = BTreeMap::new();
-    let mut listed = BTreeMap::new();
+    let mut known = Known::default();
     while let Some(event) = events.next().await {
         match event {
-            Ok(watcher::Event::Init) => listed.clear(),
-            Ok(watcher::Event::InitApply(node)) => {
-                listed.insert(name(&node), kubelet_minor(&node));
-            }
-            Ok(watcher::Event::InitDone) => {
-                minors = std::mem::take(&mut listed);
-                complete = true;
-            }
-            Ok(watcher::Event::Apply(node)) => {
-                minors.insert(name(&node), kubelet_minor(&node));
-            }
-            Ok(watcher::Event::Delete(node)) => {
-                minors.remove(&name(&node));
+            Ok(event) => {
+                if known.take(event, name, |node| Some(kubelet_minor(node))) {
+                    let able = |minor: &Option<u32>| minor.is_some_and(|minor| minor >= NATIVE_SINCE);
+                    let (nodes, unable): (Vec<_>, Vec<_>) = known.objects().iter().partition(|(_, minor)| able(minor));
+                    let names =
+                        |nodes: Vec<(&String, &Option<u32>)>| nodes.into_iter().map(|(name, _)| name.clone()).collect::<HashSet<_>>();
+                    native.0.store(Arc::new(Able { nodes: names(nodes), unable: names(unable) }));
+                    if let Some(synced) = synced.take() {
+                        synced();
+                    }
+                }
             }
             Err(error) => tracing::warn!(error = causes(&error), "watching nodes failed; trying again"),
-        }
-        native.0.store(all_native(minors.values().copied()), Ordering::Relaxed);
-        if complete && let Some(synced) = synced.take() {
-            synced();
         }
     }
 }
@@ -91,12 +95,6 @@ fn kubelet_minor(node: &Node) -> Option<u32> {
     minor.trim_end_matches(|c: char| !c.is_ascii_digit()).parse().ok()
 }
 
-/// A cluster without nodes, or with one that cannot be read, is not known to be able.
-fn all_native(minors: impl Iterator<Item = Option<u32>>) -> bool {
-    let mut minors = minors.peekable();
-    minors.peek().is_some() && minors.all(|minor| minor.is_some_and(|minor| minor >= NATIVE_SINCE))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -110,10 +108,14 @@ mod tests {
         node
     }
 
-    async fn after(events: Vec<watcher::Event<Node>>) -> bool {
+    async fn known(events: Vec<watcher::Event<Node>>) -> NativeSidecars {
         let native = NativeSidecars::default();
         watch(stream::iter(events.into_iter().map(Ok)), native.clone(), || ()).await;
-        native.everywhere()
+        native
+    }
+
+    async fn after(events: Vec<watcher::Event<Node>>) -> bool {
+        known(events).await.on(None)
     }
 
     #[tokio::test]
@@ -130,5 +132,15 @@ mod tests {
         use watcher::Event::{Init, InitApply, InitDone};
         assert!(!after(vec![]).await);
         assert!(!after(vec![Init, InitApply(node("a", "")), InitDone]).await);
+    }
+
+    #[tokio::test]
+    async fn the_node_that_a_pod_names_decides() {
+        use watcher::Event::{Init, InitApply, InitDone};
+        let native = known(vec![Init, InitApply(node("new", "v1.34.4")), InitApply(node("old", "v1.28.2")), InitDone]).await;
+        assert!(native.on(Some("new")) && !native.on(Some("old")));
+        assert!(!native.on(Some("unknown")), "as for a pod that names none");
+        let native = known(vec![Init, InitApply(node("new", "v1.34.4")), InitDone]).await;
+        assert!(native.on(Some("unknown")));
     }
 }

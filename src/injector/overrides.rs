@@ -1,108 +1,93 @@
-//! What a pod says of the sidecar's containers by having containers of their names: its fields win over ours.
+//! What a pod says of containers that templates bring, by having containers of their names: its fields win over the templates'.
 
 use serde_json::{Map, Value, json};
 
 use super::{
-    container::{INIT, PROXY},
+    merge::merge_container,
     pod::{PodView, array_mut, list, object_mut},
 };
 
 /// Where a pod's own containers are kept, so that it can be injected again.
-const OVERRIDES: &str = "proxy.istio.io/overrides";
+pub(super) const OVERRIDES: &str = "proxy.istio.io/overrides";
 /// The image of a container that leaves it to the mesh.
 const AUTO: &str = "auto";
-/// Lists whose items Kubernetes merges, and the key that tells these apart. All others are replaced.
-const MERGED_LISTS: [(&str, &str); 4] =
-    [("env", "name"), ("ports", "containerPort"), ("volumeMounts", "mountPath"), ("volumeDevices", "devicePath")];
+/// The lists of a pod's spec in which containers stand.
+pub(super) const CONTAINER_LISTS: [&str; 2] = ["initContainers", "containers"];
 
-/// A pod's own versions of the sidecar's containers.
+/// A pod's own versions of containers that templates bring, each with the list that it stood in.
 #[derive(Debug, Default)]
-pub(super) struct Overrides {
-    /// Its `istio-init`.
-    pub(super) init: Option<Value>,
-    /// Its `istio-proxy`, wherever it stood.
-    pub(super) proxy: Option<Value>,
-}
+pub(super) struct Overrides(Vec<(&'static str, Value)>);
 
 // === impl Overrides ===
 
 impl Overrides {
-    /// Takes the containers out of a pod's `spec`.
-    pub(super) fn take(spec: &mut Value) -> Self {
-        let mut overrides = Self::default();
-        for field in ["initContainers", "containers"] {
+    /// Takes the containers that patches bring too out of a pod's `spec`.
+    pub(super) fn take(spec: &mut Value, patches: &[Value]) -> Self {
+        let mut own = Vec::new();
+        for field in CONTAINER_LISTS {
             let Some(containers) = spec.get_mut(field).and_then(Value::as_array_mut) else { continue };
-            for (name, slot) in [(INIT, &mut overrides.init), (PROXY, &mut overrides.proxy)] {
-                if let Some(at) = containers.iter().position(|container| container["name"] == name) {
-                    *slot = Some(containers.remove(at));
-                }
-            }
+            own.extend(containers.extract_if(.., |container| bring(patches, &container["name"])).map(|container| (field, container)));
         }
-        overrides
+        Self(own)
     }
 
-    /// Puts the containers that an earlier injection took out back into the pod.
-    pub(super) fn restore(pod: &mut Value) {
-        let saved = PodView::new(pod).annotation(OVERRIDES).and_then(|text| serde_json::from_str::<Value>(text).ok());
-        for field in ["initContainers", "containers"] {
-            let own = saved.as_ref().map_or(&[][..], |saved| list(&saved[field]));
-            if !own.is_empty() {
-                array_mut(&mut pod["spec"], field).extend(own.iter().cloned());
+    /// The containers.
+    pub(super) fn containers(&self) -> impl Iterator<Item = &Value> {
+        self.0.iter().map(|(_, container)| container)
+    }
+
+    /// Whether the pod has a container of that name of its own.
+    pub(super) fn has(&self, name: &Value) -> bool {
+        self.containers().any(|own| own["name"] == *name)
+    }
+
+    /// Lays each container over the one that the templates made, wherever that stands now. One that a template took away stays away.
+    pub(super) fn lay_over(&self, spec: &mut Value) {
+        for own in self.containers() {
+            let standing = CONTAINER_LISTS.into_iter().find(|field| list(&spec[*field]).iter().any(|made| made["name"] == own["name"]));
+            let Some(field) = standing else { continue };
+            let Some(made) = array_mut(spec, field).iter_mut().find(|made| made["name"] == own["name"]) else { continue };
+            let mut own = own.clone();
+            if own["image"] == AUTO {
+                own.as_object_mut().map(|own| own.remove("image"));
             }
+            merge_container(made, own);
         }
     }
 
-    /// Writes the annotation from which [`Overrides::restore`] reads; none if there is nothing to restore.
+    /// Writes the annotation from which [`restore`] reads; none if there is nothing to restore.
     pub(super) fn save(&self, pod: &mut Value) {
         let annotations = object_mut(&mut pod["metadata"], "annotations");
-        let (init, proxy) = (self.init.as_slice(), self.proxy.as_slice());
-        if init.is_empty() && proxy.is_empty() {
-            annotations.remove(OVERRIDES);
+        annotations.remove(OVERRIDES);
+        if self.0.is_empty() {
             return;
         }
-        let mut saved = Map::new();
-        for (field, own) in [("initContainers", init), ("containers", proxy)] {
-            if !own.is_empty() {
-                saved.insert(field.to_owned(), json!(own));
+        let mut saved: Map<String, Value> = Map::new();
+        for (field, own) in &self.0 {
+            match saved.entry(*field).or_insert_with(|| json!([])) {
+                Value::Array(list) => list.push(own.clone()),
+                _ => unreachable!("an array, made just above"),
             }
         }
         annotations.insert(OVERRIDES.to_owned(), Value::Object(saved).to_string().into());
     }
 }
 
-/// Our container with the pod's own laid over it.
-pub(super) fn overlaid(mut ours: Value, own: Option<&Value>) -> Value {
-    if let Some(own) = own {
-        let image = ours["image"].clone();
-        merge(&mut ours, own);
-        if ours["image"] == AUTO {
-            ours["image"] = image;
-        }
-    }
-    ours
+/// Whether any of the patches brings a container of that name.
+pub(super) fn bring(patches: &[Value], name: &Value) -> bool {
+    let lists = patches.iter().flat_map(|patch| CONTAINER_LISTS.map(|field| list(&patch["spec"][field])));
+    !name.is_null() && lists.flatten().any(|container| container["name"] == *name)
 }
 
-/// Merges as Kubernetes' strategic merge does for the fields of a container.
-fn merge(base: &mut Value, over: &Value) {
-    let (Some(base), Some(over)) = (base.as_object_mut(), over.as_object()) else { return };
-    for (field, value) in over {
-        let key = MERGED_LISTS.iter().find(|(list, _)| list == field).map(|(_, key)| *key);
-        match (base.get_mut(field), key) {
-            (Some(Value::Array(items)), Some(key)) => merge_items(items, list(value), key),
-            (Some(old @ Value::Object(_)), _) if value.is_object() => merge(old, value),
-            _ => {
-                base.insert(field.clone(), value.clone());
+/// Puts the containers that an earlier injection took out back into the pod, where there is none of the name.
+pub(super) fn restore(pod: &mut Value) {
+    let saved = PodView::new(pod).annotation(OVERRIDES).and_then(|text| serde_json::from_str::<Value>(text).ok());
+    let Some(saved) = saved else { return };
+    for field in CONTAINER_LISTS {
+        for own in list(&saved[field]) {
+            if list(&pod["spec"][field]).iter().all(|there| there["name"] != own["name"]) {
+                array_mut(&mut pod["spec"], field).push(own.clone());
             }
-        }
-    }
-}
-
-/// A variable may have a value or a source, so that an item is replaced rather than merged.
-fn merge_items(items: &mut Vec<Value>, over: &[Value], key: &str) {
-    for item in over {
-        match items.iter_mut().find(|old| old[key] == item[key]) {
-            Some(old) => old.clone_from(item),
-            None => items.push(item.clone()),
         }
     }
 }
@@ -111,36 +96,43 @@ fn merge_items(items: &mut Vec<Value>, over: &[Value], key: &str) {
 mod tests {
     use super::*;
 
+    fn own(container: Value) -> (Overrides, Value) {
+        let patch = json!({"spec": {"containers": [{"name": "istio-proxy"}]}});
+        let mut pod = json!({"metadata": {}, "spec": {"containers": [{"name": "app"}, container]}});
+        (Overrides::take(&mut pod["spec"], &[patch]), pod)
+    }
+
     #[test]
     fn the_pods_own_fields_win_and_auto_is_our_image() {
-        let ours = json!({
-            "name": PROXY, "image": "mesh/proxy", "args": ["proxy"],
-            "env": [{"name": "A", "value": "1"}, {"name": "B", "valueFrom": {}}],
-            "resources": {"requests": {"cpu": "1", "memory": "1"}},
-        });
-        let own = json!({
-            "name": PROXY, "image": AUTO, "args": ["other"],
+        let container = json!({
+            "name": "istio-proxy", "image": AUTO, "args": ["other"],
             "env": [{"name": "B", "value": "2"}, {"name": "C", "value": "3"}],
             "resources": {"requests": {"cpu": "2"}},
         });
+        let mut spec = json!({"initContainers": [{
+            "name": "istio-proxy", "image": "mesh/proxy", "args": ["proxy"],
+            "env": [{"name": "A", "value": "1"}, {"name": "B", "valueFrom": {}}],
+            "resources": {"requests": {"cpu": "1", "memory": "1"}},
+        }]});
+        own(container).0.lay_over(&mut spec);
         let expected = json!({
-            "name": PROXY, "image": "mesh/proxy", "args": ["other"],
+            "name": "istio-proxy", "image": "mesh/proxy", "args": ["other"],
             "env": [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}, {"name": "C", "value": "3"}],
             "resources": {"requests": {"cpu": "2", "memory": "1"}},
         });
-        assert_eq!(overlaid(ours, Some(&own)), expected);
+        assert_eq!(spec, json!({"initContainers": [expected]}));
     }
 
     #[test]
     fn what_is_taken_is_saved_and_restored() {
-        let pod = json!({"metadata": {}, "spec": {"containers": [{"name": "app"}, {"name": PROXY, "image": AUTO}]}});
-        let mut injected = pod.clone();
-        let overrides = Overrides::take(&mut injected["spec"]);
-        assert_eq!(injected["spec"]["containers"], json!([{"name": "app"}]));
-        overrides.save(&mut injected);
-        Overrides::restore(&mut injected);
-        assert_eq!(injected["spec"], pod["spec"]);
-        Overrides::default().save(&mut injected);
-        assert_eq!(injected["metadata"]["annotations"], json!({}));
+        let (overrides, mut pod) = own(json!({"name": "istio-proxy", "image": AUTO}));
+        assert_eq!(pod["spec"]["containers"], json!([{"name": "app"}]));
+        overrides.save(&mut pod);
+        for _ in 0..2 {
+            restore(&mut pod);
+            assert_eq!(pod["spec"]["containers"], json!([{"name": "app"}, {"name": "istio-proxy", "image": AUTO}]));
+        }
+        Overrides::default().save(&mut pod);
+        assert_eq!(pod["metadata"]["annotations"], json!({}));
     }
 }

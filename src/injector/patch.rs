@@ -8,8 +8,8 @@ use jsonptr::{PointerBuf, Token};
 use serde_json::{Map, Value};
 use std::collections::HashSet;
 
-/// The operations that turn `before` into `after`; none if they are equal.
-pub(super) fn between(before: &Value, after: &Value) -> Vec<PatchOperation> {
+/// The operations that turn `before` into `after`, whose values move into them; none if they are equal.
+pub(super) fn between(before: &Value, after: Value) -> Vec<PatchOperation> {
     let mut walk = Walk { path: PointerBuf::new(), operations: Vec::new() };
     walk.value(before, after);
     walk.operations
@@ -23,40 +23,42 @@ struct Walk {
 // === impl Walk ===
 
 impl Walk {
-    fn value(&mut self, before: &Value, after: &Value) {
+    fn value(&mut self, before: &Value, after: Value) {
         match (before, after) {
-            _ if before == after => {}
             (Value::Object(before), Value::Object(after)) => self.object(before, after),
-            (Value::Array(before), Value::Array(after)) => match (names(before), names(after)) {
-                (Some(old), Some(new)) if same_order(&old, &new) => self.list(before, &old, after, &new),
-                _ => self.replace(Value::Array(after.clone())),
+            (Value::Array(before), Value::Array(after)) => match Steps::between(before, &after) {
+                Some(steps) => self.list(before, &steps, after),
+                None if *before != after => self.replace(Value::Array(after)),
+                None => {}
             },
-            _ => self.replace(after.clone()),
+            (before, after) => {
+                if *before != after {
+                    self.replace(after);
+                }
+            }
         }
     }
 
-    fn object(&mut self, before: &Map<String, Value>, after: &Map<String, Value>) {
+    fn object(&mut self, before: &Map<String, Value>, after: Map<String, Value>) {
         for key in before.keys().filter(|key| !after.contains_key(*key)) {
             self.at(key, Self::remove);
         }
         for (key, value) in after {
-            self.at(key, |walk| match before.get(key) {
+            self.at(&key, |walk| match before.get(&key) {
                 Some(old) => walk.value(old, value),
-                None => walk.add(value.clone()),
+                None => walk.add(value),
             });
         }
     }
 
-    /// Items that stay are in the same order before and after, so removals (from the back) and then insertions (from the front) do.
-    fn list(&mut self, before: &[Value], old: &[&str], after: &[Value], new: &[&str]) {
-        for index in (0..old.len()).rev().filter(|index| !new.contains(&old[*index])) {
-            self.at(index, Self::remove);
+    fn list(&mut self, before: &[Value], steps: &Steps, after: Vec<Value>) {
+        for index in &steps.gone {
+            self.at(*index, Self::remove);
         }
-        for (index, item) in after.iter().enumerate() {
-            let stayed = old.iter().position(|name| *name == new[index]);
+        for (index, (item, stayed)) in after.into_iter().zip(&steps.stayed).enumerate() {
             self.at(index, |walk| match stayed {
-                Some(position) => walk.value(&before[position], item),
-                None => walk.add(item.clone()),
+                Some(position) => walk.value(&before[*position], item),
+                None => walk.add(item),
             });
         }
     }
@@ -80,17 +82,52 @@ impl Walk {
     }
 }
 
+/// How one list becomes another whose items are told apart by their names.
+struct Steps {
+    /// Where items go, from the back.
+    gone: Vec<usize>,
+    /// For each item afterwards, where it stood before; `None` for a new one.
+    stayed: Vec<Option<usize>>,
+}
+
+// === impl Steps ===
+
+impl Steps {
+    /// `None` if an item has no name of its own, or those that stay change places: then removals from the back and insertions from the
+    /// front would not do.
+    fn between(before: &[Value], after: &[Value]) -> Option<Self> {
+        let old = names(before)?;
+        let new = names(after)?;
+        let mut stayed = vec![None; after.len()];
+        let mut gone: Vec<usize> = Vec::new();
+        let mut last = None;
+        for (index, name) in old.iter().enumerate() {
+            match new.iter().position(|other| other == name) {
+                Some(place) if last.is_none_or(|last| last < place) => {
+                    stayed[place] = Some(index);
+                    last = Some(place);
+                }
+                Some(_) => return None,
+                None => gone.push(index),
+            }
+        }
+        gone.reverse();
+        Some(Self { gone, stayed })
+    }
+}
+
+/// A list that is longer than this is looked at with a set.
+const FEW: usize = 16;
+
 /// The items' names, if each has one of its own.
 fn names(list: &[Value]) -> Option<Vec<&str>> {
     let names: Vec<&str> = list.iter().map(|item| item.get("name")?.as_str()).collect::<Option<_>>()?;
-    let distinct: HashSet<&str> = names.iter().copied().collect();
-    (distinct.len() == names.len()).then_some(names)
-}
-
-/// Whether the names that are in both lists stand in the same order in both.
-fn same_order(old: &[&str], new: &[&str]) -> bool {
-    let stay = old.iter().filter(|name| new.contains(name));
-    stay.eq(new.iter().filter(|name| old.contains(name)))
+    let distinct = if names.len() <= FEW {
+        names.iter().enumerate().all(|(index, name)| !names[..index].contains(name))
+    } else {
+        names.iter().copied().collect::<HashSet<&str>>().len() == names.len()
+    };
+    distinct.then_some(names)
 }
 
 #[cfg(test)]
@@ -100,7 +137,7 @@ mod tests {
 
     /// The patch as JSON, once it has been seen to do what it should.
     fn patch(before: Value, after: Value) -> Value {
-        let operations = between(&before, &after);
+        let operations = between(&before, after.clone());
         let mut patched = before;
         json_patch::patch(&mut patched, &operations).unwrap();
         assert_eq!(patched, after);

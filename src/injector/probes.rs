@@ -5,7 +5,12 @@
 
 use serde_json::{Map, Value, json};
 
-use super::pod::list;
+use super::{container::PROXY, overrides::CONTAINER_LISTS, pod::list};
+
+/// The ways of asking that need the network.
+const KINDS: [&str; 3] = ["httpGet", "tcpSocket", "grpc"];
+/// Where the name of a port is kept that the agent is told by number.
+const PORT_NAME: &str = "portName";
 
 /// The agent's environment variable with the original probes, by the path under which the agent answers for them.
 pub(super) const PROBERS_ENV: &str = "ISTIO_KUBE_APP_PROBERS";
@@ -17,8 +22,8 @@ const HOOKS: [(&str, &str); 2] = [("preStop", "prestopz"), ("postStart", "postst
 /// Rewrites all probes of all application containers of a pod's `spec` and returns the originals by path.
 pub(super) fn rewrite(spec: &mut Value, status_port: u16) -> Map<String, Value> {
     let mut originals = Map::new();
-    for_each_handler(spec, |path, container, handler| {
-        let Some(original) = original(handler, list(&container["ports"])) else { return };
+    for_each_handler(spec, |path, ports, handler| {
+        let Some(original) = original(handler, ports) else { return };
         originals.insert(path.to_owned(), original);
         redirect(handler, path, status_port);
     });
@@ -29,25 +34,32 @@ pub(super) fn rewrite(spec: &mut Value, status_port: u16) -> Map<String, Value> 
 pub(super) fn restore(spec: &mut Value, originals: &Map<String, Value>) {
     for_each_handler(spec, |path, _, handler| {
         let Some(original) = originals.get(path).and_then(Value::as_object) else { return };
+        let Some((kind, mut target)) = KINDS.iter().find_map(|kind| Some((*kind, original.get(*kind)?.clone()))) else { return };
+        if let Some(name) = original.get(PORT_NAME) {
+            target["port"] = name.clone();
+        }
         handler.remove("httpGet");
-        handler.extend(original.iter().filter(|(key, _)| *key != "timeoutSeconds").map(|(key, value)| (key.clone(), value.clone())));
+        handler.insert(kind.to_owned(), target);
     });
 }
 
-/// Calls `edit` with each probe and lifecycle hook, the path that the agent would serve it under, and its container as it was.
-fn for_each_handler(spec: &mut Value, mut edit: impl FnMut(&str, &Value, &mut Map<String, Value>)) {
-    for list in ["containers", "initContainers"] {
-        for container in spec.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
-            let before = container.clone();
-            let name = before["name"].as_str().unwrap_or_default();
+/// Calls `edit` with each probe and lifecycle hook, the path that the agent would serve it under, and its container's ports.
+fn for_each_handler(spec: &mut Value, mut edit: impl FnMut(&str, &[Value], &mut Map<String, Value>)) {
+    for containers in CONTAINER_LISTS {
+        for container in spec.get_mut(containers).and_then(Value::as_array_mut).into_iter().flatten() {
+            let (name, ports) = (container["name"].as_str().unwrap_or_default().to_owned(), container["ports"].clone());
+            // Ours is asked by the kubelet itself.
+            if name == PROXY {
+                continue;
+            }
             for (field, path) in PROBES {
                 if let Some(probe) = container.get_mut(field).and_then(Value::as_object_mut) {
-                    edit(&format!("/app-health/{name}/{path}"), &before, probe);
+                    edit(&format!("/app-health/{name}/{path}"), list(&ports), probe);
                 }
             }
             for (field, path) in HOOKS {
                 if let Some(hook) = container.get_mut("lifecycle").and_then(|l| l.get_mut(field)).and_then(Value::as_object_mut) {
-                    edit(&format!("/app-lifecycle/{name}/{path}"), &before, hook);
+                    edit(&format!("/app-lifecycle/{name}/{path}"), list(&ports), hook);
                 }
             }
         }
@@ -56,13 +68,19 @@ fn for_each_handler(spec: &mut Value, mut edit: impl FnMut(&str, &Value, &mut Ma
 
 /// What the agent has to do in the kubelet's place; `None` for a handler that stays as it is.
 fn original(handler: &Map<String, Value>, ports: &[Value]) -> Option<Value> {
-    let (kind, mut target) = ["httpGet", "tcpSocket", "grpc"].iter().find_map(|kind| Some((*kind, handler.get(*kind)?.clone())))?;
-    if let Some(named) = target["port"].as_str() {
-        let number = ports.iter().find(|port| port["name"] == named).map(|port| port["containerPort"].clone());
-        // The API server accepts a name that no container has; the kubelet will say so, as it would without us.
-        target["port"] = number?;
+    let mut kinds = KINDS.iter().filter_map(|kind| Some((*kind, handler.get(*kind)?)));
+    // Two kinds at once are the API server's to refuse.
+    let (Some((kind, target)), None) = (kinds.next(), kinds.next()) else { return None };
+    if !target.is_object() {
+        return None;
     }
     let mut original = json!({ kind: target });
+    if let Some(named) = target["port"].as_str() {
+        // The API server accepts a name that no container has; the kubelet will say so, as it would without us.
+        let number = ports.iter().find(|port| port["name"] == named)?["containerPort"].clone();
+        original[kind]["port"] = number;
+        original[PORT_NAME] = named.into();
+    }
     if let Some(timeout) = handler.get("timeoutSeconds") {
         original["timeoutSeconds"] = timeout.clone();
     }
@@ -111,18 +129,27 @@ mod tests {
         assert_eq!(web["lifecycle"]["preStop"]["httpGet"]["path"], "/app-lifecycle/web/prestopz");
         assert_eq!(
             originals["/app-health/web/readyz"],
-            json!({"httpGet": {"path": "/ready", "port": 8080, "scheme": "HTTPS"}, "timeoutSeconds": 3})
+            json!({"httpGet": {"path": "/ready", "port": 8080, "scheme": "HTTPS"}, "portName": "http", "timeoutSeconds": 3})
         );
         assert_eq!(originals.len(), 3);
     }
 
     #[test]
-    fn restoring_brings_back_equivalent_probes_with_numbers_for_names() {
+    fn restoring_brings_back_the_probes_as_they_were() {
         let mut pod = spec();
         let originals = rewrite(&mut pod, 15020);
         restore(&mut pod, &originals);
-        let again = rewrite(&mut pod.clone(), 15020);
-        assert_eq!(again, originals);
-        assert_eq!(pod["containers"][0]["livenessProbe"], json!({"tcpSocket": {"port": 8080}}));
+        assert_eq!(pod, spec());
+    }
+
+    #[test]
+    fn a_handler_that_makes_no_sense_stays() {
+        let broken = json!({"containers": [
+            {"name": "a", "readinessProbe": {"httpGet": {"port": 1}, "tcpSocket": {"port": 1}}, "livenessProbe": {"httpGet": 5}},
+            {"name": "b", "readinessProbe": {"tcpSocket": {"port": "nowhere"}}, "lifecycle": {"preStop": {"sleep": {"seconds": 1}}}},
+        ]});
+        let mut rewritten = broken.clone();
+        assert_eq!(rewrite(&mut rewritten, 15020), Map::new());
+        assert_eq!(rewritten, broken);
     }
 }

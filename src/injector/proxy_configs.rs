@@ -1,10 +1,6 @@
 //! ProxyConfigs: settings of single workloads' proxies, and which of them hold for a pod.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    convert::Infallible,
-    sync::Arc,
-};
+use std::{collections::HashMap, convert::Infallible, sync::Arc};
 
 use ferromesh_crds::networking;
 use futures::{Stream, StreamExt};
@@ -14,7 +10,7 @@ use kube::{
 };
 use tokio::sync::watch;
 
-use super::pod::PodView;
+use super::{known::Known, pod::PodView};
 use crate::config::{self, ParseContext};
 use crate::model::{ObjectRef, ProxyConfig, ProxyImage, ProxySettings};
 use crate::runtime::{ReadyGuard, Shutdown, causes};
@@ -97,26 +93,10 @@ where
 {
     let mut events = std::pin::pin!(events);
     let (mut known, mut absent) = (Some(known), 0);
-    let (mut objects, mut listed) = (BTreeMap::new(), BTreeMap::new());
+    let mut objects = Known::default();
     while let Some(event) = events.next().await {
         let complete = match event {
-            Ok(watcher::Event::Init) => {
-                listed.clear();
-                false
-            }
-            Ok(watcher::Event::InitApply(object)) => {
-                take(&mut listed, &object);
-                false
-            }
-            Ok(watcher::Event::InitDone) => {
-                objects = std::mem::take(&mut listed);
-                true
-            }
-            Ok(watcher::Event::Apply(object)) => {
-                take(&mut objects, &object);
-                true
-            }
-            Ok(watcher::Event::Delete(object)) => objects.remove(&origin(&object)).is_some(),
+            Ok(event) => objects.take(event, origin, understood),
             Err(error) => {
                 absent = if is_absent(&error) { absent + 1 } else { 0 };
                 tracing::warn!(error = causes(&error), "watching ProxyConfigs failed; trying again");
@@ -124,7 +104,7 @@ where
             }
         };
         if complete {
-            publish.send_replace(Arc::new(objects.values().cloned().collect()));
+            publish.send_replace(Arc::new(objects.objects().values().cloned().collect()));
             if let Some(known) = known.take() {
                 known();
             }
@@ -136,14 +116,14 @@ fn origin(object: &networking::ProxyConfig) -> ObjectRef {
     ObjectRef::new("ProxyConfig", &object.namespace().unwrap_or_default(), &object.name_any())
 }
 
-/// Takes an object as it is now. One that can't be understood has no effect, as if it were not there.
-fn take(objects: &mut BTreeMap<ObjectRef, Arc<ProxyConfig>>, object: &networking::ProxyConfig) {
+/// An object as it is now. One that can't be understood has no effect, as if it were not there.
+fn understood(object: &networking::ProxyConfig) -> Option<Arc<ProxyConfig>> {
     match config::proxy_config(object, &ParseContext::default()) {
-        Ok(parsed) => _ = objects.insert(origin(object), Arc::new(parsed.value)),
+        Ok(parsed) => Some(Arc::new(parsed.value)),
         Err(error) => {
             let origin = origin(object);
             tracing::warn!(name = %origin.name, ns = %origin.namespace, %error, "ProxyConfig refused");
-            objects.remove(&origin);
+            None
         }
     }
 }
@@ -155,7 +135,8 @@ fn is_absent(error: &watcher::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::injector::SidecarOptions;
+    use crate::injector::annotations::{Defaults, SidecarOptions};
+    use crate::model::SidecarDefaults;
     use futures::stream;
     use serde_json::{Value, json};
 
@@ -165,16 +146,16 @@ mod tests {
     }
 
     fn known(objects: &[networking::ProxyConfig]) -> ProxyConfigs {
-        let mut found = BTreeMap::new();
-        objects.iter().for_each(|object| take(&mut found, object));
-        found.into_values().collect()
+        objects.iter().filter_map(understood).collect()
     }
 
     fn options(configs: &ProxyConfigs, namespace: &str, annotation: &str) -> ProxySettings {
         let pod = json!({"metadata": {"labels": {"app": "reviews"}, "annotations": {"proxy.istio.io/config": annotation}}, "spec": {}});
         let mesh = ProxySettings { proxy_metadata: [("A".to_owned(), "mesh".to_owned())].into(), ..ProxySettings::default() };
         let pod = PodView::new(&pod);
-        let mut settings = SidecarOptions::of(&pod, &configs.under(&mesh, "istio-system", namespace)).unwrap().proxy_config;
+        let proxy_config = configs.under(&mesh, "istio-system", namespace);
+        let defaults = Defaults { proxy_config: &proxy_config, sidecar: &SidecarDefaults::default(), merge_metrics: true };
+        let mut settings = SidecarOptions::of(&pod, &defaults).unwrap().proxy_config;
         configs.over(&mut settings, namespace, &pod);
         settings
     }

@@ -3,7 +3,7 @@
 use std::{convert::Infallible, str::Utf8Error, sync::Arc};
 use tokio::sync::watch;
 
-use super::{InjectorConfig, Template, metrics::Metrics};
+use super::{InjectorConfig, Template, TemplateError, metrics::Metrics, templates::Templates};
 use crate::config::{Invalid, mesh_config};
 use crate::model::{InjectionValues, MeshConfig};
 use crate::runtime::{ContentWatch, ReadyGuard, Shutdown, causes};
@@ -28,6 +28,8 @@ pub(super) enum SettingsError {
     Content(#[from] serde_saphyr::Error),
     #[error("not a MeshConfig")]
     Mesh(#[from] Invalid),
+    #[error("a template can't be used")]
+    Template(#[from] TemplateError),
     #[error("{0} is empty")]
     Empty(&'static str),
 }
@@ -86,7 +88,10 @@ fn read_values(content: &[u8]) -> Result<InjectionValues, SettingsError> {
     let needed = [("hub", &values.hub), ("tag", &values.tag), ("revision", &values.revision), ("caAddress", &values.ca_address)];
     match needed.iter().find(|(_, text)| text.is_empty()) {
         Some((name, _)) => Err(SettingsError::Empty(name)),
-        None => Ok(values),
+        None => {
+            Templates::new(&values).check()?;
+            Ok(values)
+        }
     }
 }
 
@@ -102,6 +107,8 @@ mod tests {
         assert_eq!(read_values(serde_json::to_string(&values).unwrap().as_bytes()).unwrap(), values);
         assert!(matches!(read_values(yaml.replace("hub: r.example/mesh", "hub: ''").as_bytes()), Err(SettingsError::Empty("hub"))));
         assert!(matches!(read_values(yaml.replace("hub:", "hubb:").as_bytes()), Err(SettingsError::Content(_))));
+        let without = format!("{yaml}defaultTemplates: [nope]\n");
+        assert!(matches!(read_values(without.as_bytes()), Err(SettingsError::Template(TemplateError::NotFound { .. }))));
     }
 
     #[test]

@@ -16,12 +16,9 @@ const PREFIXES: [&str; 7] = [
 ];
 
 /// Annotations of the reference without an effect here, and why.
-const WITHOUT_EFFECT: [(&str, &str); 17] = [
+const WITHOUT_EFFECT: [(&str, &str); 14] = [
     ("readiness.status.sidecar.istio.io/applicationPorts", "the proxy is ready when its configuration is"),
-    ("sidecar.istio.io/agentLogLevel", "the agent logs what matters; sidecar.istio.io/logLevel sets Envoy's level"),
     ("sidecar.istio.io/bootstrapOverride", "the bootstrap can't be replaced"),
-    ("sidecar.istio.io/capNetBindService", "the proxy binds no port below 1024"),
-    ("sidecar.istio.io/componentLogLevel", "levels of single components can't be set; use sidecar.istio.io/logLevel"),
     ("sidecar.istio.io/controlPlaneAuthPolicy", "proxies speak mutual TLS to the control plane always"),
     ("sidecar.istio.io/enableCoreDump", "core dumps are the node's to set"),
     ("sidecar.istio.io/extraStatTags", "statistics can't be chosen by pod"),
@@ -73,6 +70,15 @@ mod tests {
     fn an_annotation_without_effect_says_why() {
         let warnings = warnings("sidecar.istio.io/bootstrapOverride");
         assert_eq!(warnings, ["annotation sidecar.istio.io/bootstrapOverride has no effect: the bootstrap can't be replaced"]);
+    }
+
+    #[test]
+    fn the_page_on_injection_lists_what_has_an_effect() {
+        let page = include_str!("../../docs/injection.md");
+        let (_, table) = page.split_once("\n## Annotations\n").unwrap();
+        let (table, _) = table.split_once("\n## ").unwrap();
+        let listed: Vec<&str> = table.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`').map(|(name, _)| name)).collect();
+        assert_eq!(listed, HONOURED);
     }
 
     #[test]

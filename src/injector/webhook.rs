@@ -1,13 +1,12 @@
 //! The answers to the API server, from memory alone.
 
 use kube::core::admission::{AdmissionResponse, Operation};
-use serde_json::Value;
 use std::{sync::Arc, time::Instant};
 use tokio::sync::watch;
 
 use super::{
-    Decision, NativeSidecars, ProxyConfigs, Skip, Surroundings, decide, inject, metrics::Metrics, patch, pod::PodView,
-    settings::TemplateSource, unhonoured::unhonoured,
+    Decision, NativeSidecars, ProxyConfigs, Skip, Surroundings, call::Call, decide, inject, limits::Place, metrics::Metrics,
+    namespaces::NamespaceLabels, patch, pod::PodView, settings::TemplateSource, unhonoured::unhonoured,
 };
 use crate::runtime::AdmissionRequest;
 
@@ -16,13 +15,17 @@ use crate::runtime::AdmissionRequest;
 pub(super) struct Webhook {
     pub(super) template: TemplateSource,
     pub(super) proxy_configs: watch::Receiver<Arc<ProxyConfigs>>,
+    pub(super) namespaces: watch::Receiver<Arc<NamespaceLabels>>,
     pub(super) native: NativeSidecars,
     pub(super) metrics: Metrics,
 }
 
 /// What is said of one pod, beside what the pod itself says.
 enum Verdict {
-    Injected(json_patch::Patch),
+    Injected {
+        patch: json_patch::Patch,
+        warnings: Vec<String>,
+    },
     Left(Skip),
     /// Not a question for an injector.
     Unconcerned,
@@ -58,10 +61,24 @@ impl Webhook {
         let Some(template) = self.template.borrow().clone() else {
             return Verdict::Refused("the injector has no settings yet; try again".to_owned());
         };
-        let proxy_configs = self.proxy_configs.borrow().clone();
-        let surroundings = Surroundings::of(namespace, &proxy_configs, self.native.everywhere());
+        let (proxy_configs, namespaces) = (self.proxy_configs.borrow().clone(), self.namespaces.borrow().clone());
+        let labels = namespaces.of(namespace);
+        if labels.is_none() {
+            tracing::debug!(ns = namespace, "this namespace is not known yet; it limits nothing");
+        }
+        let call = Call::parse(&request.path);
+        let surroundings = Surroundings {
+            namespace_labels: labels,
+            cluster: call.cluster.as_deref(),
+            network: call.network.as_deref(),
+            ..Surroundings::of(namespace, &proxy_configs, self.native.on(pod["spec"]["nodeName"].as_str()))
+        };
         match inject(pod, &surroundings, &template) {
-            Ok(injected) => Verdict::Injected(json_patch::Patch(patch::between(pod, &injected))),
+            Ok(injected) => {
+                let mut warnings = unhonoured(&PodView::new(pod));
+                warnings.extend(Place::new(namespace, labels).warning(&injected));
+                Verdict::Injected { patch: json_patch::Patch(patch::between(pod, injected)), warnings }
+            }
             Err(error) => Verdict::Refused(error.to_string()),
         }
     }
@@ -70,11 +87,11 @@ impl Webhook {
     fn worded(&self, request: &AdmissionRequest, verdict: Verdict) -> AdmissionResponse {
         let pod = request.shown_name();
         match verdict {
-            Verdict::Injected(patch) => {
+            Verdict::Injected { patch, warnings } => {
                 self.metrics.success.inc();
                 tracing::debug!(%pod, operations = patch.0.len(), dry_run = request.dry_run, "injected");
                 let mut response = request.allow();
-                response.warnings = warnings(request.object.as_ref());
+                response.warnings = (!warnings.is_empty()).then_some(warnings);
                 if patch.0.is_empty() {
                     return response;
                 }
@@ -100,9 +117,4 @@ impl Webhook {
             }
         }
     }
-}
-
-fn warnings(pod: Option<&Value>) -> Option<Vec<String>> {
-    let warnings = unhonoured(&PodView::new(pod?));
-    (!warnings.is_empty()).then_some(warnings)
 }

@@ -2,7 +2,10 @@
 
 use serde_json::Value;
 
-use super::pod::{PodView, list};
+use super::{
+    Owner,
+    pod::{PodView, list},
+};
 
 /// Name and owner of the workload that a pod belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,40 +16,47 @@ pub(super) struct WorkloadName {
     pub(super) owner: String,
 }
 
-/// Finds the workload behind a pod by its controller.
+/// Finds the workload behind a pod: its owner where that is known, else by its controller.
 ///
-/// A ReplicaSet named `<deployment>-<pod-template-hash>` stands for its Deployment and a Job named `<cronjob>-<8 to 10 digits>` for its
-/// CronJob, as in the reference: their owners cannot be asked from within an admission.
-pub(super) fn workload_name(pod: &PodView<'_>, namespace: &str) -> WorkloadName {
+/// A ReplicaSet named `<deployment>-<pod-template-hash>` stands for its Deployment, one named after a Rollout's hash for its Rollout, a Job
+/// named `<cronjob>-<8 to 10 digits>` for its CronJob and a ReplicationController of a DeploymentConfig for that, as in the reference:
+/// their owners cannot be asked from within an admission.
+pub(super) fn workload_name(pod: &PodView<'_>, namespace: &str, owner: Option<&Owner>) -> WorkloadName {
     let metadata = pod.metadata();
     let controller = list(&metadata["ownerReferences"]).iter().find(|owner| owner["controller"] == true);
     let own = || {
         let generated = metadata["generateName"].as_str().map(|name| name.trim_end_matches('-'));
-        metadata["name"].as_str().filter(|name| !name.is_empty()).or(generated).unwrap_or_default().to_owned()
+        metadata["name"].as_str().filter(|name| !name.is_empty()).or(generated).unwrap_or_default()
     };
-    let (api, kind, name) = match controller {
-        None => ("v1".to_owned(), "Pod", own()),
-        Some(owner) => climb(owner, pod.label("pod-template-hash")),
+    let (api, kind, name) = match (owner, controller) {
+        (Some(owner), _) => (owner.api_version.as_str(), owner.kind.as_str(), owner.name.as_str()),
+        (None, Some(controller)) => climb(controller, pod),
+        (None, None) => ("v1", "Pod", own()),
     };
-    let path = if api.contains('/') { format!("apis/{api}") } else { format!("api/{api}") };
-    let owner = format!("kubernetes://{path}/namespaces/{namespace}/{}s/{name}", kind.to_ascii_lowercase());
-    WorkloadName { name, owner }
+    let path = if api.contains('/') { "apis" } else { "api" };
+    let owner = format!("kubernetes://{path}/{api}/namespaces/{namespace}/{}s/{name}", kind.to_ascii_lowercase());
+    WorkloadName { name: name.to_owned(), owner }
 }
 
 /// From a pod's controller to what a user wrote.
-fn climb<'a>(owner: &'a Value, template_hash: Option<&str>) -> (String, &'a str, String) {
-    let text = |key: &str| owner[key].as_str().unwrap_or_default();
+fn climb<'a>(controller: &'a Value, pod: &PodView<'_>) -> (&'a str, &'a str, &'a str) {
+    let text = |key: &str| controller[key].as_str().unwrap_or_default();
     let (api, kind, name) = (text("apiVersion"), text("kind"), text("name"));
-    let deployment = (kind == "ReplicaSet").then(|| template_hash.and_then(|hash| name.strip_suffix(hash)?.strip_suffix('-'))).flatten();
-    if let Some(deployment) = deployment {
-        return ("apps/v1".to_owned(), "Deployment", deployment.to_owned());
-    }
-    let scheduled =
-        name.rsplit_once('-').filter(|(_, at)| kind == "Job" && (8..=10).contains(&at.len()) && at.bytes().all(|b| b.is_ascii_digit()));
-    if let Some((cron_job, _)) = scheduled {
-        return (api.to_owned(), "CronJob", cron_job.to_owned());
-    }
-    (api.to_owned(), kind, name.to_owned())
+    let before_hash = |label: &str| name.strip_suffix(pod.label(label)?)?.strip_suffix('-').filter(|name| !name.is_empty());
+    let before_digits = |lengths: std::ops::RangeInclusive<usize>| {
+        let (name, digits) = name.rsplit_once('-')?;
+        (lengths.contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit())).then_some(name)
+    };
+    let configured = || pod.label("deploymentconfig").or_else(|| pod.annotation("openshift.io/deployment-config.name")).is_some();
+    let climbed = match kind {
+        "ReplicaSet" => before_hash("pod-template-hash")
+            .map(|name| ("apps/v1", "Deployment", name))
+            .or_else(|| Some(("argoproj.io/v1alpha1", "Rollout", before_hash("rollouts-pod-template-hash")?))),
+        "Job" => before_digits(8..=10).map(|name| (api, "CronJob", name)),
+        "ReplicationController" if configured() => before_digits(1..=9).map(|name| ("apps.openshift.io/v1", "DeploymentConfig", name)),
+        _ => None,
+    };
+    climbed.unwrap_or((api, kind, name))
 }
 
 /// Longest value of a label.
@@ -74,7 +84,7 @@ mod tests {
     fn named(kind: &str, name: &str, labels: Value) -> WorkloadName {
         let owner = json!([{"apiVersion": "apps/v1", "kind": kind, "name": name, "controller": true}]);
         let pod = json!({"metadata": {"generateName": "x-", "labels": labels, "ownerReferences": owner}});
-        workload_name(&PodView::new(&pod), "shop")
+        workload_name(&PodView::new(&pod), "shop", None)
     }
 
     #[test]
@@ -92,9 +102,25 @@ mod tests {
     }
 
     #[test]
+    fn a_rollout_and_a_deployment_config_are_found_behind_their_controllers() {
+        let rollout = named("ReplicaSet", "web-7d4", json!({"rollouts-pod-template-hash": "7d4"}));
+        assert_eq!(rollout.owner, "kubernetes://apis/argoproj.io/v1alpha1/namespaces/shop/rollouts/web");
+        let config = named("ReplicationController", "web-12", json!({"deploymentconfig": "web"}));
+        assert_eq!(config.owner, "kubernetes://apis/apps.openshift.io/v1/namespaces/shop/deploymentconfigs/web");
+        assert_eq!(named("ReplicationController", "web-12", json!({})).name, "web-12");
+    }
+
+    #[test]
+    fn an_owner_that_is_known_outweighs_what_can_be_guessed() {
+        let owner = Owner { api_version: "apps/v1".to_owned(), kind: "StatefulSet".to_owned(), name: "db".to_owned() };
+        let workload = workload_name(&PodView::new(&json!({"metadata": {"name": "x"}})), "shop", Some(&owner));
+        assert_eq!((workload.name.as_str(), workload.owner.as_str()), ("db", "kubernetes://apis/apps/v1/namespaces/shop/statefulsets/db"));
+    }
+
+    #[test]
     fn a_bare_pod_is_its_own_workload() {
         let pod = json!({"metadata": {"name": "debug"}});
-        assert_eq!(workload_name(&PodView::new(&pod), "shop").owner, "kubernetes://api/v1/namespaces/shop/pods/debug");
+        assert_eq!(workload_name(&PodView::new(&pod), "shop", None).owner, "kubernetes://api/v1/namespaces/shop/pods/debug");
     }
 
     #[test]

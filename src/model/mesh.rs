@@ -43,6 +43,8 @@ pub struct MeshConfig {
     pub default_virtual_service_export_to: ExportTo,
     /// Who sees DestinationRules that do not say.
     pub default_destination_rule_export_to: ExportTo,
+    /// Whether the agent serves the application's metrics with its own, where the pod does not say.
+    pub enable_prometheus_merge: bool,
     /// How paths of requests are brought into one form before anything looks at them.
     pub path_normalization: PathNormalization,
     /// What every proxy starts from.
@@ -137,6 +139,7 @@ impl Default for MeshConfig {
             default_service_export_to: ExportTo::default(),
             default_virtual_service_export_to: ExportTo::default(),
             default_destination_rule_export_to: ExportTo::default(),
+            enable_prometheus_merge: true,
             path_normalization: PathNormalization::default(),
             default_config: ProxySettings::default(),
         }

@@ -44,6 +44,30 @@ impl FromStr for ProxyRole {
     }
 }
 
+/// How traffic comes to a sidecar.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum InterceptionMode {
+    /// Redirect rules send it there.
+    #[default]
+    Redirect,
+    /// Nothing is captured; the application talks to the proxy itself.
+    None,
+}
+
+// === impl InterceptionMode ===
+
+impl InterceptionMode {
+    /// As Istio's API and the proxies' metadata write it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Redirect => "REDIRECT",
+            Self::None => "NONE",
+        }
+    }
+}
+
 /// Istio's ProxyConfig, as far as the mesh honours it: the mesh's `defaultConfig` with the pod's `proxy.istio.io/config` merged over it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
@@ -65,6 +89,9 @@ pub struct ProxySettings {
     /// The proxy's image; `None` for the usual one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<ProxyImage>,
+    /// How traffic comes to a sidecar whose pod does not say; `None` for by redirect rules.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interception_mode: Option<InterceptionMode>,
 }
 
 /// `image` of a ProxyConfig.
@@ -86,6 +113,7 @@ impl Default for ProxySettings {
             proxy_metadata: BTreeMap::new(),
             status_port: 15020,
             image: None,
+            interception_mode: None,
         }
     }
 }

@@ -80,6 +80,7 @@ mod tests {
     fn verdict(name: &str, operation: Operation, spec: &Value, old: Option<&Value>, stored: &[(&str, Value)]) -> Result<(), String> {
         let object = |spec: &Value| json!({"metadata": {"name": name}, "spec": spec});
         let request = AdmissionRequest {
+            path: "/".to_owned(),
             uid: "u".to_owned(),
             group: "install.ferromesh.dev".to_owned(),
             version: "v1alpha1".to_owned(),

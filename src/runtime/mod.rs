@@ -29,7 +29,7 @@ mod tls;
 mod webhook_tls;
 
 pub use admin::{Admin, BuildInfo};
-pub use admission::{AdmissionRequest, admission_route};
+pub use admission::{AdmissionRequest, admission_route, admission_tree};
 pub use backoff::{Backoff, random_fraction};
 pub use bootstrap_api::{bootstrap_routes, change_bootstrap};
 pub use bucket::Bucket;

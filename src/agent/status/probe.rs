@@ -123,7 +123,7 @@ mod tests {
     fn the_injectors_probes_are_understood() {
         let probes = parse_probes(
             r#"{"/app-health/web/readyz": {"httpGet": {"path": "/ready", "port": 8080, "scheme": "HTTPS",
-                  "httpHeaders": [{"name": "X-Probe", "value": "1"}]}, "timeoutSeconds": 3},
+                  "httpHeaders": [{"name": "X-Probe", "value": "1"}]}, "timeoutSeconds": 3, "portName": "http"},
                 "/app-health/web/livez": {"tcpSocket": {"port": 8080}},
                 "/app-health/web/startupz": {"grpc": {"port": 9000, "service": null}}}"#,
         )

@@ -30,6 +30,10 @@ pub struct ProxyArgs {
     #[arg(long, value_name = "LEVEL", default_value = "warning")]
     log_level: String,
 
+    /// Log levels of Envoy's parts, as in `filter:debug,http2:info`.
+    #[arg(long, value_name = "LEVELS", default_value = "")]
+    component_log_level: String,
+
     #[command(flatten)]
     log: LogArgs,
 
@@ -109,7 +113,10 @@ impl ProxyArgs {
         };
         let envoy = Program {
             path: self.places.envoy.clone(),
-            arguments: envoy_arguments(&config.facts, &self.log_level, changes).into_iter().map(OsString::from).collect(),
+            arguments: envoy_arguments(&config.facts, &self.log_level, &self.component_log_level, changes)
+                .into_iter()
+                .map(OsString::from)
+                .collect(),
             directory: config.directory.clone(),
         };
         let supervisor = Supervisor::new(agent, envoy, config.drain_times.longest);

@@ -3,7 +3,10 @@
 use axum::body::Body;
 use ferromesh_crds::networking::ProxyConfig;
 use http::StatusCode;
-use k8s_openapi::{ByteString, api::core::v1::Node};
+use k8s_openapi::{
+    ByteString,
+    api::core::v1::{Namespace, Node},
+};
 use rcgen::KeyPair;
 use serde_json::{Value, json};
 use std::{fs, net::SocketAddr, path::Path, time::Duration};
@@ -78,7 +81,11 @@ impl Injector {
 
     /// A POST to `/inject` by HTTP/2 over TLS.
     async fn post(&self, body: impl Into<Body>) -> (StatusCode, Value) {
-        ask_webhook(&self.ca, SERVICE, self.address, "/inject", body).await
+        self.post_to("/inject", body).await
+    }
+
+    async fn post_to(&self, path: &str, body: impl Into<Body>) -> (StatusCode, Value) {
+        ask_webhook(&self.ca, SERVICE, self.address, path, body).await
     }
 
     /// The `response` to the creation of a pod in namespace shop.
@@ -144,8 +151,8 @@ async fn a_pod_of_bookinfo_comes_back_with_its_sidecar_and_an_injected_one_as_it
     for line in ["requests_total 2", "success_total 2", "skip_total 0", "failure_total 0"] {
         assert!(injector.shows(&format!("sidecar_injection_{line}")), "{}", encode_metrics(&injector.registry));
     }
-    // Nothing was asked on the way: the two requests are the lists of nodes and ProxyConfigs.
-    assert!(api.calls().iter().all(|call| ["nodes", "proxyconfigs"].contains(&&*call.target.plural)), "{:?}", api.calls());
+    // Nothing was asked on the way: the requests are the lists and watches of nodes, ProxyConfigs and namespaces.
+    assert!(api.calls().iter().all(|call| ["nodes", "proxyconfigs", "namespaces"].contains(&&*call.target.plural)), "{:?}", api.calls());
     injector.stop().await;
 }
 
@@ -198,6 +205,39 @@ async fn pods_that_stay_as_they_are_and_pods_that_are_refused() {
     for line in ["requests_total 3", "success_total 1", "skip_total 1", "failure_total 1"] {
         assert!(injector.shows(&format!("sidecar_injection_{line}")), "{}", encode_metrics(&injector.registry));
     }
+    injector.stop().await;
+}
+
+#[tokio::test]
+async fn a_namespaces_level_limits_its_pods_from_the_moment_it_is_set() {
+    let (injector, api) = Injector::ready().await;
+    let mut pod = bookinfo("reviews-v1");
+    pod["metadata"]["annotations"] = json!({"sidecar.istio.io/userVolume": r#"{"disk": {"hostPath": {"path": "/"}}}"#});
+    assert_eq!(injector.review(&pod).await["allowed"], true, "a namespace that is not known limits nothing");
+    let namespace = json!({"metadata": {"name": "shop", "labels": {"pod-security.kubernetes.io/enforce": "restricted"}}});
+    api.insert::<Namespace>(&serde_json::from_value(namespace).unwrap());
+    eventually_seen("the level is known", async || injector.review(&pod).await["allowed"] == false).await;
+    let message = injector.review(&pod).await["status"]["message"].clone();
+    assert!(message.as_str().unwrap().contains("asks for hostPath, which namespace shop (Pod Security restricted)"), "{message}");
+    pod["metadata"].as_object_mut().unwrap().remove("annotations");
+    let warnings = injector.review(&pod).await["warnings"].to_string();
+    assert!(warnings.contains("refuses istio-init, which needs NET_ADMIN"), "{warnings}");
+    injector.stop().await;
+}
+
+#[tokio::test]
+async fn the_path_of_the_call_says_which_cluster_asks() {
+    let (injector, _) = Injector::ready().await;
+    let pod = bookinfo("reviews-v1");
+    let (status, answer) = injector.post_to("/inject/cluster/east/net/n--slash--1", review(&pod).to_string()).await;
+    assert_eq!(status, StatusCode::OK);
+    let mut injected = pod.clone();
+    let patch: ByteString = serde_json::from_value(answer["response"]["patch"].clone()).unwrap();
+    json_patch::patch(&mut injected, &serde_json::from_slice::<json_patch::Patch>(&patch.0).unwrap()).unwrap();
+    assert_eq!(injected["metadata"]["labels"]["topology.istio.io/network"], "n/1");
+    let env = injected["spec"]["initContainers"][1]["env"].as_array().unwrap();
+    let of = |name: &str| env.iter().find(|variable| variable["name"] == name).map(|variable| variable["value"].clone());
+    assert_eq!((of("ISTIO_META_CLUSTER_ID"), of("ISTIO_META_NETWORK")), (Some("east".into()), Some("n/1".into())));
     injector.stop().await;
 }
 

@@ -8,7 +8,7 @@ mod intake;
 use axum::{
     Json, Router,
     body::Body,
-    http::StatusCode,
+    http::{StatusCode, Uri},
     response::{IntoResponse, Response},
     routing::post,
 };
@@ -37,6 +37,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// What a webhook is asked.
 #[derive(Clone, Debug)]
 pub struct AdmissionRequest {
+    /// The path by which the webhook was called; what stands after its own may say where the call comes from.
+    pub path: String,
     /// Names this review; the answer repeats it.
     pub uid: String,
     /// The object's API group; empty for Kubernetes' core.
@@ -135,19 +137,27 @@ pub fn admission_route<H>(path: &str, answer: H) -> Router
 where
     H: Fn(AdmissionRequest) -> AdmissionResponse + Clone + Send + Sync + 'static,
 {
-    patient_route(path, answer, PATIENCE)
+    patient_routes(&[path], answer, PATIENCE)
 }
 
-fn patient_route<H>(path: &str, answer: H, patience: Duration) -> Router
+/// The same for a path and everything below it: [`AdmissionRequest::path`] says which was called.
+pub fn admission_tree<H>(path: &str, answer: H) -> Router
+where
+    H: Fn(AdmissionRequest) -> AdmissionResponse + Clone + Send + Sync + 'static,
+{
+    patient_routes(&[path, &format!("{path}/{{*rest}}")], answer, PATIENCE)
+}
+
+fn patient_routes<H>(paths: &[&str], answer: H, patience: Duration) -> Router
 where
     H: Fn(AdmissionRequest) -> AdmissionResponse + Clone + Send + Sync + 'static,
 {
     let desk = Desk { intake: Intake::new(), large: Arc::new(Semaphore::new(1)) };
-    let handle = async move |body: Body| match timeout(patience, desk.handle(body, answer)).await {
+    let handle = async move |uri: Uri, body: Body| match timeout(patience, desk.handle(uri.path().to_owned(), body, answer)).await {
         Ok(response) => response,
         Err(_) => StatusCode::REQUEST_TIMEOUT.into_response(),
     };
-    Router::new().route(path, post(handle))
+    paths.iter().fold(Router::new(), |router, path| router.route(path, post(handle.clone())))
 }
 
 /// Where reviews are taken in and answered.
@@ -160,7 +170,7 @@ struct Desk {
 // === impl Desk ===
 
 impl Desk {
-    async fn handle<H>(self, body: Body, answer: H) -> Response
+    async fn handle<H>(self, path: String, body: Body, answer: H) -> Response
     where
         H: Fn(AdmissionRequest) -> AdmissionResponse + Send + 'static,
     {
@@ -170,14 +180,14 @@ impl Desk {
         };
         // Microseconds, and never more at a time than there are threads.
         if taken.bytes.len() <= LARGE {
-            return review(&taken.bytes, answer);
+            return review(path, &taken.bytes, answer);
         }
         // The semaphore is never closed, so there is a turn for every body.
         let turn = self.large.acquire_owned().await.ok();
         // It goes on when nobody waits for it any more, and keeps its turn and its memory until its end.
         let work = spawn_blocking(move || {
             let Taken { bytes, .. } = &taken;
-            let response = review(bytes, answer);
+            let response = review(path, bytes, answer);
             drop(turn);
             response
         });
@@ -185,12 +195,12 @@ impl Desk {
     }
 }
 
-fn review(body: &[u8], answer: impl Fn(AdmissionRequest) -> AdmissionResponse) -> Response {
+fn review(path: String, body: &[u8], answer: impl Fn(AdmissionRequest) -> AdmissionResponse) -> Response {
     if explodes(body) {
         return (StatusCode::PAYLOAD_TOO_LARGE, "more values than any object of Kubernetes has\n").into_response();
     }
     match serde_json::from_slice::<Review>(body) {
-        Ok(review) => Json(AnsweredReview::from(answer(review.request.into()))).into_response(),
+        Ok(review) => Json(AnsweredReview::from(answer(review.request.at(path)))).into_response(),
         Err(error) => (StatusCode::BAD_REQUEST, format!("not an AdmissionReview: {error}\n")).into_response(),
     }
 }
@@ -246,11 +256,16 @@ impl From<AdmissionResponse> for AnsweredReview {
     }
 }
 
-impl From<Envelope> for AdmissionRequest {
-    fn from(envelope: Envelope) -> Self {
+// === impl Envelope ===
+
+impl Envelope {
+    /// The request that came in by this path.
+    fn at(self, path: String) -> AdmissionRequest {
+        let envelope = self;
         let present = |object: Option<Value>| object.filter(|object| !object.is_null());
         let named = |text: Option<String>| text.filter(|text| !text.is_empty());
-        Self {
+        AdmissionRequest {
+            path,
             uid: envelope.uid,
             group: envelope.kind.group,
             version: envelope.kind.version,
@@ -289,6 +304,20 @@ mod tests {
             "resource": {"group": "g.example", "version": "v1", "resource": "things"},
             "operation": "CREATE", "name": "x", "namespace": "", "userInfo": {"username": "jane"}, "object": object, "oldObject": null,
         }})
+    }
+
+    #[tokio::test]
+    async fn a_tree_answers_below_its_path_and_says_where_it_was_called() {
+        let route = admission_tree("/check", |request| request.deny(&request.path));
+        let message = async |path: &str| {
+            let body = Body::from(review_of(&json!({})).to_string());
+            let response = route.clone().oneshot(http::Request::post(path).body(body).unwrap()).await.unwrap();
+            let body = response.into_body().collect().await.unwrap().to_bytes();
+            serde_json::from_slice::<Value>(&body).map(|body| body["response"]["status"]["message"].clone()).unwrap_or_default()
+        };
+        assert_eq!(message("/check").await, "/check");
+        assert_eq!(message("/check/cluster/c/net/n").await, "/check/cluster/c/net/n");
+        assert_eq!(message("/other").await, Value::Null);
     }
 
     async fn ask(body: impl Into<Body>) -> (StatusCode, Value) {
@@ -343,7 +372,7 @@ mod tests {
 
     #[tokio::test]
     async fn bodies_that_never_end_hold_nobody_up() {
-        let route = patient_route("/check", |request| request.allow(), Duration::from_millis(500));
+        let route = patient_routes(&["/check"], |request| request.allow(), Duration::from_millis(500));
         let post = |body: Body| route.clone().oneshot(http::Request::post("/check").body(body).unwrap());
         let endless = || Body::from_stream(futures::stream::pending::<Result<Bytes, std::convert::Infallible>>());
         let held = tokio::spawn(futures::future::join_all((0..256).map(|_| post(endless()))));

@@ -2,32 +2,19 @@
 //!
 //! Names and meanings are the reference's. All errors of a pod are reported together, each naming its annotation and its value.
 
-use std::{collections::BTreeMap, fmt};
+mod proxy_config;
+mod syntax;
 
-use ipnet::IpNet;
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
+use self::syntax::{
+    address, agent_level, boolean, component_levels, control_plane_policy, image_type, interception, level, named_objects, number,
+    port_or_zero, ports, ports_or_star, quantity, ranges, ranges_or_star,
+};
 use super::pod::PodView;
-use crate::config::proxy_problems;
-use crate::model::ProxySettings;
-
-/// How traffic comes to the proxy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum InterceptionMode {
-    /// Redirect rules send it there.
-    Redirect,
-    /// Nothing is captured; the application talks to the proxy itself.
-    None,
-}
-
-impl fmt::Display for InterceptionMode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Redirect => "REDIRECT",
-            Self::None => "NONE",
-        })
-    }
-}
+use crate::model::{InterceptionMode, ProxySettings, SidecarDefaults};
 
 /// An annotation that cannot be understood.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -41,55 +28,74 @@ pub struct AnnotationError {
     pub problem: String,
 }
 
+/// What holds where a pod says nothing.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Defaults<'a> {
+    /// The mesh's ProxyConfig, with what the namespace's says.
+    pub(super) proxy_config: &'a ProxySettings,
+    /// What the mesh's owner says of sidecars.
+    pub(super) sidecar: &'a SidecarDefaults,
+    /// Whether metrics are merged.
+    pub(super) merge_metrics: bool,
+}
+
 /// Everything that annotations can change, with the mesh's defaults where they say nothing.
 #[derive(Clone, Debug, PartialEq)]
-pub struct SidecarOptions {
+pub(super) struct SidecarOptions {
     /// How traffic is captured.
-    pub interception: InterceptionMode,
+    pub(super) interception: InterceptionMode,
     /// Outbound address ranges to capture: `*`, or a list; empty for none.
-    pub include_outbound_ranges: String,
+    pub(super) include_outbound_ranges: String,
     /// Outbound address ranges to leave alone.
-    pub exclude_outbound_ranges: String,
+    pub(super) exclude_outbound_ranges: String,
     /// Outbound ports to capture beside the ranges.
-    pub include_outbound_ports: String,
+    pub(super) include_outbound_ports: String,
     /// Outbound ports to leave alone.
-    pub exclude_outbound_ports: String,
+    pub(super) exclude_outbound_ports: String,
     /// Inbound ports to capture: `*`, or a list; empty for none.
-    pub include_inbound_ports: String,
+    pub(super) include_inbound_ports: String,
     /// Inbound ports to leave alone, the mesh's own not among them.
-    pub exclude_inbound_ports: String,
+    pub(super) exclude_inbound_ports: String,
     /// Whether the kubelet's probes go through the agent.
-    pub rewrite_probes: bool,
+    pub(super) rewrite_probes: bool,
+    /// Names of the templates, as a comma list; `None` for the mesh's choice.
+    pub(super) templates: Option<String>,
     /// An image instead of the mesh's.
-    pub image: Option<String>,
+    pub(super) image: Option<String>,
     /// A variant of the image, in place of what the proxy's configuration says.
-    pub image_type: Option<String>,
+    pub(super) image_type: Option<String>,
     /// CPU and memory requests and limits. If any is set, none of the mesh's defaults hold.
-    pub resources: Option<BTreeMap<&'static str, BTreeMap<&'static str, String>>>,
-    /// Envoy's log level.
-    pub log_level: Option<String>,
+    pub(super) resources: Option<BTreeMap<&'static str, BTreeMap<&'static str, String>>>,
+    /// Envoy's log level; empty for its own default.
+    pub(super) log_level: String,
+    /// Log levels of Envoy's parts; empty for their own defaults.
+    pub(super) component_log_level: String,
+    /// The agent's log level.
+    pub(super) agent_log_level: Option<String>,
+    /// Whether the proxy may bind ports below 1024.
+    pub(super) bind_low_ports: bool,
     /// Whether the sidecar is a native sidecar container; `None` leaves it to what the nodes can do.
-    pub native_sidecar: Option<bool>,
+    pub(super) native_sidecar: Option<bool>,
     /// The mesh's defaultConfig with the pod's own merged over it.
-    pub proxy_config: ProxySettings,
+    pub(super) proxy_config: ProxySettings,
     /// Readiness probe: initial delay in seconds.
-    pub readiness_initial_delay: u32,
+    pub(super) readiness_initial_delay: u32,
     /// Readiness probe: period in seconds.
-    pub readiness_period: u32,
+    pub(super) readiness_period: u32,
     /// Readiness probe: failures until it counts.
-    pub readiness_failures: u32,
+    pub(super) readiness_failures: u32,
     /// Whether the kubelet asks the sidecar whether it is ready.
-    pub health: bool,
+    pub(super) health: bool,
     /// Whether the application's metrics are merged into the agent's.
-    pub merge_metrics: bool,
+    pub(super) merge_metrics: bool,
     /// Volumes that the pod wants in addition, as Kubernetes writes them.
-    pub user_volumes: Vec<Value>,
+    pub(super) user_volumes: Vec<Value>,
     /// Where the sidecar mounts them.
-    pub user_mounts: Vec<Value>,
+    pub(super) user_mounts: Vec<Value>,
 }
 
 /// Every annotation that the injector reads or writes.
-pub(super) const HONOURED: [&str; 29] = [
+pub(super) const HONOURED: [&str; 32] = [
     "inject.istio.io/templates",
     "prometheus.istio.io/merge-metrics",
     "proxy.istio.io/config",
@@ -97,6 +103,9 @@ pub(super) const HONOURED: [&str; 29] = [
     "readiness.status.sidecar.istio.io/failureThreshold",
     "readiness.status.sidecar.istio.io/initialDelaySeconds",
     "readiness.status.sidecar.istio.io/periodSeconds",
+    "sidecar.istio.io/agentLogLevel",
+    "sidecar.istio.io/capNetBindService",
+    "sidecar.istio.io/componentLogLevel",
     "sidecar.istio.io/discoveryAddress",
     "sidecar.istio.io/inject",
     "sidecar.istio.io/interceptionMode",
@@ -122,44 +131,56 @@ pub(super) const HONOURED: [&str; 29] = [
 ];
 
 const TRAFFIC: &str = "traffic.sidecar.istio.io/";
-const LEVELS: [&str; 7] = ["trace", "debug", "info", "warning", "error", "critical", "off"];
+const INITIAL_DELAY: &str = "readiness.status.sidecar.istio.io/initialDelaySeconds";
+const PERIOD: &str = "readiness.status.sidecar.istio.io/periodSeconds";
+const FAILURES: &str = "readiness.status.sidecar.istio.io/failureThreshold";
+
+// === impl SidecarOptions ===
 
 impl SidecarOptions {
     /// Reads a pod's annotations over the mesh's defaults.
     ///
     /// # Errors
     /// One for each annotation that cannot be understood.
-    pub fn of(pod: &PodView<'_>, defaults: &ProxySettings) -> Result<Self, Vec<AnnotationError>> {
+    pub(super) fn of(pod: &PodView<'_>, defaults: &Defaults<'_>) -> Result<Self, Vec<AnnotationError>> {
+        let Defaults { sidecar, .. } = *defaults;
         let mut read = Reader { pod, errors: Vec::new() };
         let traffic = |name: &str| format!("{TRAFFIC}{name}");
-        read.parsed("inject.istio.io/templates", (), template);
-        let mut proxy_config = read.parsed("proxy.istio.io/config", defaults.clone(), |text| merge(defaults, text));
+        let mut proxy_config =
+            read.parsed("proxy.istio.io/config", defaults.proxy_config.clone(), |text| proxy_config::merge(defaults.proxy_config, text));
         // The annotations of older documents outweigh what proxy.istio.io/config says.
         proxy_config.discovery_address = read.parsed("sidecar.istio.io/discoveryAddress", proxy_config.discovery_address, address);
         let status_port = read.parsed("status.sidecar.istio.io/port", proxy_config.status_port, port_or_zero);
         if status_port != 0 {
             proxy_config.status_port = status_port;
         }
+        read.parsed("sidecar.istio.io/controlPlaneAuthPolicy", (), control_plane_policy);
+        let mode = proxy_config.interception_mode.unwrap_or_default();
+        let text = |annotation: &str| pod.annotation(annotation).filter(|text| !text.is_empty()).map(str::to_owned);
         let options = Self {
-            interception: read.parsed("sidecar.istio.io/interceptionMode", InterceptionMode::Redirect, interception),
-            include_outbound_ranges: read.checked(&traffic("includeOutboundIPRanges"), "*", ranges_or_star),
-            exclude_outbound_ranges: read.checked(&traffic("excludeOutboundIPRanges"), "", ranges),
+            interception: read.parsed("sidecar.istio.io/interceptionMode", mode, interception),
+            include_outbound_ranges: read.checked(&traffic("includeOutboundIPRanges"), &sidecar.include_outbound_ranges, ranges_or_star),
+            exclude_outbound_ranges: read.checked(&traffic("excludeOutboundIPRanges"), &sidecar.exclude_outbound_ranges, ranges),
             include_outbound_ports: read.checked(&traffic("includeOutboundPorts"), "", ports),
-            exclude_outbound_ports: read.checked(&traffic("excludeOutboundPorts"), "", ports),
-            include_inbound_ports: read.checked(&traffic("includeInboundPorts"), "*", ports_or_star),
-            exclude_inbound_ports: read.checked(&traffic("excludeInboundPorts"), "", ports),
-            rewrite_probes: read.parsed("sidecar.istio.io/rewriteAppHTTPProbers", true, boolean) && status_port != 0,
-            image: pod.annotation("sidecar.istio.io/proxyImage").filter(|image| !image.is_empty()).map(str::to_owned),
+            exclude_outbound_ports: read.checked(&traffic("excludeOutboundPorts"), &sidecar.exclude_outbound_ports, ports),
+            include_inbound_ports: read.checked(&traffic("includeInboundPorts"), &sidecar.include_inbound_ports, ports_or_star),
+            exclude_inbound_ports: read.checked(&traffic("excludeInboundPorts"), &sidecar.exclude_inbound_ports, ports),
+            rewrite_probes: read.parsed("sidecar.istio.io/rewriteAppHTTPProbers", sidecar.rewrite_probes, boolean) && status_port != 0,
+            templates: text("inject.istio.io/templates"),
+            image: text("sidecar.istio.io/proxyImage"),
             image_type: read.parsed("sidecar.istio.io/proxyImageType", None, |text| image_type(text).map(Some)),
             resources: read.resources(),
-            log_level: read.parsed("sidecar.istio.io/logLevel", None, |text| level(text).map(Some)),
+            log_level: read.parsed("sidecar.istio.io/logLevel", sidecar.log_level.clone(), level),
+            component_log_level: read.parsed("sidecar.istio.io/componentLogLevel", sidecar.component_log_level.clone(), component_levels),
+            agent_log_level: read.parsed("sidecar.istio.io/agentLogLevel", None, |text| agent_level(text).map(Some)),
+            bind_low_ports: read.parsed("sidecar.istio.io/capNetBindService", false, boolean),
             native_sidecar: read.parsed("sidecar.istio.io/nativeSidecar", None, |text| boolean(text).map(Some)),
             proxy_config,
-            readiness_initial_delay: read.parsed("readiness.status.sidecar.istio.io/initialDelaySeconds", 0, number),
-            readiness_period: read.parsed("readiness.status.sidecar.istio.io/periodSeconds", 15, number),
-            readiness_failures: read.parsed("readiness.status.sidecar.istio.io/failureThreshold", 4, number),
+            readiness_initial_delay: read.parsed(INITIAL_DELAY, sidecar.readiness_initial_delay, number),
+            readiness_period: read.parsed(PERIOD, sidecar.readiness_period, number),
+            readiness_failures: read.parsed(FAILURES, sidecar.readiness_failures, number),
             health: status_port != 0,
-            merge_metrics: read.parsed("prometheus.istio.io/merge-metrics", true, boolean) && status_port != 0,
+            merge_metrics: read.parsed("prometheus.istio.io/merge-metrics", defaults.merge_metrics, boolean) && status_port != 0,
             user_volumes: read.parsed("sidecar.istio.io/userVolume", Vec::new(), named_objects),
             user_mounts: read.parsed("sidecar.istio.io/userVolumeMount", Vec::new(), named_objects),
         };
@@ -209,115 +230,6 @@ impl Reader<'_> {
     }
 }
 
-fn interception(text: &str) -> Result<InterceptionMode, String> {
-    match text {
-        "REDIRECT" => Ok(InterceptionMode::Redirect),
-        "NONE" => Ok(InterceptionMode::None),
-        "TPROXY" => Err("needs rights that a restricted pod does not have: use REDIRECT or NONE".to_owned()),
-        _ => Err("is not a mode: use REDIRECT or NONE".to_owned()),
-    }
-}
-
-fn boolean(text: &str) -> Result<bool, String> {
-    text.parse().map_err(|_| "is no boolean: use true or false".to_owned())
-}
-
-fn number(text: &str) -> Result<u32, String> {
-    text.parse().map_err(|_| "is not a whole number such as 2".to_owned())
-}
-
-fn level(text: &str) -> Result<String, String> {
-    if LEVELS.contains(&text) { Ok(text.to_owned()) } else { Err(format!("is not a log level: use one of {}", LEVELS.join(", "))) }
-}
-
-fn image_type(text: &str) -> Result<String, String> {
-    let known = !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
-    if known { Ok(text.to_owned()) } else { Err("is no variant of an image such as debug".to_owned()) }
-}
-
-/// Kubernetes' quantities: a number with an optional suffix. The API server checks the rest.
-fn quantity(text: &str) -> Result<String, String> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let suffix = &text[digits.len()..];
-    let known = ["", "m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"].contains(&suffix);
-    match digits.parse::<f64>() {
-        Ok(amount) if known && amount.is_finite() && amount >= 0.0 => Ok(text.to_owned()),
-        _ => Err("is not a quantity such as 100m or 128Mi".to_owned()),
-    }
-}
-
-fn ranges_or_star(text: &str) -> Result<(), String> {
-    if text == "*" { Ok(()) } else { ranges(text) }
-}
-
-fn ports_or_star(text: &str) -> Result<(), String> {
-    if text == "*" { Ok(()) } else { ports(text) }
-}
-
-fn ranges(text: &str) -> Result<(), String> {
-    each(text, |range| {
-        let known = range.parse::<IpNet>().is_ok() || range.parse::<std::net::IpAddr>().is_ok();
-        if known { Ok(()) } else { Err(format!("has {range:?}, which is no address range such as 10.0.0.0/8")) }
-    })
-}
-
-fn ports(text: &str) -> Result<(), String> {
-    each(text, |port| match port.parse::<u16>() {
-        Ok(1..) => Ok(()),
-        _ => Err(format!("has {port:?}, which is no port between 1 and 65535")),
-    })
-}
-
-fn each(text: &str, check: impl Fn(&str) -> Result<(), String>) -> Result<(), String> {
-    text.split(',').filter(|part| !part.is_empty()).try_for_each(check)
-}
-
-fn port_or_zero(text: &str) -> Result<u16, String> {
-    text.parse().map_err(|_| "is no port between 1 and 65535, nor 0 for none".to_owned())
-}
-
-fn address(text: &str) -> Result<String, String> {
-    let known = text.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && ports(port).is_ok() && !port.is_empty());
-    if known { Ok(text.to_owned()) } else { Err("is no address such as istio-pilot.istio-system.svc:15012".to_owned()) }
-}
-
-/// The reference's templates can be many; here there is one.
-fn template(text: &str) -> Result<(), String> {
-    let only = text.split(',').all(|name| name.trim() == "sidecar");
-    if only { Ok(()) } else { Err("is no template of this mesh: use sidecar, or leave the annotation out".to_owned()) }
-}
-
-/// A map of names to objects, as the list of Kubernetes that it stands for.
-fn named_objects(text: &str) -> Result<Vec<Value>, String> {
-    let map: BTreeMap<String, serde_json::Map<String, Value>> =
-        serde_saphyr::from_str(text).map_err(|_| "is not a JSON map from names of volumes to objects".to_owned())?;
-    let named = map.into_iter().map(|(name, mut object)| {
-        object.insert("name".to_owned(), name.into());
-        Value::Object(object)
-    });
-    Ok(named.collect())
-}
-
-/// The pod's `proxy.istio.io/config` over the mesh's: member by member, `proxyMetadata` key by key.
-fn merge(defaults: &ProxySettings, text: &str) -> Result<ProxySettings, String> {
-    let own: serde_json::Value = serde_saphyr::from_str(text).map_err(|error| format!("is not YAML: {error}"))?;
-    let Some(own) = own.as_object() else {
-        return if own.is_null() { Ok(defaults.clone()) } else { Err("is not a YAML map of ProxyConfig's fields".to_owned()) };
-    };
-    let mut merged = serde_json::to_value(defaults).map_err(|error| error.to_string())?;
-    for (key, value) in own {
-        match (merged.get_mut(key).and_then(|v| v.as_object_mut()), value.as_object()) {
-            (Some(base), Some(over)) => base.extend(over.clone()),
-            _ => merged[key.as_str()] = value.clone(),
-        }
-    }
-    let merged: ProxySettings = serde_json::from_value(merged).map_err(|error| format!("is not a ProxyConfig: {error}"))?;
-    match proxy_problems(&merged, "").first() {
-        Some(problem) => Err(format!("has {}: {}", problem.path, problem.message)),
-        None => Ok(merged),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -325,7 +237,8 @@ mod tests {
 
     fn options(annotations: Value) -> Result<SidecarOptions, Vec<AnnotationError>> {
         let pod = json!({"metadata": {"annotations": annotations}, "spec": {}});
-        SidecarOptions::of(&PodView::new(&pod), &ProxySettings::default())
+        let (proxy_config, sidecar) = (ProxySettings::default(), SidecarDefaults::default());
+        SidecarOptions::of(&PodView::new(&pod), &Defaults { proxy_config: &proxy_config, sidecar: &sidecar, merge_metrics: true })
     }
 
     #[test]
@@ -355,17 +268,6 @@ mod tests {
     }
 
     #[test]
-    fn proxy_config_is_merged_over_the_mesh_and_its_metadata_key_by_key() {
-        let defaults = ProxySettings { proxy_metadata: [("A".to_owned(), "1".to_owned())].into(), ..ProxySettings::default() };
-        let merged = merge(&defaults, "concurrency: 4\nproxyMetadata:\n  B: \"2\"\n").unwrap();
-        assert_eq!(merged.concurrency, 4);
-        assert_eq!(merged.proxy_metadata.len(), 2);
-        assert!(merge(&defaults, "concurency: 4").unwrap_err().contains("concurency"));
-        assert_eq!(merge(&defaults, "statusPort: 0").unwrap_err(), "has statusPort: 0 is no port");
-        assert!(merge(&defaults, "drainDuration: soon").unwrap_err().starts_with("has drainDuration: \"soon\" is no duration"));
-    }
-
-    #[test]
     fn annotations_of_older_documents_outweigh_the_proxy_config() {
         let options = options(json!({
             "proxy.istio.io/config": "{discoveryAddress: 'a:1', statusPort: 15999}",
@@ -387,9 +289,45 @@ mod tests {
     }
 
     #[test]
-    fn only_the_template_that_there_is_can_be_asked_for() {
-        assert!(options(json!({"inject.istio.io/templates": "sidecar"})).is_ok());
-        assert!(options(json!({"inject.istio.io/templates": "gateway"})).is_err());
+    fn booleans_are_spelled_as_the_reference_does() {
+        for (text, value) in [("T", true), ("1", true), ("True", true), ("f", false), ("FALSE", false)] {
+            assert_eq!(options(json!({"sidecar.istio.io/nativeSidecar": text})).unwrap().native_sidecar, Some(value), "{text}");
+        }
+        assert!(options(json!({"sidecar.istio.io/nativeSidecar": "yes"})).is_err());
+    }
+
+    #[test]
+    fn levels_of_parts_and_of_the_agent() {
+        let levels = |annotation: &str, text: &str| options(json!({annotation: text}));
+        let parts = levels("sidecar.istio.io/componentLogLevel", "filter:debug,http2:off").unwrap();
+        assert_eq!(parts.component_log_level, "filter:debug,http2:off");
+        for wrong in ["filter", "filter:loud", "Filter:debug", ":debug"] {
+            assert!(levels("sidecar.istio.io/componentLogLevel", wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(levels("sidecar.istio.io/agentLogLevel", "default:info").unwrap().agent_log_level.as_deref(), Some("info"));
+        assert!(levels("sidecar.istio.io/agentLogLevel", "warning").is_err(), "that is Envoy's word");
+    }
+
+    #[test]
+    fn what_the_mesh_says_of_sidecars_holds_until_the_pod_says_otherwise() {
+        let sidecar =
+            SidecarDefaults { log_level: "error".to_owned(), rewrite_probes: false, readiness_period: 5, ..SidecarDefaults::default() };
+        let proxy_config = ProxySettings { interception_mode: Some(InterceptionMode::None), ..ProxySettings::default() };
+        let defaults = Defaults { proxy_config: &proxy_config, sidecar: &sidecar, merge_metrics: false };
+        let read = |annotations: Value| {
+            let pod = json!({"metadata": {"annotations": annotations}});
+            let options = SidecarOptions::of(&PodView::new(&pod), &defaults).unwrap();
+            (options.log_level, options.rewrite_probes, options.readiness_period, options.interception, options.merge_metrics)
+        };
+        assert_eq!(read(json!({})), ("error".to_owned(), false, 5, InterceptionMode::None, false));
+        let annotations = json!({
+            "sidecar.istio.io/logLevel": "debug",
+            "sidecar.istio.io/rewriteAppHTTPProbers": "true",
+            "readiness.status.sidecar.istio.io/periodSeconds": "7",
+            "sidecar.istio.io/interceptionMode": "REDIRECT",
+            "prometheus.istio.io/merge-metrics": "true",
+        });
+        assert_eq!(read(annotations), ("debug".to_owned(), true, 7, InterceptionMode::Redirect, true));
     }
 
     #[test]
