@@ -14,6 +14,7 @@ use crate::{
     Forward, Said, Skip,
     command::{program, run},
     project,
+    verdict::command_line,
 };
 
 /// Access to the cluster.
@@ -114,6 +115,17 @@ impl Cluster {
     /// When kubectl does.
     pub async fn apply(&self, namespace: &str, content: &str) -> anyhow::Result<()> {
         self.try_kubectl(&["apply", "-n", namespace, "-f", "-"], Some(content)).await?.checked().map(drop)
+    }
+
+    /// What the command line says of this cluster.
+    ///
+    /// # Errors
+    /// When it can't be run.
+    pub async fn ferromesh(&self, arguments: &[&str]) -> anyhow::Result<Said> {
+        let mut command = Command::new(command_line()?);
+        command.args(arguments).args(["--context", &self.context]).kill_on_drop(true);
+        self.local_environment(&mut command);
+        run(command, None).await
     }
 
     /// What helm prints.

@@ -157,7 +157,7 @@ fn rules(kind: &'static catalog::Kind) -> BTreeSet<&'static str> {
 }
 
 /// The program `ferromesh`, beside which the tests were built; `FERROMESH` names another.
-fn command_line() -> anyhow::Result<&'static Path> {
+pub(crate) fn command_line() -> anyhow::Result<&'static Path> {
     static PROGRAM: OnceLock<Option<PathBuf>> = OnceLock::new();
     let find = || {
         let named = env::var_os("FERROMESH").map(PathBuf::from);

@@ -6,6 +6,7 @@ mod bookinfo;
 mod conformance;
 mod drift;
 mod galley;
+mod injector;
 mod install;
 mod mtls;
 mod page;

@@ -26,6 +26,7 @@ mod patch;
 mod pod;
 mod probes;
 mod proxy_configs;
+mod selection;
 mod settings;
 mod surroundings;
 mod unhonoured;
@@ -38,8 +39,13 @@ mod tests;
 pub use annotations::{AnnotationError, InterceptionMode, SidecarOptions};
 pub use decide::{Decision, Skip, decide};
 pub use inject::{InjectError, Template, inject, uninject};
-pub use nodes::NativeSidecars;
+pub use nodes::{NativeSidecars, native_everywhere};
+pub use pod::PodView;
 pub use proxy_configs::ProxyConfigs;
+pub use selection::{
+    CONDITIONS, Condition, Configuration, Entry, Explanation, Labels, SYSTEM_NAMESPACES, SelectionSettings, entries, exempt, explain,
+    parse, selecting,
+};
 pub use surroundings::{Owner, Surroundings};
 
 use kube::Client;

@@ -80,6 +80,11 @@ where
     }
 }
 
+/// The same for nodes that were listed once.
+pub fn native_everywhere(nodes: &[Node]) -> bool {
+    all_native(nodes.iter().map(kubelet_minor))
+}
+
 fn name(node: &Node) -> String {
     node.metadata.name.clone().unwrap_or_default()
 }

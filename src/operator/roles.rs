@@ -18,14 +18,16 @@ use tokio::time::sleep;
 use super::{LEASE, plan::MANAGER, refusal::advised};
 use crate::runtime::{Readiness, ReadyGuard, Shutdown};
 
-/// The roles of the control plane's parts.
-const ROLES: [&str; 6] = [
+/// The roles of the control plane's parts, and the operator's own that are bound as they are needed.
+const ROLES: [&str; 8] = [
     "ferromesh-citadel",
     "ferromesh-citadel-namespaced",
     "ferromesh-galley",
     "ferromesh-galley-namespaced",
     "ferromesh-injector",
     "ferromesh-pilot",
+    "ferromesh-proxies",
+    "ferromesh-rollout",
 ];
 /// The owner of the owners' field.
 const OWNERS: &str = "ferromesh-operator-owners";

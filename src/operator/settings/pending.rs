@@ -1,6 +1,6 @@
 //! Fields that nothing stands behind yet. Each is refused by name: what is accepted is also done.
 
-use ferromesh_crds::install::{Addon, Component, MeshInstallSpec, Mode, Profile, UpdateType, WorkloadUpdate};
+use ferromesh_crds::install::{Addon, Component, MeshInstallSpec, Mode, Profile, UpdateType};
 
 use super::Problem;
 
@@ -23,9 +23,6 @@ pub(super) fn problems(spec: &MeshInstallSpec) -> Vec<Problem> {
     if let Some(strategy) = &spec.update_strategy {
         if strategy.type_ == Some(UpdateType::Revision) {
             refuse("updateStrategy.type", "Revision is not available yet: use InPlace");
-        }
-        if strategy.workloads == Some(WorkloadUpdate::Rolling) {
-            refuse("updateStrategy.workloads", "Rolling is not available yet: use Manual, and restart workloads yourself");
         }
     }
     let components = spec.components.clone().unwrap_or_default();
