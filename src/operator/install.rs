@@ -24,8 +24,7 @@ use super::{
     plan::{
         Circumstances, Phase, Planned, credential_rights, injection_values, plan, preparation, serving_certificate, webhook_configuration,
     },
-    probe,
-    proxies,
+    probe, proxies,
     refusal::advised,
     roles::{Roles, RolesError},
     settings::{Role, Settings},

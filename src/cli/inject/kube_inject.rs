@@ -25,7 +25,7 @@ Exit codes: 0 written, 1 a pod's annotations can't be understood, 65 a file can'
 Examples:
   ferromesh kube-inject -f web.yaml -o web-injected.yaml
   ferromesh kube-inject -R -f config/ -i mesh
-  ferromesh kube-inject -f - --meshConfigFile mesh.yaml --valuesFile values.yaml --native-sidecar true")]
+  ferromesh kube-inject -f - --meshConfigFile mesh.yaml --valuesFile values.yaml")]
 pub(in crate::cli) struct KubeInjectArgs {
     #[command(flatten)]
     files: FileArgs,

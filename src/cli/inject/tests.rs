@@ -122,9 +122,9 @@ fn refusals_and_broken_text_have_their_line_and_write_nothing() {
     let run = settings.inject(&format!("{MANIFEST}---\na: [\n"));
     assert_eq!((run.exit, run.stdout.as_str()), (Exit::Unreadable, ""));
     assert!(run.stderr.starts_with("error: stdin:2"), "{}", run.stderr);
-    let host = settings.inject("apiVersion: v1\nkind: Pod\nmetadata: {name: n}\nspec: {hostNetwork: true, containers: []}\n");
+    let host = settings.inject("apiVersion: v1\nkind: Pod\nmetadata: {name: node}\nspec: {hostNetwork: true, containers: []}\n");
     assert_eq!(host.exit, Exit::Clean);
-    assert!(host.stderr.starts_with("warning: stdin:1: Pod n: hostNetwork pods are not injected"), "{}", host.stderr);
+    assert!(host.stderr.starts_with("warning: stdin:1: Pod node: hostNetwork pods are not injected"), "{}", host.stderr);
     let usage = run_words(&crate::cli::tests::PIPE, &["kube-inject", "-f", "-", "--injectConfigFile", "x"], "");
     assert!(usage.exit == Exit::Usage && usage.stderr.contains("--valuesFile"), "{usage:?}");
 }
