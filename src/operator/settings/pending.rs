@@ -20,10 +20,8 @@ pub(super) fn problems(spec: &MeshInstallSpec) -> Vec<Problem> {
     if spec.mode() == Mode::Plan {
         refuse("mode", "Plan is not available yet: use Apply");
     }
-    if let Some(strategy) = &spec.update_strategy {
-        if strategy.type_ == Some(UpdateType::Revision) {
-            refuse("updateStrategy.type", "Revision is not available yet: use InPlace");
-        }
+    if spec.update_strategy.as_ref().is_some_and(|strategy| strategy.type_ == Some(UpdateType::Revision)) {
+        refuse("updateStrategy.type", "Revision is not available yet: use InPlace");
     }
     let components = spec.components.clone().unwrap_or_default();
     for (name, component) in [("policy", components.policy), ("cni", components.cni)] {
