@@ -30,7 +30,7 @@ Exit codes: 0 told or done, also if there was nothing to do; 69 no cluster, 77 f
 Examples:
   ferromesh experimental add-to-mesh service reviews -n shop --yes
   ferromesh x add-to-mesh deployment reviews-v1 -n shop
-  ferromesh x add-to-mesh external-service vmhttp 172.12.23.125 172.12.23.126 http:9080 -n shop --yes")]
+  ferromesh x add-to-mesh external-service vm 10.0.0.1 http:9080 -n shop --yes")]
 pub(in crate::cli) struct AddToMeshArgs {
     #[command(subcommand)]
     target: AddTarget,
@@ -45,7 +45,7 @@ Exit codes: 0 told or done, also if there was nothing to do; 69 no cluster, 77 f
 Examples:
   ferromesh experimental remove-from-mesh service reviews -n shop --yes
   ferromesh x remove-from-mesh deployment reviews-v1 -n shop
-  ferromesh x remove-from-mesh external-service vmhttp -n shop --yes")]
+  ferromesh x remove-from-mesh external-service vm -n shop --yes")]
 pub(in crate::cli) struct RemoveFromMeshArgs {
     #[command(subcommand)]
     target: RemoveTarget,
