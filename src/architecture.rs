@@ -30,7 +30,7 @@ const LAYERS: &[Layer] = &[
     Layer { module: "citadel", may_use: &["model", "runtime"], never: &["ferromesh_crds", "envoy_api"] },
     Layer { module: "galley", may_use: &["model", "config", "runtime", "mcp", "compile", "analysis", "index"], never: &[] },
     Layer { module: "injector", may_use: &["model", "config", "runtime"], never: &["envoy_api"] },
-    Layer { module: "operator", may_use: &["model", "config", "runtime"], never: &["envoy_api"] },
+    Layer { module: "operator", may_use: &["model", "config", "runtime", "injector"], never: &["envoy_api"] },
     Layer { module: "agent", may_use: &["model", "runtime"], never: &["kube", "ferromesh_crds"] },
     Layer {
         module: "cli",

@@ -26,7 +26,7 @@
 //! | [`citadel`] | who are you, and which certificate may you have? | model, runtime |
 //! | [`galley`] | may this object be stored? | model, config, runtime, mcp, compile, analysis, index |
 //! | [`injector`] | does this pod get a sidecar, and which? | model, config, runtime |
-//! | [`operator`] | which objects make up the mesh, and are they there? | model, config, runtime |
+//! | [`operator`] | which objects make up the mesh, and are they there? | model, config, runtime, injector |
 //! | [`agent`] | how does one pod's Envoy live? | model, runtime |
 //! | [`cli`] | which answer does a person at a terminal get? | model, config, runtime, compile, simulate, analysis, index, galley, injector, operator, agent |
 //! | [`app`] | which arguments make which process? | all above |

@@ -3,7 +3,8 @@
 
 operator="system:serviceaccount:$namespace:ferromesh-operator"
 mesh_roles=(
-    ferromesh-citadel ferromesh-citadel-namespaced ferromesh-galley ferromesh-galley-namespaced ferromesh-injector ferromesh-pilot ferromesh-pilot-configuration
+    ferromesh-citadel ferromesh-citadel-namespaced ferromesh-galley ferromesh-galley-namespaced ferromesh-injector ferromesh-pilot
+    ferromesh-pilot-configuration ferromesh-proxies ferromesh-rollout
 )
 
 installing() {
@@ -67,6 +68,9 @@ operator_may_not() {
     allowed no get secrets -n "$namespace"
     allowed no get secrets -A
     allowed no get configmaps -A
+    # Both come with a MeshInstall, and the second only while it asks for restarts.
+    allowed no list pods -A
+    allowed no patch deployments.apps -A
     allowed no patch namespaces
     allowed no delete namespaces
     allowed no delete validatingwebhookconfigurations/somebody-elses

@@ -78,7 +78,7 @@ kept_objects() {
         /^  name:/ && !name { name = $2 }
         /^    helm.sh\/resource-policy: keep/ { keep[kind]++; if (kind == "ClusterRole") roles = 1 }
         /^kind: CustomResourceDefinition/ { crds++ }
-        END { printf "%s", (keep["CustomResourceDefinition"] == crds && keep["ClusterRole"] == 6) ? "yes" : "no" }')"
+        END { printf "%s", (keep["CustomResourceDefinition"] == crds && keep["ClusterRole"] == 8) ? "yes" : "no" }')"
     equal "$kept" yes
     equal "$(render | grep -c 'resource-policy: keep')" "$(($(render | grep -c '^kind: CustomResourceDefinition') + 6))"
 }

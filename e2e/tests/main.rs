@@ -8,6 +8,7 @@ mod distribution;
 mod drift;
 mod egress;
 mod galley;
+mod injector;
 mod install;
 mod looking_in;
 mod mtls;

@@ -134,6 +134,41 @@ pub(super) struct Mesh {
     pub(super) version: Option<String>,
 }
 
+/// The answer of `ferromesh experimental check-inject`.
+#[derive(Clone, Debug, JsonSchema, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "CheckInject")]
+pub(super) struct CheckInjectDocument {
+    /// What was asked about, for example `Pod shop/web-1`.
+    pub(super) subject: String,
+    /// Whether it gets a sidecar when it is made now.
+    pub(super) injected: bool,
+    /// Why the injector leaves it as it is although it is asked; null if it does not.
+    pub(super) reason: Option<String>,
+    /// Whether the pod has one; null for what is no pod.
+    pub(super) has_sidecar: Option<bool>,
+    /// What becomes of it while the injector is away: `Fail` or `Ignore`; null if no injector is asked.
+    pub(super) failure_policy: Option<String>,
+    /// That several injectors are asked; null if it is one, or none.
+    pub(super) conflict: Option<String>,
+    /// What each webhook configuration of an injector does.
+    pub(super) webhooks: Vec<InjectingWebhook>,
+}
+
+/// What one webhook configuration does with a pod.
+#[derive(Clone, Debug, JsonSchema, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct InjectingWebhook {
+    /// The configuration's name.
+    pub(super) webhook: String,
+    /// The revision of its control plane.
+    pub(super) revision: String,
+    /// Whether the injector is asked about the pod.
+    pub(super) injected: bool,
+    /// The labels that decide that.
+    pub(super) reason: String,
+}
+
 #[cfg(test)]
 mod tests {
     use schemars::generate::SchemaSettings;
@@ -150,6 +185,7 @@ mod tests {
     fn the_schemas_of_answers_are_those_of_their_types() {
         let schemas = [
             ("analyze", schema::<Vec<FindingDocument>>()),
+            ("check-inject", schema::<CheckInjectDocument>()),
             ("explain", schema::<Explanation>()),
             ("validate", schema::<ValidationDocument>()),
             ("version", schema::<VersionsDocument>()),

@@ -9,11 +9,14 @@ mod codes;
 mod completion;
 mod document;
 mod exit;
+mod experimental;
 mod explain;
 mod finding;
+mod inject;
 mod input;
 mod kinds;
 mod manifest;
+mod mesh;
 mod proxy;
 mod report;
 mod source;
@@ -23,6 +26,7 @@ mod tests;
 mod validate;
 mod version;
 mod why;
+mod workload;
 
 pub use exit::Exit;
 pub use terminal::{Environment, Streams};
@@ -34,7 +38,9 @@ use self::{
     analyze::AnalyzeArgs,
     completion::CompletionArgs,
     exit::Failure,
+    experimental::ExperimentalArgs,
     explain::ExplainArgs,
+    inject::KubeInjectArgs,
     proxy::{ProxyConfigArgs, ProxyStatusArgs},
     terminal::Colour,
     validate::ValidateArgs,
@@ -62,7 +68,9 @@ struct CommandLine {
 enum Verb {
     Analyze(Box<AnalyzeArgs>),
     Completion(CompletionArgs),
+    Experimental(ExperimentalArgs),
     Explain(ExplainArgs),
+    KubeInject(Box<KubeInjectArgs>),
     ProxyConfig(Box<ProxyConfigArgs>),
     ProxyStatus(ProxyStatusArgs),
     Validate(ValidateArgs),
@@ -108,7 +116,9 @@ impl CommandLine {
         match self.verb {
             Verb::Analyze(args) => args.run(streams, style),
             Verb::Completion(args) => args.run(streams),
+            Verb::Experimental(args) => args.run(streams, style),
             Verb::Explain(args) => args.run(streams),
+            Verb::KubeInject(args) => args.run(streams),
             Verb::ProxyConfig(args) => args.run(streams, environment.now),
             Verb::ProxyStatus(args) => args.run(streams, style),
             Verb::Validate(args) => args.run(streams, style),

@@ -40,7 +40,9 @@ pub(super) fn run(command: &str, stdin: &str) -> Run {
 fn every_help_ends_in_examples_that_are_understood() {
     let mut command = CommandLine::command();
     command.build();
-    let verbs: Vec<String> = command.get_subcommands().map(|verb| verb.get_name().to_owned()).collect();
+    let mut verbs: Vec<String> = command.get_subcommands().map(|verb| verb.get_name().to_owned()).collect();
+    let experimental = command.find_subcommand("experimental").unwrap();
+    verbs.extend(experimental.get_subcommands().map(|verb| format!("experimental {}", verb.get_name())));
     for verb in verbs.iter().map(String::as_str).chain([""]) {
         let help = run(&format!("{verb} --help"), "");
         assert_eq!(help.exit, Exit::Clean);

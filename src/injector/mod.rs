@@ -38,6 +38,7 @@ mod pod;
 mod probes;
 mod proxy_configs;
 mod scrape;
+mod selection;
 mod settings;
 mod strip;
 mod surroundings;
@@ -53,9 +54,13 @@ pub use annotations::AnnotationError;
 pub use decide::{Decision, Skip, decide};
 pub use inject::{InjectError, Template, inject};
 pub use limits::Denial;
-pub use nodes::NativeSidecars;
+pub use nodes::{NativeSidecars, native_everywhere};
 pub use pod::PodView;
 pub use proxy_configs::ProxyConfigs;
+pub use selection::{
+    CONDITIONS, Condition, Configuration, Entry, Explanation, Labels, SYSTEM_NAMESPACES, SelectionSettings, entries, exempt, explain,
+    parse, selecting,
+};
 pub use strip::uninject;
 pub use surroundings::{Owner, Surroundings};
 pub use templates::{TemplateError, check as check_template};

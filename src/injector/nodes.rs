@@ -69,8 +69,7 @@ where
         match event {
             Ok(event) => {
                 if known.take(event, name, |node| Some(kubelet_minor(node))) {
-                    let able = |minor: &Option<u32>| minor.is_some_and(|minor| minor >= NATIVE_SINCE);
-                    let (nodes, unable): (Vec<_>, Vec<_>) = known.objects().iter().partition(|(_, minor)| able(minor));
+                    let (nodes, unable): (Vec<_>, Vec<_>) = known.objects().iter().partition(|(_, minor)| is_able(**minor));
                     let names =
                         |nodes: Vec<(&String, &Option<u32>)>| nodes.into_iter().map(|(name, _)| name.clone()).collect::<HashSet<_>>();
                     native.0.store(Arc::new(Able { nodes: names(nodes), unable: names(unable) }));
@@ -82,6 +81,15 @@ where
             Err(error) => tracing::warn!(error = causes(&error), "watching nodes failed; trying again"),
         }
     }
+}
+
+/// Whether a sidecar can be a native one wherever its pod lands, of nodes that were listed once.
+pub fn native_everywhere(nodes: &[Node]) -> bool {
+    !nodes.is_empty() && nodes.iter().all(|node| is_able(kubelet_minor(node)))
+}
+
+fn is_able(minor: Option<u32>) -> bool {
+    minor.is_some_and(|minor| minor >= NATIVE_SINCE)
 }
 
 fn name(node: &Node) -> String {

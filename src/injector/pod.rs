@@ -4,6 +4,7 @@
 //! than our types.
 
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 
 /// A pod (or a template of one) to read from.
 #[derive(Clone, Copy, Debug)]
@@ -18,6 +19,12 @@ impl<'a> PodView<'a> {
     /// A label's value.
     pub fn label(&self, key: &str) -> Option<&'a str> {
         self.0["metadata"]["labels"].get(key)?.as_str()
+    }
+
+    /// All labels.
+    pub fn labels(&self) -> BTreeMap<String, String> {
+        let map = self.0["metadata"]["labels"].as_object();
+        map.into_iter().flatten().filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
     }
 
     /// An annotation's value.

@@ -54,13 +54,13 @@ impl Webhook {
         if !pod["metadata"].is_object() || !pod["spec"].is_object() {
             return Verdict::Refused("metadata and spec must be objects".to_owned());
         }
-        if let Decision::Skip(reason) = decide(&PodView::new(pod), namespace) {
-            return Verdict::Left(reason);
-        }
         // Nobody asks before the template is there, unless he goes round readiness.
         let Some(template) = self.template.borrow().clone() else {
             return Verdict::Refused("the injector has no settings yet; try again".to_owned());
         };
+        if let Decision::Skip(reason) = decide(&PodView::new(pod), namespace, &template.values) {
+            return Verdict::Left(reason);
+        }
         let (proxy_configs, namespaces) = (self.proxy_configs.borrow().clone(), self.namespaces.borrow().clone());
         let labels = namespaces.of(namespace);
         if labels.is_none() {

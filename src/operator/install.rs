@@ -2,7 +2,7 @@
 
 use ferromesh_crds::{MeshInstall, install::State};
 use k8s_openapi::{
-    api::{apps::v1::Deployment, core::v1::Namespace},
+    api::{admissionregistration::v1::MutatingWebhookConfiguration, apps::v1::Deployment, core::v1::Namespace},
     apimachinery::pkg::apis::meta::v1::OwnerReference,
 };
 use kube::{
@@ -21,14 +21,17 @@ use super::{
     health::Health,
     live::{Live, Seen},
     object::{Key, Kind},
-    plan::{Circumstances, Phase, Planned, credential_rights, plan, preparation, serving_certificate, webhook_configuration},
-    probe,
+    plan::{
+        Circumstances, Phase, Planned, credential_rights, injection_values, plan, preparation, serving_certificate, webhook_configuration,
+    },
+    probe, proxies,
     refusal::advised,
     roles::{Roles, RolesError},
     settings::{Role, Settings},
-    status::Applied,
+    status::{Applied, Injection},
     watch::{self, Changes},
 };
+use crate::injector;
 use crate::runtime::Term;
 
 /// Everything that the leading operator holds.
@@ -234,6 +237,7 @@ impl Install {
             certificates: needs_certificates.then(|| state.missing.map_or(Ok(()), Err)),
             webhooks: state.untrusted.map(Err).or(webhooks),
             inventory: inventory.iter().map(Key::inventory_entry).collect(),
+            injection: settings.parts.get(&Role::Injector).map(|_| Injection { lenient: settings.injection.lenient, proxies: None }),
         };
         Ok(Installed { applied, again: awaited.then_some(SOON) })
     }
@@ -335,6 +339,19 @@ impl Install {
         let roles = settings.parts.keys().map(|role| (role.name(), role.object()));
         let gateways = settings.gateways.iter().map(|gateway| (&*gateway.name, &*gateway.name));
         roles.chain(gateways).map(|(name, object)| (name.to_owned(), (object.to_owned(), self.health(object)))).collect()
+    }
+
+    /// How pods should be, by the webhook configuration as it is in the cluster; none without an injector.
+    pub(super) fn wanted_proxies(&self, settings: &Settings) -> Option<proxies::Wanted> {
+        settings.parts.get(&Role::Injector)?;
+        let live = webhook_configuration(Role::Injector).and_then(|key| self.live.get(&key));
+        let live = live.and_then(|live| serde_json::from_value::<MutatingWebhookConfiguration>(live.clone()).ok());
+        Some(proxies::Wanted {
+            entries: live.as_ref().and_then(injector::parse).map(|configuration| configuration.entries).unwrap_or_default(),
+            values: injection_values(settings),
+            injector_ready: self.health(Role::Injector.object()).is_ready(),
+            rolling: settings.rolling,
+        })
     }
 
     fn health(&self, deployment: &str) -> Health {

@@ -19,6 +19,10 @@ pub(super) struct Metrics {
     pub(super) pruned: Counter,
     /// 1 while the mesh is healthy.
     pub(super) healthy: Gauge,
+    /// Pods that should have a sidecar and have none.
+    pub(super) missed: Gauge,
+    /// Pods whose sidecar is another than a new pod would get.
+    pub(super) outdated: Gauge,
     /// MeshInstalls refused at admission.
     pub(super) refused: Counter,
 }
@@ -35,6 +39,8 @@ impl Metrics {
         registry.register("repaired", "Objects restored after somebody changed or deleted them", metrics.repaired.clone());
         registry.register("pruned", "Objects removed because no plan has them any more", metrics.pruned.clone());
         registry.register("healthy", "1 while the mesh is healthy", metrics.healthy.clone());
+        registry.register("pods_missed", "Pods that should have a sidecar and have none", metrics.missed.clone());
+        registry.register("pods_outdated", "Pods whose sidecar is another than a new pod would get", metrics.outdated.clone());
         registry.register("refused", "MeshInstalls refused at admission", metrics.refused.clone());
         metrics
     }

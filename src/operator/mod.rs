@@ -1,10 +1,11 @@
 //! Which objects make up the mesh, and are they there? The operator of MeshInstalls.
 //!
 //! It watches MeshInstalls, everything that it made, the pods of that, all webhook configurations (to see another Istio), and what names
-//! gateways' Secrets. It answers the API server about MeshInstalls, and as leader brings the cluster to the plan: it writes what differs, undoes what others changed,
-//! removes what is no longer planned, and says in the status how things stand. It never writes a spec, never deletes what it didn't
-//! make, and holds none of the rights that the mesh's parts get: it binds the chart's roles. Everything that it makes belongs to the
-//! MeshInstall and goes with it, without a finalizer, so also while no operator runs.
+//! gateways' Secrets; and the metadata of all pods, for those that lack a sidecar ([`proxies`]). It answers the API server about
+//! MeshInstalls, and as leader brings the cluster to the plan: it writes what differs, undoes what others changed, removes what is no
+//! longer planned, and says in the status how things stand. It never writes a spec, never deletes what it didn't make, and holds none of
+//! the rights that the mesh's parts get: it binds the chart's roles. Everything that it makes belongs to the MeshInstall and goes with it,
+//! without a finalizer, so also while no operator runs.
 //!
 //! ```text
 //! MeshInstall ──▶ settings ──▶ plan ──▶ apply ──▶ cluster
@@ -28,6 +29,7 @@ mod metrics;
 mod object;
 mod plan;
 mod probe;
+mod proxies;
 mod reconcile;
 mod refusal;
 mod report;

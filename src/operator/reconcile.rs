@@ -14,6 +14,7 @@ use super::{
     meshes::{MeshSource, Meshes, installed},
     metrics::Metrics,
     plan::MANAGER,
+    proxies::{self, ProxyLink},
     report::Reporter,
     settings::resolve,
     status::{Outcome, Reason},
@@ -34,6 +35,8 @@ struct Work<'a> {
     config: &'a OperatorConfig,
     install: Install,
     reporter: Reporter,
+    /// What is found of the mesh's proxies, and what is to be looked for.
+    proxies: ProxyLink,
     metrics: &'a Metrics,
     backoff: Backoff,
     /// Since when passes have failed, and why the last one did.
@@ -73,14 +76,23 @@ impl Reconciler {
     }
 
     async fn lead(&mut self, term: &Term) {
-        let mut work = Work::new(&self.client, &self.config, &self.metrics);
+        let (proxies, link) = proxies::link(self.client.clone(), &self.config.pod, self.metrics.clone());
+        tokio::select! {
+            () = proxies.run(term) => {}
+            () = self.work(term, link) => {}
+        }
+    }
+
+    async fn work(&mut self, term: &Term, proxies: ProxyLink) {
+        let mut work = Work::new(&self.client, &self.config, proxies, &self.metrics);
         loop {
-            let Work { install, due, .. } = &mut work;
+            let Work { install, due, proxies, .. } = &mut work;
             let (cluster, namespace) = install.changes();
             let worth_a_pass = tokio::select! {
                 Some(seen) = cluster.next() => work.note(seen),
                 Some(seen) = next(namespace) => work.note(seen),
                 Ok(()) = self.meshes.changed() => true,
+                Ok(()) = proxies.found.changed() => true,
                 () = sleep_until(*due) => true,
             };
             // What is at hand already is taken in before anything is written.
@@ -106,11 +118,12 @@ async fn next(changes: Option<&mut Changes>) -> Option<Seen> {
 // === impl Work ===
 
 impl<'a> Work<'a> {
-    fn new(client: &Client, config: &'a OperatorConfig, metrics: &'a Metrics) -> Self {
+    fn new(client: &Client, config: &'a OperatorConfig, proxies: ProxyLink, metrics: &'a Metrics) -> Self {
         Self {
             config,
             install: Install::new(client, config),
             reporter: Reporter::new(client.clone(), EventPublisher::new(client.clone(), MANAGER, &config.pod, "Reconcile")),
+            proxies,
             metrics,
             backoff: Backoff::new(Duration::from_millis(200), Duration::from_secs(4)),
             failing: None,
@@ -147,6 +160,7 @@ impl<'a> Work<'a> {
         // One that is being deleted is left to the garbage collector.
         let Some(mesh) = mesh.filter(|mesh| mesh.metadata.deletion_timestamp.is_none()) else {
             self.metrics.healthy.set(0);
+            self.proxies.want(None);
             let result = self.install.leave(now).await;
             return self.settle(result.err());
         };
@@ -172,7 +186,11 @@ impl<'a> Work<'a> {
         self.count(&changes);
         self.reporter.tell(mesh, &changes).await;
         let failure = match result {
-            Ok(Installed { applied, again }) => {
+            Ok(Installed { mut applied, again }) => {
+                self.proxies.want(self.install.wanted_proxies(&settings));
+                if let Some(injection) = &mut applied.injection {
+                    injection.proxies = self.proxies.found.borrow_and_update().clone();
+                }
                 let state = self.reporter.report(mesh, Outcome::Applied(applied), &version, term).await;
                 self.metrics.healthy.set(i64::from(state == Some(ferromesh_crds::install::State::Healthy)));
                 self.settle(None);

@@ -18,8 +18,8 @@ use tokio::time::sleep;
 use super::{LEASE, plan::MANAGER, refusal::advised};
 use crate::runtime::{Readiness, ReadyGuard, Shutdown};
 
-/// The roles of the control plane's parts.
-const ROLES: [&str; 7] = [
+/// The roles of the control plane's parts, and the operator's own that are bound as they are needed.
+const ROLES: [&str; 9] = [
     "ferromesh-citadel",
     "ferromesh-citadel-namespaced",
     "ferromesh-galley",
@@ -27,6 +27,8 @@ const ROLES: [&str; 7] = [
     "ferromesh-injector",
     "ferromesh-pilot",
     "ferromesh-pilot-configuration",
+    "ferromesh-proxies",
+    "ferromesh-rollout",
 ];
 /// The owner of the owners' field.
 const OWNERS: &str = "ferromesh-operator-owners";

@@ -1,10 +1,10 @@
 //! What a MeshInstall's status says, as a function of what was found. Only what is known is said.
 
-use ferromesh_crds::install::{ComponentStatus, InventoryEntry, MeshInstallStatus, RevisionStatus, State};
+use ferromesh_crds::install::{ComponentStatus, InventoryEntry, MeshInstallStatus, ProxyCounts, RevisionStatus, State};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
-use super::{health::Health, plan::DEFAULT_REVISION};
+use super::{health::Health, plan::DEFAULT_REVISION, proxies::Tally};
 
 /// Why a condition is as it is. The names are API: scripts compare them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +31,14 @@ pub(super) enum Reason {
     Answering,
     /// They don't yet.
     NotAnswering,
+    /// Every pod that should have a sidecar has the current one.
+    InSync,
+    /// Pods lack the sidecar that they should have.
+    PodsMissed,
+    /// Pods have an old one.
+    ProxiesOutdated,
+    /// A workload's restart gets no further.
+    RolloutStuck,
 }
 
 /// What a pass found.
@@ -62,6 +70,17 @@ pub(super) struct Applied {
     /// Whether the API server is answered, or what is missing; none if there is no webhook.
     pub(super) webhooks: Option<Result<(), String>>,
     pub(super) inventory: Vec<InventoryEntry>,
+    /// How pods become part of the mesh; none without an injector.
+    pub(super) injection: Option<Injection>,
+}
+
+/// How pods become part of the mesh.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Injection {
+    /// Whether they start without a sidecar while the injector is away.
+    pub(super) lenient: bool,
+    /// How the proxies are; none while that isn't known.
+    pub(super) proxies: Option<Arc<Tally>>,
 }
 
 /// `Ready`'s share in a status.
@@ -90,6 +109,10 @@ impl Reason {
             Self::CertificatesMissing => "CertificatesMissing",
             Self::Answering => "Answering",
             Self::NotAnswering => "NotAnswering",
+            Self::InSync => "InSync",
+            Self::PodsMissed => "PodsMissed",
+            Self::ProxiesOutdated => "ProxiesOutdated",
+            Self::RolloutStuck => "RolloutStuck",
         }
     }
 }
@@ -110,6 +133,7 @@ pub(super) fn status(report: &Report, previous: &MeshInstallStatus, now: &Time) 
         version: previous.version.clone(),
         components: previous.components.clone(),
         revisions: previous.revisions.clone(),
+        proxies: previous.proxies.clone(),
         inventory: previous.inventory.clone(),
         ..MeshInstallStatus::default()
     };
@@ -117,6 +141,15 @@ pub(super) fn status(report: &Report, previous: &MeshInstallStatus, now: &Time) 
         Outcome::Applied(applied) => {
             conditions.result("CertificatesReady", applied.certificates.as_ref(), Reason::Issued, Reason::CertificatesMissing);
             conditions.result("WebhooksReady", applied.webhooks.as_ref(), Reason::Answering, Reason::NotAnswering);
+            match applied.injection.as_ref().map(|injection| &injection.proxies) {
+                Some(Some(tally)) => {
+                    conditions.proxies(tally);
+                    status.proxies = Some(counts(tally));
+                }
+                // Nothing has been counted since this operator leads: what was is as good as anything.
+                Some(None) => conditions.keep(&["ProxiesInSync"]),
+                None => status.proxies = None,
+            }
             status.version = Some(report.version.clone());
             status.components =
                 applied.components.iter().map(|(name, (_, health))| component(report, verdict.state, name, health)).collect();
@@ -129,8 +162,7 @@ pub(super) fn status(report: &Report, previous: &MeshInstallStatus, now: &Time) 
             status.inventory.clone_from(&applied.inventory);
         }
         Outcome::Stalled(..) | Outcome::Waiting(_) => {
-            let kept = |condition: &&Condition| matches!(condition.type_.as_str(), "CertificatesReady" | "WebhooksReady");
-            conditions.list.extend(previous.conditions.iter().filter(kept).cloned());
+            conditions.keep(&["CertificatesReady", "WebhooksReady", "ProxiesInSync"]);
         }
     }
     status.conditions = conditions.list;
@@ -162,8 +194,17 @@ fn verdict(report: &Report, previous: &MeshInstallStatus) -> Verdict {
     }
     match &applied.webhooks {
         Some(Err(message)) => verdict(underway, Reason::NotAnswering, message),
+        _ if applied.injection.as_ref().is_some_and(|injection| injection.lenient) => {
+            let warning = "all components are ready; while the injector is away, pods start without a sidecar (failurePolicy Ignore)";
+            verdict(State::Healthy, Reason::Healthy, warning)
+        }
         _ => verdict(State::Healthy, Reason::Healthy, "all components are ready"),
     }
+}
+
+fn counts(tally: &Tally) -> ProxyCounts {
+    let count = |count: usize| Some(i64::try_from(count).unwrap_or(i64::MAX));
+    ProxyCounts { total: count(tally.total), missed: count(tally.missed), outdated: count(tally.outdated), ..ProxyCounts::default() }
 }
 
 fn component(report: &Report, mesh: State, name: &str, health: &Health) -> (String, ComponentStatus) {
@@ -196,6 +237,22 @@ impl Conditions<'_> {
         });
     }
 
+    fn proxies(&mut self, tally: &Tally) {
+        let reason = match () {
+            () if tally.is_well() => return self.add("ProxiesInSync", true, Reason::InSync, ""),
+            () if tally.stuck.is_some() => Reason::RolloutStuck,
+            () if tally.missed > 0 => Reason::PodsMissed,
+            () => Reason::ProxiesOutdated,
+        };
+        self.add("ProxiesInSync", false, reason, &tally.message());
+    }
+
+    /// Takes over conditions of which nothing new is known.
+    fn keep(&mut self, types: &[&str]) {
+        let kept = self.previous.conditions.iter().filter(|condition| types.contains(&condition.type_.as_str()));
+        self.list.extend(kept.cloned());
+    }
+
     fn result(&mut self, type_: &str, result: Option<&Result<(), String>>, good: Reason, bad: Reason) {
         match result {
             Some(Ok(())) => self.add(type_, true, good, ""),
@@ -224,7 +281,13 @@ mod tests {
 
     fn applied(galley: Health) -> Outcome {
         let components = BTreeMap::from([("galley".to_owned(), ("istio-galley".to_owned(), galley))]);
-        Outcome::Applied(Applied { components, certificates: Some(Ok(())), webhooks: Some(Ok(())), inventory: Vec::new() })
+        Outcome::Applied(Applied {
+            components,
+            certificates: Some(Ok(())),
+            webhooks: Some(Ok(())),
+            inventory: Vec::new(),
+            injection: Some(Injection::default()),
+        })
     }
 
     fn healthy() -> Outcome {
@@ -271,6 +334,44 @@ mod tests {
         let again = after(starting(), &well, 1, 11);
         assert_eq!((again.state, again.components["galley"].status), (Some(State::Reconciling), Some(State::Reconciling)));
         assert_eq!(after(starting(), &well, 2, 11).state, Some(State::Updating));
+    }
+
+    #[test]
+    fn proxies_are_counted_and_told_of_without_making_the_mesh_unwell() {
+        let with = |tally: Tally| match healthy() {
+            Outcome::Applied(applied) => Outcome::Applied(Applied {
+                injection: Some(Injection { proxies: Some(Arc::new(tally)), ..Injection::default() }),
+                ..applied
+            }),
+            other => other,
+        };
+        let told = |status: &MeshInstallStatus| {
+            let condition = status.conditions.iter().find(|condition| condition.type_ == "ProxiesInSync");
+            condition.map(|condition| (condition.status.clone(), condition.reason.clone()))
+        };
+        let is = |status: &str, reason: &str| Some((status.to_owned(), reason.to_owned()));
+        let well = after(with(Tally { total: 3, ..Tally::default() }), &MeshInstallStatus::default(), 1, 10);
+        assert_eq!((told(&well), well.proxies.clone().unwrap().total), (is("True", "InSync"), Some(3)));
+        let missed = after(with(Tally { total: 3, missed: 2, outdated: 1, ..Tally::default() }), &well, 1, 11);
+        assert_eq!((told(&missed), missed.state), (is("False", "PodsMissed"), Some(State::Healthy)));
+        assert_eq!(missed.proxies.clone().unwrap().missed, Some(2));
+        assert_eq!(told(&after(with(Tally { outdated: 1, ..Tally::default() }), &well, 1, 11)), is("False", "ProxiesOutdated"));
+        let stuck = Tally { missed: 1, stuck: Some("x".to_owned()), ..Tally::default() };
+        assert_eq!(told(&after(with(stuck), &well, 1, 11)), is("False", "RolloutStuck"));
+        let unknown = after(healthy(), &missed, 1, 12);
+        assert_eq!((told(&unknown), unknown.proxies), (told(&missed), missed.proxies), "nothing newer is known");
+    }
+
+    #[test]
+    fn a_lenient_mesh_says_what_that_means() {
+        let Outcome::Applied(applied) = healthy() else { panic!("applied") };
+        let status = after(
+            Outcome::Applied(Applied { injection: Some(Injection { lenient: true, ..Injection::default() }), ..applied }),
+            &MeshInstallStatus::default(),
+            1,
+            10,
+        );
+        assert!(status.conditions[0].message.contains("pods start without a sidecar"), "{:?}", status.conditions[0]);
     }
 
     #[test]

@@ -39,7 +39,7 @@ annotations:
   helm.sh/resource-policy: keep
 {{- end }}
 
-{{/* The roles of the control plane's parts, which outlive the release. */}}
+{{/* The roles of the control plane's parts, and the operator's own that it binds as they are needed; they outlive the release. */}}
 {{- define "ferromesh.meshRoles" -}}
 - ferromesh-citadel
 - ferromesh-citadel-namespaced
@@ -48,6 +48,8 @@ annotations:
 - ferromesh-injector
 - ferromesh-pilot
 - ferromesh-pilot-configuration
+- ferromesh-proxies
+- ferromesh-rollout
 {{- end }}
 
 {{/* The roles that the operator may bind: the control plane's, and its own in the mesh's namespace. */}}

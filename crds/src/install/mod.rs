@@ -3,11 +3,13 @@
 mod addons;
 mod components;
 mod gateways;
+mod injection;
 mod status;
 
 pub use addons::{Addon, Addons};
 pub use components::{Autoscaling, Component, Components};
 pub use gateways::{GatewayInstall, GatewayService, GatewayServicePort, Gateways, ServiceType};
+pub use injection::{FailurePolicy, Injection, InjectionPolicy, Rolling};
 pub use status::{
     ChangeAction, ComponentStatus, FieldChange, InventoryEntry, MeshInstallStatus, Plan, PlannedChange, ProxyCounts, RevisionStatus, State,
 };
@@ -79,6 +81,8 @@ api_objects! {
         pub components: Option<Components>,
         /// Gateways, over the profile's.
         pub gateways: Option<Gateways>,
+        /// Who gets a sidecar, and which.
+        pub injection: Option<Injection>,
         /// Prometheus and what draws its pictures.
         pub addons: Option<Addons>,
         /// Settings of the whole mesh, by the names of Istio's MeshConfig. One that is unknown or has no
@@ -108,6 +112,8 @@ api_objects! {
         /// Manual (the default): workloads get the new proxy when they are restarted. Rolling: the
         /// operator restarts them, a few at a time.
         pub workloads: Option<WorkloadUpdate>,
+        /// How many at a time; only with Rolling.
+        pub rolling: Option<Rolling>,
     }
 }
 

@@ -75,6 +75,8 @@ api_objects! {
         pub stale: Option<i64>,
         /// Those of another version than the control plane's.
         pub outdated: Option<i64>,
+        /// Pods that should have one and have none.
+        pub missed: Option<i64>,
         /// `synced/total`, for tables.
         pub summary: Option<String>,
     }

@@ -23,3 +23,4 @@ pub(super) use pilot::Pilots;
 pub(super) use pod::{Named, Pods};
 pub(super) use rejection::Rejection;
 pub(super) use status::ProxyStatusArgs;
+pub(super) use table::Table;

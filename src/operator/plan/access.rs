@@ -12,6 +12,11 @@ use crate::operator::{
 /// The role by which the operator may work in the mesh's namespace.
 pub(in crate::operator) const OWN_ROLE: &str = "ferromesh-operator-namespaced";
 
+/// The role by which the operator may see the mesh's proxies.
+const PROXIES: &str = "ferromesh-proxies";
+/// The role by which it may restart workloads.
+const ROLLOUT: &str = "ferromesh-rollout";
+
 /// The role by which pilot may read gateways' Secrets, and its binding.
 pub(super) const CREDENTIALS: &str = "ferromesh-pilot-credentials";
 
@@ -19,6 +24,17 @@ pub(super) const CREDENTIALS: &str = "ferromesh-pilot-credentials";
 pub(super) fn own(base: Base<'_>, operator_namespace: &str) -> Planned {
     let fields = json!({"roleRef": role(OWN_ROLE), "subjects": [subject(MANAGER, operator_namespace)]});
     base.object(Kind::RoleBinding, OWN_ROLE, "operator", fields)
+}
+
+/// The operator's own rights to look after the mesh's proxies: to see pods and who made them, and to restart workloads as long as that is
+/// asked for. That right reaches every workload of the cluster, so it is held no longer than it is needed.
+pub(super) fn proxies(base: Base<'_>, operator_namespace: &str) -> Vec<Planned> {
+    let bind = |name: &str| {
+        let fields = json!({"roleRef": role(name), "subjects": [subject(MANAGER, operator_namespace)]});
+        base.object(Kind::ClusterRoleBinding, name, "operator", fields)
+    };
+    let rollout = base.settings.rolling.is_some().then(|| bind(ROLLOUT));
+    [bind(PROXIES)].into_iter().chain(rollout).collect()
 }
 
 /// The rights of one part of the control plane. A binding has the name of its role.

@@ -28,7 +28,9 @@ pub(super) fn injection(base: Base<'_>) -> Planned {
     base.object(Kind::ConfigMap, INJECTION, Role::Injector.name(), json!({"data": {"values": text}}))
 }
 
-fn injection_values(settings: &Settings) -> InjectionValues {
+/// The injector's values, of which the operator too decides who should have a sidecar.
+pub(in crate::operator) fn injection_values(settings: &Settings) -> InjectionValues {
+    let injection = settings.injection.clone();
     InjectionValues {
         hub: settings.images.hub.clone(),
         tag: settings.images.tag.clone(),
@@ -38,8 +40,16 @@ fn injection_values(settings: &Settings) -> InjectionValues {
         istio_namespace: settings.namespace.clone(),
         ca_address: ca_address(settings),
         cluster_id: settings.cluster.clone(),
+        network: settings.network.clone(),
         proxy: settings.sidecar.clone(),
-        ..InjectionValues::default()
+        policy: injection.policy,
+        never_inject_selector: injection.never,
+        always_inject_selector: injection.always,
+        templates: injection.templates,
+        default_templates: injection.default_templates,
+        template_aliases: injection.template_aliases,
+        allowed_images: injection.allowed_images,
+        cni: false,
     }
 }
 

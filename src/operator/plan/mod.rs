@@ -16,6 +16,7 @@ mod tests;
 mod webhook;
 mod workload;
 
+pub(super) use config::injection_values;
 pub(super) use galley::WEBHOOK as GALLEY_WEBHOOK;
 pub(super) use object::{APPLIED, DEFAULT_REVISION, MANAGED_BY, MANAGER, Planned};
 
@@ -70,7 +71,8 @@ pub(super) fn plan(settings: &Settings, circumstances: Circumstances<'_>) -> Vec
             }
             Role::Galley => galley::plan(base, part),
             Role::Injector => {
-                let mut objects = vec![config::injection(base)];
+                let mut objects = access::proxies(base, circumstances.operator_namespace);
+                objects.push(config::injection(base));
                 objects.extend(injector::plan(base, part));
                 objects
             }

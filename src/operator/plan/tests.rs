@@ -218,7 +218,10 @@ fn no_webhook_can_stop_a_namespace_that_did_not_ask_for_the_mesh() {
         let asks = |expression: &&Value| expression["operator"] == "In";
         assert!(selectors.iter().any(|expressions| expressions.iter().any(|one| asks(&one))), "{}", webhook["name"]);
         let excluded = selectors[0].iter().find(|one| one["key"] == "kubernetes.io/metadata.name").unwrap();
-        assert_eq!(excluded["values"], json!(["kube-system", "kube-public", "kube-node-lease", "istio-system"]));
+        assert_eq!(excluded["values"], json!(["kube-system", "kube-public", "kube-node-lease", "local-path-storage"]));
+        // The mesh's own pods are kept out by a label, and where somebody took that away, by a condition.
+        assert_eq!(webhook["matchConditions"][0]["name"], "not-mesh");
+        assert_eq!(webhook["failurePolicy"], "Fail");
     }
     for webhook in find(&objects, "ValidatingWebhookConfiguration istio-galley")["webhooks"].as_array().unwrap() {
         for rule in webhook["rules"].as_array().unwrap() {
@@ -226,6 +229,38 @@ fn no_webhook_can_stop_a_namespace_that_did_not_ask_for_the_mesh() {
             assert_eq!(rule["operations"], json!(["CREATE", "UPDATE"]));
         }
     }
+}
+
+#[test]
+fn who_gets_a_sidecar_is_the_meshes_owners_to_say() {
+    let spec = json!({
+        "injection": {"enableNamespacesByDefault": true, "failurePolicy": "Ignore", "policy": "Disabled",
+            "neverInjectSelector": [{"matchLabels": {"job": "batch"}}], "allowedImages": ["hub.example/*"]},
+        "values": {"global": {"network": "west", "proxy": {"logLevel": "debug", "excludeOutboundPorts": 3306}}},
+    });
+    let objects = planned(spec);
+    let webhooks = find(&objects, "MutatingWebhookConfiguration istio-sidecar-injector")["webhooks"].as_array().unwrap();
+    let names: Vec<&str> = webhooks.iter().map(|webhook| webhook["name"].as_str().unwrap()).collect();
+    assert_eq!(names.last(), Some(&"auto.sidecar-injector.istio.io"));
+    assert!(webhooks.iter().all(|webhook| webhook["failurePolicy"] == "Ignore"));
+    let text = find(&objects, "ConfigMap istio-system/istio-sidecar-injector")["data"]["values"].as_str().unwrap();
+    let values: InjectionValues = serde_json::from_str(text).unwrap();
+    assert_eq!((values.policy, values.network.as_str()), (crate::model::InjectionPolicy::Disabled, "west"));
+    assert_eq!((values.proxy.log_level.as_str(), values.proxy.exclude_outbound_ports.as_str()), ("debug", "3306"));
+    assert_eq!((values.never_inject_selector.len(), values.allowed_images.len()), (1, 1));
+}
+
+#[test]
+fn the_right_to_restart_workloads_is_bound_only_while_it_is_asked_for() {
+    let bound = |spec| names(&planned(spec)).contains("ClusterRoleBinding ferromesh-rollout");
+    assert!(!bound(json!({})) && bound(json!({"updateStrategy": {"workloads": "Rolling"}})));
+    let objects = planned(json!({}));
+    let subjects = &find(&objects, "ClusterRoleBinding ferromesh-proxies")["subjects"];
+    assert_eq!(subjects, &json!([{"kind": "ServiceAccount", "name": MANAGER, "namespace": "ferromesh-system"}]));
+    assert!(
+        !names(&planned(json!({"profile": "minimal"}))).contains("ClusterRoleBinding ferromesh-proxies"),
+        "no injector, no missed pods"
+    );
 }
 
 #[test]

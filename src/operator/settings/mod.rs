@@ -4,19 +4,23 @@
 //! so that what is admitted is also what is installed.
 
 mod gateways;
+mod injection;
 mod layers;
 mod mesh_config;
 mod part;
 mod pending;
 mod problem;
 mod profile;
+mod rolling;
 #[cfg(test)]
 mod tests;
 mod values;
 
 pub(super) use gateways::{FIRST_UNPRIVILEGED, Gateway};
+pub(super) use injection::Injection;
 pub(super) use part::{Part, Replicas};
 pub(super) use problem::{Problem, Problems};
+pub(super) use rolling::Rolling;
 
 use ferromesh_crds::install::{Component, Components, Gateways, ImagePullPolicy, MeshInstallSpec};
 use serde_json::Value;
@@ -71,6 +75,12 @@ pub(super) struct Settings {
     pub(super) gateways: Vec<Gateway>,
     /// What sidecars get whose pods say nothing.
     pub(super) sidecar: SidecarDefaults,
+    /// The name of this cluster's network; empty if all pods of the mesh reach each other.
+    pub(super) network: String,
+    /// Who gets a sidecar.
+    pub(super) injection: Injection,
+    /// How workloads are restarted; none if their owners do it.
+    pub(super) rolling: Option<Rolling>,
 }
 
 /// The cluster's name where nobody gave it one, as everywhere in Istio.
@@ -153,6 +163,10 @@ pub(super) fn resolve(spec: &MeshInstallSpec, images: &Images) -> Result<Setting
         problems.push(Problem::new("spec.values.global.useMCP", reason));
     }
     let gateways = gateways(merged.gateways.as_ref().unwrap_or(&Gateways::default()), &mut problems);
+    let injection = Injection::read(&merged.injection.clone().unwrap_or_default(), &mut problems);
+    let rolling = Rolling::read(&merged.update_strategy.clone().unwrap_or_default(), &mut problems);
+    let mut sidecar = injection::sidecar(&translated.sidecar, &mut problems);
+    sidecar.resources = resources(translated.proxy_resources);
     let mesh = mesh_config(&merged, &namespace);
     if !problems.is_empty() {
         return Err(Problems(problems));
@@ -166,7 +180,10 @@ pub(super) fn resolve(spec: &MeshInstallSpec, images: &Images) -> Result<Setting
         pull_secrets: merged.image_pull_secrets.iter().map(|secret| secret.name.clone()).collect(),
         cluster: translated.cluster.unwrap_or_else(|| CLUSTER.to_owned()),
         config_source: translated.config_source,
-        sidecar: sidecar(translated.proxy_resources),
+        network: translated.network.unwrap_or_default(),
+        sidecar,
+        injection,
+        rolling,
         namespace,
         mesh,
         parts,
@@ -223,9 +240,8 @@ fn mesh_config(spec: &MeshInstallSpec, namespace: &str) -> MeshConfig {
     mesh
 }
 
-fn sidecar(resources: Option<Value>) -> SidecarDefaults {
-    let resources = resources.and_then(|resources| serde_json::from_value(resources).ok());
-    SidecarDefaults { resources: resources.unwrap_or_default(), ..SidecarDefaults::default() }
+fn resources(resources: Option<Value>) -> BTreeMap<String, BTreeMap<String, Value>> {
+    resources.and_then(|resources| serde_json::from_value(resources).ok()).unwrap_or_default()
 }
 
 fn pull_policy(policy: ImagePullPolicy) -> &'static str {

@@ -1,6 +1,6 @@
 //! Fields that nothing stands behind yet. Each is refused by name: what is accepted is also done.
 
-use ferromesh_crds::install::{Addon, Component, MeshInstallSpec, Mode, Profile, UpdateType, WorkloadUpdate};
+use ferromesh_crds::install::{Addon, Component, MeshInstallSpec, Mode, Profile, UpdateType};
 
 use super::Problem;
 
@@ -20,13 +20,8 @@ pub(super) fn problems(spec: &MeshInstallSpec) -> Vec<Problem> {
     if spec.mode() == Mode::Plan {
         refuse("mode", "Plan is not available yet: use Apply");
     }
-    if let Some(strategy) = &spec.update_strategy {
-        if strategy.type_ == Some(UpdateType::Revision) {
-            refuse("updateStrategy.type", "Revision is not available yet: use InPlace");
-        }
-        if strategy.workloads == Some(WorkloadUpdate::Rolling) {
-            refuse("updateStrategy.workloads", "Rolling is not available yet: use Manual, and restart workloads yourself");
-        }
+    if spec.update_strategy.as_ref().is_some_and(|strategy| strategy.type_ == Some(UpdateType::Revision)) {
+        refuse("updateStrategy.type", "Revision is not available yet: use InPlace");
     }
     let components = spec.components.clone().unwrap_or_default();
     for (name, component) in [("policy", components.policy), ("cni", components.cni)] {

@@ -105,7 +105,6 @@ fn what_does_nothing_is_refused_by_name() {
         (json!({"version": "1.0.0"}), "spec.version: "),
         (json!({"mode": "Plan"}), "spec.mode: "),
         (json!({"updateStrategy": {"type": "Revision"}}), "spec.updateStrategy.type: "),
-        (json!({"updateStrategy": {"workloads": "Rolling"}}), "spec.updateStrategy.workloads: "),
         (json!({"components": {"policy": {"enabled": true}}}), "spec.components.policy: "),
         (json!({"components": {"cni": {"replicas": 1}}}), "spec.components.cni: "),
         (json!({"addons": {"kiali": {"enabled": true}}}), "spec.addons.kiali: "),
@@ -182,6 +181,82 @@ fn values_that_cannot_be_are_refused() {
             "spec.values.global.imagePullPolicy: \"Sometimes\" is not one of",
         ),
         (json!({"values": {"global": {"trustDomain": ""}}}), "spec.values.global.trustDomain: \"\" may hold"),
+    ] {
+        let found = refused(spec.clone());
+        assert!(found.starts_with(message), "{spec}: {found}");
+    }
+}
+
+#[test]
+fn who_gets_a_sidecar_is_said_by_fields_or_by_old_values() {
+    let fields = resolved(json!({"injection": {"policy": "Disabled", "enableNamespacesByDefault": true,
+        "neverInjectSelector": [{"matchExpressions": [{"key": "job", "operator": "Exists"}]}]}}));
+    let values = resolved(json!({"values": {
+        "global": {"proxy": {"autoInject": "disabled"}},
+        "sidecarInjectorWebhook": {"enableNamespacesByDefault": true, "neverInjectSelector": [{"matchExpressions": [{"key": "job", "operator": "Exists"}]}]},
+    }}));
+    assert_eq!(fields.injection, values.injection);
+    assert!(fields.injection.by_default && !fields.injection.lenient && fields.injection.never.len() == 1);
+    let sidecar = resolved(json!({"values": {
+        "global": {"network": "west", "proxy": {"includeIPRanges": "10.0.0.0/8,192.168.0.1", "excludeInboundPorts": "22, 9100", "excludeOutboundPorts": 3306,
+            "componentLogLevel": "misc:error,http:debug", "readinessPeriodSeconds": 2, "statusPort": 15030}},
+        "sidecarInjectorWebhook": {"rewriteAppHTTPProbe": false},
+    }}));
+    assert_eq!((sidecar.network.as_str(), sidecar.mesh.default_config.status_port), ("west", 15030));
+    let SidecarDefaults { include_outbound_ranges, exclude_outbound_ports, rewrite_probes, readiness_period, readiness_failures, .. } =
+        sidecar.sidecar;
+    assert_eq!((include_outbound_ranges.as_str(), exclude_outbound_ports.as_str()), ("10.0.0.0/8,192.168.0.1", "3306"));
+    assert_eq!((rewrite_probes, readiness_period, readiness_failures), (false, 2, 4));
+}
+
+#[test]
+fn workloads_are_restarted_only_on_request_and_within_limits() {
+    assert_eq!(resolved(json!({})).rolling, None);
+    let usual = Rolling { workloads: 1, surge: 10, missed: true, outdated: true };
+    assert_eq!(resolved(json!({"updateStrategy": {"workloads": "Rolling"}})).rolling, Some(usual));
+    let limits = json!({"maxWorkloads": 3, "maxSurgePods": 0, "outdated": false});
+    let own = resolved(json!({"updateStrategy": {"workloads": "Rolling", "rolling": limits}})).rolling;
+    assert_eq!(own, Some(Rolling { workloads: 3, surge: 0, outdated: false, ..usual }));
+}
+
+#[test]
+fn what_an_injector_would_not_understand_is_refused_by_its_field() {
+    let injection = |fields: Value| json!({"injection": fields});
+    let proxy = |fields: Value| json!({"values": {"global": {"proxy": fields}}});
+    let expression = |operator: &str, values: Value| json!({"matchExpressions": [{"key": "a", "operator": operator, "values": values}]});
+    for (spec, message) in [
+        (
+            injection(json!({"neverInjectSelector": [{}, expression("In", json!([]))]})),
+            "spec.injection.neverInjectSelector[1].matchExpressions[0].values: is needed",
+        ),
+        (
+            injection(json!({"alwaysInjectSelector": [expression("Exists", json!(["x"]))]})),
+            "spec.injection.alwaysInjectSelector[0].matchExpressions[0].values: can't be set",
+        ),
+        (
+            injection(json!({"alwaysInjectSelector": [expression("Has", json!([]))]})),
+            "spec.injection.alwaysInjectSelector[0]: unknown variant",
+        ),
+        (injection(json!({"templates": {"own": "a: ["}})), "spec.injection.templates[own]: is no YAML"),
+        (injection(json!({"templates": {"own": "text"}})), "spec.injection.templates[own]: must be a pod"),
+        (injection(json!({"templates": {"Own": "spec: {}"}})), "spec.injection.templates[Own]: a template's name"),
+        (injection(json!({"defaultTemplates": ["own"]})), "spec.injection.defaultTemplates: there is no template \"own\""),
+        (
+            injection(json!({"templateAliases": {"a": ["sidecar", "b"], "b": ["sidecar"]}})),
+            "spec.injection.templateAliases[a]: there is no template \"b\"",
+        ),
+        (injection(json!({"allowedImages": ["*"]})), "spec.injection.allowedImages[0]: \"*\" must be"),
+        (proxy(json!({"autoInject": "perhaps"})), "spec.values.global.proxy.autoInject: \"perhaps\" is not one of"),
+        (proxy(json!({"includeIPRanges": "10.0.0.0/33"})), "spec.values.global.proxy.includeIPRanges: \"10.0.0.0/33\" is no range"),
+        (proxy(json!({"excludeInboundPorts": "*"})), "spec.values.global.proxy.excludeInboundPorts: \"*\" is no port"),
+        (proxy(json!({"logLevel": "loud"})), "spec.values.global.proxy.logLevel: \"loud\" is not one of"),
+        (proxy(json!({"componentLogLevel": "misc"})), "spec.values.global.proxy.componentLogLevel: \"misc\" must be"),
+        (proxy(json!({"readinessPeriodSeconds": 0})), "spec.values.global.proxy.readinessPeriodSeconds: must be at least 1"),
+        (
+            json!({"values": {"sidecarInjectorWebhook": {"injectedAnnotations": {"a": "b"}}}}),
+            "spec.values.sidecarInjectorWebhook.injectedAnnotations: is not available: write a template",
+        ),
+        (json!({"updateStrategy": {"rolling": {"maxWorkloads": 2}}}), "spec.updateStrategy.rolling: has an effect only"),
     ] {
         let found = refused(spec.clone());
         assert!(found.starts_with(message), "{spec}: {found}");

@@ -4,12 +4,14 @@
 
 use ferromesh_crds::{catalog, check};
 use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 
 use super::{
     ConfigSource, Problem,
     layers::{nest, overlay},
     mesh_config,
 };
+use crate::config::kubernetes::is_label_text;
 
 /// What values come to.
 #[derive(Debug, Default)]
@@ -18,6 +20,10 @@ pub(super) struct Translated {
     pub(super) spec: Value,
     /// `resources` of the sidecar.
     pub(super) proxy_resources: Option<Value>,
+    /// What else the sidecar gets: fields of its defaults, each with the path that says it.
+    pub(super) sidecar: BTreeMap<&'static str, (String, Value)>,
+    /// The name of the cluster's network.
+    pub(super) network: Option<String>,
     /// The cluster's name.
     pub(super) cluster: Option<String>,
     /// Where pilot's configuration comes from.
@@ -32,10 +38,16 @@ enum Target {
     Converted(String, fn(&Value) -> Value),
     /// To the sidecar's resources.
     ProxyResources,
+    /// To a field of the sidecar's defaults.
+    Sidecar(&'static str),
     /// To the cluster's name.
     Cluster,
     /// To where pilot's configuration comes from.
     ConfigSource,
+    /// To the network's name.
+    Network,
+    /// Nowhere: what to do in its place.
+    Instead(&'static str),
 }
 
 /// 1.4's names of the control plane's parts.
@@ -86,6 +98,12 @@ impl Translated {
                     None => self.proxy_resources = Some(value.clone()),
                 }
             }
+            Target::Sidecar(field) => _ = self.sidecar.insert(*field, (path.to_owned(), value.clone())),
+            Target::Network => match value.as_str() {
+                Some(name) if name.is_empty() || is_label_text(name) => self.network = Some(name.to_owned()),
+                _ => problems.push(wrong("must be a name, as a label's value can be one".to_owned())),
+            },
+            Target::Instead(remedy) => problems.push(wrong((*remedy).to_owned())),
             Target::Cluster => match value.as_str().filter(|name| !name.is_empty()) {
                 Some(name) => self.cluster = Some(name.to_owned()),
                 None => problems.push(wrong("must be a name".to_owned())),
@@ -134,7 +152,52 @@ fn target(path: &str) -> Option<Target> {
         "global.proxy.resources" => Some(Target::ProxyResources),
         "global.multiCluster.clusterName" => Some(Target::Cluster),
         "global.useMCP" => Some(Target::ConfigSource),
-        _ => part(path),
+        "global.network" => Some(Target::Network),
+        _ => injection(path).or_else(|| part(path)),
+    }
+}
+
+/// Paths about who gets a sidecar, and what is in it.
+fn injection(path: &str) -> Option<Target> {
+    if let Some(setting) = path.strip_prefix("sidecarInjectorWebhook.") {
+        return match setting {
+            "enableNamespacesByDefault"
+            | "neverInjectSelector"
+            | "alwaysInjectSelector"
+            | "templates"
+            | "defaultTemplates"
+            | "templateAliases" => Some(Target::Field(format!("injection.{setting}"))),
+            "rewriteAppHTTPProbe" => Some(Target::Sidecar("rewriteProbes")),
+            "injectedAnnotations" => {
+                Some(Target::Instead("is not available: write a template under spec.injection.templates, and name it in defaultTemplates"))
+            }
+            _ => None,
+        };
+    }
+    Some(match path.strip_prefix("global.proxy.")? {
+        "autoInject" => Target::Converted("injection.policy".to_owned(), policy),
+        "statusPort" => Target::Field("meshConfig.defaultConfig.statusPort".to_owned()),
+        "holdApplicationUntilProxyStarts" => Target::Field("meshConfig.defaultConfig.holdApplicationUntilProxyStarts".to_owned()),
+        "includeIPRanges" => Target::Sidecar("includeOutboundRanges"),
+        "excludeIPRanges" => Target::Sidecar("excludeOutboundRanges"),
+        "includeInboundPorts" => Target::Sidecar("includeInboundPorts"),
+        "excludeInboundPorts" => Target::Sidecar("excludeInboundPorts"),
+        "excludeOutboundPorts" => Target::Sidecar("excludeOutboundPorts"),
+        "logLevel" => Target::Sidecar("logLevel"),
+        "componentLogLevel" => Target::Sidecar("componentLogLevel"),
+        "readinessInitialDelaySeconds" => Target::Sidecar("readinessInitialDelay"),
+        "readinessPeriodSeconds" => Target::Sidecar("readinessPeriod"),
+        "readinessFailureThreshold" => Target::Sidecar("readinessFailures"),
+        _ => return None,
+    })
+}
+
+/// `enabled` → `Enabled`.
+fn policy(word: &Value) -> Value {
+    match word.as_str() {
+        Some("enabled") => json!("Enabled"),
+        Some("disabled") => json!("Disabled"),
+        _ => word.clone(),
     }
 }
 

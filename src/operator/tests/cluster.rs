@@ -5,7 +5,10 @@ use ferromesh_crds::{
     install::{MeshInstallStatus, State},
 };
 use k8s_openapi::api::{
-    admissionregistration::v1::ValidatingWebhookConfiguration, apps::v1::Deployment, coordination::v1::Lease, rbac::v1::ClusterRole,
+    admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration},
+    apps::v1::Deployment,
+    coordination::v1::Lease,
+    rbac::v1::ClusterRole,
 };
 use serde_json::{Value, json};
 use std::{
@@ -43,7 +46,18 @@ impl Cluster {
         for name in ["ferromesh-operator", "ferromesh-operator-namespaced"] {
             api.insert::<ClusterRole>(&serde_json::from_value(json!({"metadata": {"name": name}})).unwrap());
         }
-        for part in ["citadel", "citadel-namespaced", "galley", "galley-namespaced", "injector", "pilot", "pilot-configuration"] {
+        let parts = [
+            "citadel",
+            "citadel-namespaced",
+            "galley",
+            "galley-namespaced",
+            "injector",
+            "pilot",
+            "pilot-configuration",
+            "proxies",
+            "rollout",
+        ];
+        for part in parts {
             api.insert::<ClusterRole>(&serde_json::from_value(json!({"metadata": {"name": format!("ferromesh-{part}")}})).unwrap());
         }
         let webhook = |name: &str| json!({"name": name, "clientConfig": {}, "sideEffects": "None", "admissionReviewVersions": ["v1"]});
@@ -122,7 +136,12 @@ impl Cluster {
             self.bring_up_pods();
             let status = self.status("mesh");
             let mesh = self.api.get::<MeshInstall>(None, "mesh");
-            status.state == Some(State::Healthy) && status.observed_generation == mesh.and_then(|mesh| mesh.metadata.generation)
+            // What is told of proxies comes a moment later, and is the last that is written.
+            let injects = !self.api.list::<MutatingWebhookConfiguration>().is_empty();
+            let counted = self.condition("mesh", "ProxiesInSync").is_some();
+            status.state == Some(State::Healthy)
+                && (counted || !injects)
+                && status.observed_generation == mesh.and_then(|mesh| mesh.metadata.generation)
         })
         .await;
     }

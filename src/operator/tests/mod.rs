@@ -3,4 +3,5 @@
 mod cluster;
 mod healing;
 mod lifecycle;
+mod proxies;
 mod serving;

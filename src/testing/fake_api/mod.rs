@@ -20,9 +20,10 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
+    net::Ipv4Addr,
     sync::{Arc, Mutex, MutexGuard},
 };
-use tokio::sync::watch as channel;
+use tokio::{net::TcpListener, sync::watch as channel};
 
 pub(crate) use request::Call;
 use store::{Key, Store};
@@ -89,6 +90,29 @@ impl FakeApi {
             }
         });
         Client::new(service, "default")
+    }
+
+    /// Serves it by HTTP as well, as long as the runtime runs, for those who bring a kubeconfig of their own: this one, with a context in
+    /// namespace `default`.
+    pub(crate) async fn kubeconfig(&self) -> Value {
+        let api = self.clone();
+        let answer = move |request: axum::extract::Request| {
+            let api = api.clone();
+            async move {
+                let (parts, body) = request.into_parts();
+                let body = body.collect().await.unwrap().to_bytes();
+                api.handle(&parts, &body)
+            }
+        };
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let server = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, axum::Router::new().fallback(answer)).await });
+        json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "test",
+            "clusters": [{"name": "test", "cluster": {"server": server}}],
+            "users": [{"name": "test", "user": {}}],
+            "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test", "namespace": "default"}}],
+        })
     }
 
     /// Answers requests instead of the store: the first closure that returns a status code and a body wins. For reviews, failures and

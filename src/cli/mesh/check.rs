@@ -1,0 +1,128 @@
+//! `ferromesh experimental check-inject`: does a pod get a sidecar, and why, or why not?
+
+use clap::Args;
+use k8s_openapi::api::{admissionregistration::v1::MutatingWebhookConfiguration, core::v1::ConfigMap};
+use kube::{Api, api::ListParams};
+use std::time::Duration;
+
+use super::{
+    pair,
+    subject::{Named, Subject},
+    verdict::{World, contradicts, mark, sentences, verdict},
+};
+use crate::cli::{
+    cluster::{Cluster, ClusterArgs, ask},
+    document::CheckInjectDocument,
+    exit::{Exit, Failure},
+    proxy::Table,
+    report::{self, Form},
+    terminal::{Streams, Style},
+};
+use crate::injector::{Labels, parse};
+use crate::model::InjectionValues;
+
+/// How long all the questions may take.
+const LONGEST: Duration = Duration::from_secs(30);
+
+/// Tell whether a pod gets a sidecar, and which label decides that
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Exit codes: 0 told, whatever the answer; with --exit-code 79 if a pod is not as the answer says; 69 no cluster, 77 forbidden.
+
+Examples:
+  ferromesh experimental check-inject web-5f77c-lq9vd.shop
+  ferromesh x check-inject -n shop deploy/web -o json
+  ferromesh x check-inject -n shop -l app=web,istio.io/rev=canary")]
+pub(in crate::cli) struct CheckInjectArgs {
+    /// The pod, or what makes pods: POD, POD.NAMESPACE or TYPE/NAME
+    #[arg(value_name = "[TYPE/]NAME", required_unless_present = "labels", conflicts_with = "labels")]
+    named: Option<Named>,
+    /// Labels of a pod that would be made
+    #[arg(short, long, value_name = "KEY=VALUE,…", value_delimiter = ',', value_parser = pair)]
+    labels: Vec<(String, String)>,
+    /// The namespace of what names none
+    #[arg(short, long)]
+    namespace: Option<String>,
+    /// End with 79 if a pod has no sidecar and should have one, or the other way round
+    #[arg(long)]
+    exit_code: bool,
+    /// The form of the answer
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORM")]
+    output: Form,
+    /// The control plane's namespace
+    #[arg(
+        short = 'i',
+        long = "istioNamespace",
+        visible_alias = "istio-namespace",
+        default_value = "istio-system",
+        value_name = "NAMESPACE"
+    )]
+    istio_namespace: String,
+    #[command(flatten)]
+    cluster: ClusterArgs,
+}
+
+// === impl CheckInjectArgs ===
+
+impl CheckInjectArgs {
+    /// Tells it.
+    ///
+    /// # Errors
+    /// When the cluster can't be asked, or there is no such pod.
+    pub(in crate::cli) fn run(&self, streams: &mut Streams<'_>, style: Style) -> Result<Exit, Failure> {
+        let (subject, world, unread) = ask(LONGEST, self.look())?;
+        let document = verdict(&subject, &world);
+        if let Some(note) = unread {
+            streams.note(&format!("note: {note}: the decision inside the webhook is not known"));
+        }
+        let told = match self.output {
+            Form::Human => human(&document, style),
+            form => report::document(&document, form == Form::Yaml),
+        };
+        streams.answer(&told).map_err(|error| Failure::new(Exit::Failed, error))?;
+        if let Some(conflict) = &document.conflict {
+            streams.note(&format!("error: {conflict}"));
+        }
+        Ok(if self.exit_code && contradicts(&document) { Exit::Findings } else { Exit::Clean })
+    }
+
+    async fn look(&self) -> Result<(Subject, World, Option<String>), Failure> {
+        let cluster = self.cluster.connect().await?;
+        let namespace = self.namespace.as_deref().unwrap_or(&cluster.namespace);
+        let subject = match &self.named {
+            Some(named) => Subject::find(&cluster, named, namespace).await?,
+            None => Subject::labelled(&cluster, &Labels::from_iter(self.labels.iter().cloned()), namespace).await?,
+        };
+        let webhooks: Api<MutatingWebhookConfiguration> = Api::all(cluster.client.clone());
+        let found = webhooks.list(&ListParams::default()).await;
+        let found = found.map_err(|error| Failure::cluster("list webhook configurations", &error))?;
+        let mut configurations: Vec<_> = found.items.iter().filter_map(parse).collect();
+        configurations.sort_by(|a, b| a.name.cmp(&b.name));
+        let (values, unread) = match values(&cluster, &self.istio_namespace).await {
+            Ok(values) => (Some(values), None),
+            // Who may not read the control plane's namespace still learns what the selectors say.
+            Err(failure) if !configurations.is_empty() => (None, Some(failure.message)),
+            Err(_) => (None, None),
+        };
+        Ok((subject, World { configurations, values }, unread))
+    }
+}
+
+/// What the injector is told.
+async fn values(cluster: &Cluster, namespace: &str) -> Result<InjectionValues, Failure> {
+    let name = format!("ConfigMap {namespace}/istio-sidecar-injector");
+    let maps: Api<ConfigMap> = Api::namespaced(cluster.client.clone(), namespace);
+    let map = maps.get("istio-sidecar-injector").await.map_err(|error| Failure::cluster(format_args!("read {name}"), &error))?;
+    let text = map.data.and_then(|mut data| data.remove("values")).unwrap_or_default();
+    serde_saphyr::from_str(&text).map_err(|error| Failure::new(Exit::Failed, format_args!("{name} is not understood: {error}")))
+}
+
+/// The table, and what it comes to.
+fn human(document: &CheckInjectDocument, style: Style) -> String {
+    let mut table = Table::new(&["WEBHOOK", "REVISION", "INJECTED", "REASON"]);
+    for row in &document.webhooks {
+        let mark = mark(row.injected, style).to_owned();
+        table.row([row.webhook.clone(), row.revision.clone(), mark, row.reason.clone()]);
+    }
+    format!("{}\n{}\n", table.shown(), sentences(document).join("\n"))
+}

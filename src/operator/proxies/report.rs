@@ -1,0 +1,73 @@
+//! What is told of the proxies.
+
+/// What the MeshInstall's status says of the proxies.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(in crate::operator) struct Tally {
+    /// Pods of the mesh with a sidecar.
+    pub(in crate::operator) total: usize,
+    /// Pods that should have one and have none.
+    pub(in crate::operator) missed: usize,
+    /// Pods whose sidecar is another than a new pod would get.
+    pub(in crate::operator) outdated: usize,
+    /// Workloads with such pods, as `Deployment shop/web`; the first few, in order.
+    pub(in crate::operator) workloads: Vec<String>,
+    /// A restart that gets no further, and why; others wait for it.
+    pub(in crate::operator) stuck: Option<String>,
+    /// Why workloads with such pods are not restarted, one sentence each; the first few.
+    pub(in crate::operator) left: Vec<String>,
+    /// Whether the operator restarts workloads itself.
+    pub(in crate::operator) rolling: bool,
+}
+
+/// So many workloads are named.
+pub(super) const NAMED: usize = 3;
+
+// === impl Tally ===
+
+impl Tally {
+    /// Whether all proxies are as they should be.
+    pub(in crate::operator) fn is_well(&self) -> bool {
+        self.missed == 0 && self.outdated == 0 && self.stuck.is_none()
+    }
+
+    /// The same, but for how many are well: that changes all the time and is worth no haste.
+    pub(super) fn tells_the_same_as(&self, other: &Self) -> bool {
+        Self { total: 0, ..self.clone() } == Self { total: 0, ..other.clone() }
+    }
+
+    /// What is not as it should be, and what to do.
+    pub(in crate::operator) fn message(&self) -> String {
+        if let Some(stuck) = &self.stuck {
+            return format!("{stuck}; no other workload is restarted until that is mended or undone");
+        }
+        let counted =
+            |count: usize, what: &str| (count > 0).then(|| format!("{count} {}{what}", if count == 1 { "pod " } else { "pods " }));
+        let counts = [counted(self.missed, "without the sidecar that their labels ask for"), counted(self.outdated, "with an old sidecar")];
+        let counts: Vec<String> = counts.into_iter().flatten().collect();
+        let more = if self.workloads.len() >= NAMED { " and perhaps others" } else { "" };
+        let of = if self.workloads.is_empty() { String::new() } else { format!(" ({}{more})", self.workloads.join(", ")) };
+        let remedy = match (self.left.first(), self.rolling) {
+            (Some(left), _) => left.clone(),
+            (None, true) => "they are being restarted".to_owned(),
+            (None, false) => "restart them: kubectl rollout restart".to_owned(),
+        };
+        format!("{}{of}: {remedy}", counts.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_counts_names_and_says_what_to_do() {
+        let tally = Tally { missed: 2, outdated: 1, workloads: vec!["Deployment shop/web".to_owned()], ..Tally::default() };
+        assert_eq!(
+            tally.message(),
+            "2 pods without the sidecar that their labels ask for, 1 pod with an old sidecar (Deployment shop/web): restart them: kubectl rollout restart"
+        );
+        assert!(Tally { rolling: true, ..tally.clone() }.message().ends_with(": they are being restarted"));
+        let stuck = Tally { stuck: Some("Deployment shop/web gets no further".to_owned()), ..tally };
+        assert!(stuck.message().starts_with("Deployment shop/web gets no further; ") && !stuck.is_well());
+    }
+}

@@ -1,0 +1,270 @@
+//! One term of looking after the proxies: a watch tells of a change, a look compares all pods with how they should be.
+
+use futures::{FutureExt, StreamExt};
+use k8s_openapi::api::core::v1::Pod;
+use kube::{Api, Client};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until},
+};
+
+use super::{
+    Proxies, Wanted,
+    find::{Found, PodKey, current_image, find},
+    owners::{Owner, Owners},
+    report::{NAMED, Tally},
+    restart::Restarter,
+    roll::{Cause, Left, Step},
+    watch::{Cluster, changes},
+    workload::WorkloadKey,
+};
+use crate::operator::{metrics::Metrics, plan::MANAGER, reconcile::this_second};
+use crate::runtime::{EventPublisher, News, Term, causes};
+
+/// What a term of looking holds.
+pub(super) struct Work<'a> {
+    client: Client,
+    term: &'a Term,
+    metrics: &'a Metrics,
+    found: &'a watch::Sender<Option<Arc<Tally>>>,
+    cluster: Cluster,
+    owners: Owners,
+    restarter: Restarter,
+    events: EventPublisher,
+    /// When to look next; none if nothing has happened.
+    due: Option<Instant>,
+    /// When what was found was last told.
+    told: Option<Instant>,
+    /// The last failure: one that lasts is told once.
+    failure: Option<String>,
+}
+
+/// Between a change and the look at it: pods come in crowds.
+const SETTLE: Duration = Duration::from_millis(300);
+/// Between two looks while workloads are restarted, of which no watch tells.
+const BUSY: Duration = Duration::from_secs(2);
+/// Between two tellings of which only the number of good pods differs.
+const LEISURE: Duration = Duration::from_secs(30);
+/// So many pods are asked for in a look, one after the other.
+const ASKED: usize = 64;
+
+// === impl Work ===
+
+impl<'a> Work<'a> {
+    pub(super) fn new(proxies: &'a Proxies, term: &'a Term) -> Self {
+        Self {
+            client: proxies.client.clone(),
+            term,
+            metrics: &proxies.metrics,
+            found: &proxies.found,
+            cluster: Cluster::default(),
+            owners: Owners::new(proxies.client.clone()),
+            restarter: Restarter::new(proxies.client.clone()),
+            events: EventPublisher::new(proxies.client.clone(), MANAGER, &proxies.pod, "Inject"),
+            due: None,
+            told: None,
+            failure: None,
+        }
+    }
+
+    /// Looks whenever something changes, as long as there is a mesh.
+    pub(super) async fn run(mut self, wanted: &mut watch::Receiver<Option<Arc<Wanted>>>) {
+        let mut changes = changes(&self.client);
+        wanted.mark_changed();
+        loop {
+            let due = self.due;
+            tokio::select! {
+                Some(seen) = changes.next() => {
+                    self.cluster.note(seen);
+                    while let Some(seen) = changes.next().now_or_never().flatten() {
+                        self.cluster.note(seen);
+                    }
+                    self.look_within(SETTLE);
+                }
+                changed = wanted.changed() => match changed {
+                    Ok(()) => self.look_within(Duration::ZERO),
+                    Err(_) => return,
+                },
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
+                    self.due = None;
+                    let wanted = wanted.borrow_and_update().clone();
+                    let Some(wanted) = wanted else { break };
+                    self.look(&wanted).await;
+                }
+            }
+        }
+        self.metrics.missed.set(0);
+        self.metrics.outdated.set(0);
+    }
+
+    fn look_within(&mut self, wait: Duration) {
+        let at = Instant::now() + wait;
+        self.due = Some(self.due.map_or(at, |due| due.min(at)));
+    }
+
+    async fn look(&mut self, wanted: &Wanted) {
+        if !self.cluster.is_known() {
+            return;
+        }
+        let found = self.find(wanted).await;
+        let owners = self.owners(&found).await;
+        self.announce(&owners).await;
+        let mut tally = tally(&found, &owners, wanted);
+        let busy = self.restart(&found, &owners, wanted, &mut tally).await;
+        if busy {
+            self.look_within(BUSY);
+        }
+        let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        self.metrics.missed.set(count(tally.missed));
+        self.metrics.outdated.set(count(tally.outdated));
+        self.tell(tally);
+    }
+
+    /// Looks at all pods, and asks for those of which metadata do not tell enough.
+    async fn find(&mut self, wanted: &Wanted) -> Found {
+        let mut found = find(&self.cluster.pods, &self.cluster.namespaces, wanted);
+        if found.unknown.is_empty() {
+            return found;
+        }
+        for key in found.unknown.iter().take(ASKED) {
+            let pods: Api<Pod> = Api::namespaced(self.client.clone(), &key.0);
+            match pods.get_opt(&key.1).await {
+                Ok(Some(pod)) => {
+                    if let Some(facts) = self.cluster.pods.get_mut(key).filter(|facts| Some(&facts.uid) == pod.metadata.uid.as_ref()) {
+                        facts.complete(&pod);
+                    }
+                }
+                // The watch will tell.
+                Ok(None) => {}
+                Err(error) => {
+                    self.failed(format!("pod {}/{} can't be read: {}", key.0, key.1, causes(&error)));
+                    break;
+                }
+            }
+        }
+        found = find(&self.cluster.pods, &self.cluster.namespaces, wanted);
+        if !found.unknown.is_empty() {
+            self.look_within(BUSY);
+        }
+        found
+    }
+
+    /// Who made the pods that are not as they should be.
+    async fn owners(&mut self, found: &Found) -> BTreeMap<PodKey, Owner> {
+        self.owners.keep(self.cluster.pods.values());
+        let mut owners = BTreeMap::new();
+        for key in found.missed.iter().chain(&found.outdated) {
+            if let Some(facts) = self.cluster.pods.get(key) {
+                owners.insert(key.clone(), self.owners.of(key, facts).await);
+            }
+        }
+        owners
+    }
+
+    /// Tells the owners of missed pods, each once in a while.
+    async fn announce(&mut self, owners: &BTreeMap<PodKey, Owner>) {
+        let missed = |key: &&PodKey| self.cluster.pods.get(*key).is_some_and(|facts| facts.is_plain());
+        let told: std::collections::BTreeSet<&Owner> = owners.keys().filter(missed).map(|key| &owners[key]).collect();
+        for owner in told {
+            let remedy = owner.remedy();
+            let note = format!("pods of {owner} run without the sidecar that their labels ask for: {remedy} (FM3001)");
+            let news = News { warning: true, reason: "InjectionMissed".to_owned(), note };
+            self.events.publish(&owner.reference(), [news]).await;
+        }
+    }
+
+    /// Restarts what may be, if it is asked for; whether to look again soon.
+    async fn restart(&mut self, found: &Found, owners: &BTreeMap<PodKey, Owner>, wanted: &Wanted, tally: &mut Tally) -> bool {
+        let Some(limits) = wanted.rolling else { return false };
+        let mut reasons: BTreeMap<WorkloadKey, Cause> = BTreeMap::new();
+        let image = current_image(&wanted.values);
+        let outdated = found.outdated.iter().filter(|_| limits.outdated).map(|key| (key, image.as_str()));
+        // Last, so that it counts for a workload of which both are true.
+        let missed = found.missed.iter().filter(|_| limits.missed).map(|key| (key, "missed"));
+        for (key, value) in outdated.chain(missed) {
+            let (Some(workload), Some(facts)) = (owners.get(key).and_then(Owner::workload), self.cluster.pods.get(key)) else { continue };
+            let youngest =
+                reasons.get(&workload).filter(|known| known.value == value).map_or(facts.created, |it| it.youngest.max(facts.created));
+            reasons.insert(workload, Cause { value: value.to_owned(), youngest });
+        }
+        let steps = self.restarter.pass(&reasons, wanted.injector_ready, &limits, this_second(), self.term).await;
+        match steps {
+            Ok(steps) => {
+                self.failure = None;
+                self.tell_steps(&steps, owners, tally).await;
+            }
+            Err(error) => self.failed(error.to_string()),
+        }
+        !reasons.is_empty() || self.restarter.is_busy()
+    }
+
+    /// What the steps that only tell something come to.
+    async fn tell_steps(&mut self, steps: &[Step], owners: &BTreeMap<PodKey, Owner>, tally: &mut Tally) {
+        for step in steps {
+            match step {
+                Step::Stuck(key, reason) => tally.stuck = Some(format!("the restart of {key} gets no further: {reason}")),
+                Step::Leave(key, left) => {
+                    let (why, code) = match left {
+                        Left::NotHelped => ("it was restarted, and its new pods are as the old ones were".to_owned(), " (FM3002)"),
+                        Left::ByHand(reason) => (reason.clone(), ""),
+                        Left::TooLarge(pods) => (format!("it would take {pods} pods more than usual at once, above maxSurgePods"), ""),
+                    };
+                    let note = format!("{key} is not restarted: {why}{code}");
+                    if tally.left.len() < NAMED {
+                        tally.left.push(note.clone());
+                    }
+                    let owner = owners.values().find(|owner| owner.workload().as_ref() == Some(key));
+                    if let Some(owner) = owner {
+                        let news = News { warning: true, reason: "NotRestarted".to_owned(), note };
+                        self.events.publish(&owner.reference(), [news]).await;
+                    }
+                }
+                Step::Restart(..) | Step::Settle(..) => {}
+            }
+        }
+    }
+
+    /// Tells the reconciler, who writes the status: of what matters at once, of mere numbers of good pods now and then.
+    fn tell(&mut self, tally: Tally) {
+        let current = self.found.borrow().clone();
+        let leisurely = current.as_ref().is_some_and(|current| current.tells_the_same_as(&tally));
+        if current.as_deref() == Some(&tally) {
+            return;
+        }
+        match self.told.map(|told| told + LEISURE).filter(|at| leisurely && *at > Instant::now()) {
+            Some(at) => self.look_within(at - Instant::now()),
+            None => {
+                self.found.send_replace(Some(Arc::new(tally)));
+                self.told = Some(Instant::now());
+            }
+        }
+    }
+
+    /// Tells of a failure once, and looks again.
+    fn failed(&mut self, failure: String) {
+        if self.failure.as_ref() != Some(&failure) {
+            tracing::warn!(failure, "proxies can't be looked after; it is tried again");
+            self.failure = Some(failure);
+        }
+        self.look_within(BUSY);
+    }
+}
+
+fn tally(found: &Found, owners: &BTreeMap<PodKey, Owner>, wanted: &Wanted) -> Tally {
+    let mut workloads: Vec<String> = Vec::new();
+    for key in found.missed.iter().chain(&found.outdated) {
+        let Some(name) = owners.get(key).map(ToString::to_string) else { continue };
+        if workloads.len() < NAMED && !workloads.contains(&name) {
+            workloads.push(name);
+        }
+    }
+    Tally {
+        total: found.total,
+        missed: found.missed.len(),
+        outdated: found.outdated.len(),
+        workloads,
+        rolling: wanted.rolling.is_some(),
+        ..Tally::default()
+    }
+}
