@@ -165,9 +165,10 @@ fn is_allowed(image: &str, values: &InjectionValues) -> bool {
     };
     let below = |prefix: &str| repository.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('/'));
     below(&values.hub)
-        || values.allowed_images.iter().any(|allowed| match allowed.strip_suffix('/') {
-            Some(prefix) => below(prefix),
-            None => repository == allowed,
+        || values.allowed_images.iter().any(|allowed| match (allowed.strip_suffix('/'), allowed.strip_suffix('*')) {
+            (Some(prefix), _) => below(prefix),
+            (None, Some(prefix)) => repository.starts_with(prefix),
+            (None, None) => repository == allowed,
         })
 }
 
@@ -186,7 +187,7 @@ mod tests {
         let labels = BTreeMap::from([(ENFORCE.to_owned(), level.to_owned())]);
         let values = InjectionValues {
             hub: "registry.local:5000/mesh".to_owned(),
-            allowed_images: vec!["docker.io/team/".to_owned(), "quay.io/one/proxy".to_owned()],
+            allowed_images: vec!["docker.io/team/".to_owned(), "quay.io/one/proxy".to_owned(), "ghcr.io/org/*".to_owned()],
             ..InjectionValues::default()
         };
         let place = Place::new("shop", Some(&labels));
@@ -227,7 +228,13 @@ mod tests {
     #[test]
     fn images_of_others_must_be_allowed() {
         let denied = |image: &str| !denials("baseline", json!({"sidecar.istio.io/proxyImage": image}), &[]).is_empty();
-        for image in ["registry.local:5000/mesh/proxy:1", "docker.io/team/a/b@sha256:0", "quay.io/one/proxy", "quay.io/one/proxy:2"] {
+        for image in [
+            "registry.local:5000/mesh/proxy:1",
+            "docker.io/team/a/b@sha256:0",
+            "ghcr.io/org/a:1",
+            "quay.io/one/proxy",
+            "quay.io/one/proxy:2",
+        ] {
             assert!(!denied(image), "{image}");
         }
         for image in ["registry.local:5000/mesh-evil/proxy", "registry.local:5000/mesh", "quay.io/one/proxy2", "docker.io/teams/a", "proxy"]

@@ -27,6 +27,8 @@ struct Able {
     nodes: HashSet<String>,
     /// Nodes that are known and are not.
     unable: HashSet<String>,
+    /// Whether all nodes are.
+    everywhere: bool,
 }
 
 // === impl NativeSidecars ===
@@ -38,8 +40,7 @@ impl NativeSidecars {
         match node {
             Some(node) if able.nodes.contains(node) => true,
             Some(node) if able.unable.contains(node) => false,
-            // A cluster without nodes is not known to be able.
-            _ => able.unable.is_empty() && !able.nodes.is_empty(),
+            _ => able.everywhere,
         }
     }
 }
@@ -72,7 +73,8 @@ where
                     let (nodes, unable): (Vec<_>, Vec<_>) = known.objects().iter().partition(|(_, minor)| is_able(**minor));
                     let names =
                         |nodes: Vec<(&String, &Option<u32>)>| nodes.into_iter().map(|(name, _)| name.clone()).collect::<HashSet<_>>();
-                    native.0.store(Arc::new(Able { nodes: names(nodes), unable: names(unable) }));
+                    let everywhere = all_native(known.objects().values().copied());
+                    native.0.store(Arc::new(Able { nodes: names(nodes), unable: names(unable), everywhere }));
                     if let Some(synced) = synced.take() {
                         synced();
                     }
@@ -101,6 +103,12 @@ fn kubelet_minor(node: &Node) -> Option<u32> {
     let version = &node.status.as_ref()?.node_info.as_ref()?.kubelet_version;
     let minor = version.trim_start_matches('v').split('.').nth(1)?;
     minor.trim_end_matches(|c: char| !c.is_ascii_digit()).parse().ok()
+}
+
+/// A cluster without nodes, or with one that cannot be read, is not known to be able.
+fn all_native(minors: impl Iterator<Item = Option<u32>>) -> bool {
+    let mut minors = minors.peekable();
+    minors.peek().is_some() && minors.all(|minor| minor.is_some_and(|minor| minor >= NATIVE_SINCE))
 }
 
 #[cfg(test)]

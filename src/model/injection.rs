@@ -52,7 +52,7 @@ pub struct InjectionValues {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub template_aliases: BTreeMap<String, Vec<String>>,
     /// Images, beside the mesh's own, that pods of limited namespaces may choose for their proxies: a repository, or the beginning of one
-    /// that ends in `/`.
+    /// that ends in `/` or `*`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allowed_images: Vec<String>,
     /// Whether the node redirects pods' traffic, so that no container has to.
