@@ -72,15 +72,15 @@ without_crds() {
 
 kept_objects() {
     local kept
-    kept="$(render | awk '
+    kept="$(render | awk -v roles="${#mesh_roles[@]}" '
         /^---/ { kind = name = "" }
         /^kind:/ { kind = $2 }
         /^  name:/ && !name { name = $2 }
-        /^    helm.sh\/resource-policy: keep/ { keep[kind]++; if (kind == "ClusterRole") roles = 1 }
+        /^    helm.sh\/resource-policy: keep/ { keep[kind]++ }
         /^kind: CustomResourceDefinition/ { crds++ }
-        END { printf "%s", (keep["CustomResourceDefinition"] == crds && keep["ClusterRole"] == 8) ? "yes" : "no" }')"
+        END { printf "%s", (keep["CustomResourceDefinition"] == crds && keep["ClusterRole"] == roles) ? "yes" : "no" }')"
     equal "$kept" yes
-    equal "$(render | grep -c 'resource-policy: keep')" "$(($(render | grep -c '^kind: CustomResourceDefinition') + 6))"
+    equal "$(render | grep -c 'resource-policy: keep')" "$(($(render | grep -c '^kind: CustomResourceDefinition') + ${#mesh_roles[@]}))"
 }
 
 webhook_rendered() {

@@ -63,7 +63,7 @@ pub use selection::{
 };
 pub use strip::uninject;
 pub use surroundings::{Owner, Surroundings};
-pub use templates::{TemplateError, check as check_template};
+pub use templates::{TemplateError, check as check_template, is_built_in};
 
 use kube::Client;
 use std::{path::PathBuf, sync::Arc, time::Duration};

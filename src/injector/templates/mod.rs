@@ -64,6 +64,11 @@ pub enum TemplateError {
     },
 }
 
+/// Whether the mesh itself has a template of that name.
+pub fn is_built_in(name: &str) -> bool {
+    BUILT_IN.iter().any(|(built_in, _)| *built_in == name)
+}
+
 /// Says whether a text can be a template of that name: whether it is understood, and makes a part of a pod of an ordinary one.
 ///
 /// # Errors
@@ -73,7 +78,7 @@ pub fn check(name: &str, text: &str) -> Result<(), TemplateError> {
 }
 
 fn named(name: &str, text: &str) -> Result<Custom, TemplateError> {
-    if BUILT_IN.iter().any(|(built_in, _)| *built_in == name) || name == NOT_YET {
+    if is_built_in(name) || name == NOT_YET {
         return Err(TemplateError::BuiltIn(name.to_owned()));
     }
     Custom::new(text).map_err(|error| TemplateError::Broken { name: name.to_owned(), error: Box::new(error) })

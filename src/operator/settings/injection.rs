@@ -8,6 +8,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use super::Problem;
 use crate::config::kubernetes::is_dns_label;
+use crate::injector::{check_template, is_built_in};
 use crate::model::{InjectionPolicy, LabelSelector, Operator, SidecarDefaults};
 
 /// Who gets a sidecar.
@@ -26,8 +27,6 @@ pub(in crate::operator) struct Injection {
     pub(in crate::operator) allowed_images: Vec<String>,
 }
 
-/// The templates that are built in.
-const BUILT_IN: [&str; 3] = ["sidecar", "gateway", "grpc-agent"];
 /// Envoy's log levels.
 const LEVELS: [&str; 7] = ["trace", "debug", "info", "warning", "error", "critical", "off"];
 
@@ -67,13 +66,11 @@ impl Injection {
             if !is_dns_label(name) {
                 wrong(field.clone(), "a template's name must be lower-case letters, digits and -, 63 at most".to_owned());
             }
-            match serde_saphyr::from_str::<Value>(text) {
-                Ok(Value::Object(_)) => {}
-                Ok(_) => wrong(field, "must be a pod in YAML: an object with metadata or spec".to_owned()),
-                Err(error) => wrong(field, format!("is no YAML: {}", error.to_string().lines().next().unwrap_or_default())),
+            if let Err(error) = check_template(name, text) {
+                wrong(field, error.to_string());
             }
         }
-        let known = |name: &String| BUILT_IN.contains(&name.as_str()) || self.templates.contains_key(name);
+        let known = |name: &String| is_built_in(name) || self.templates.contains_key(name);
         for (alias, names) in &self.template_aliases {
             // An alias of an alias would have to be followed for ever.
             for name in names.iter().filter(|name| !known(name)) {

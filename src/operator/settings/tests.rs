@@ -237,9 +237,11 @@ fn what_an_injector_would_not_understand_is_refused_by_its_field() {
             injection(json!({"alwaysInjectSelector": [expression("Has", json!([]))]})),
             "spec.injection.alwaysInjectSelector[0]: unknown variant",
         ),
-        (injection(json!({"templates": {"own": "a: ["}})), "spec.injection.templates[own]: is no YAML"),
-        (injection(json!({"templates": {"own": "text"}})), "spec.injection.templates[own]: must be a pod"),
+        (injection(json!({"templates": {"own": "a: ["}})), "spec.injection.templates[own]: template \"own\": not YAML"),
+        (injection(json!({"templates": {"own": "text"}})), "spec.injection.templates[own]: template \"own\": not a part of a pod"),
         (injection(json!({"templates": {"Own": "spec: {}"}})), "spec.injection.templates[Own]: a template's name"),
+        // Pods could not be made any more.
+        (injection(json!({"defaultTemplates": ["grpc-agent"]})), "spec.injection.defaultTemplates: there is no template \"grpc-agent\""),
         (injection(json!({"defaultTemplates": ["own"]})), "spec.injection.defaultTemplates: there is no template \"own\""),
         (
             injection(json!({"templateAliases": {"a": ["sidecar", "b"], "b": ["sidecar"]}})),
