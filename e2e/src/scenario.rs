@@ -148,9 +148,10 @@ impl Test {
         self.namespaces.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Removes the test's namespaces without waiting for their pods.
-    async fn clean_up(&self) {
-        for namespace in self.own_namespaces() {
+    /// Removes the namespaces that the test has made so far, without waiting for their pods. The end of the test does it too.
+    pub async fn clean_up(&self) {
+        let namespaces = std::mem::take(&mut *self.namespaces.lock().unwrap_or_else(PoisonError::into_inner));
+        for namespace in namespaces {
             if let Err(error) = self.remove_namespace(&namespace).await {
                 eprintln!("namespace {namespace} could not be removed: {error:#}");
             }

@@ -61,9 +61,13 @@ async fn switch(test: &Test, use_mcp: bool) -> anyhow::Result<()> {
 }
 
 async fn distributed(test: &Test) -> anyhow::Result<()> {
+    // Each has a Gateway for all hosts, of which the oldest one holds.
     bookinfo::routes(test).await.context("routes of the samples")?;
+    test.clean_up().await;
     tutorials::faults(test).await.context("faults")?;
+    test.clean_up().await;
     tutorials::versions(test).await.context("splits and versions")?;
+    test.clean_up().await;
     without_galley(test).await.context("galley is killed")
 }
 
