@@ -71,8 +71,8 @@ async fn told(test: &Test, namespace: &str, labels: &Value) -> anyhow::Result<bo
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_starts_while_the_injector_is_away_is_meshed_afterwards() {
-    run("what_starts_while_the_injector_is_away_is_meshed_afterwards", lenient).await;
+async fn who_starts_without_an_injector_is_meshed_afterwards() {
+    run("who_starts_without_an_injector_is_meshed_afterwards", lenient).await;
 }
 
 async fn lenient(test: &Test) -> anyhow::Result<()> {
@@ -127,8 +127,8 @@ async fn missed(test: &Test) -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_an_injector_only_those_wait_who_ask_for_a_sidecar() {
-    run("without_an_injector_only_those_wait_who_ask_for_a_sidecar", strict).await;
+async fn without_an_injector_only_those_wait_who_ask_for_it() {
+    run("without_an_injector_only_those_wait_who_ask_for_it", strict).await;
 }
 
 async fn strict(test: &Test) -> anyhow::Result<()> {

@@ -48,8 +48,12 @@ impl Overrides {
             let Some(field) = standing else { continue };
             let Some(made) = array_mut(spec, field).iter_mut().find(|made| made["name"] == own["name"]) else { continue };
             let mut own = own.clone();
-            if own["image"] == AUTO {
-                own.as_object_mut().map(|own| own.remove("image"));
+            if own["image"] == AUTO
+                && let Some(own) = own.as_object_mut()
+            {
+                own.remove("image");
+                // Kubernetes chose it, by the name `auto`: fetched at every start, as an image without a tag.
+                own.remove("imagePullPolicy");
             }
             merge_container(made, own);
         }
@@ -105,7 +109,7 @@ mod tests {
     #[test]
     fn the_pods_own_fields_win_and_auto_is_our_image() {
         let container = json!({
-            "name": "istio-proxy", "image": AUTO, "args": ["other"],
+            "name": "istio-proxy", "image": AUTO, "imagePullPolicy": "Always", "args": ["other"],
             "env": [{"name": "B", "value": "2"}, {"name": "C", "value": "3"}],
             "resources": {"requests": {"cpu": "2"}},
         });
