@@ -11,7 +11,7 @@ use super::{
     verdict::{World, contradicts, mark, sentences, verdict},
 };
 use crate::cli::{
-    cluster::{Cluster, ClusterArgs, ask},
+    cluster::{Cluster, ClusterArgs, MeshArgs, ask},
     document::CheckInjectDocument,
     exit::{Exit, Failure},
     proxy::Table,
@@ -49,15 +49,8 @@ pub(in crate::cli) struct CheckInjectArgs {
     /// The form of the answer
     #[arg(short, long, value_enum, default_value_t, value_name = "FORM")]
     output: Form,
-    /// The control plane's namespace
-    #[arg(
-        short = 'i',
-        long = "istioNamespace",
-        visible_alias = "istio-namespace",
-        default_value = "istio-system",
-        value_name = "NAMESPACE"
-    )]
-    istio_namespace: String,
+    #[command(flatten)]
+    mesh: MeshArgs,
     #[command(flatten)]
     cluster: ClusterArgs,
 }
@@ -98,7 +91,7 @@ impl CheckInjectArgs {
         let found = found.map_err(|error| Failure::cluster("list webhook configurations", &error))?;
         let mut configurations: Vec<_> = found.items.iter().filter_map(parse).collect();
         configurations.sort_by(|a, b| a.name.cmp(&b.name));
-        let (values, unread) = match values(&cluster, &self.istio_namespace).await {
+        let (values, unread) = match values(&cluster, &self.mesh.namespace).await {
             Ok(values) => (Some(values), None),
             // Who may not read the control plane's namespace still learns what the selectors say.
             Err(failure) if !configurations.is_empty() => (None, Some(failure.message)),

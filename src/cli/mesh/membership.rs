@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::external::{ExternalArgs, ExternalRemovalArgs};
 use crate::cli::{
-    cluster::{Cluster, ClusterArgs, ask},
+    cluster::{Cluster, ClusterArgs, MeshArgs, ask},
     exit::{Exit, Failure},
     inject::{Configuration, Object, Outcome, injected, plain},
     terminal::{Streams, harmless},
@@ -85,15 +85,8 @@ struct MemberArgs {
     /// Change it; without this it is only told what would change
     #[arg(short, long)]
     yes: bool,
-    /// The control plane's namespace
-    #[arg(
-        short = 'i',
-        long = "istioNamespace",
-        visible_alias = "istio-namespace",
-        default_value = "istio-system",
-        value_name = "NAMESPACE"
-    )]
-    istio_namespace: String,
+    #[command(flatten)]
+    mesh: MeshArgs,
     #[command(flatten)]
     cluster: ClusterArgs,
 }
@@ -119,7 +112,7 @@ impl AddToMeshArgs {
             AddTarget::Deployment(args) => (args, false),
             AddTarget::ExternalService(args) => return args.run(streams),
         };
-        let (configuration, notes) = Configuration::of_cluster(&args.cluster, &args.istio_namespace, &args.revision)?;
+        let (configuration, notes) = Configuration::of_cluster(&args.cluster, &args.mesh.namespace, &args.revision)?;
         notes.iter().for_each(|note| streams.note(&format!("note: {note}")));
         args.run(service, ("gets a sidecar", "has one already"), streams, |object| {
             // Injected anew it would look changed, if only because the mesh has moved on.

@@ -147,9 +147,8 @@ pub(super) fn tls_secret(name: &str, identity: &Identity) -> Secret {
     serde_json::from_value(json!({"metadata": {"name": name, "namespace": "shop"}, "data": data})).unwrap()
 }
 
-#[tokio::test]
-async fn a_gateway_has_its_secret_looked_for_and_nobody_else_gets_it() {
-    let api = FakeApi::new();
+/// A pod of a gateway, and a Gateway for it with the Secret `a`.
+pub(super) fn insert_gateway(api: &FakeApi) {
     let pod = json!({
         "metadata": {"name": "web-1", "namespace": "shop", "labels": {"app": "web"}},
         "spec": {"containers": [], "nodeName": "n1", "serviceAccountName": "web"},
@@ -162,6 +161,12 @@ async fn a_gateway_has_its_secret_looked_for_and_nobody_else_gets_it() {
     });
     let gateway = json!({"metadata": {"name": "edge", "namespace": "shop"}, "spec": {"selector": {"app": "web"}, "servers": [server]}});
     api.insert::<Gateway>(&serde_json::from_value(gateway).unwrap());
+}
+
+#[tokio::test]
+async fn a_gateway_has_its_secret_looked_for_and_nobody_else_gets_it() {
+    let api = FakeApi::new();
+    insert_gateway(&api);
     let (mut tasks, readiness, mut registry) = (Tasks::new(), Readiness::new(), Registry::default());
     let source = index::start(api.client(), IndexConfig::default(), &mut tasks, &readiness, &mut registry);
     let pilot = Pilot::of_index(source, Problems::new()).await;

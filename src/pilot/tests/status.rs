@@ -6,10 +6,7 @@ use ferromesh_crds::networking::{EnvoyFilter, Gateway, VirtualService};
 use http::Method;
 use k8s_openapi::{
     NamespaceResourceScope,
-    api::{
-        core::v1::{Pod, Secret},
-        events::v1::Event,
-    },
+    api::{core::v1::Secret, events::v1::Event},
 };
 use kube::{
     Api, Resource,
@@ -20,7 +17,7 @@ use serde_json::{Value, json};
 
 use super::{
     client::{Client, connect, names, subscription, web},
-    credentials::{router, tls_secret},
+    credentials::{insert_gateway, router, tls_secret},
     on_api::{OnApi, hears, service},
 };
 use crate::compile::ResourceType;
@@ -89,22 +86,6 @@ async fn an_author_reads_which_proxy_refuses_his_object_and_that_it_is_right_aga
     assert_eq!(status_writes(&api), 2, "once that it is wrong, once that it is right");
     let status = api.get::<VirtualService>(Some("shop"), "web").unwrap().status.unwrap();
     assert!(status.conditions.iter().any(|condition| condition.type_ == "Accepted"), "galley's share stays");
-}
-
-/// A pod of a gateway, and a Gateway for it with the Secret `a`.
-fn insert_gateway(api: &FakeApi) {
-    let pod = json!({
-        "metadata": {"name": "web-1", "namespace": "shop", "labels": {"app": "web"}},
-        "spec": {"containers": [], "nodeName": "n1", "serviceAccountName": "web"},
-        "status": {"phase": "Running", "podIP": "10.0.0.1", "conditions": [{"type": "Ready", "status": "True"}]},
-    });
-    api.insert::<Pod>(&serde_json::from_value(pod).unwrap());
-    let server = json!({
-        "port": {"number": 9443, "name": "https", "protocol": "HTTPS"}, "hosts": ["a.example"],
-        "tls": {"mode": "SIMPLE", "credentialName": "a"},
-    });
-    let gateway = json!({"metadata": {"name": "edge", "namespace": "shop"}, "spec": {"selector": {"app": "web"}, "servers": [server]}});
-    api.insert::<Gateway>(&serde_json::from_value(gateway).unwrap());
 }
 
 /// The gateway's proxy, which asks for its Secret.
