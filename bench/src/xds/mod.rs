@@ -77,8 +77,9 @@ const OTHER_FILES: u64 = 256;
 
 impl XdsArgs {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
-        let all = self.proxies.iter().chain(&self.services).chain([&self.beside, &self.endpoints, &self.changes]);
-        ensure!(all.copied().min() > Some(0), "there must be at least one of each: proxies, services, endpoints, changes");
+        let all = self.proxies.iter().chain(&self.services).chain([&self.beside, &self.endpoints]);
+        ensure!(all.copied().min() > Some(0), "there must be at least one of each: proxies, services, endpoints");
+        ensure!(self.changes >= 2, "there must be at least two changes: the server of canned bytes takes turns with the last two");
         let largest = self.proxies.iter().chain([&self.beside]).copied().max().unwrap_or(1);
         allow_files(largest as u64 + OTHER_FILES)?;
         let client = Client::try_default().await.context("no access to the cluster")?;

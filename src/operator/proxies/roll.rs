@@ -33,6 +33,8 @@ pub(super) struct Cause {
     pub(super) value: String,
     /// When the youngest pod with that cause was made, in seconds since the epoch.
     pub(super) youngest: i64,
+    /// Whether a pod that was missed stands beside one of the same template that was not: then it was an accident, and a restart may help.
+    pub(super) mixed: bool,
 }
 
 /// A workload that has a cause, or had one.
@@ -95,10 +97,13 @@ pub(super) fn next(world: &World, limits: &Rolling) -> Vec<Step> {
         };
         if rollout.rolled.as_ref() == Some(&cause.value) {
             // Old pods may still be on their way out; only what was made since then shows that it did not help.
-            if rollout.complete && rollout.restarted.is_none_or(|at| cause.youngest >= at) {
-                steps.push(Step::Leave(key.clone(), Left::NotHelped));
+            let shows = rollout.complete && rollout.restarted.is_none_or(|at| cause.youngest >= at);
+            if !(shows && cause.mixed) {
+                if shows {
+                    steps.push(Step::Leave(key.clone(), Left::NotHelped));
+                }
+                continue;
             }
-            continue;
         }
         let left = match &rollout.by_hand {
             Some(reason) => Some(Left::ByHand(reason.clone())),
@@ -133,7 +138,7 @@ mod tests {
 
     fn missed() -> Candidate {
         let rollout = Rollout { complete: true, surge: 1, ..Rollout::default() };
-        Candidate { cause: Some(Cause { value: "missed".to_owned(), youngest: 100 }), rollout }
+        Candidate { cause: Some(Cause { value: "missed".to_owned(), youngest: 100, mixed: false }), rollout }
     }
 
     fn with(change: impl FnOnce(&mut Candidate)) -> Candidate {
@@ -188,6 +193,13 @@ mod tests {
         };
         assert_eq!(steps_of(&[("a", rolled(200))], &LIMITS), [Step::Leave(key("a"), Left::NotHelped)]);
         assert_eq!(steps_of(&[("a", rolled(199))], &LIMITS), [], "an old pod that is about to go tells nothing");
+        let accident = |youngest: i64| {
+            let mut candidate = rolled(youngest);
+            candidate.cause.as_mut().unwrap().mixed = true;
+            candidate
+        };
+        assert_eq!(steps_of(&[("a", accident(200))], &LIMITS), [restart("a")], "some of its new pods have what they should have");
+        assert_eq!(steps_of(&[("a", accident(199))], &LIMITS), [], "old and new pods differ in any case");
         let another = with(|it| it.rollout.rolled = Some("hub/proxy:1".to_owned()));
         assert_eq!(steps_of(&[("a", another)], &LIMITS), [restart("a")], "another cause is another restart");
     }

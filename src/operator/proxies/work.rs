@@ -3,7 +3,11 @@
 use futures::{FutureExt, StreamExt};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, Client};
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 use tokio::{
     sync::watch,
     time::{Instant, sleep_until},
@@ -11,7 +15,7 @@ use tokio::{
 
 use super::{
     Proxies, Wanted,
-    find::{Found, PodKey, current_image, find},
+    find::{Controller, Found, PodKey, current_image, find},
     owners::{Owner, Owners},
     report::{NAMED, Tally},
     restart::Restarter,
@@ -36,6 +40,8 @@ pub(super) struct Work<'a> {
     due: Option<Instant>,
     /// When what was found was last told.
     told: Option<Instant>,
+    /// Since when the injector has been known to answer.
+    answering: Option<Instant>,
     /// The last failure: one that lasts is told once.
     failure: Option<String>,
 }
@@ -46,6 +52,8 @@ const SETTLE: Duration = Duration::from_millis(300);
 const BUSY: Duration = Duration::from_secs(2);
 /// Between two tellings of which only the number of good pods differs.
 const LEISURE: Duration = Duration::from_secs(30);
+/// So long the injector must have answered before pods are made anew for its sake: the API server's way to it is open a little later.
+const REACHED: Duration = Duration::from_secs(5);
 /// So many pods are asked for in a look, one after the other.
 const ASKED: usize = 64;
 
@@ -64,6 +72,7 @@ impl<'a> Work<'a> {
             events: EventPublisher::new(proxies.client.clone(), MANAGER, &proxies.pod, "Inject"),
             due: None,
             told: None,
+            answering: None,
             failure: None,
         }
     }
@@ -165,7 +174,7 @@ impl<'a> Work<'a> {
     /// Tells the owners of missed pods, each once in a while.
     async fn announce(&mut self, owners: &BTreeMap<PodKey, Owner>) {
         let missed = |key: &&PodKey| self.cluster.pods.get(*key).is_some_and(|facts| facts.is_plain());
-        let told: std::collections::BTreeSet<&Owner> = owners.keys().filter(missed).map(|key| &owners[key]).collect();
+        let told: BTreeSet<&Owner> = owners.keys().filter(missed).map(|key| &owners[key]).collect();
         for owner in told {
             let remedy = owner.remedy();
             let note = format!("pods of {owner} run without the sidecar that their labels ask for: {remedy} (FM3001)");
@@ -178,17 +187,23 @@ impl<'a> Work<'a> {
     async fn restart(&mut self, found: &Found, owners: &BTreeMap<PodKey, Owner>, wanted: &Wanted, tally: &mut Tally) -> bool {
         let Some(limits) = wanted.rolling else { return false };
         let mut reasons: BTreeMap<WorkloadKey, Cause> = BTreeMap::new();
+        let with_sidecar = self.cluster.pods.values().filter(|facts| !facts.is_plain() && !facts.going);
+        let injected: BTreeSet<&Controller> = with_sidecar.filter_map(|facts| facts.controller.as_ref()).collect();
         let image = current_image(&wanted.values);
         let outdated = found.outdated.iter().filter(|_| limits.outdated).map(|key| (key, image.as_str()));
         // Last, so that it counts for a workload of which both are true.
         let missed = found.missed.iter().filter(|_| limits.missed).map(|key| (key, "missed"));
         for (key, value) in outdated.chain(missed) {
             let (Some(workload), Some(facts)) = (owners.get(key).and_then(Owner::workload), self.cluster.pods.get(key)) else { continue };
-            let youngest =
-                reasons.get(&workload).filter(|known| known.value == value).map_or(facts.created, |it| it.youngest.max(facts.created));
-            reasons.insert(workload, Cause { value: value.to_owned(), youngest });
+            let known = reasons.get(&workload).filter(|known| known.value == value);
+            let youngest = known.map_or(facts.created, |it| it.youngest.max(facts.created));
+            let beside_injected = facts.is_plain() && facts.controller.as_ref().is_some_and(|it| injected.contains(it));
+            let mixed = known.is_some_and(|it| it.mixed) || beside_injected;
+            reasons.insert(workload, Cause { value: value.to_owned(), youngest, mixed });
         }
-        let steps = self.restarter.pass(&reasons, wanted.injector_ready, &limits, this_second(), self.term).await;
+        self.answering = wanted.injector_ready.then(|| self.answering.unwrap_or_else(Instant::now));
+        let reached = self.answering.is_some_and(|since| since.elapsed() >= REACHED);
+        let steps = self.restarter.pass(&reasons, reached, &limits, this_second(), self.term).await;
         match steps {
             Ok(steps) => {
                 self.failure = None;
