@@ -70,7 +70,7 @@ fn exact_balance(scope: &Scope<'_>, name: &str, direction: TrafficDirection) -> 
         _ => "OUTBOUND_LISTENER_EXACT_BALANCE",
     };
     let asked = scope.metadata(switch).is_some_and(|text| text.eq_ignore_ascii_case("true") || &*text == "1");
-    asked.then(|| ConnectionBalanceConfig { balance_type: Some(BalanceType::ExactBalance(ExactBalance {})) })
+    asked.then_some(ConnectionBalanceConfig { balance_type: Some(BalanceType::ExactBalance(ExactBalance {})) })
 }
 
 /// A chain that takes everything that no other takes.
