@@ -25,6 +25,8 @@ pub(super) enum Input {
     DynamicServices,
     /// The endpoints of a service.
     Endpoints(ServiceKey),
+    /// Which services are gateways of networks, and at which addresses.
+    NetworkGateways,
     /// Whom a service's endpoints run as.
     Identities(ServiceKey),
     /// A workload.

@@ -32,6 +32,8 @@ pub(super) struct Mesh {
     pub(super) selectors: HashMap<Arc<str>, BTreeSet<ServiceKey>, FixedState>,
     /// Services whose hosts are looked up as requests ask for them.
     pub(super) dynamic: BTreeSet<ServiceKey>,
+    /// Services that are gateways of networks.
+    pub(super) network_gateways: BTreeSet<ServiceKey>,
     pub(super) identities: HashMap<ServiceKey, Arc<[SpiffeId]>, FixedState>,
     pub(super) rules: ByHost<DestinationRule>,
     pub(super) rules_with_secrets: BTreeMap<ObjectRef, Arc<DestinationRule>>,
@@ -98,6 +100,10 @@ impl Mesh {
             self.dynamic.insert(key.clone());
             dirty.insert(Input::DynamicServices);
         }
+        if service.outside.gateway_of.is_some() {
+            self.network_gateways.insert(key.clone());
+            dirty.insert(Input::NetworkGateways);
+        }
         for port in &service.ports {
             self.ports.entry(port.number).or_default().insert(key.clone());
             dirty.insert(Input::Port(port.number));
@@ -118,6 +124,9 @@ impl Mesh {
         }
         if self.dynamic.remove(key) {
             dirty.insert(Input::DynamicServices);
+        }
+        if self.network_gateways.remove(key) {
+            dirty.insert(Input::NetworkGateways);
         }
         for port in &service.ports {
             if let Some(keys) = self.ports.get_mut(&port.number) {

@@ -157,7 +157,7 @@ impl Recipe {
         match self {
             Self::Added(key) => patch::added(scope, key),
             // Users know a host by what it is called in its table, so that comes before the name of the resource is written.
-            Self::Host(key) => patch::patched_host(scope, &key.table(), key.host(scope)?).map(|host| key.draft(host)),
+            Self::Host(key) => patch::patched_host(scope, key.table(), key.host(scope)?).map(|host| key.draft(host)),
             _ => patch::patched(scope, self, extension::extended(scope, self.is_inbound(), self.draft(scope)?)),
         }
     }

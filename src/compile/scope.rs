@@ -294,6 +294,13 @@ impl<'a> Scope<'a> {
         mesh.dynamic.iter().filter_map(|key| mesh.snapshot.services.get(key))
     }
 
+    /// Services that are gateways of networks.
+    pub(super) fn network_gateways(&self) -> impl Iterator<Item = &'a Arc<Service>> + use<'a> {
+        self.reads(Input::NetworkGateways);
+        let mesh = self.mesh;
+        mesh.network_gateways.iter().filter_map(|key| mesh.snapshot.services.get(key))
+    }
+
     /// Services whose selector picks the proxy's workload.
     pub(super) fn own_services(&self) -> Vec<&'a Arc<Service>> {
         let namespace = self.namespace();

@@ -10,7 +10,7 @@ use super::path::At;
 use super::problem::{Code, quoted};
 use super::reading::Reading;
 use super::text::{given, shared};
-use crate::model::ServiceEntryEndpoint;
+use crate::model::{NETWORK, ServiceEntryEndpoint};
 
 pub(super) use crate::model::UNIX_SOCKET as UNIX;
 
@@ -30,10 +30,15 @@ pub(super) fn is_socket(endpoint: &WorkloadEntrySpec) -> bool {
     endpoint.address.as_deref().is_some_and(|address| address.starts_with(UNIX))
 }
 
+/// The network of an endpoint as a label, which weighs more than one that its author wrote.
+pub(super) fn network_label(endpoint: &WorkloadEntrySpec) -> Option<(String, String)> {
+    endpoint.network.clone().filter(|network| !network.is_empty()).map(|network| (NETWORK.to_owned(), network))
+}
+
 // === impl Reading: endpoints ===
 
 impl Reading<'_> {
-    /// An endpoint; `None` if the mesh can't reach it. `names` are those of the service's ports, where these are known.
+    /// An endpoint; `None` if there is nothing to reach it by. `names` are those of the service's ports, where these are known.
     pub(super) fn endpoint(
         &mut self,
         at: &At<'_>,
@@ -43,8 +48,8 @@ impl Reading<'_> {
     ) -> Option<ServiceEntryEndpoint> {
         let usable = self.endpoint_address(at, endpoint, addresses);
         let ports = self.endpoint_ports(&at.field("ports"), &endpoint.ports, names);
-        self.not_honoured(at, "network", given(&endpoint.network));
-        let labels = self.labels(&at.field("labels"), &endpoint.labels);
+        let mut labels = self.labels(&at.field("labels"), &endpoint.labels);
+        labels.extend(network_label(endpoint));
         usable.then(|| ServiceEntryEndpoint {
             address: endpoint.address.as_deref().unwrap_or_default().into(),
             ports,
@@ -82,16 +87,17 @@ impl Reading<'_> {
         }
     }
 
-    /// Checks an endpoint's address. Returns whether the mesh can reach it.
+    /// Checks an endpoint's address. Returns whether there is something to reach it by.
     fn endpoint_address(&mut self, at: &At<'_>, endpoint: &WorkloadEntrySpec, addresses: Addresses) -> bool {
         let here = at.field("address");
         let address = endpoint.address.as_deref().unwrap_or_default();
         if address.is_empty() {
-            match given(&endpoint.network) && addresses != Addresses::Named {
-                true => self.warn(at, Code::NotHonoured, "this mesh does not reach endpoints through another network's gateway"),
-                false => self.required(&here),
+            // By its network's gateway, which knows its address.
+            let behind_gateway = given(&endpoint.network) && addresses != Addresses::Named;
+            if !behind_gateway {
+                self.required(&here);
             }
-            return false;
+            return behind_gateway;
         }
         if let Some(path) = address.strip_prefix(UNIX) {
             self.unix_socket(&here, path);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::destination_rule::locality_defects;
 use super::problem::{Code, Invalid, Problem, quoted};
 use super::virtual_service::is_retry_condition;
-use crate::model::{HttpRetry, LocalityBalancing, MeshConfig, ProxySettings, parse_duration};
+use crate::model::{HttpRetry, LocalityBalancing, MeshConfig, MeshNetwork, ProxySettings, parse_duration};
 
 /// Reads a MeshConfig. An empty text is all defaults.
 ///
@@ -41,6 +41,7 @@ pub fn mesh_problems(mesh: &MeshConfig) -> Vec<Problem> {
     problems.extend(duration_problem("dnsRefreshRate", &mesh.dns_refresh_rate, Duration::from_millis(1)));
     problems.extend(duration_problem("protocolDetectionTimeout", &mesh.protocol_detection_timeout, Duration::ZERO));
     problems.extend(locality_problems(&mesh.locality_lb_setting, "localityLbSetting"));
+    problems.extend(mesh.mesh_networks.iter().flatten().flat_map(|(name, network)| network_problems(name, network)));
     problems.extend(retry_problem("defaultHttpRetryPolicy", mesh.default_http_retry_policy.as_ref()));
     problems.extend(proxy_problems(&mesh.default_config, "defaultConfig."));
     problems
@@ -72,6 +73,19 @@ fn locality_problems(setting: &LocalityBalancing, at: &str) -> Vec<Problem> {
         report(format!("{at}.failover[{index}]"), Code::Conflict, format!("{} can't stand in for itself", quoted(from)));
     }
     problems
+}
+
+/// What makes no sense in one of the mesh's networks.
+fn network_problems(name: &str, network: &MeshNetwork) -> Vec<Problem> {
+    let gateways = network.gateways.iter().enumerate();
+    let wrong = gateways.filter_map(|(index, gateway)| match (gateway.port, gateway.address, &gateway.registry_service_name) {
+        (0, ..) => Some((format!("gateways[{index}].port"), "0 is no port", Code::OutOfRange)),
+        (_, None, None) => Some((format!("gateways[{index}]"), "give address or registryServiceName", Code::Required)),
+        (_, Some(_), Some(_)) => Some((format!("gateways[{index}]"), "address and registryServiceName exclude each other", Code::Conflict)),
+        _ => None,
+    });
+    let path = |at: String| format!("meshNetworks.{name}.{at}");
+    wrong.map(|(at, message, code)| Problem { path: path(at), message: message.to_owned(), code }).collect()
 }
 
 /// What makes no sense in the mesh's policy for retries.
@@ -169,6 +183,16 @@ protocolDetectionTimeout: soon
         defaultHttpRetryPolicy.retryOn: "sometimes" is no condition for retries (FM0105)
         "#);
         assert!(error("defaultHttpRetryPolicy: {attempts: 1, perTryTimeout: soon}").contains("\"soon\" is no duration"));
+        let text = "
+meshNetworks:
+  far: {gateways: [{port: 0, address: 192.0.2.1}, {port: 443}, {port: 443, address: 192.0.2.1, registryServiceName: a.b.svc}]}
+";
+        insta::assert_snapshot!(error(text).replace("; ", "\n"), @r#"
+        meshNetworks.far.gateways[0].port: 0 is no port (FM0106)
+        meshNetworks.far.gateways[1]: give address or registryServiceName (FM0103)
+        meshNetworks.far.gateways[2]: address and registryServiceName exclude each other (FM0108)
+        "#);
+        assert!(error("meshNetworks: {far: {endpoints: [{fromRegistry: Kubernetes}]}}").contains("fromRegistry"));
         assert!(error("pathNormalization: {normalization: SOME}").contains("SOME"));
     }
 }

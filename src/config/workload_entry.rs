@@ -2,7 +2,7 @@
 
 use ferromesh_crds::networking::WorkloadEntry;
 
-use super::endpoint::Addresses;
+use super::endpoint::{Addresses, network_label};
 use super::path::SPEC;
 use super::problem::{Invalid, Parsed};
 use super::reading::{ParseContext, Reading};
@@ -18,12 +18,8 @@ pub fn workload_entry(object: &WorkloadEntry, context: &ParseContext) -> Result<
     // As in the reference, labels of the object are labels of the workload, and weigh more than those in its spec.
     if let (Some(endpoint), Some(labels)) = (&mut endpoint, &object.metadata.labels) {
         endpoint.labels.extend(labels.clone());
+        endpoint.labels.extend(network_label(&object.spec));
     }
-    let value = model::WorkloadEntry {
-        origin: reading.origin.clone(),
-        endpoint,
-        network: object.spec.network.as_deref().unwrap_or_default().into(),
-        created: reading.created,
-    };
+    let value = model::WorkloadEntry { origin: reading.origin.clone(), endpoint, created: reading.created };
     reading.finish(value)
 }

@@ -62,3 +62,56 @@ status: {{phase: Running, podIP: 127.0.0.1, conditions: [{{type: Ready, status: 
 pub(super) fn ingress_gateway() -> String {
     pod("istio-system", "gateway", "istio: ingressgateway")
 }
+
+/// A VirtualService of namespace `shop` for these hosts, as in a YAML list; the rest of its `spec` as lines that are indented by two.
+pub(super) fn virtual_service(name: &str, hosts: &str, spec: &str) -> String {
+    format!(
+        "
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {{name: {name}, namespace: shop}}
+spec:
+  hosts: [{hosts}]
+{spec}
+"
+    )
+}
+
+/// A DestinationRule of namespace `shop` for a host; the rest of its `spec` as lines that are indented by two.
+pub(super) fn destination_rule(host: &str, spec: &str) -> String {
+    format!(
+        "
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {{name: rule, namespace: shop}}
+spec:
+  host: '{host}'
+{spec}
+"
+    )
+}
+
+/// The pod whose Envoy is asked; its address is nobody else's.
+pub(super) const CLIENT: &str = "
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: client, namespace: shop, labels: {app: client}}
+spec: {nodeName: node-0, serviceAccountName: client, containers: [{name: app, image: app}]}
+status: {phase: Running, podIP: 10.9.9.9, conditions: [{type: Ready, status: \"True\"}]}
+";
+
+/// A ServiceEntry of a namespace, its `spec` as the inside of a YAML map.
+pub(super) fn entry(namespace: &str, name: &str, spec: &str) -> String {
+    format!(
+        "
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {{name: {name}, namespace: {namespace}}}
+spec: {{{spec}}}
+"
+    )
+}

@@ -1,12 +1,11 @@
 //! Servers of Gateways: how TLS is ended or passed on, and for whom.
 
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 use std::fs;
 use tempfile::tempdir;
 
 use super::{
-    cluster::{ingress_gateway, pod, service},
+    cluster::{ingress_gateway, service, virtual_service},
     scene::Scene,
 };
 use crate::testing::{
@@ -17,11 +16,11 @@ use crate::testing::{
     https::{Identity, TlsClient, TlsEcho},
 };
 
-const LISTENER: &str = "0.0.0.0_8443";
-const POD: &str = "istio-system/gateway";
+pub(super) const LISTENER: &str = "0.0.0.0_8443";
+pub(super) const POD: &str = "istio-system/gateway";
 
 /// A Gateway of namespace `shop` with one server on port 8443; `tls` as in a YAML map without its braces.
-fn gateway(name: &str, protocol: &str, hosts: &str, tls: &str) -> String {
+pub(super) fn gateway(name: &str, protocol: &str, hosts: &str, tls: &str) -> String {
     format!(
         "
 ---
@@ -39,26 +38,15 @@ spec:
 }
 
 /// A VirtualService that is bound to a gateway, with a section of routes.
-fn bound(gateway: &str, hosts: &str, section: &str) -> String {
-    format!(
-        "
----
-apiVersion: networking.istio.io/v1
-kind: VirtualService
-metadata: {{name: {gateway}, namespace: shop}}
-spec:
-  hosts: [{hosts}]
-  gateways: [{gateway}]
-{section}
-"
-    )
+pub(super) fn bound(gateway: &str, hosts: &str, section: &str) -> String {
+    virtual_service(gateway, hosts, &format!("  gateways: [{gateway}]\n{section}"))
 }
 
-const HTTP_TO_WEB: &str = "  http: [{route: [{destination: {host: web}}]}]";
+pub(super) const HTTP_TO_WEB: &str = "  http: [{route: [{destination: {host: web}}]}]";
 const TCP_TO_WEB: &str = "  tcp: [{route: [{destination: {host: web}}]}]";
 
 /// A Secret in the gateway's namespace.
-fn secret(name: &str, entries: &[(&str, &str)]) -> String {
+pub(super) fn secret(name: &str, entries: &[(&str, &str)]) -> String {
     let entries = entries.iter().map(|(key, text)| format!("  {key}: {}\n", base64(text)));
     format!(
         "\n---\napiVersion: v1\nkind: Secret\nmetadata: {{name: {name}, namespace: istio-system}}\ndata:\n{}",
@@ -70,18 +58,18 @@ fn base64(text: &str) -> Value {
     serde_json::to_value(k8s_openapi::ByteString(text.as_bytes().to_vec())).unwrap()
 }
 
-fn tls_secret(name: &str, identity: &Identity) -> String {
+pub(super) fn tls_secret(name: &str, identity: &Identity) -> String {
     secret(name, &[("tls.crt", &identity.chain), ("tls.key", &identity.key)])
 }
 
 /// Who answered.
-fn name(answer: &Answer) -> String {
+pub(super) fn name(answer: &Answer) -> String {
     let body: Value = serde_json::from_str(&answer.body).unwrap_or_else(|error| panic!("{error}: {answer:?}"));
     body["name"].as_str().unwrap_or_default().to_owned()
 }
 
 /// A gateway in front of `web` with these objects.
-async fn serving(web: &Echo, objects: &[&str]) -> (RunningEnvoy, u16) {
+pub(super) async fn serving(web: &Echo, objects: &[&str]) -> (RunningEnvoy, u16) {
     let backend = service("shop", "web", "http:80", &[("v1", web.port)]);
     Scene::of(&[&[&*backend, &*ingress_gateway()], objects].concat().concat()).envoy(POD, LISTENER).await
 }
@@ -110,135 +98,6 @@ fn servers_of_one_port_are_told_apart_by_server_name_and_keep_their_requests_apa
         }
         assert_eq!(client.get_of(port, "a.example", "x.b.example").await.unwrap().answer.status, 404, "another server's host");
         assert!(client.get(port, "c.example").await.is_err(), "nobody serves that name");
-    });
-}
-
-#[test]
-fn mutual_tls_demands_a_certificate_of_the_given_authority_and_name() {
-    block_on(async {
-        let (ca, clients, web) = (TestCa::new("root"), TestCa::new("clients"), Echo::start("web").await);
-        let server = Identity::of(&ca, &["a.example"]);
-        let entries = [("tls.crt", server.chain.as_str()), ("tls.key", &server.key), ("ca.crt", &clients.pem())];
-        let (_envoy, port) = serving(
-            &web,
-            &[
-                &secret("a", &entries),
-                &gateway("a", "HTTPS", "a.example", "mode: MUTUAL, credentialName: a, subjectAltNames: [friend.example]"),
-                &bound("a", "a.example", HTTP_TO_WEB),
-            ],
-        )
-        .await;
-        let client = TlsClient::trusting(&ca);
-        assert!(client.get(port, "a.example").await.is_err(), "no certificate");
-        assert!(client.showing(&Identity::of(&ca, &["friend.example"])).get(port, "a.example").await.is_err(), "another authority");
-        assert!(client.showing(&Identity::of(&clients, &["foe.example"])).get(port, "a.example").await.is_err(), "another name");
-        let told = client.showing(&Identity::of(&clients, &["friend.example"])).get(port, "a.example").await.unwrap();
-        let seen: Value = serde_json::from_str(&told.answer.body).unwrap();
-        let forwarded = seen["headers"]["x-forwarded-client-cert"].as_str().unwrap_or_default();
-        assert!(told.answer.status == 200 && forwarded.contains("DNS=friend.example"), "{seen}");
-    });
-}
-
-#[test]
-fn optional_mutual_tls_checks_a_certificate_if_there_is_one() {
-    block_on(async {
-        let (ca, clients, web) = (TestCa::new("root"), TestCa::new("clients"), Echo::start("web").await);
-        let server = Identity::of(&ca, &["a.example"]);
-        let tls = "mode: OPTIONAL_MUTUAL, credentialName: a, caCertCredentialName: friends";
-        let (_envoy, port) = serving(
-            &web,
-            &[
-                &tls_secret("a", &server),
-                &secret("friends", &[("cacert", &clients.pem())]),
-                &gateway("a", "HTTPS", "a.example", tls),
-                &bound("a", "a.example", HTTP_TO_WEB),
-            ],
-        )
-        .await;
-        let client = TlsClient::trusting(&ca);
-        assert_eq!(client.get(port, "a.example").await.unwrap().answer.status, 200);
-        assert_eq!(client.showing(&Identity::of(&clients, &["f.example"])).get(port, "a.example").await.unwrap().answer.status, 200);
-        assert!(client.showing(&Identity::of(&ca, &["f.example"])).get(port, "a.example").await.is_err());
-    });
-}
-
-#[test]
-fn a_pinned_certificate_is_the_only_one() {
-    block_on(async {
-        let (ca, clients, web) = (TestCa::new("root"), TestCa::new("clients"), Echo::start("web").await);
-        let (server, friend) = (Identity::of(&ca, &["a.example"]), Identity::of(&clients, &["f.example"]));
-        let hash: String = Sha256::digest(friend.certificate()).iter().map(|byte| format!("{byte:02x}")).collect();
-        let (_envoy, port) = serving(
-            &web,
-            &[
-                &secret("a", &[("cert", &server.chain), ("key", &server.key), ("cacert", &clients.pem())]),
-                &gateway("a", "HTTPS", "a.example", &format!("mode: MUTUAL, credentialName: a, verifyCertificateHash: [{hash}]")),
-                &bound("a", "a.example", HTTP_TO_WEB),
-            ],
-        )
-        .await;
-        let client = TlsClient::trusting(&ca);
-        assert_eq!(client.showing(&friend).get(port, "a.example").await.unwrap().answer.status, 200);
-        assert!(client.showing(&Identity::of(&clients, &["f.example"])).get(port, "a.example").await.is_err());
-    });
-}
-
-#[test]
-fn a_pinned_key_is_the_only_one_whatever_certificate_it_comes_in() {
-    block_on(async {
-        let (ca, clients, web) = (TestCa::new("root"), TestCa::new("clients"), Echo::start("web").await);
-        let (server, friend) = (Identity::of(&ca, &["a.example"]), Identity::of(&clients, &["f.example"]));
-        let (_envoy, port) = serving(
-            &web,
-            &[
-                &secret("a", &[("cert", &server.chain), ("key", &server.key), ("cacert", &clients.pem())]),
-                &gateway(
-                    "a",
-                    "HTTPS",
-                    "a.example",
-                    &format!("mode: MUTUAL, credentialName: a, verifyCertificateSpki: ['{}']", friend.spki()),
-                ),
-                &bound("a", "a.example", HTTP_TO_WEB),
-            ],
-        )
-        .await;
-        let client = TlsClient::trusting(&ca);
-        assert_eq!(client.showing(&friend).get(port, "a.example").await.unwrap().answer.status, 200);
-        let renewed = friend.renewed(&clients, &["f.example"]);
-        assert_ne!(renewed.chain, friend.chain);
-        assert_eq!(client.showing(&renewed).get(port, "a.example").await.unwrap().answer.status, 200);
-        assert!(client.showing(&Identity::of(&clients, &["f.example"])).get(port, "a.example").await.is_err(), "another key");
-    });
-}
-
-/// Whether a gateway with these TLS settings takes one client, and refuses another whose certificate is revoked.
-async fn refuses_who_is_revoked(objects: &[&str], (ca, clients): (&TestCa, [&Identity; 2])) {
-    let web = Echo::start("web").await;
-    let (_envoy, port) = serving(&web, &[objects, &[&*bound("a", "a.example", HTTP_TO_WEB)]].concat()).await;
-    let [good, revoked] = clients;
-    let client = TlsClient::trusting(ca);
-    assert_eq!(client.showing(good).get(port, "a.example").await.unwrap().answer.status, 200);
-    let refusal = client.showing(revoked).get(port, "a.example").await.unwrap_err();
-    assert!(refusal.contains("CertificateRevoked"), "{refusal}");
-}
-
-#[test]
-fn who_is_revoked_is_refused_whether_the_list_is_in_a_secret_or_a_file() {
-    block_on(async {
-        let (ca, authority, folder) = (TestCa::new("root"), TestCa::new("clients"), tempdir().unwrap());
-        let server = Identity::of(&ca, &["a.example"]);
-        let [good, revoked] = ["good.example", "revoked.example"].map(|name| Identity::of(&authority, &[name]));
-        let list = authority.revoking(&[revoked.certificate()]);
-        let stored = secret("a", &[("cert", &server.chain), ("key", &server.key), ("cacert", &authority.pem()), ("ca.crl", &list)]);
-        let named = gateway("a", "HTTPS", "a.example", "mode: MUTUAL, credentialName: a");
-        refuses_who_is_revoked(&[&stored, &named], (&ca, [&good, &revoked])).await;
-
-        for (file, text) in [("crt", &server.chain), ("key", &server.key), ("ca", &authority.pem()), ("crl", &list)] {
-            fs::write(folder.path().join(file), text).unwrap();
-        }
-        let at = folder.path().display();
-        let tls = format!("mode: MUTUAL, serverCertificate: {at}/crt, privateKey: {at}/key, caCertificates: {at}/ca, caCrl: {at}/crl");
-        refuses_who_is_revoked(&[&gateway("a", "HTTPS", "a.example", &tls)], (&ca, [&good, &revoked])).await;
     });
 }
 
@@ -385,67 +244,4 @@ fn the_meshs_own_tls_is_passed_on_to_the_service_that_its_server_name_stands_for
         assert!(client.get(port, server_name).await.is_err(), "TLS that is not the mesh's");
         assert!(client.offering("istio").get(port, "outbound_.443_._.two.shop.svc.cluster.local").await.is_err());
     });
-}
-
-#[test]
-fn a_gateway_shows_upstreams_the_certificate_of_a_rules_secret() {
-    block_on(async {
-        let (ca, outside) = (TestCa::new("root"), TestCa::new("outside"));
-        let backend = TlsEcho::demanding("one", &Identity::of(&outside, &["one.shop.svc.cluster.local"]), &ca).await;
-        let client = Identity::of(&ca, &["gateway.example"]);
-        let rule = "
----
-apiVersion: networking.istio.io/v1
-kind: DestinationRule
-metadata: {name: one, namespace: shop}
-spec:
-  host: one
-  trafficPolicy: {tls: {mode: MUTUAL, credentialName: upstream, subjectAltNames: [one.shop.svc.cluster.local]}}
-";
-        let scene = |authority: &TestCa| {
-            Scene::of(
-                &[
-                    &*service("shop", "one", "http:80", &[("v1", backend.port)]),
-                    &*ingress_gateway(),
-                    &*gateway("a", "HTTP", "a.example", "").replace("    tls: {}\n", ""),
-                    &*bound("a", "a.example", "  http: [{route: [{destination: {host: one}}]}]"),
-                    rule,
-                    &*secret("upstream", &[("cert", &client.chain), ("key", &client.key), ("cacert", &authority.pem())]),
-                ]
-                .concat(),
-            )
-        };
-        let (_envoy, port) = scene(&outside).envoy(POD, LISTENER).await;
-        assert_eq!(name(&get(port, "/", &[("host", "a.example")]).await), "one");
-        let (_envoy, port) = scene(&ca).envoy(POD, LISTENER).await;
-        assert_eq!(get(port, "/", &[("host", "a.example")]).await.status, 503, "the upstream's authority is not trusted");
-    });
-}
-
-#[test]
-fn sidecars_use_a_rules_secret_only_if_the_rule_names_them() {
-    let rule = |selector: &str| {
-        format!(
-            "
----
-apiVersion: networking.istio.io/v1
-kind: DestinationRule
-metadata: {{name: one, namespace: shop}}
-spec:
-  host: one
-  {selector}
-  trafficPolicy: {{tls: {{mode: MUTUAL, credentialName: upstream}}}}
-"
-        )
-    };
-    let identity = Identity::of(&TestCa::new("root"), &["a.example"]);
-    let secret = secret("upstream", &[("cert", &identity.chain), ("key", &identity.key)]).replace("istio-system", "shop");
-    let told = |selector: &str| {
-        let objects = [&*service("shop", "one", "http:80", &[]), &*pod("shop", "client", "app: client"), &*secret, &*rule(selector)];
-        let compiled = Scene::of(&objects.concat()).compiled("shop/client");
-        crate::testing::bootstrap::names(&compiled, crate::compile::ResourceType::Secret)
-    };
-    assert_eq!(told("workloadSelector: {matchLabels: {app: client}}"), ["kubernetes://upstream"]);
-    assert_eq!(told(""), Vec::<String>::new());
-    assert_eq!(told("workloadSelector: {matchLabels: {app: other}}"), Vec::<String>::new());
 }

@@ -14,7 +14,10 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-use super::{cluster::service, scene::Scene, services::CLIENT};
+use super::{
+    cluster::{CLIENT, service},
+    scene::Scene,
+};
 use crate::testing::{
     block_on,
     http::{Echo, get},

@@ -9,15 +9,25 @@
 //!
 //! Nothing is redirected on loopback: a test binds the one listener that redirected traffic would reach.
 
+mod client_certificates;
 mod cluster;
+mod egress;
 mod extensions;
 mod filters;
 mod gateways;
 mod http_versions;
+mod limits;
+mod localities;
+mod matching;
+mod networks;
+mod originated_tls;
+mod patches;
+mod requests;
 mod samples;
 mod scene;
 mod services;
 mod sidecar;
 mod splits;
+mod start;
 mod tcp;
 mod tokens;

@@ -6,36 +6,13 @@ use tempfile::TempDir;
 use tokio::net::UnixListener;
 
 use super::{
-    cluster::{address_of, service},
+    cluster::{CLIENT, address_of, entry, service},
     scene::Scene,
 };
 use crate::testing::{
     block_on, eventually_seen,
     http::{Echo, get},
 };
-
-/// The pod whose Envoy is asked; its address is nobody else's.
-pub(super) const CLIENT: &str = "
----
-apiVersion: v1
-kind: Pod
-metadata: {name: client, namespace: shop, labels: {app: client}}
-spec: {nodeName: node-0, serviceAccountName: client, containers: [{name: app, image: app}]}
-status: {phase: Running, podIP: 10.9.9.9, conditions: [{type: Ready, status: \"True\"}]}
-";
-
-/// A ServiceEntry of a namespace, its `spec` as the inside of a YAML map.
-pub(super) fn entry(namespace: &str, name: &str, spec: &str) -> String {
-    format!(
-        "
----
-apiVersion: networking.istio.io/v1
-kind: ServiceEntry
-metadata: {{name: {name}, namespace: {namespace}}}
-spec: {{{spec}}}
-"
-    )
-}
 
 /// A WorkloadEntry of namespace `shop`, its `spec` as the inside of a YAML map.
 fn workload_entry(name: &str, spec: &str) -> String {

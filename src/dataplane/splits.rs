@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{
-    cluster::{ingress_gateway, pod, service},
+    cluster::{destination_rule, ingress_gateway, pod, service, virtual_service},
     scene::Scene,
 };
 use crate::testing::{
@@ -11,17 +11,9 @@ use crate::testing::{
     http::{Echo, get},
 };
 
-const VERSIONS: &str = "
----
-apiVersion: networking.istio.io/v1
-kind: DestinationRule
-metadata: {name: reviews, namespace: shop}
-spec:
-  host: reviews
-  subsets:
-  - {name: v1, labels: {version: v1}}
-  - {name: v2, labels: {version: v2}}
-";
+fn versions() -> String {
+    destination_rule("reviews", "  subsets: [{name: v1, labels: {version: v1}}, {name: v2, labels: {version: v2}}]")
+}
 
 /// Which of the two answered each of 200 requests: the share of v2, of 1.
 async fn share_of_v2(port: u16, host: &str) -> f64 {
@@ -35,21 +27,14 @@ async fn share_of_v2(port: u16, host: &str) -> f64 {
 
 /// The split, of the hosts and gateways that are told, as YAML.
 fn split(hosts: &str, gateways: &str) -> String {
-    format!(
-        "
----
-apiVersion: networking.istio.io/v1
-kind: VirtualService
-metadata: {{name: reviews, namespace: shop}}
-spec:
-  hosts: [{hosts}]
-  gateways: [{gateways}]
+    let spec = format!(
+        "  gateways: [{gateways}]
   http:
   - route:
     - {{destination: {{host: reviews, subset: v1}}, weight: 75}}
-    - {{destination: {{host: reviews, subset: v2}}, weight: 25}}
-"
-    )
+    - {{destination: {{host: reviews, subset: v2}}, weight: 25}}"
+    );
+    virtual_service("reviews", hosts, &spec)
 }
 
 #[test]
@@ -58,7 +43,7 @@ fn a_sidecar_and_a_gateway_split_by_weight() {
         let (v1, v2) = (Echo::start("v1").await, Echo::start("v2").await);
         let backends = service("shop", "reviews", "http:9080", &[("v1", v1.port), ("v2", v2.port)]);
         let client = pod("shop", "client", "app: client");
-        let scene = Scene::of(&[&backends, &client, VERSIONS, &split("reviews", "mesh")].concat());
+        let scene = Scene::of(&[&*backends, &client, &versions(), &split("reviews", "mesh")].concat());
         let (_envoy, port) = scene.envoy("shop/client", "0.0.0.0_9080").await;
         let share = share_of_v2(port, "reviews:9080").await;
         assert!((0.13..0.37).contains(&share), "{share}");
@@ -72,7 +57,7 @@ spec:
   selector: {istio: ingressgateway}
   servers: [{port: {number: 8080, name: http, protocol: HTTP}, hosts: [shop.example]}]
 ";
-        let scene = Scene::of(&[&backends, &ingress_gateway(), door, VERSIONS, &split("shop.example", "door")].concat());
+        let scene = Scene::of(&[&backends, &ingress_gateway(), door, &versions(), &split("shop.example", "door")].concat());
         let (_envoy, port) = scene.envoy("istio-system/gateway", "0.0.0.0_8080").await;
         let share = share_of_v2(port, "shop.example").await;
         assert!((0.13..0.37).contains(&share), "{share}");

@@ -1,29 +1,13 @@
 //! Connections that are no HTTP: by address, by server name, by weight.
 
 use super::{
-    cluster::{address_of, service},
+    cluster::{CLIENT, address_of, entry, service, virtual_service},
     scene::Scene,
-    services::{CLIENT, entry},
 };
 use crate::testing::{
     block_on,
     bytes::{Speaker, hello, say},
 };
-
-/// A VirtualService of namespace `shop` for a host, with the inside of its `spec`.
-fn routed(host: &str, spec: &str) -> String {
-    format!(
-        "
----
-apiVersion: networking.istio.io/v1
-kind: VirtualService
-metadata: {{name: routed, namespace: shop}}
-spec:
-  hosts: ['{host}']
-{spec}
-"
-    )
-}
 
 #[test]
 fn connections_are_split_by_weight() {
@@ -31,7 +15,8 @@ fn connections_are_split_by_weight() {
         let (old, new) = (Speaker::start("old").await, Speaker::start("new").await);
         let services =
             [service("shop", "db", "tcp:5432", &[("v1", old.port)]), service("shop", "db2", "tcp:5432", &[("v1", new.port)])].concat();
-        let split = routed(
+        let split = virtual_service(
+            "routed",
             "db",
             "  tcp:
   - match: [{sourceLabels: {app: other}}]
@@ -64,7 +49,7 @@ fn the_address_that_was_called_chooses_the_way() {
             [service("shop", "db", "tcp:5432", &[("v1", near.port)]), service("shop", "db2", "tcp:5432", &[("v1", far.port)])].concat();
         let by_subnet = |subnet: &str| {
             let spec = format!("  tcp:\n  - match: [{{destinationSubnets: ['{subnet}']}}]\n    route: [{{destination: {{host: db2}}}}]\n");
-            [CLIENT, &services, &routed("db", &spec)].concat()
+            [CLIENT, &services, &virtual_service("routed", "db", &spec)].concat()
         };
         // On loopback the address that was called is 127.0.0.1.
         for (subnet, expected) in [("127.0.0.0/8", "far"), ("10.0.0.0/8", "near")] {
@@ -91,7 +76,8 @@ fn tls_goes_by_the_name_that_it_asks_for() {
             static_entry("own", "*.own.example", own.port),
         ]
         .concat();
-        let moved = routed(
+        let moved = virtual_service(
+            "routed",
             "b.example",
             "  tls:
   - match: [{port: 443, sniHosts: [b.example]}]

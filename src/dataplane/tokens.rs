@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    cluster::{ingress_gateway, service},
+    cluster::{ingress_gateway, service, virtual_service},
     scene::Scene,
 };
 use crate::testing::{
@@ -47,21 +47,14 @@ fn rule(name: &str, issuer: &Issuer, more: &str) -> String {
 
 /// Routes of the gateway to `claimed` by these conditions, and of all else to `others`.
 fn routes(conditions: &str) -> String {
-    format!(
-        "
----
-apiVersion: networking.istio.io/v1
-kind: VirtualService
-metadata: {{name: claims, namespace: shop}}
-spec:
-  hosts: ['*']
-  gateways: [door]
+    let spec = format!(
+        "  gateways: [door]
   http:
   - match: [{{{conditions}}}]
     route: [{{destination: {{host: claimed}}}}]
-  - route: [{{destination: {{host: others}}}}]
-"
-    )
+  - route: [{{destination: {{host: others}}}}]"
+    );
+    virtual_service("claims", "'*'", &spec)
 }
 
 /// A gateway with these objects before two services.

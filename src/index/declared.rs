@@ -9,7 +9,7 @@ use super::{
     declarations::{Backing, Declaration},
 };
 use crate::config::kubernetes::KubernetesService;
-use crate::model::{HostPattern, Labels, Location, Resolution, Service, ServiceEntry, ServiceEntryEndpoint, ServiceKey};
+use crate::model::{HostPattern, Labels, Location, Outside, Resolution, Service, ServiceEntry, ServiceEntryEndpoint, ServiceKey};
 
 /// The declaration of a Kubernetes Service.
 pub(super) fn of_kubernetes(found: KubernetesService) -> Declaration {
@@ -57,6 +57,7 @@ fn service_of(entry: &ServiceEntry, host: &HostPattern) -> Service {
         external: entry.location == Location::External,
         subject_alt_names: entry.subject_alt_names.clone(),
         publish_not_ready: false,
+        outside: Outside::default(),
         created: entry.created,
     }
 }

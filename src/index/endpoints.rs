@@ -10,7 +10,7 @@ use super::{
 };
 use crate::config::kubernetes::SliceEndpoint;
 use crate::model::{
-    Endpoint, Health, Labels, ObjectRef, Resolution, Service, ServiceEntryEndpoint, ServicePort, Snapshot, SpiffeId, TargetPort,
+    Endpoint, Health, Labels, NETWORK, ObjectRef, Resolution, Service, ServiceEntryEndpoint, ServicePort, Snapshot, SpiffeId, TargetPort,
     UNIX_SOCKET, Workload, WorkloadEntry, WorkloadKey,
 };
 
@@ -117,7 +117,8 @@ impl Join<'_> {
         let by_name = matches!(service.resolution, Resolution::Dns | Resolution::DnsRoundRobin);
         let socket = given.address.starts_with(UNIX_SOCKET);
         // Envoy takes addresses alone where it is told the endpoints, and nothing but addresses and names where it looks them up.
-        if if by_name { socket } else { !socket && given.address.parse::<IpAddr>().is_err() } {
+        let named = !socket && given.address.parse::<IpAddr>().is_err();
+        if if by_name { socket || given.address.is_empty() } else { named && !given.address.is_empty() } {
             return;
         }
         let labels = Arc::new(given.labels.clone());
@@ -178,8 +179,11 @@ fn entries_in<'a>(snapshot: &'a Snapshot, namespace: &Arc<str>) -> impl Iterator
 }
 
 /// What makes an endpoint the same as another.
-fn order(endpoint: &Endpoint) -> (&str, u16, &str) {
-    (&endpoint.address, endpoint.port, &endpoint.service_port)
+fn order(endpoint: &Endpoint) -> (&str, u16, &str, Option<&str>, Option<&WorkloadKey>) {
+    // Two networks may have the same address. Of who has none the name tells.
+    let network = endpoint.labels.get(NETWORK).map(String::as_str);
+    let workload = endpoint.workload.as_ref().filter(|_| endpoint.address.is_empty());
+    (&endpoint.address, endpoint.port, &endpoint.service_port, network, workload)
 }
 
 fn health_order(endpoint: &Endpoint) -> u8 {

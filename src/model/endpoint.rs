@@ -21,7 +21,8 @@ pub enum Health {
 /// One address of one service port.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Endpoint {
-    /// An IP address, a host name where the service is resolved by DNS, or [`UNIX_SOCKET`] and a path on the client's machine.
+    /// An IP address, a host name where the service is resolved by DNS, or [`UNIX_SOCKET`] and a path on the client's machine; empty where
+    /// its network's gateway alone knows it.
     pub address: Arc<str>,
     /// The port that the workload listens on; 0 for a socket.
     pub port: u16,
@@ -29,7 +30,7 @@ pub struct Endpoint {
     pub service_port: Arc<str>,
     /// Whether it may get traffic.
     pub health: Health,
-    /// Labels, which subsets match.
+    /// Labels, which subsets match; the one of its network among them, if that is known.
     pub labels: Arc<Labels>,
     /// The workload behind it, if the mesh knows it.
     pub workload: Option<WorkloadKey>,

@@ -1,8 +1,10 @@
 //! Settings of the whole mesh.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
-use super::{ExportTo, HttpRetry, LocalityBalancing, ProxySettings, TcpKeepalive};
+use super::{ExportTo, HttpRetry, LocalityBalancing, MeshNetwork, ProxySettings, TcpKeepalive};
 
 /// The fields of Istio's MeshConfig that the mesh honours. An unknown one is an error when it is parsed, never silence.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -35,6 +37,8 @@ pub struct MeshConfig {
     pub h2_upgrade_policy: H2UpgradePolicy,
     /// Which localities traffic goes to where the DestinationRule does not say.
     pub locality_lb_setting: LocalityBalancing,
+    /// Networks whose workloads others reach by gateways alone, by their names.
+    pub mesh_networks: Option<BTreeMap<String, MeshNetwork>>,
     /// What is retried where the VirtualService does not say; `None` for the mesh's own choice.
     pub default_http_retry_policy: Option<HttpRetry>,
     /// Who sees Services and ServiceEntries that do not say.
@@ -135,6 +139,7 @@ impl Default for MeshConfig {
             protocol_detection_timeout: "0s".to_owned(),
             h2_upgrade_policy: H2UpgradePolicy::default(),
             locality_lb_setting: LocalityBalancing::default(),
+            mesh_networks: None,
             default_http_retry_policy: None,
             default_service_export_to: ExportTo::default(),
             default_virtual_service_export_to: ExportTo::default(),

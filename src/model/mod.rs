@@ -22,6 +22,7 @@ mod load_balancing;
 mod matching;
 mod mesh;
 mod name;
+mod network;
 mod peer_authentication;
 mod policy_target;
 mod protocol;
@@ -82,6 +83,7 @@ pub use mesh::{
     PathNormalization,
 };
 pub use name::{ExportTo, HostPattern, Labels, ObjectRef, Visibility};
+pub use network::{GATEWAY_PORT, MeshNetwork, NETWORK, NetworkEndpoints, NetworkGateway, Outside};
 pub use peer_authentication::{MtlsMode, PeerAuthentication};
 pub use policy_target::{PolicyTarget, TargetKind, TargetResource};
 pub use protocol::Protocol;

@@ -2,7 +2,7 @@
 
 use std::{fmt, net::IpAddr, sync::Arc};
 
-use super::{ExportTo, HostPattern, Labels, ObjectRef, Protocol};
+use super::{ExportTo, HostPattern, Labels, ObjectRef, Outside, Protocol};
 
 /// Which service: the host name within a namespace. Several namespaces may declare the same external host.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -51,6 +51,8 @@ pub struct Service {
     pub subject_alt_names: Vec<Arc<str>>,
     /// Whether addresses that are not ready are published too.
     pub publish_not_ready: bool,
+    /// What is outside of the cluster reaches it so.
+    pub outside: Outside,
     /// Seconds since the epoch at which its object was made: among conflicting objects the oldest wins.
     pub created: i64,
 }

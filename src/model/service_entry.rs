@@ -48,11 +48,12 @@ pub enum Location {
 /// An endpoint that a ServiceEntry names.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ServiceEntryEndpoint {
-    /// An IP address, a host name, or a socket as [`UNIX_SOCKET`](super::UNIX_SOCKET) and its path.
+    /// An IP address, a host name, or a socket as [`UNIX_SOCKET`](super::UNIX_SOCKET) and its path; empty where its network's gateway alone
+    /// knows it.
     pub address: Arc<str>,
     /// Port numbers by service port name, where they differ from the service's own.
     pub ports: Vec<(Arc<str>, u16)>,
-    /// Labels.
+    /// Labels, its network's among them.
     pub labels: Labels,
     /// Relative weight; 0 counts as 1.
     pub weight: u32,

@@ -95,6 +95,13 @@ impl StatusWriter {
         Self { patience: Patience { grace: moment, probation: moment, return_of_proxies: 5 * moment }, ..self }
     }
 
+    /// The same, for which a Secret is never missing for long enough.
+    #[cfg(test)]
+    pub(super) fn waiting_for_secrets(self) -> Self {
+        let hasty = self.hasty();
+        Self { patience: Patience { grace: Duration::from_secs(3600), ..hasty.patience }, ..hasty }
+    }
+
     /// The same, which asks these in place of the API server, if there are any.
     pub(super) fn knowing(self, standings: Option<Standings>) -> Self {
         Self { standings, ..self }

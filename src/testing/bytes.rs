@@ -42,6 +42,34 @@ impl Drop for Speaker {
     }
 }
 
+/// An upstream that takes connections and never answers.
+pub(crate) struct Silent {
+    pub(crate) port: u16,
+    serving: JoinHandle<()>,
+}
+
+// === impl Silent ===
+
+impl Silent {
+    pub(crate) async fn start() -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let serving = tokio::spawn(async move {
+            let mut connections = Vec::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                connections.push(stream);
+            }
+        });
+        Self { port, serving }
+    }
+}
+
+impl Drop for Silent {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
 /// Says something on a connection of its own to a port of loopback. Returns what comes back until the connection ends.
 pub(crate) async fn say(port: u16, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.unwrap();

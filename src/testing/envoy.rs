@@ -38,6 +38,11 @@ pub(crate) struct RunningEnvoy {
     folder: TempDir,
 }
 
+/// Where Envoy is.
+pub(crate) fn binary() -> &'static Path {
+    &BINARY
+}
+
 /// Checks a bootstrap without serving; the error is what Envoy says.
 pub(crate) fn validate(bootstrap: &Value) -> Result<(), String> {
     let folder = TempDir::new().unwrap();
@@ -96,6 +101,12 @@ impl RunningEnvoy {
         let found = statuses.iter().find(|it| it["name"] == listener);
         let port = found.and_then(|it| it["local_address"]["socket_address"]["port_value"].as_u64());
         u16::try_from(port.unwrap_or_else(|| panic!("no listener {listener}: {page}"))).unwrap()
+    }
+
+    /// The sum of the counters and gauges whose names end so.
+    pub(crate) async fn counted(&self, name: &str) -> u64 {
+        let page = self.admin(&format!("/stats?filter={name}$")).await.body;
+        page.lines().filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
     }
 
     /// What it has written to its log.

@@ -6,9 +6,9 @@ use crate::compile::Proxy;
 use crate::model::{
     ConfigObject, Credential, Destination, DestinationRule, Endpoint, EnvoyFilter, EnvoyPatch, ExportTo, Gateway, GatewayServer, Health,
     HostPattern, HttpAction, HttpFault, HttpMatch, HttpRoute, Labels, MESH_GATEWAY, MeshConfig, MtlsMode, NamespaceSelector, ObjectMatch,
-    ObjectRef, PatchContext, PatchOperation, PatchTargets, PatchedObject, PeerAuthentication, Protocol, ProxyRole, Resolution, SecretKey,
-    Service, ServiceKey, ServicePort, Sidecar, Snapshot, SpiffeId, StringMatch, Subset, TargetPort, TrafficPolicy, VirtualService,
-    WeightedDestination, Workload, WorkloadKey,
+    ObjectRef, Outside, PatchContext, PatchOperation, PatchTargets, PatchedObject, PeerAuthentication, Protocol, ProxyRole, Resolution,
+    SecretKey, Service, ServiceKey, ServicePort, Sidecar, Snapshot, SpiffeId, StringMatch, Subset, TargetPort, TrafficPolicy,
+    VirtualService, WeightedDestination, Workload, WorkloadKey,
 };
 
 /// What makes up a mesh; fill it in, then ask for the snapshot.
@@ -183,6 +183,7 @@ impl TestMesh {
             external: false,
             subject_alt_names: Vec::new(),
             publish_not_ready: false,
+            outside: Outside::default(),
             created: 1,
         };
         self.services.entry(key).insert_entry(service).into_mut()
@@ -206,6 +207,7 @@ impl TestMesh {
             external: true,
             subject_alt_names: Vec::new(),
             publish_not_ready: false,
+            outside: Outside::default(),
             created: 1,
         };
         self.services.entry(key).insert_entry(service).into_mut()

@@ -2,13 +2,14 @@
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyIdMethod, KeyPair, KeyUsagePurpose, PublicKeyData, RevokedCertParams, SanType, SerialNumber,
+    KeyIdMethod, KeyPair, KeyUsagePurpose, PublicKeyData, RevokedCertParams, SanType, SerialNumber, SubjectPublicKeyInfo,
 };
-use rustls_pki_types::CertificateDer;
+use rustls_pki_types::{CertificateDer, CertificateSigningRequestDer, pem::PemObject};
 use std::{
     sync::Arc,
     time::{Duration, SystemTime},
 };
+use x509_parser::{certification_request::X509CertificationRequest, prelude::FromDer};
 
 use crate::model::SpiffeId;
 use crate::runtime::WorkloadCert;
@@ -45,6 +46,13 @@ impl TestCa {
     /// A leaf with these URI and DNS names.
     pub(crate) fn sign(&self, key: &impl PublicKeyData, uris: &[&str], dns_names: &[&str]) -> rcgen::Certificate {
         self.sign_with(CertificateParams::default(), key, uris, dns_names)
+    }
+
+    /// The same for the key that a signing request in PEM has.
+    pub(crate) fn sign_request(&self, request: &str, uris: &[&str]) -> rcgen::Certificate {
+        let der = CertificateSigningRequestDer::from_pem_slice(request.as_bytes()).unwrap();
+        let (_, request) = X509CertificationRequest::from_der(&der).unwrap();
+        self.sign(&SubjectPublicKeyInfo::from_der(request.certification_request_info.subject_pki.raw).unwrap(), uris, &[])
     }
 
     fn sign_with(&self, mut params: CertificateParams, key: &impl PublicKeyData, uris: &[&str], dns_names: &[&str]) -> rcgen::Certificate {

@@ -121,7 +121,7 @@ fn a_workload_outside_of_kubernetes_is_one() {
             service_account: None,
         };
         let origin = ObjectRef::new("WorkloadEntry", "shop", name);
-        ConfigObject::from(WorkloadEntry { origin, endpoint: Some(endpoint), network: "".into(), created: 1 })
+        ConfigObject::from(WorkloadEntry { origin, endpoint: Some(endpoint), created: 1 })
     };
     let narrowed = || ConfigObject::from(sidecar("shop", "vm", &[("app", "vm")]));
     assert_eq!(analyze(&world(&bookinfo(), [narrowed(), entry("vm", &[("app", "vm"), ("x", "y")])])), []);

@@ -12,13 +12,19 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use envoy_api::envoy::{
     config::core::v3::TrafficDirection,
-    config::listener::v3::{Filter, FilterChain, FilterChainMatch, Listener, ListenerFilter},
+    config::listener::v3::{
+        Filter, FilterChain, FilterChainMatch, Listener, ListenerFilter,
+        listener::{
+            ConnectionBalanceConfig,
+            connection_balance_config::{BalanceType, ExactBalance},
+        },
+    },
     extensions::filters::listener::{http_inspector::v3::HttpInspector, original_dst::v3::OriginalDst, tls_inspector::v3::TlsInspector},
 };
 
 use super::{
     message::{duration, listener_filter, socket_address, zero},
-    naming::{INBOUND_PORT, OUTBOUND_PORT},
+    naming::{INBOUND_PORT, OUTBOUND_PORT, VIRTUAL_OUTBOUND},
     scope::Scope,
 };
 use crate::model::parse_duration;
@@ -50,8 +56,21 @@ fn empty(scope: &Scope<'_>, name: &str, address: &str, port: u16, direction: Tra
         continue_on_listener_filters_timeout: true,
         traffic_direction: direction.into(),
         access_log: access_log::unmatched_logs(scope),
+        connection_balance_config: exact_balance(scope, name, direction),
         ..Listener::default()
     }
+}
+
+/// That connections are dealt out evenly to Envoy's threads, where the proxy's metadata ask for it. What arrives at the listener for all
+/// that the application calls is handed on to others before anybody serves it, so that nothing is gained there.
+fn exact_balance(scope: &Scope<'_>, name: &str, direction: TrafficDirection) -> Option<ConnectionBalanceConfig> {
+    let switch = match direction {
+        _ if name == VIRTUAL_OUTBOUND => return None,
+        TrafficDirection::Inbound => "INBOUND_LISTENER_EXACT_BALANCE",
+        _ => "OUTBOUND_LISTENER_EXACT_BALANCE",
+    };
+    let asked = scope.metadata(switch).is_some_and(|text| text.eq_ignore_ascii_case("true") || &*text == "1");
+    asked.then_some(ConnectionBalanceConfig { balance_type: Some(BalanceType::ExactBalance(ExactBalance {})) })
 }
 
 /// A chain that takes everything that no other takes.

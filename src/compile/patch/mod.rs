@@ -1,8 +1,9 @@
 //! EnvoyFilters: what users change in what was compiled, and what they add to it.
 //!
 //! `table` keeps the EnvoyFilters of the mesh with their values read; `chosen` says which patches hold for a proxy, in which order;
-//! `cluster`, `listener` and `route` apply them, `sequence` to lists whose order counts, with what `apply` has for all; `added` makes what stands by itself; `bootstrap` changes what Envoy starts with; `dated`
-//! brings values of 1.4's time into today's form. Order and reach are the reference's.
+//! `cluster`, `listener` and `route` apply them, `sequence` to lists whose order counts, with what `apply` has for all; `domains` keeps
+//! hosts of a table apart; `added` makes what stands by itself; `bootstrap` changes what Envoy starts with; `dated` brings values of 1.4's
+//! time into today's form. Order and reach are the reference's.
 //!
 //! A patch that can't be applied is left out alone, and named by a [`Fault`](super::Fault). Where no EnvoyFilter is about what was
 //! compiled, its bytes are not even looked at.
@@ -13,6 +14,7 @@ mod bootstrap;
 mod chosen;
 mod cluster;
 mod dated;
+mod domains;
 mod listener;
 mod route;
 mod sequence;
@@ -30,6 +32,7 @@ use envoy_api::envoy::config::route::v3::VirtualHost;
 use super::{
     recipe::Recipe,
     resource::{Draft, ResourceType},
+    route::Table,
     scope::Scope,
 };
 use crate::model::{PatchContext, ProxyRole};
@@ -59,7 +62,7 @@ pub(super) fn patched(scope: &Scope<'_>, recipe: &Recipe, draft: Draft) -> Optio
 }
 
 /// What users make of a virtual host of that table that stands by itself; `None` if they remove it.
-pub(super) fn patched_host(scope: &Scope<'_>, table: &str, host: VirtualHost) -> Option<VirtualHost> {
+pub(super) fn patched_host(scope: &Scope<'_>, table: &Table, host: VirtualHost) -> Option<VirtualHost> {
     if !scope.has_patches(Subject::Routes) {
         return Some(host);
     }

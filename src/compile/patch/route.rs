@@ -7,9 +7,16 @@ use envoy_api::json::Lists;
 
 use super::{
     apply::{adds, merge, message},
+    domains::{self, gives_domains},
     table::{ReadPatch, Subject},
 };
-use crate::compile::{recipe::Recipe, resource::Draft, route as compiled, scope::Scope, workload_ports::ports_called};
+use crate::compile::{
+    recipe::Recipe,
+    resource::Draft,
+    route::{self as compiled, Table},
+    scope::Scope,
+    workload_ports::ports_called,
+};
 use crate::model::{ObjectMatch, PatchContext, PatchOperation, PatchedObject, RouteAction, RouteConfigurationMatch};
 
 /// What users make of a route table.
@@ -19,10 +26,14 @@ pub(super) fn patched(scope: &Scope<'_>, context: PatchContext, recipe: &Recipe,
         return draft;
     }
     let Some(mut table) = draft.message::<RouteConfiguration>() else { return draft };
-    let changes = Changes::of(scope, context, &patches, &table.name);
+    let mut changes = Changes::of(scope, context, &patches, &table.name);
+    let elsewhere = recipe.split_table().filter(|_| scope.splits_tables());
+    changes.leave_conflicts_out(scope, &table.name, || match &elsewhere {
+        Some(of) => hosts_of(scope, of),
+        None => table.virtual_hosts.clone(),
+    });
     changes.merge_into(scope, &mut table);
-    let elsewhere = recipe.split_table().filter(|_| !changes.added.is_empty() && scope.splits_tables());
-    let apart = elsewhere.map(|of| compiled::hosts(scope, &of)).unwrap_or_default();
+    let apart = elsewhere.filter(|_| !changes.added.is_empty()).map(|of| compiled::hosts(scope, &of)).unwrap_or_default();
     let apart: Vec<VirtualHost> = apart.iter().filter_map(|key| changes.of_host(scope, key.host(scope)?)).collect();
     changes.add_to(scope, &mut table, &apart);
     Draft::new(draft.kind, &draft.name, &table)
@@ -30,14 +41,27 @@ pub(super) fn patched(scope: &Scope<'_>, context: PatchContext, recipe: &Recipe,
 
 /// Changes a table.
 pub(super) fn change(scope: &Scope<'_>, context: PatchContext, patches: &[&ReadPatch], table: &mut RouteConfiguration) {
-    let changes = Changes::of(scope, context, patches, &table.name);
+    let mut changes = Changes::of(scope, context, patches, &table.name);
+    changes.leave_conflicts_out(scope, &table.name, || table.virtual_hosts.clone());
     changes.merge_into(scope, table);
     changes.add_to(scope, table, &[]);
 }
 
 /// What users make of a host that stands apart from its table; `None` if they remove it. What they add to the table stands in the table.
-pub(super) fn patched_host(scope: &Scope<'_>, context: PatchContext, table: &str, host: VirtualHost) -> Option<VirtualHost> {
-    Changes::of(scope, context, &scope.patches(Subject::Routes, context), table).of_host(scope, host)
+pub(super) fn patched_host(scope: &Scope<'_>, context: PatchContext, table: &Table, host: VirtualHost) -> Option<VirtualHost> {
+    let name = table.name();
+    let mut changes = Changes::of(scope, context, &scope.patches(Subject::Routes, context), &name);
+    // The other hosts are looked at only where this one is to get another domain, or none of them is to stay.
+    if changes.on_hosts.iter().any(|it| is_about_host(&host, it)) || changes.on_table.iter().any(|it| replaces_hosts(it)) {
+        changes.leave_conflicts_out(scope, &name, || hosts_of(scope, table));
+    }
+    changes.of_host(scope, host)
+}
+
+/// All hosts of a table of which most are sent apart, before any patch: their names and domains.
+fn hosts_of(scope: &Scope<'_>, table: &Table) -> Vec<VirtualHost> {
+    let own = compiled::of_table(scope, table).message::<RouteConfiguration>().map(|table| table.virtual_hosts).unwrap_or_default();
+    compiled::hosts(scope, table).iter().filter_map(|key| key.called(scope)).chain(own).collect()
 }
 
 /// The patches about one table, by what they change.
@@ -63,6 +87,14 @@ impl<'p> Changes<'p> {
         }
     }
 
+    /// Leaves out what would give one domain to two hosts; `hosts` are all of the table, and asked for only where that may be.
+    fn leave_conflicts_out(&mut self, scope: &Scope<'_>, table: &str, hosts: impl FnOnce() -> Vec<VirtualHost>) {
+        let on_table = self.on_table.iter().any(|patch| !domains::hosts_of(patch).is_empty());
+        if on_table || self.on_hosts.iter().any(|patch| gives_domains(patch)) {
+            domains::leave_conflicts_out(scope, table, &mut self.on_table, &mut self.on_hosts, hosts());
+        }
+    }
+
     /// Changes the table and what is in it.
     fn merge_into(&self, scope: &Scope<'_>, table: &mut RouteConfiguration) {
         self.on_table.iter().for_each(|patch| merge(scope, table, patch));
@@ -84,17 +116,14 @@ impl<'p> Changes<'p> {
         if self.added.is_empty() {
             return;
         }
-        let domains = |host: &VirtualHost| host.domains.iter().map(|domain| domain.to_ascii_lowercase()).collect::<Vec<_>>();
-        let mut taken: HashSet<String> = table.virtual_hosts.iter().chain(apart).flat_map(domains).collect();
+        let mut taken: HashSet<String> = table.virtual_hosts.iter().chain(apart).flat_map(domains::domains).collect();
         for patch in &self.added {
             let Some(host) = message::<VirtualHost>(scope, patch) else { continue };
-            match domains(&host).into_iter().find(|domain| taken.contains(domain)) {
-                Some(domain) => {
-                    let place = &table.name;
-                    scope.leave_out(patch.fault_because(format!("route table {place} has another virtual host of domain {domain}")));
-                }
+            let own = domains::domains(&host);
+            match own.iter().find(|domain| taken.contains(*domain)) {
+                Some(domain) => scope.leave_out(patch.fault_because(domains::taken(&table.name, domain))),
                 None => {
-                    taken.extend(domains(&host));
+                    taken.extend(own);
                     table.virtual_hosts.push(host);
                     scope.shaped_by(&patch.origin);
                 }
@@ -105,8 +134,7 @@ impl<'p> Changes<'p> {
 
 /// Whether a patch of a table puts its own hosts in the place of all others.
 fn replaces_hosts(patch: &ReadPatch) -> bool {
-    let Some((value, Lists::Replace)) = patch.merges() else { return false };
-    value.merged_into(&RouteConfiguration::default(), Lists::Replace).is_ok_and(|table| !table.virtual_hosts.is_empty())
+    matches!(patch.merges(), Some((_, Lists::Replace))) && !domains::hosts_of(patch).is_empty()
 }
 
 /// Whether the host stays.
@@ -213,7 +241,7 @@ fn called(scope: &Scope<'_>, port: u16) -> BTreeSet<u16> {
     if leading.is_empty() { BTreeSet::from([port]) } else { leading }
 }
 
-fn is_about_host(host: &VirtualHost, patch: &ReadPatch) -> bool {
+pub(super) fn is_about_host(host: &VirtualHost, patch: &ReadPatch) -> bool {
     wanted(patch).is_none_or(|wanted| {
         wanted.virtual_host.as_ref().is_none_or(|name| **name == *host.name)
             && wanted.domain.as_ref().is_none_or(|domain| host.domains.iter().any(|found| **found == **domain))

@@ -117,9 +117,29 @@ pub(in crate::compile) fn hosts(scope: &Scope<'_>, table: &Table) -> Vec<HostKey
 // === impl HostKey ===
 
 impl HostKey {
-    /// The name of the host's table.
-    pub(in crate::compile) fn table(&self) -> String {
-        self.table.name()
+    /// The host's table.
+    pub(in crate::compile) fn table(&self) -> &Table {
+        &self.table
+    }
+
+    /// The host's name and domains, for whom its routes don't matter.
+    pub(in crate::compile) fn called(&self, scope: &Scope<'_>) -> Option<VirtualHost> {
+        match &self.called {
+            Called::Service(key) => Some(self.of_service(scope, scope.service(key)?, Vec::new())),
+            // Without routes there is no such host.
+            Called::Undeclared(_) => self.host(scope),
+        }
+    }
+
+    fn of_service(&self, scope: &Scope<'_>, service: &Arc<Service>, routes: Vec<Route>) -> VirtualHost {
+        let (host, port) = (&service.key.host, self.port);
+        let near = namespace_that_shortens(service).is_some_and(|namespace| scope.in_namespace(namespace));
+        let names = free(self.table.all_names(scope, service, near, port), &self.withheld);
+        let domains = match self.table {
+            Table::Port(_) => on_port(host, names, port),
+            Table::Socket(_) => names,
+        };
+        virtual_host(host, port, domains, routes)
     }
 
     /// The host as it stands in a whole table; `None` if there is nothing to route.
@@ -128,13 +148,7 @@ impl HostKey {
         match &self.called {
             Called::Service(key) => {
                 let service = scope.service(key)?;
-                let near = namespace_that_shortens(service).is_some_and(|namespace| scope.in_namespace(namespace));
-                let names = free(self.table.all_names(scope, service, near, port), &self.withheld);
-                let domains = match self.table {
-                    Table::Port(_) => on_port(&key.host, names, port),
-                    Table::Socket(_) => names,
-                };
-                Some(virtual_host(&key.host, port, domains, service_routes(scope, service, port)))
+                Some(self.of_service(scope, service, service_routes(scope, service, port)))
             }
             Called::Undeclared(host) => {
                 let routes = virtual_service_routes(scope, host, port);

@@ -22,8 +22,8 @@ const TRIES_IN_LOCALITY: i32 = 2;
 /// The condition that refers to a list of status codes.
 const STATUS_CODES: &str = "retriable-status-codes";
 
-/// What is retried, how often, as a route says, else as the mesh's settings say; `None` for nothing. Each retry goes to an endpoint that the request has not met, if there is one and
-/// the user does not object.
+/// What is retried, how often, as a route says, else as the mesh's settings say; `None` for nothing. Each retry goes to an endpoint that
+/// the request has not met, if there is one and the user does not object.
 pub(super) fn retry_policy(scope: &Scope<'_>, retry: Option<&HttpRetry>) -> Option<RetryPolicy> {
     let retry = retry.or(scope.settings().default_http_retry_policy.as_ref());
     let attempts = retry.map_or(RETRIES, |retry| retry.attempts);

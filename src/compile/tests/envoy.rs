@@ -8,10 +8,12 @@ use std::{
     time::Duration,
 };
 
+use envoy_api::envoy::config::listener::v3::Listener;
+use prost::Message;
 use serde_json::{Value, json};
 
 use super::{compiled, names, proxy};
-use crate::compile::{ResourceType, compile};
+use crate::compile::{Proxy, ResourceType, compile};
 use crate::model::{
     AbortStatus, Endpoint, HeaderOperations, Health, HostPattern, HttpAction, HttpRedirect, HttpRewrite, MtlsMode, NamespaceSelector,
     PerMillion, Resolution, ServiceKey, SpiffeId, StringMatch,
@@ -85,6 +87,23 @@ fn envoy_accepts_all_that_is_compiled() {
         validate(&Static::of(&compiled).bootstrap()).unwrap_or_else(|error| panic!("{name}, with routes: {error}"));
         assert!(!names(&compiled, ResourceType::Route).is_empty());
     }
+}
+
+#[test]
+fn a_proxy_has_its_connections_dealt_out_evenly_where_its_metadata_ask_for_it() {
+    let balanced = |names: &[(&str, &str)]| {
+        let mesh = everything();
+        let compiled = compile(mesh.snapshot(), &Proxy { metadata: labels(names), ..proxy(&mesh, "shop", "productpage-v1") });
+        validate(&as_sent(&compiled)).unwrap();
+        let listeners = compiled.resources(ResourceType::Listener).into_iter().map(|it| Listener::decode(&*it.body).unwrap());
+        listeners.filter(|it| it.connection_balance_config.is_some()).map(|it| it.name).collect::<Vec<_>>()
+    };
+    assert_eq!(balanced(&[]), Vec::<String>::new());
+    assert_eq!(balanced(&[("INBOUND_LISTENER_EXACT_BALANCE", "true")]), ["virtualInbound"]);
+    assert_eq!(balanced(&[("INBOUND_LISTENER_EXACT_BALANCE", "false")]), Vec::<String>::new());
+    let outbound = balanced(&[("OUTBOUND_LISTENER_EXACT_BALANCE", "true")]);
+    assert!(outbound.contains(&"0.0.0.0_9080".to_owned()), "{outbound:?}");
+    assert!(!outbound.iter().any(|name| name.starts_with("virtual")), "{outbound:?}");
 }
 
 #[test]

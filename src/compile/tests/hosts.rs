@@ -310,6 +310,51 @@ fn a_host_that_is_added_takes_no_domain_from_one_that_is_there() {
     agrees(&mesh);
 }
 
+/// What was left out of a proxy's configuration, and whether some domain of the table is there twice.
+fn outcome(mesh: &TestMesh) -> (Vec<String>, bool) {
+    let compiled = page(mesh);
+    let apart = compiled.hosts_of("9080").map(|it| host(&compiled, &it.name));
+    let domains: Vec<String> = table(&compiled, "9080").virtual_hosts.into_iter().chain(apart).flat_map(|it| it.domains).collect();
+    let distinct: BTreeSet<String> = domains.iter().map(|domain| domain.to_ascii_lowercase()).collect();
+    let faults = compiled.faults().into_iter().map(|fault| format!("{}: {}", fault.path, fault.message)).collect();
+    agrees(mesh);
+    (faults, distinct.len() < domains.len())
+}
+
+#[test]
+fn no_patch_gives_a_host_the_domain_of_another_one() {
+    let port = || RouteConfigurationMatch { port: Some(9080), ..RouteConfigurationMatch::default() };
+    let details = || of_host("details.shop.svc.cluster.local:9080");
+    let hosts = |domains: &[&str]| json!({"virtual_hosts": domains.iter().map(|it| answering(it)).collect::<Vec<_>>()});
+    let called = |domain: &str| merge(json!({"domains": [domain]}));
+    let replacing = |value| PatchOperation::MergeReplacingLists(Arc::new(value));
+    let fault = |index: usize, domain: &str| {
+        vec![format!("spec.configPatches[{index}]: route table 9080 has another virtual host of domain {domain}")]
+    };
+    for (apply_to, wanted, operation, domain) in [
+        (PatchedObject::RouteConfiguration, port(), merge(hosts(&["Reviews.shop"])), "reviews.shop"),
+        (PatchedObject::RouteConfiguration, port(), replacing(hosts(&["a.example", "a.example"])), "a.example"),
+        (PatchedObject::VirtualHost, details(), called("reviews.shop"), "reviews.shop"),
+        (PatchedObject::VirtualHost, details(), called("details.shop"), "details.shop"),
+        (PatchedObject::VirtualHost, details(), PatchOperation::Replace(Arc::new(answering("*"))), "*"),
+        (PatchedObject::VirtualHost, port(), called("a.example"), "a.example"),
+    ] {
+        let what = format!("{apply_to:?} {operation:?}");
+        assert_eq!(outcome(&patched(&[(apply_to, wanted, operation)])), (fault(0, domain), false), "{what}");
+    }
+    // Of two that want the same name the first one gets it.
+    let both = [(PatchedObject::VirtualHost, reviews(), called("a.example")), (PatchedObject::VirtualHost, details(), called("a.example"))];
+    let mesh = patched(&both);
+    assert_eq!(outcome(&mesh), (fault(1, "a.example"), false));
+    assert!(host(&page(&mesh), REVIEWS).domains.contains(&"a.example".to_owned()));
+    // A name that nobody has any more is free.
+    let freed = [
+        (PatchedObject::VirtualHost, reviews(), PatchOperation::Remove),
+        (PatchedObject::RouteConfiguration, port(), merge(hosts(&["reviews.shop"]))),
+    ];
+    assert_eq!(outcome(&patched(&freed)), (Vec::new(), false));
+}
+
 #[test]
 fn a_socket_has_a_host_for_each_port_of_a_service() {
     let mut mesh = bookinfo();

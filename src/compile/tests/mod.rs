@@ -15,6 +15,7 @@ mod in_place;
 mod inbound;
 mod incremental;
 mod laws;
+mod networks;
 mod outbound;
 mod patches;
 mod policies;

@@ -8,7 +8,9 @@ use k8s_openapi::{
 };
 
 use super::full_name;
-use crate::model::{self, ExportTo, HostPattern, ObjectRef, Protocol, Resolution, ServiceKey, TargetPort, Visibility};
+use crate::model::{
+    self, ExportTo, GATEWAY_PORT, HostPattern, NETWORK, ObjectRef, Outside, Protocol, Resolution, ServiceKey, TargetPort, Visibility,
+};
 
 /// A Service as the mesh sees it.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,6 +23,9 @@ pub struct KubernetesService {
 
 /// The annotation that narrows who sees a Service.
 const EXPORT_TO: &str = "networking.istio.io/exportTo";
+
+/// The label with the port at which a network's gateway takes the mesh's own mTLS.
+const NETWORK_GATEWAY_PORT: &str = "networking.istio.io/gatewayPort";
 
 /// What a Service means in a cluster of that DNS domain. Ports other than TCP are left out: no sidecar captures them.
 pub fn service(object: &Service, cluster_domain: &str) -> KubernetesService {
@@ -47,9 +52,24 @@ pub fn service(object: &Service, cluster_domain: &str) -> KubernetesService {
         external: external_name.is_some(),
         subject_alt_names: Vec::new(),
         publish_not_ready: spec.publish_not_ready_addresses.unwrap_or_default(),
+        outside: outside(object),
         created: object.metadata.creation_timestamp.as_ref().map_or(0, |time| time.0.as_second()),
     };
     KubernetesService { service, external_name }
+}
+
+/// How the Service is reached from outside, as its load balancer and its author say. Names are left out: Envoy looks none up among the
+/// endpoints that it is told.
+fn outside(object: &Service) -> Outside {
+    let listed = object.spec.iter().flat_map(|spec| spec.external_ips.iter().flatten());
+    let balancer = object.status.as_ref().and_then(|status| status.load_balancer.as_ref()?.ingress.as_ref());
+    let balanced = balancer.into_iter().flatten().filter_map(|ingress| ingress.ip.as_ref());
+    let mut addresses: Vec<std::net::IpAddr> = listed.chain(balanced).filter_map(|address| address.parse().ok()).collect();
+    addresses.sort_unstable();
+    addresses.dedup();
+    let label = |name: &str| object.metadata.labels.as_ref()?.get(name).map(String::as_str).filter(|value| !value.is_empty());
+    let port = label(NETWORK_GATEWAY_PORT).and_then(|port| port.parse().ok()).unwrap_or(GATEWAY_PORT);
+    Outside { addresses, gateway_of: label(NETWORK).map(|network| (network.into(), port)) }
 }
 
 fn external_name(spec: &ServiceSpec) -> Option<Arc<str>> {
@@ -164,6 +184,22 @@ mod tests {
         assert_eq!(found.service.alias_of, Some(HostPattern::new("api.example.com")));
         let leftover = of(&json!({"type": "ClusterIP", "externalName": "api.example.com", "clusterIP": "10.0.0.1"}));
         assert_eq!((leftover.external_name, leftover.service.resolution), (None, Resolution::Eds));
+    }
+
+    #[test]
+    fn the_gateway_of_a_network_is_known_by_its_label_and_reached_at_its_addresses() {
+        let of = |labels: Value, status: Value| {
+            let spec = json!({"externalIPs": ["192.0.2.7"], "clusterIP": "10.0.0.1"});
+            let object = json!({"metadata": {"name": "east", "namespace": "shop", "labels": labels}, "spec": spec, "status": status});
+            service(&serde_json::from_value(object).unwrap(), "cluster.local").service.outside
+        };
+        let addresses = |list: &[&str]| list.iter().map(|text| text.parse().unwrap()).collect::<Vec<std::net::IpAddr>>();
+        let balanced = json!({"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}, {"hostname": "lb.example"}, {"ip": "192.0.2.7"}]}});
+        let found = of(json!({NETWORK: "far"}), balanced);
+        assert_eq!((found.addresses, found.gateway_of), (addresses(&["192.0.2.1", "192.0.2.7"]), Some(("far".into(), 15443))));
+        let found = of(json!({NETWORK: "far", NETWORK_GATEWAY_PORT: "443"}), json!({}));
+        assert_eq!((found.addresses, found.gateway_of), (addresses(&["192.0.2.7"]), Some(("far".into(), 443))));
+        assert_eq!(of(json!({"app": "east"}), json!({})).gateway_of, None);
     }
 
     #[test]

@@ -53,6 +53,29 @@ fn workload_entries_are_endpoints_of_whoever_selects_them_in_their_namespace() {
 }
 
 #[test]
+fn machines_behind_their_networks_gateway_need_no_address_and_may_share_one() {
+    let of = |resolution: &str| {
+        let ports = json!([{"number": 80, "name": "http", "protocol": "HTTP"}]);
+        json!({"hosts": ["a.example.com"], "resolution": resolution, "ports": ports, "workloadSelector": {"labels": {"app": "a"}}})
+    };
+    let entry_of = |resolution: &str| entry("shop", "a", of(resolution));
+    let key = external("shop", "a.example.com");
+    let machines = [
+        machine("shop", "one", "a", json!({"network": "far"})),
+        machine("shop", "two", "a", json!({"network": "far"})),
+        machine("shop", "three", "a", json!({"network": "far", "address": "10.9.0.1"})),
+        machine("shop", "four", "a", json!({"network": "farther", "address": "10.9.0.1", "labels": {"topology.istio.io/network": "no"}})),
+    ];
+    let mut told = Told::with(&[&entry_of("STATIC"), &machines[0], &machines[1], &machines[2], &machines[3]]);
+    assert_eq!(told.addresses(&key), [":80/http", ":80/http", "10.9.0.1:80/http", "10.9.0.1:80/http"]);
+    let networks: Vec<String> = told.endpoints(&key).iter().map(|it| it.labels["topology.istio.io/network"].clone()).collect();
+    assert_eq!(networks, ["far", "far", "far", "farther"]);
+    // Nothing is left of them to be looked up.
+    let mut told = Told::with(&[&entry_of("DNS"), &machines[0], &machines[2]]);
+    assert_eq!(told.addresses(&key), ["10.9.0.1:80/http"]);
+}
+
+#[test]
 fn endpoints_may_be_sockets_where_nothing_is_looked_up() {
     let of = |resolution: &str| {
         let ports = json!([{"number": 80, "name": "http", "protocol": "HTTP"}]);

@@ -16,10 +16,6 @@ use axum::{
     routing::post,
 };
 use bytes::Bytes;
-use envoy_api::envoy::{
-    config::core::v3::Node,
-    service::discovery::v3::{DeltaDiscoveryRequest, DiscoveryRequest},
-};
 use futures::stream;
 use http::{HeaderMap, HeaderValue, header::CONTENT_TYPE};
 use http_body_util::StreamBody;
@@ -30,9 +26,9 @@ use tonic::{Code, Status};
 use super::{
     bootstrap,
     incoming::Incoming,
-    session::{Request, Response, Session, SharedNames, Verdict},
-    whole::Whole,
-    wire::{Form, Outgoing},
+    requests::Requests,
+    session::{Request, Session, SharedNames, Verdict},
+    wire::Outgoing,
 };
 use crate::compile::ResourceType;
 use crate::pilot::{
@@ -73,12 +69,6 @@ pub(in crate::pilot) fn routes(server: Server) -> Router {
     };
     let starting = bootstrap::routes(server.clone());
     Router::new().route(DELTA_PATH, post(delta)).route(WHOLE_PATH, post(whole)).with_state(server).merge(starting)
-}
-
-/// What a proxy says, in the form of the protocol that it speaks.
-enum Requests {
-    Delta(Incoming<DeltaDiscoveryRequest>),
-    Whole(Incoming<DiscoveryRequest>, Box<Whole>),
 }
 
 /// The state of a stream's answer.
@@ -189,40 +179,6 @@ pub(super) fn refused(error: &NodeError, server: &Server, peer: &Peer) -> Status
     tracing::warn!(%error, address = ?peer.address, "proxy refused");
     let code = if error.is_foreign() { Code::PermissionDenied } else { Code::InvalidArgument };
     Status::new(code, error.to_string())
-}
-
-// === impl Requests ===
-
-impl Requests {
-    /// The next request, with the node that it comes from if it says so; none at the end.
-    async fn next(&mut self) -> Result<Option<(Option<Node>, Request)>, Status> {
-        Ok(match self {
-            Self::Delta(requests) => requests.next().await?.map(|mut request| (request.node.take(), request.into())),
-            Self::Whole(requests, whole) => requests.next().await?.map(|mut request| (request.node.take(), whole.request(request))),
-        })
-    }
-
-    /// Whether virtual hosts can come apart from their tables: only this form of the protocol tells of what goes.
-    fn have_hosts_apart(&self) -> bool {
-        matches!(self, Self::Delta(_))
-    }
-
-    /// The session's verdict on the last request.
-    fn judged(&mut self, verdict: &Verdict) {
-        match (self, verdict) {
-            (Self::Whole(_, whole), Verdict::Accepted(kind)) => whole.accepted(*kind),
-            (Self::Whole(_, whole), Verdict::Refused { kind, .. }) => whole.refused(*kind),
-            _ => {}
-        }
-    }
-
-    /// A response as the proxy wants to have it.
-    fn translate(&mut self, response: Response, version: u64) -> Outgoing {
-        match self {
-            Self::Delta(_) => Outgoing::new(response, Form::Delta, version),
-            Self::Whole(_, whole) => Outgoing::new(whole.response(response), Form::Whole, version),
-        }
-    }
 }
 
 // === impl Stage ===
@@ -386,17 +342,4 @@ impl Conversation {
 /// A proxy's message, at a length that fits a line of a log.
 fn shortened(message: &str) -> &str {
     &message[..message.floor_char_boundary(MAX_MESSAGE)]
-}
-
-impl From<DeltaDiscoveryRequest> for Request {
-    fn from(request: DeltaDiscoveryRequest) -> Self {
-        Self {
-            type_url: request.type_url,
-            subscribe: request.resource_names_subscribe,
-            unsubscribe: request.resource_names_unsubscribe,
-            held: request.initial_resource_versions,
-            nonce: request.response_nonce,
-            error: request.error_detail.map(|status| status.message),
-        }
-    }
 }

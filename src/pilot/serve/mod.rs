@@ -3,6 +3,7 @@
 mod bootstrap;
 mod conversation;
 mod incoming;
+mod requests;
 mod session;
 mod whole;
 mod wire;

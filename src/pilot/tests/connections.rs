@@ -1,6 +1,10 @@
 //! Open connections of those whom a change does not concern.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use envoy_api::{envoy::config::listener::v3::Listener, json::from_value};
 use serde_json::{Value, json};
@@ -11,17 +15,21 @@ use tokio::{
 };
 
 use super::{
+    client::{Client, connect, names, node, subscription},
     envoy::{all, application, cluster, mesh_behind_a_gateway},
     proxy::{self, ask_until, listens, socket},
     server::Pilot,
     world::World,
 };
 use crate::compile::{Resource, ResourceType};
-use crate::model::{Change, HostPattern, ObjectRef};
+use crate::model::{
+    Change, HostPattern, IngressEndpoint, IngressListener, MtlsMode, ObjectRef, PatchContext, PatchOperation, PatchedObject, Protocol,
+    Sidecar, SpiffeId,
+};
 use crate::testing::{
     eventually_seen, free_port,
     http::try_get,
-    mesh::{forward, fqdn, to, virtual_service},
+    mesh::{TestMesh, envoy_filter, forward, fqdn, labels, patch, peer_authentication, to, virtual_service},
 };
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -173,4 +181,82 @@ async fn routes_clusters_and_endpoints_of_others_change_under_an_open_web_socket
     answers("four").await;
     assert!(lives(&mut open).await, "{}", envoy.log());
     assert!(world.pilot.metric(r#"pilot_xds_pushes{type="lds"} 1"#), "the listener has not changed");
+}
+
+/// A port of web-1 that its proxy opens on loopback, in front of a server there.
+fn opened(port: u16, protocol: Protocol, server: SocketAddr) -> IngressListener {
+    IngressListener {
+        port,
+        port_name: "".into(),
+        protocol: Some(protocol),
+        bind: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        opened: Some(true),
+        endpoint: IngressEndpoint::Loopback(server.port()),
+        tls: None,
+        connection_pool: None,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn policies_filters_and_routes_of_others_change_under_open_connections() {
+    let (server, bytes, sockets) = (echo().await, free_port(), free_port());
+    let mut mesh = TestMesh::default();
+    mesh.config.enable_auto_mtls = false;
+    for (name, address) in [("web", "127.0.0.1"), ("other", "10.0.0.2")] {
+        mesh.workload("shop", &format!("{name}-1"), address, &[("app", name)]);
+        mesh.service("shop", name, Some("10.96.0.1"), &["http:80"]);
+    }
+    mesh.sidecars.push(Sidecar {
+        origin: ObjectRef::new("Sidecar", "shop", "web"),
+        selector: labels(&[("app", "web")]),
+        ingress: vec![opened(bytes, Protocol::Tcp, server), opened(sockets, Protocol::Http, server)],
+        inbound_connection_pool: None,
+        egress: None,
+        outbound_traffic: None,
+        egress_proxy: None,
+        created: 1,
+    });
+    // Nobody gives this proxy certificates.
+    mesh.peer_authentications.push(peer_authentication("shop", &[("app", "web")], MtlsMode::Disable));
+    mesh.peer_authentications.push(peer_authentication("shop", &[], MtlsMode::Permissive));
+    let policy = mesh.peer_authentications[1].origin.clone();
+    let mut world = World::of(mesh).await;
+    let envoy = proxy::start("DELTA_GRPC", &world.pilot.ca, world.pilot.address).await;
+    let mut open = connected("127.0.0.1", bytes).await;
+    let mut socket = None;
+    eventually_seen("a WebSocket", async || {
+        socket = web_socket(sockets).await;
+        socket.is_some()
+    })
+    .await;
+    let mut socket = socket.unwrap();
+    let identity = SpiffeId::new("cluster.local", "shop", "other");
+    let channel = connect(world.pilot.address, &world.pilot.ca, &identity).await;
+    let mut other = Client::open(channel, node("other-1", "shop"), subscription(ResourceType::Listener, &[])).await.unwrap();
+    other.takes().await;
+
+    world.mesh.peer_authentications[1].mode = Some(MtlsMode::Strict);
+    world.changes(&[Change::Config(policy)]).await;
+    assert_eq!(names(&other.takes().await), ["virtualInbound"]);
+    let longer = PatchOperation::Merge(Arc::new(json!({"listener_filters_timeout": "7s"})));
+    let filter =
+        envoy_filter("shop", "slow", &[("app", "other")], vec![patch(0, PatchedObject::Listener, PatchContext::SidecarInbound, longer)]);
+    let change = Change::Config(filter.origin.clone());
+    world.mesh.objects.push(filter.into());
+    world.changes(&[change]).await;
+    assert_eq!(names(&other.takes().await), ["virtualInbound"]);
+    let route = forward(Vec::new(), vec![to(&fqdn("shop", "web"), None, 1)]);
+    let routes = virtual_service("shop", "other", &[fqdn("shop", "other")], vec![route]);
+    let change = Change::Config(routes.origin.clone());
+    world.mesh.virtual_services.push(routes);
+    world.changes(&[change]).await;
+
+    // What comes last concerns all: when it is there, so is everything before it.
+    let key = world.mesh.service("shop", "last", Some("10.96.0.9"), &["tcp:6379"]).key.clone();
+    world.changes(&[Change::Service(key)]).await;
+    listens(&envoy, "10.96.0.9_6379").await;
+    assert!(lives(&mut open).await && lives(&mut socket).await, "{}", envoy.log());
+    for counter in ["listener_manager.listener_modified", "listener_manager.listener_in_place_updated"] {
+        assert_eq!(envoy.counted(counter).await, 0, "{counter}");
+    }
 }

@@ -24,14 +24,14 @@ use super::{
 };
 use crate::compile::{Resource, ResourceType};
 use crate::model::{
-    Bind, Change, Destination, EgressListener, HostPattern, HostSelector, Labels, MtlsMode, ObjectRef, OutboundTrafficMode, ServiceKey,
-    Sidecar,
+    Bind, Change, Destination, EgressListener, HostPattern, HostSelector, Labels, MtlsMode, ObjectRef, OutboundTrafficMode, PatchContext,
+    PatchOperation, PatchedObject, ServiceKey, Sidecar,
 };
 use crate::testing::{
     envoy::RunningEnvoy,
     eventually_seen, free_port,
     http::try_get,
-    mesh::{TestMesh, forward, fqdn, peer_authentication, to, virtual_service},
+    mesh::{TestMesh, envoy_filter, forward, fqdn, patch, peer_authentication, to, virtual_service},
 };
 
 /// A sidecar's mesh, whose services are called by a port of loopback.
@@ -303,4 +303,32 @@ async fn a_domain_passes_from_a_host_to_its_table_and_back() {
     script.publish(&all(&clusters, &[listener("web"), split_table(), host("a", "one"), host("b", "one")]));
     answers(&envoy, port, "a", (200, "one")).await;
     assert!(pilot.metric("pilot_total_xds_rejects 0"), "{}", envoy.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_patch_that_gives_a_host_the_domain_of_another_one_costs_itself_alone() {
+    let Loopback { mesh, port } = Loopback::of(&["one", "two"]).await;
+    let mut world = World::of(mesh).await;
+    let envoy = proxy::start("DELTA_GRPC", &world.pilot.ca, world.pilot.address).await;
+    answers(&envoy, port, "one", (200, "one")).await;
+    let merging = |index: usize, value: Value| {
+        patch(index, PatchedObject::RouteConfiguration, PatchContext::SidecarOutbound, PatchOperation::Merge(Arc::new(value)))
+    };
+    let routes = json!([{"match": {"prefix": "/"}, "direct_response": {"status": 418}}]);
+    let patches = vec![
+        merging(0, json!({"virtual_hosts": [{"name": "mine", "domains": ["one"], "routes": routes}]})),
+        merging(1, json!({"virtual_hosts": [{"name": "tea", "domains": ["tea"], "routes": routes}]})),
+    ];
+    let filter = envoy_filter("shop", "taking", &[], patches);
+    let object = filter.origin.clone();
+    world.mesh.objects.push(filter.into());
+    world.changes(&[Change::Config(object.clone())]).await;
+    answers(&envoy, port, "tea", (418, "")).await;
+    answers(&envoy, port, "one", (200, "one")).await;
+    answers(&envoy, port, "two", (200, "two")).await;
+    let problems = world.next_problems().await;
+    assert_eq!(problems.keys().collect::<Vec<_>>(), [&object]);
+    let message = &problems[&object].message;
+    assert!(message.contains("spec.configPatches[0]") && message.contains("another virtual host of domain one"), "{message}");
+    assert!(world.pilot.metric("pilot_total_xds_rejects 0"), "{}", envoy.log());
 }

@@ -38,15 +38,25 @@ impl OnApi {
 
     /// The same in the place of another one.
     pub(super) async fn start_at(place: (TestCa, SocketAddr), api: &FakeApi) -> Self {
-        Self::of(place, api, None).await
+        Self::of(place, api, None, StatusWriter::hasty).await
+    }
+
+    /// One whose author of statuses says of no Secret that it is missing.
+    pub(super) async fn waiting_for_secrets(api: &FakeApi) -> Self {
+        Self::of((TestCa::new("root"), ([127, 0, 0, 1], 0).into()), api, None, StatusWriter::waiting_for_secrets).await
     }
 
     /// One whose author of statuses knows this of stored objects, and doesn't ask for it.
     pub(super) async fn knowing(api: &FakeApi, standings: Standings) -> Self {
-        Self::of((TestCa::new("root"), ([127, 0, 0, 1], 0).into()), api, Some(standings)).await
+        Self::of((TestCa::new("root"), ([127, 0, 0, 1], 0).into()), api, Some(standings), StatusWriter::hasty).await
     }
 
-    async fn of(place: (TestCa, SocketAddr), api: &FakeApi, standings: Option<Standings>) -> Self {
+    async fn of(
+        place: (TestCa, SocketAddr),
+        api: &FakeApi,
+        standings: Option<Standings>,
+        patience: impl FnOnce(StatusWriter) -> StatusWriter,
+    ) -> Self {
         let (mut tasks, mut registry, problems) = (Tasks::new(), Registry::default(), Problems::new());
         let directory = tempfile::tempdir().unwrap();
         // No proxy here has an agent with the mesh's certificates.
@@ -54,7 +64,7 @@ impl OnApi {
         let config = IndexConfig { mesh_config: directory.path().join("mesh"), ..IndexConfig::default() };
         let source = index::start(api.client(), config, &mut tasks, &Readiness::new(), &mut registry);
         let writer = StatusWriter::new(api.client(), source.verdicts(), &problems, "pilot-1", Metrics::registered(&mut registry));
-        tasks.spawn("status", writer.hasty().knowing(standings).run(tasks.shutdown()));
+        tasks.spawn("status", patience(writer).knowing(standings).run(tasks.shutdown()));
         let pilot = Pilot::of_index_at(place, source, problems).await;
         Self { pilot, _tasks: tasks, _directory: directory }
     }

@@ -122,22 +122,32 @@ async fn an_author_reads_that_a_secret_of_his_gateway_is_missing_or_broken_until
     assert_eq!(status_writes(&api), 3);
 }
 
+/// The VirtualService becomes one that the sidecar refuses, and its author is told: by then every other author has been told who was to
+/// be told before him.
+async fn is_refused(api: &FakeApi, sidecar: &mut Client, uri: &str, generation: i64) {
+    changes(api, uri).await;
+    assert!(hears(sidecar, Some("80: no such path")).await.contains(uri));
+    eventually("the status", || programmed(api)["observedGeneration"] == generation).await;
+}
+
 #[tokio::test]
-async fn a_secret_that_is_there_from_the_start_is_never_said_to_be_missing() {
+async fn a_secret_that_is_found_while_it_is_waited_for_is_never_said_to_be_missing() {
     let api = FakeApi::new();
     insert_gateway(&api);
-    api.insert::<Secret>(&tls_secret("a", &Identity::of(&TestCa::new("public"), &["a.example"])));
-    let mesh = OnApi::start(&api).await;
+    api.insert(&service("web", 80));
+    let object = json!({"metadata": {"name": "web", "namespace": "shop"}, "spec": routes("/good")});
+    api.insert(&serde_json::from_value::<VirtualService>(object).unwrap());
+    let mesh = OnApi::waiting_for_secrets(&api).await;
+    let mut sidecar = mesh.asks_for_routes("80").await;
+    assert!(hears(&mut sidecar, None).await.contains("/good"));
     let mut gateway = asks_for_secret(&mesh).await;
-    while names(&gateway.takes().await) != ["kubernetes://a"] {}
-    // The next one to be told of is another Gateway, which really misses something.
-    let mut other = serde_json::to_value(api.get::<Gateway>(Some("shop"), "edge").unwrap()).unwrap();
-    other["metadata"] = json!({"name": "other", "namespace": "shop"});
-    other["spec"]["servers"][0]["hosts"] = json!(["b.example"]);
-    other["spec"]["servers"][0]["tls"]["credentialName"] = json!("b");
-    api.insert::<Gateway>(&serde_json::from_value(other).unwrap());
-    eventually("the status", || programmed_of::<Gateway>(&api, "other")["status"] == "False").await;
+    assert_eq!(names(&gateway.takes().await), ["-kubernetes://a"], "it is known to be missing");
+    is_refused(&api, &mut sidecar, "/bad", 2).await;
     assert_eq!((programmed_of::<Gateway>(&api, "edge"), status_writes(&api)), (Value::Null, 1));
+    api.insert::<Secret>(&tls_secret("a", &Identity::of(&TestCa::new("public"), &["a.example"])));
+    assert_eq!(names(&gateway.takes().await), ["kubernetes://a"]);
+    is_refused(&api, &mut sidecar, "/worse", 3).await;
+    assert_eq!((programmed_of::<Gateway>(&api, "edge"), status_writes(&api)), (Value::Null, 2));
 }
 
 #[tokio::test]

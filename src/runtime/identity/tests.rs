@@ -1,7 +1,6 @@
 //! The identity client against a certificate authority that answers as each test wants.
 
-use rcgen::{KeyPair, SubjectPublicKeyInfo};
-use rustls_pki_types::{CertificateSigningRequestDer, pem::PemObject};
+use rcgen::KeyPair;
 use std::{
     fs,
     net::SocketAddr,
@@ -10,7 +9,6 @@ use std::{
 };
 use tempfile::TempDir;
 use tonic::{Response, Status};
-use x509_parser::{certification_request::X509CertificationRequest, prelude::FromDer};
 
 use super::{CertificateSource, IdentityClient, IdentityConfig, IdentityError, WorkloadCert};
 use crate::model::SpiffeId;
@@ -50,7 +48,7 @@ impl Pod {
                 if token != "Bearer good" {
                     return Err(Status::unauthenticated("the token is not accepted"));
                 }
-                let leaf = ca.sign(&requested_key(&csr), &[WEB], &[]);
+                let leaf = ca.sign_request(&csr, &[WEB]);
                 Ok(Response::new(CertificateResponse { cert_chain: vec![leaf.pem(), ca.pem()] }))
             }
         });
@@ -76,12 +74,6 @@ impl Pod {
     fn write(&self, file: &str, content: &str) {
         fs::write(self.files.path().join(file), content).unwrap();
     }
-}
-
-fn requested_key(csr: &str) -> SubjectPublicKeyInfo {
-    let der = CertificateSigningRequestDer::from_pem_slice(csr.as_bytes()).unwrap();
-    let (_, request) = X509CertificationRequest::from_der(&der).unwrap();
-    SubjectPublicKeyInfo::from_der(request.certification_request_info.subject_pki.raw).unwrap()
 }
 
 #[tokio::test]
