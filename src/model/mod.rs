@@ -85,7 +85,10 @@ pub use name::{ExportTo, HostPattern, Labels, ObjectRef, Visibility};
 pub use peer_authentication::{MtlsMode, PeerAuthentication};
 pub use policy_target::{PolicyTarget, TargetKind, TargetResource};
 pub use protocol::Protocol;
-pub use proxy::{AGENT_VERSION, InterceptionMode, LOCAL_CLUSTER, OLDEST_VERSION, ProxyImage, ProxyRole, ProxySettings, REFERENCE_VERSION};
+pub use proxy::{
+    AGENT_STREAM, AGENT_VERSION, InterceptionMode, LOCAL_CLUSTER, OLDEST_VERSION, ProxyImage, ProxyRole, ProxySettings, REFERENCE_VERSION,
+    TRANSPARENT_MARK,
+};
 pub use proxy_config::ProxyConfig;
 pub use proxy_environment::ProxyEnvironment;
 pub use request_authentication::{ClaimHeader, JwtKeys, JwtRule, KeySetUrl, RequestAuthentication, TokenLocation};
