@@ -1,5 +1,6 @@
 //! One trial: a pilot of its own, so many services and proxies, and the yardstick beside it.
 
+use anyhow::Context;
 use std::{path::Path, sync::Arc, time::Duration};
 use tokio::time::sleep;
 
@@ -98,23 +99,25 @@ impl Setting<'_> {
         sleep(REST).await;
         let (server, empty) = (&pilot.process, pilot.process.memory()?);
         let mut fleet = Fleet::new(pilot.address, &self.authority, proxies)?;
-        let configured = connect(&mut fleet, server, Versions::Kept).await?;
+        let configured = connect(&mut fleet, server, Versions::Kept).await.context("pilot")?;
         let answers = fleet.recording();
         sleep(REST).await;
         let full = server.memory()?;
 
-        let (endpoint, endpoint_forms) = self.changes(&mut fleet, server, Kind::Endpoints, async || mesh.change_endpoint().await).await?;
+        let (endpoint, endpoint_forms) =
+            self.changes(&mut fleet, server, Kind::Endpoints, async || mesh.change_endpoint().await).await.context("pilot")?;
         let routes = routes_in(&answers);
-        let (route, route_forms) = self.changes(&mut fleet, server, routes, async || mesh.change_route().await).await?;
+        let (route, route_forms) = self.changes(&mut fleet, server, routes, async || mesh.change_route().await).await.context("pilot")?;
 
-        let kept = connect(&mut fleet, server, Versions::Kept).await?;
-        let lost = connect(&mut fleet, server, Versions::Lost).await?;
+        let kept = connect(&mut fleet, server, Versions::Kept).await.context("pilot")?;
+        let lost = connect(&mut fleet, server, Versions::Lost).await.context("pilot")?;
         sleep(REST).await;
         let used = server.memory()?;
         let start = pilot.start;
         drop((fleet, pilot));
         let forms = [(Kind::Endpoints, endpoint_forms), (routes, route_forms)].into();
-        let canned = self.yardstick(Canned::start(self.core, &self.authority, &answers, &forms)?, proxies, routes).await?;
+        let canned = Canned::start(self.core, &self.authority, &answers, &forms)?;
+        let canned = self.yardstick(canned, proxies, routes).await.context("the server of canned bytes")?;
         let pilot = Costs { connect: configured, endpoint, route };
         Ok(Figures { services, proxies, start, pilot, canned, kept, lost, empty, full, used })
     }
