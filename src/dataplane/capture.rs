@@ -31,6 +31,8 @@ spec: {clusterIP: 10.96.0.1, selector: {app: web}, ports: [{name: tcp, port: 808
 /// Ports of the application: one that the Service names, and one of which nobody tells.
 const PORTS: [u16; 2] = [8080, 8081];
 const APPLICATION: u32 = 1000;
+/// What can't become a request of HTTP, whatever follows.
+const HELLO: &str = "\u{1}hello\n";
 
 #[test]
 fn connections_pass_the_proxy_by_both_families() {
@@ -86,10 +88,10 @@ async fn passes(mode: InterceptionMode) {
     for (pod, client, service, own) in [(POD, CLIENT, SERVICE, "127.0.0.6"), (POD_V6, CLIENT_V6, SERVICE_V6, "::6")] {
         for port in PORTS {
             let seen = if mode == InterceptionMode::Tproxy { client } else { own };
-            let answer = outside.say(pod, port, "hello");
+            let answer = outside.say(pod, port, HELLO);
             assert_eq!(answer, Some(format!("application, called by {seen}")), "{pod}:{port}\n{}", envoy.log());
         }
-        let answer = as_user(APPLICATION, APPLICATION, || say(service, 80, "hello"));
+        let answer = as_user(APPLICATION, APPLICATION, || say(service, 80, HELLO));
         assert_eq!(answer.as_deref(), Some(OUTSIDE), "{service}\n{}", envoy.log());
     }
     // All of it went through the proxy: an inbound cluster, one for other inbound ports, and one for what nobody declared.

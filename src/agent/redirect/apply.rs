@@ -44,7 +44,7 @@ pub enum RedirectError {
     #[error("the kernel's answer can't be read: {0}")]
     Answer(String),
     /// A program is not there or can't be started.
-    #[error("can't run {program}")]
+    #[error("can't run {program}, which kernels without nf_tables need: load the module nf_tables, or use an image that has iptables")]
     Program {
         /// Its name.
         program: &'static str,
