@@ -96,8 +96,8 @@ async fn passes(mode: InterceptionMode) {
     }
     // All of it went through the proxy: an inbound cluster, one for other inbound ports, and one for what nobody declared.
     let stats = envoy.admin("/stats").await.body;
-    for counted in ["cluster.inbound|8080||.upstream_cx_total: 2", "cluster.InboundPassthroughCluster.upstream_cx_total: 2"] {
-        assert!(stats.lines().any(|line| line.replace(";.", ".") == counted), "{counted}: {stats}");
+    for cluster in ["inbound|8080||", "InboundPassthroughCluster", "PassthroughCluster"] {
+        let counted = format!("cluster.{cluster};.upstream_cx_total: 2");
+        assert!(stats.lines().any(|line| line == counted), "{counted}: {stats}");
     }
-    assert!(stats.lines().any(|line| line == "cluster.PassthroughCluster.upstream_cx_total: 2"), "{stats}");
 }
