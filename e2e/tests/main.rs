@@ -3,6 +3,7 @@
 //! Tests run in the order of their names, one at a time: the mesh is installed for the first and removed by the last.
 
 mod bookinfo;
+mod capture;
 mod conformance;
 mod distribution;
 mod drift;

@@ -1,17 +1,19 @@
 //! Everything inside a meshed pod: one pod's Envoy, from the redirect rules to its orderly end.
 //!
-//! Three programs in one binary. *init* ([`Capture`], [`install`]) writes the redirect rules and ends. *proxy* is process 1
+//! Three programs in one binary. *init* ([`Capture`], [`apply`]) writes the redirect rules and ends. *proxy* is process 1
 //! ([`Supervisor`]): it starts the other two, brings back the one that fell and leads the drain. The *agent proper* ([`start`]) gets the
 //! workload's certificate from citadel, serves it to Envoy, writes Envoy's bootstrap, answers the kubelet's probes in the application's
 //! place and merges metrics.
 //!
 //! It watches the mounted token and roots, Envoy's admin port and signals. It asks pilot once, before Envoy starts, what users change in
-//! the bootstrap; all else Envoy gets from pilot itself, with the certificate from here. It never speaks to Kubernetes, and never writes a
+//! the bootstrap, and follows the names of the mesh where it answers the application's DNS queries (`dns`); all else Envoy gets from pilot
+//! itself, with the certificate from here. It never speaks to Kubernetes, and never writes a
 //! key to a disk.
 
 mod admin;
 mod bootstrap;
 mod changes;
+mod dns;
 mod downward;
 mod drain;
 mod envoy;
@@ -25,12 +27,16 @@ mod supervisor;
 
 pub use admin::{EnvoyAdmin, EnvoyState};
 pub use bootstrap::bootstrap;
+pub use dns::{DnsConfig, ResolvConf};
 pub use downward::parse_downward;
 pub use drain::DrainTimes;
 pub use envoy::envoy_arguments;
 pub use http::HttpError;
 pub use node::ProxyFacts;
-pub use redirect::{Action, Capture, CaptureError, Chain, Hook, Match, RedirectError, Rule, Selection, install};
+pub use redirect::{
+    Action, Backend, Capture, CaptureError, Chain, DnsCapture, Family, Hook, Match, RedirectError, Rule, Rules, Selection, Stage,
+    VerifyError, apply, apply_in, restore_input, verify,
+};
 pub use start::{AgentConfig, AgentListeners, StartError, bind, start};
 pub use status::{AppMetrics, Probe, ProbeError, parse_probes, wait_until_ready};
 pub use supervisor::{Order, Program, Supervisor, obey_through_stdout};
@@ -57,10 +63,12 @@ pub struct Ports {
     pub health: u16,
     /// Envoy's own metrics.
     pub metrics: u16,
+    /// The agent, where it answers DNS queries.
+    pub dns: u16,
 }
 
 impl Default for Ports {
     fn default() -> Self {
-        Self { admin: 15000, status: 15020, health: 15021, metrics: 15090 }
+        Self { admin: 15000, status: 15020, health: 15021, metrics: 15090, dns: 15053 }
     }
 }

@@ -4,7 +4,7 @@ use envoy_api::envoy::config::core::v3::{Locality, Node, node::UserAgentVersionT
 use prost_types::{ListValue, Struct, Value, value::Kind};
 use std::{collections::BTreeMap, net::IpAddr};
 
-use crate::model::{AGENT_VERSION, ProxyRole, ProxySettings, REFERENCE_VERSION, SpiffeId};
+use crate::model::{AGENT_STREAM, AGENT_VERSION, ProxyRole, ProxySettings, REFERENCE_VERSION, SpiffeId};
 
 /// What is known of a pod's proxy before it starts.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,6 +42,8 @@ const PILOT_NAMESPACE: &str = "istio-system";
 const PILOT_ACCOUNT: &str = "istio-pilot";
 /// The metadata by which a proxy asks to know the other workloads of its service.
 const SELF_DISCOVERY: &str = "ENABLE_SELF_DISCOVERY";
+/// The metadata by which a pod has its DNS queries answered by its agent.
+const DNS_CAPTURE: &str = "DNS_CAPTURE";
 
 // === impl ProxyFacts ===
 
@@ -83,6 +85,13 @@ impl ProxyFacts {
         }
     }
 
+    /// The same of a stream that is the agent's own, and not its Envoy's.
+    pub(super) fn to_agent_node(&self) -> Node {
+        let mut node = self.to_node();
+        node.metadata.get_or_insert_default().fields.insert(AGENT_STREAM.to_owned(), kind(Kind::BoolValue(true)));
+        node
+    }
+
     /// Where the pod is, as far as its labels tell: by a label of its own, where dots stand for slashes, else by those that Kubernetes
     /// copies from its node since 1.35. Envoy prefers its own zone by this; pilot knows better, from the node.
     fn locality(&self) -> Option<Locality> {
@@ -100,6 +109,11 @@ impl ProxyFacts {
     /// Whether the proxy is to know the other workloads of its service, which choosing by zones needs.
     pub fn discovers_itself(&self) -> bool {
         self.metadata.get(SELF_DISCOVERY).is_some_and(|value| value.eq_ignore_ascii_case("true") || value == "1")
+    }
+
+    /// Whether the agent answers the application's DNS queries.
+    pub fn captures_dns(&self) -> bool {
+        self.metadata.get(DNS_CAPTURE).is_some_and(|value| value.eq_ignore_ascii_case("true") || value == "1")
     }
 
     fn metadata(&self) -> Struct {

@@ -17,6 +17,7 @@ use super::{
     AppMetrics, BOOTSTRAP, DrainTimes, EnvoyAdmin, Order, Ports, Probe, ProxyFacts, SDS_SOCKET,
     bootstrap::{agent_address, bootstrap},
     changes::{self, Envoy},
+    dns::{Dns, DnsConfig},
     drain::drain,
     sds,
     status::{self, Draining, Status},
@@ -45,6 +46,8 @@ pub struct AgentConfig {
     pub app_metrics: Option<AppMetrics>,
     /// How long a drain takes.
     pub drain_times: DrainTimes,
+    /// How the application's DNS queries are answered; none if they don't come here.
+    pub dns: Option<DnsConfig>,
 }
 
 /// The agent's sockets.
@@ -52,6 +55,7 @@ pub struct AgentConfig {
 pub struct AgentListeners {
     status: Listener,
     secrets: Listener,
+    dns: Option<Dns>,
 }
 
 /// Why the agent can't do its work.
@@ -69,6 +73,9 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
+    /// The port for DNS is taken.
+    #[error("can't listen on the agent's port for DNS")]
+    Dns(#[source] io::Error),
     /// The bootstrap can't be written.
     #[error("can't write {path}")]
     Bootstrap {
@@ -92,7 +99,11 @@ pub async fn bind(config: &AgentConfig) -> Result<AgentListeners, StartError> {
     let status = Listener::bind(address).await.map_err(StartError::Status)?;
     let path = config.directory.join(SDS_SOCKET);
     let secrets = bind_private(&path).map_err(|source| StartError::Secrets { path, source })?;
-    Ok(AgentListeners { status, secrets })
+    let dns = match &config.dns {
+        Some(dns) => Some(Dns::bind(dns).await.map_err(StartError::Dns)?),
+        None => None,
+    };
+    Ok(AgentListeners { status, secrets, dns })
 }
 
 /// A socket in a directory that no other user may enter: keys come out of it.
@@ -116,6 +127,9 @@ pub fn start(
     let draining = Draining::default();
     let (client, certificate) = IdentityClient::new(config.identity, &mut registry);
     let failures = status::register(&mut registry);
+    if let Some(dns) = listeners.dns {
+        dns.start(&config.facts, certificate.clone(), tasks, &mut registry);
+    }
     let status = Status {
         admin,
         certificate: certificate.clone(),

@@ -2,6 +2,7 @@
 
 use clap::{Parser, Subcommand};
 use ferromesh::app::{InitArgs, ProxyArgs, WaitArgs};
+use std::process::ExitCode;
 
 /// ferromesh's agent in each meshed pod.
 #[derive(Parser)]
@@ -13,7 +14,7 @@ struct Command {
 
 #[derive(Subcommand)]
 enum Verb {
-    Init(InitArgs),
+    Init(Box<InitArgs>),
     Proxy(Box<ProxyArgs>),
     /// The agent proper, which `proxy` starts.
     #[command(hide = true)]
@@ -21,11 +22,12 @@ enum Verb {
     Wait(WaitArgs),
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<ExitCode> {
     match Command::parse().verb {
-        Verb::Init(args) => args.run(),
+        Verb::Init(args) => return args.run(),
         Verb::Proxy(args) => args.supervise(),
         Verb::Agent(args) => args.serve(),
         Verb::Wait(args) => args.run(),
-    }
+    }?;
+    Ok(ExitCode::SUCCESS)
 }

@@ -47,6 +47,10 @@ pub(super) enum Fact {
     SplitsTables,
     /// Whether nothing is redirected to it.
     CalledItself,
+    /// Whether it has an IPv6 address.
+    HasIpv6,
+    /// Whether it gets inbound connections with their addresses as they were.
+    Transparent,
 }
 
 #[cfg(test)]
@@ -112,6 +116,8 @@ impl Fact {
             Self::Address => FactValue::Address(proxy.addresses.first().copied()),
             Self::SplitsTables => FactValue::Bool(proxy.splits_tables),
             Self::CalledItself => FactValue::Bool(proxy.metadata.get(INTERCEPTION).is_some_and(|mode| mode == "NONE")),
+            Self::HasIpv6 => FactValue::Bool(proxy.addresses.iter().any(IpAddr::is_ipv6)),
+            Self::Transparent => FactValue::Bool(proxy.metadata.get(INTERCEPTION).is_some_and(|mode| mode == "TPROXY")),
         }
     }
 }

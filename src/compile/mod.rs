@@ -8,10 +8,10 @@
 //! `recipe` lists the resources that there may be. `cluster`, `endpoints`, `listener` and `route` make them, each with the reference's
 //! names; `tls`, `server_tls`, `credentials`, `mtls` and `tokens` say who is trusted; `policy`, `virtual_services`, `visibility`,
 //! `gateways` and `workload_ports` answer which objects count for whom; `destination` says where a route leads and `hashing` and `locality`
-//! what decides the endpoint, `networks` how it is reached; `remote` has the servers that proxies fetch code and keys from; `whole_table`
-//! puts tables together again whose hosts are sent one by one; `name_lookup` has what finds hosts by the names in requests. `extension`
-//! puts users' code into what was made, `patch` their changes; what of these can't be applied is left out, and kept beside it as a
-//! [`Fault`].
+//! what decides the endpoint, `networks` how it is reached; `names` what agents answer when applications ask for hosts; `remote` has the
+//! servers that proxies fetch code and keys from; `whole_table` puts tables together again whose hosts are sent one by one; `name_lookup`
+//! has what finds hosts by the names in requests. `extension` puts users' code into what was made, `patch` their changes; what of these
+//! can't be applied is left out, and kept beside it as a [`Fault`].
 //!
 //! # How work is shared
 //!
@@ -53,6 +53,7 @@ mod mesh;
 mod message;
 mod mtls;
 mod name_lookup;
+mod names;
 mod naming;
 mod networks;
 mod patch;

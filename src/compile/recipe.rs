@@ -7,7 +7,7 @@ use super::{
     credentials::{self, SecretSource},
     endpoints, extension,
     gateways::{GatewayPort, Handling, Server, servers},
-    listener,
+    listener, names,
     naming::ClusterKey,
     patch::{self, PatchKey},
     remote::{Remote, remote, remotes},
@@ -68,6 +68,8 @@ pub(super) enum Recipe {
     SocketRoutes(Arc<str>),
     /// A virtual host of one of these tables, for proxies that take them one by one.
     Host(HostKey),
+    /// The addresses of a service's host, for the agent.
+    Name(ServiceKey),
     /// A certificate with its key, or authorities, and the objects that ask for it.
     Secret(SecretSource, Vec<ObjectRef>),
     /// The cluster to which a gateway passes connections to a service's port on unopened.
@@ -118,6 +120,7 @@ impl Recipe {
             }
             SectionKind::OutboundRoutes => outbound_routes(scope).into_iter().collect(),
             SectionKind::OutboundHosts => outbound_hosts(scope),
+            SectionKind::Names => names::named(scope).cloned().map(Self::Name).collect(),
             SectionKind::Secrets => credentials::wanted(scope).into_iter().map(|(source, objects)| Self::Secret(source, objects)).collect(),
             SectionKind::PassedOnClusters => cluster::all_passed_on_keys(scope).into_iter().map(Self::PassedOnCluster).collect(),
             SectionKind::PassedOnEndpoints => cluster::all_passed_on_keys(scope).into_iter().map(Self::PassedOnEndpoints).collect(),
@@ -179,6 +182,7 @@ impl Recipe {
             Self::IngressListener(port) => listener::ingress(scope, *port),
             Self::PortRoutes(_) | Self::SocketRoutes(_) => self.split_table().map(|table| route::of_table(scope, &table)),
             Self::SniffedRoutes(service, port) => route::sniffed(scope, service, *port),
+            Self::Name(key) => names::name(scope, key),
             Self::Secret(source, objects) => credentials::secret(scope, source, objects),
             Self::PassedOnCluster(key) => cluster::passed_on(scope, key),
             Self::PassedOnEndpoints(key) => endpoints::passed_on(scope, key),

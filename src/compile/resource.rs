@@ -26,13 +26,16 @@ pub enum ResourceType {
     Route,
     /// Virtual hosts of route tables (VHDS), called `TABLE/HOST`. They belong to a table, and mean nothing to who does not have it.
     VirtualHost,
+    /// Hosts with their addresses, for the pod's agent, which answers its application's DNS queries. No proxy asks for them.
+    Name,
 }
 
 impl ResourceType {
     /// All kinds, in sending order.
-    pub const ALL: [Self; Self::COUNT] = [Self::Cluster, Self::Endpoints, Self::Secret, Self::Listener, Self::Route, Self::VirtualHost];
+    pub const ALL: [Self; Self::COUNT] =
+        [Self::Cluster, Self::Endpoints, Self::Secret, Self::Listener, Self::Route, Self::VirtualHost, Self::Name];
     /// How many kinds there are.
-    pub const COUNT: usize = 6;
+    pub const COUNT: usize = 7;
 
     /// The type URL that the xDS protocol uses.
     pub fn type_url(self) -> &'static str {
@@ -43,6 +46,7 @@ impl ResourceType {
             Self::Listener => "type.googleapis.com/envoy.config.listener.v3.Listener",
             Self::Route => "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
             Self::VirtualHost => "type.googleapis.com/envoy.config.route.v3.VirtualHost",
+            Self::Name => "type.googleapis.com/envoy.data.dns.v3.DnsTable.DnsVirtualDomain",
         }
     }
 

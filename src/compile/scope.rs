@@ -207,9 +207,25 @@ impl Scope<'_> {
         self.ask(Fact::CalledItself) == FactValue::Bool(true)
     }
 
+    /// Whether the proxy's pod has an IPv6 address, beside or in place of one of IPv4.
+    pub(super) fn has_ipv6(&self) -> bool {
+        self.ask(Fact::HasIpv6) == FactValue::Bool(true)
+    }
+
+    /// Whether the proxy gets inbound connections with their addresses as they were, and makes its own to the application in the callers'
+    /// names.
+    pub(super) fn is_transparent(&self) -> bool {
+        self.ask(Fact::Transparent) == FactValue::Bool(true)
+    }
+
     /// Whether the proxy wants to know the other workloads of its own service.
     pub(super) fn discovers_itself(&self) -> bool {
         self.ask(Fact::DiscoversItself) == FactValue::Bool(true)
+    }
+
+    /// Whether the pod's agent answers its application's DNS queries.
+    pub(super) fn captures_dns(&self) -> bool {
+        self.ask(Fact::CapturesDns) == FactValue::Bool(true)
     }
 
     /// Whether the proxy takes the virtual hosts of route tables one by one.
@@ -221,7 +237,7 @@ impl Scope<'_> {
     /// should the application be told.
     pub(super) fn addresses_of(&self, service: &Service) -> Vec<IpAddr> {
         match service.automatic_address {
-            Some(address) if service.addresses.is_empty() && self.ask(Fact::CapturesDns) == FactValue::Bool(true) => vec![address],
+            Some(address) if service.addresses.is_empty() && self.captures_dns() => vec![address],
             _ => service.addresses.clone(),
         }
     }

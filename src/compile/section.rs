@@ -45,6 +45,8 @@ pub(super) enum SectionKind {
     OutboundRoutes,
     /// Virtual hosts of these that stand by themselves.
     OutboundHosts,
+    /// Names that the agent resolves.
+    Names,
     /// Clusters for what a gateway passes on unopened.
     PassedOnClusters,
     /// Addresses of what a gateway passes on unopened.
@@ -69,6 +71,7 @@ impl SectionKind {
                 Self::InboundListeners,
                 Self::OutboundRoutes,
                 Self::OutboundHosts,
+                Self::Names,
             ],
             ProxyRole::Router => &[
                 Self::OutboundClusters,
@@ -102,6 +105,7 @@ impl SectionKind {
             Self::OutboundListeners | Self::InboundListeners | Self::GatewayListeners => ResourceType::Listener,
             Self::OutboundRoutes | Self::GatewayRoutes => ResourceType::Route,
             Self::OutboundHosts => ResourceType::VirtualHost,
+            Self::Names => ResourceType::Name,
         }
     }
 }

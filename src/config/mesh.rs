@@ -104,6 +104,14 @@ pub fn proxy_problems(proxy: &ProxySettings, at: &str) -> Vec<Problem> {
     if proxy.status_port == 0 {
         problems.push(Problem { path: format!("{at}statusPort"), message: "0 is no port".to_owned(), code: Code::OutOfRange });
     }
+    for name in ["ISTIO_OUTBOUND_OWNER_GROUPS", "ISTIO_OUTBOUND_OWNER_GROUPS_EXCLUDE"] {
+        let groups = proxy.proxy_metadata.get(name).map_or("", String::as_str);
+        let mut groups = groups.split(',').map(str::trim).filter(|group| !group.is_empty());
+        if let Some(wrong) = groups.find(|group| *group != "*" && group.parse::<u32>().is_err()) {
+            let message = format!("{} is no number of a group; names of groups are not known in the proxy's container", quoted(wrong));
+            problems.push(Problem { path: format!("{at}proxyMetadata.{name}"), message, code: Code::OutOfRange });
+        }
+    }
     problems
 }
 

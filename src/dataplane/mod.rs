@@ -7,8 +7,10 @@
 //! YAML ──▶ config ──▶ index (StillCluster) ──▶ compile ──▶ Envoy's static configuration ──▶ Envoy ◀── requests
 //! ```
 //!
-//! Nothing is redirected on loopback: a test binds the one listener that redirected traffic would reach.
+//! Nothing is redirected on loopback: a test binds the one listener that redirected traffic would reach. `capture` alone has network
+//! namespaces, in which the pod's own rules redirect it.
 
+mod capture;
 mod client_certificates;
 mod cluster;
 mod egress;

@@ -5,19 +5,40 @@ use serde_json::{Value, json};
 use super::{
     annotations::SidecarOptions,
     inject::Template,
-    pod::{PodView, array_mut},
+    pod::{PodView, array_mut, object_mut},
     workload::WorkloadName,
 };
 use crate::model::{InterceptionMode, ProxyEnvironment};
 
 /// The container that writes the redirect rules and ends.
 pub(super) const INIT: &str = "istio-init";
+/// The container that looks whether the node has written them.
+pub(super) const VALIDATION: &str = "istio-validation";
 /// The container of agent and Envoy.
 pub(super) const PROXY: &str = "istio-proxy";
 /// The user whose traffic is never captured.
 const PROXY_UID: u32 = 1337;
 /// Ports of the sidecar itself, which are never captured: Envoy's metrics and health.
 const OWN_PORTS: &str = "15090,15021";
+
+/// What the reference's documents limit captured processes by, in the proxy's metadata.
+const OUTBOUND_GROUPS: &str = "ISTIO_OUTBOUND_OWNER_GROUPS";
+const EXCLUDED_OUTBOUND_GROUPS: &str = "ISTIO_OUTBOUND_OWNER_GROUPS_EXCLUDE";
+
+/// Gives the proxy's container what transparent interception needs: it takes connections to others, and makes them from others. The
+/// capability reaches a program of root alone; the group is what the redirect rules then know the proxy by.
+pub(super) fn run_transparently(proxy: &mut Value) {
+    let security = object_mut(proxy, "securityContext");
+    security.insert("runAsUser".to_owned(), 0.into());
+    security.insert("runAsGroup".to_owned(), PROXY_UID.into());
+    security.insert("runAsNonRoot".to_owned(), false.into());
+    let mut capabilities = security.get("capabilities").cloned().unwrap_or_else(|| json!({}));
+    let add = array_mut(&mut capabilities, "add");
+    if !add.iter().any(|capability| capability == "NET_ADMIN") {
+        add.push("NET_ADMIN".into());
+    }
+    security.insert("capabilities".to_owned(), capabilities);
+}
 
 /// What templates read.
 #[derive(Clone, Copy)]
@@ -39,46 +60,81 @@ pub(super) struct Context<'a> {
 // === impl Context ===
 
 impl<'a> Context<'a> {
-    /// `istio-init`; `None` where nothing is captured. It spares the traffic of the user that the pod's own `istio-proxy` runs as.
+    /// `istio-init`, or `istio-validation` where the node does its work; `None` where nothing is captured. The traffic of the user that the
+    /// pod's own `istio-proxy` runs as is spared.
     pub(super) fn init(&self) -> Option<Value> {
-        let options = self.options;
-        if options.interception == InterceptionMode::None {
+        if self.options.interception == InterceptionMode::None {
             return None;
         }
+        let mut arguments = self.capture();
+        let mut security = json!({
+            "allowPrivilegeEscalation": false,
+            "capabilities": {"add": ["NET_ADMIN"], "drop": ["ALL"]},
+            "privileged": false,
+            "readOnlyRootFilesystem": true,
+            "runAsGroup": 0,
+            "runAsNonRoot": false,
+            "runAsUser": 0,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        });
+        let on_node = self.template.values.cni;
+        if on_node {
+            // The node has redirected the pod's traffic. This looks whether it has.
+            arguments.push("--validate".to_owned());
+            security["capabilities"] = json!({"drop": ["ALL"]});
+            security["runAsGroup"] = PROXY_UID.into();
+            security["runAsNonRoot"] = true.into();
+            security["runAsUser"] = PROXY_UID.into();
+        }
+        Some(json!({
+            "name": if on_node { VALIDATION } else { INIT },
+            "image": self.image(),
+            "imagePullPolicy": self.pull_policy(),
+            "args": arguments,
+            "resources": self.resources(),
+            "securityContext": security,
+        }))
+    }
+
+    /// What `istio-init` is told: which traffic is captured, and how.
+    fn capture(&self) -> Vec<String> {
+        let options = self.options;
         let excluded = match options.exclude_inbound_ports.as_str() {
             "" => format!("{OWN_PORTS},{}", options.proxy_config.status_port),
             more => format!("{OWN_PORTS},{},{more}", options.proxy_config.status_port),
         };
         let own = self.pod.container(PROXY).and_then(|own| own["securityContext"]["runAsUser"].as_u64());
         let uid = own.filter(|uid| *uid != 0).unwrap_or(PROXY_UID.into());
-        Some(json!({
-            "name": INIT,
-            "image": self.image(),
-            "imagePullPolicy": self.pull_policy(),
-            "args": [
-                "init",
-                "--outbound-port", "15001",
-                "--inbound-port", "15006",
-                "--uid", uid.to_string(),
-                "--inbound-ports", options.include_inbound_ports,
-                "--exclude-inbound-ports", excluded,
-                "--outbound-cidrs", options.include_outbound_ranges,
-                "--exclude-outbound-cidrs", options.exclude_outbound_ranges,
-                "--include-outbound-ports", options.include_outbound_ports,
-                "--exclude-outbound-ports", options.exclude_outbound_ports,
-            ],
-            "resources": self.resources(),
-            "securityContext": {
-                "allowPrivilegeEscalation": false,
-                "capabilities": {"add": ["NET_ADMIN"], "drop": ["ALL"]},
-                "privileged": false,
-                "readOnlyRootFilesystem": true,
-                "runAsGroup": 0,
-                "runAsNonRoot": false,
-                "runAsUser": 0,
-                "seccompProfile": {"type": "RuntimeDefault"},
-            },
-        }))
+        let uid = uid.to_string();
+        let always = [
+            ("--outbound-port", "15001"),
+            ("--inbound-port", "15006"),
+            ("--uid", uid.as_str()),
+            ("--inbound-ports", &options.include_inbound_ports),
+            ("--exclude-inbound-ports", &excluded),
+            ("--outbound-cidrs", &options.include_outbound_ranges),
+            ("--exclude-outbound-cidrs", &options.exclude_outbound_ranges),
+            ("--include-outbound-ports", &options.include_outbound_ports),
+            ("--exclude-outbound-ports", &options.exclude_outbound_ports),
+        ];
+        let mut arguments = vec!["init".to_owned()];
+        arguments.extend(always.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value.to_owned()]));
+        let transparent = options.interception == InterceptionMode::Tproxy;
+        // The proxy runs as root then, and is known by its group.
+        let gid = PROXY_UID.to_string();
+        let metadata = |name: &str| options.proxy_config.proxy_metadata.get(name).map(String::as_str);
+        // A flag that says nothing is left out: an agent of an earlier version may not know it.
+        let further = [
+            ("--mode", transparent.then_some(options.interception.as_str())),
+            ("--gid", (transparent && uid != gid).then_some(gid.as_str())),
+            ("--outbound-groups", metadata(OUTBOUND_GROUPS)),
+            ("--exclude-outbound-groups", metadata(EXCLUDED_OUTBOUND_GROUPS)),
+            ("--exclude-interfaces", Some(options.exclude_interfaces.as_str()).filter(|names| !names.is_empty())),
+            ("--virtual-interfaces", Some(options.virtual_interfaces.as_str()).filter(|names| !names.is_empty())),
+        ];
+        arguments.extend(further.into_iter().filter_map(|(flag, value)| Some([flag.to_owned(), value?.to_owned()])).flatten());
+        arguments.extend(options.proxy_config.captures_dns().then(|| "--dns-capture".to_owned()));
+        arguments
     }
 
     /// `istio-proxy` in the role of `sidecar` or `router`, whose traffic comes to it by `interception`.
@@ -115,6 +171,9 @@ impl<'a> Context<'a> {
             security["capabilities"]["add"] = json!(["NET_BIND_SERVICE"]);
             security["runAsUser"] = 0.into();
             security["runAsNonRoot"] = false.into();
+        }
+        if interception == InterceptionMode::Tproxy {
+            run_transparently(&mut proxy);
         }
         if options.health {
             let health = json!({"path": "/healthz/ready", "port": 15021, "scheme": "HTTP"});

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{
     annotations::{AnnotationError, Defaults, SidecarOptions},
-    container::{Context, PROXY},
+    container::{Context, PROXY, run_transparently},
     limits::{Denial, Place},
     merge::merge_pod,
     order::arrange,
@@ -20,12 +20,15 @@ use super::{
     templates::{TemplateError, Templates},
     workload::workload_name,
 };
-use crate::model::{InjectionValues, MeshConfig};
+use crate::model::{InjectionValues, InterceptionMode, MeshConfig};
 
 /// The label that names a pod's network.
 pub(super) const NETWORK: &str = "topology.istio.io/network";
 /// The same in the metadata of a proxy, by the environment of its container.
 const NETWORK_ENV: &str = "ISTIO_META_NETWORK";
+
+/// The metadata in which a proxy learns how traffic comes to it, likewise.
+const INTERCEPTION_ENV: &str = "ISTIO_META_INTERCEPTION_MODE";
 
 /// What every injection of this injector starts from.
 #[derive(Clone, Debug, PartialEq)]
@@ -116,6 +119,10 @@ pub fn inject(pod: &Value, surroundings: &Surroundings<'_>, template: &Template)
         merge_pod(&mut pod, patch);
     }
     own.lay_over(&mut pod["spec"]);
+    if options.interception == InterceptionMode::Tproxy {
+        // Whatever the pod says of its proxy's user: another one could not do it.
+        proxies(&mut pod["spec"]).filter(|proxy| is_transparent(proxy)).for_each(run_transparently);
+    }
     if agent {
         take_over(&mut pod, &options)?;
     }
@@ -157,12 +164,21 @@ fn take_over(pod: &mut Value, options: &SidecarOptions) -> Result<(), InjectErro
 
 /// Sets a variable of the proxy's container to a JSON text.
 fn tell_agent(spec: &mut Value, name: &str, value: &Value) {
-    for field in CONTAINER_LISTS {
-        let containers = spec.get_mut(field).and_then(Value::as_array_mut).into_iter().flatten();
-        for proxy in containers.filter(|container| container["name"] == PROXY) {
-            let variables = array_mut(proxy, "env");
-            variables.retain(|variable| variable["name"] != name);
-            variables.push(json!({"name": name, "value": value.to_string()}));
-        }
+    for proxy in proxies(spec) {
+        let variables = array_mut(proxy, "env");
+        variables.retain(|variable| variable["name"] != name);
+        variables.push(json!({"name": name, "value": value.to_string()}));
     }
+}
+
+/// The proxy's container, wherever it stands.
+fn proxies(spec: &mut Value) -> impl Iterator<Item = &mut Value> {
+    let fields = spec.as_object_mut().into_iter().flatten().filter(|(field, _)| CONTAINER_LISTS.contains(&field.as_str()));
+    fields.filter_map(|(_, list)| list.as_array_mut()).flatten().filter(|container| container["name"] == PROXY)
+}
+
+/// Whether the template gave it inbound connections with their addresses: a gateway gets none.
+fn is_transparent(proxy: &Value) -> bool {
+    let tells = |variable: &Value| variable["name"] == INTERCEPTION_ENV && variable["value"] == InterceptionMode::Tproxy.as_str();
+    list(&proxy["env"]).iter().any(tells)
 }

@@ -11,10 +11,10 @@ use serde_json::Value;
 
 use super::{
     annotations::SidecarOptions,
-    container::{INIT, PROXY},
+    container::{INIT, PROXY, VALIDATION},
     pod::{PodView, list},
 };
-use crate::model::InjectionValues;
+use crate::model::{InjectionValues, InterceptionMode};
 
 /// The label by which a namespace enforces a level.
 const ENFORCE: &str = "pod-security.kubernetes.io/enforce";
@@ -94,10 +94,13 @@ impl<'a> Place<'a> {
                 }
             }
         }
+        if options.interception == InterceptionMode::Tproxy {
+            denials.push(self.denial("interceptionMode: TPROXY asks for user 0 and capability NET_ADMIN of istio-proxy"));
+        }
         if let Some(image) = options.image.as_deref().filter(|image| !is_allowed(image, values)) {
             denials.push(self.foreign(&format!("annotation sidecar.istio.io/proxyImage: {image:?}"), values));
         }
-        for container in own.filter(|container| container["name"] == PROXY || container["name"] == INIT) {
+        for container in own.filter(|container| [PROXY, INIT, VALIDATION].iter().any(|name| container["name"] == *name)) {
             let name = container["name"].as_str().unwrap_or_default();
             denials.extend(self.beyond(container).into_iter().map(|field| self.denial(&format!("container {name} asks for {field}"))));
             let image = container["image"].as_str().filter(|image| *image != "auto" && !is_allowed(image, values));

@@ -6,7 +6,7 @@
 use serde_json::Value;
 
 use super::{
-    container::{INIT, PROXY},
+    container::{INIT, PROXY, VALIDATION},
     overrides::CONTAINER_LISTS,
     pod::list,
 };
@@ -19,6 +19,7 @@ pub(super) fn arrange(spec: &mut Value, before: &Value, hold: bool) {
         let Some(containers) = spec.get_mut(field).and_then(Value::as_array_mut) else { continue };
         let before = list(&before[field]);
         containers.sort_by_cached_key(|container| match container["name"].as_str() {
+            Some(VALIDATION) => 0,
             Some(INIT) if native => 0,
             Some(INIT) => usize::MAX,
             Some(PROXY) if native => 1,
@@ -54,6 +55,7 @@ mod tests {
         let (inits, containers) = arranged(&["istio-init", "a"], &["istio-proxy", "x", "y"], false);
         assert_eq!(inits, ["a", "istio-init"]);
         assert_eq!(containers, ["x", "y", "istio-proxy"]);
+        assert_eq!(arranged(&["a", "istio-validation"], &[], false).0, ["istio-validation", "a"]);
         assert_eq!(arranged(&[], &["x", "istio-proxy"], true).1, ["istio-proxy", "x"]);
     }
 }

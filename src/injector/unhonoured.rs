@@ -16,7 +16,7 @@ const PREFIXES: [&str; 7] = [
 ];
 
 /// Annotations of the reference without an effect here, and why.
-const WITHOUT_EFFECT: [(&str, &str); 14] = [
+const WITHOUT_EFFECT: [(&str, &str); 12] = [
     ("readiness.status.sidecar.istio.io/applicationPorts", "the proxy is ready when its configuration is"),
     ("sidecar.istio.io/bootstrapOverride", "the bootstrap can't be replaced"),
     ("sidecar.istio.io/controlPlaneAuthPolicy", "proxies speak mutual TLS to the control plane always"),
@@ -29,8 +29,6 @@ const WITHOUT_EFFECT: [(&str, &str); 14] = [
     ("sidecar.istio.io/statsInclusionRegexps", "statistics can't be chosen by pod"),
     ("sidecar.istio.io/statsInclusionSuffixes", "statistics can't be chosen by pod"),
     ("sidecar.istio.io/statsCompression", "statistics can't be chosen by pod"),
-    ("traffic.sidecar.istio.io/excludeInterfaces", "capture knows ports and address ranges alone"),
-    ("traffic.sidecar.istio.io/kubevirtInterfaces", "capture knows ports and address ranges alone"),
 ];
 
 /// A sentence for each annotation of a pod that is ours by its prefix and has no effect.

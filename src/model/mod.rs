@@ -87,7 +87,10 @@ pub use network::{GATEWAY_PORT, MeshNetwork, NETWORK, NetworkEndpoints, NetworkG
 pub use peer_authentication::{MtlsMode, PeerAuthentication};
 pub use policy_target::{PolicyTarget, TargetKind, TargetResource};
 pub use protocol::Protocol;
-pub use proxy::{AGENT_VERSION, InterceptionMode, LOCAL_CLUSTER, OLDEST_VERSION, ProxyImage, ProxyRole, ProxySettings, REFERENCE_VERSION};
+pub use proxy::{
+    AGENT_STREAM, AGENT_VERSION, InterceptionMode, LOCAL_CLUSTER, OLDEST_VERSION, ProxyImage, ProxyRole, ProxySettings, REFERENCE_VERSION,
+    TRANSPARENT_MARK,
+};
 pub use proxy_config::ProxyConfig;
 pub use proxy_environment::ProxyEnvironment;
 pub use request_authentication::{ClaimHeader, JwtKeys, JwtRule, KeySetUrl, RequestAuthentication, TokenLocation};

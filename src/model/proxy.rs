@@ -11,6 +11,16 @@ pub const OLDEST_VERSION: &str = "1.4.10";
 /// The metadata in which a proxy says the release of its agent.
 pub const AGENT_VERSION: &str = "FERROMESH_VERSION";
 
+/// The variable, and so the metadata, by which a pod has its DNS queries answered by its agent.
+const DNS_CAPTURE: &str = "ISTIO_META_DNS_CAPTURE";
+
+/// The metadata in which a stream says that it is the agent's own, for names alone, and not its Envoy's.
+pub const AGENT_STREAM: &str = "FERROMESH_AGENT_STREAM";
+
+/// The mark of a transparent proxy's packets: those of its own connections in its callers' names, and those that it is given. Its pod's
+/// redirect rules and its listener agree on it.
+pub const TRANSPARENT_MARK: u32 = 1337;
+
 /// The cluster in which a proxy finds the workloads of its own service: its bootstrap names it, pilot tells its endpoints.
 pub const LOCAL_CLUSTER: &str = "local_cluster";
 
@@ -51,6 +61,8 @@ pub enum InterceptionMode {
     /// Redirect rules send it there.
     #[default]
     Redirect,
+    /// They give it inbound connections with their addresses as they were: the application sees who calls.
+    Tproxy,
     /// Nothing is captured; the application talks to the proxy itself.
     None,
 }
@@ -63,8 +75,18 @@ impl InterceptionMode {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Redirect => "REDIRECT",
+            Self::Tproxy => "TPROXY",
             Self::None => "NONE",
         }
+    }
+}
+
+impl FromStr for InterceptionMode {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let all = [Self::Redirect, Self::Tproxy, Self::None];
+        all.into_iter().find(|mode| mode.as_str() == text).ok_or_else(|| "is not a mode: use REDIRECT, TPROXY or NONE".to_owned())
     }
 }
 
@@ -100,6 +122,16 @@ pub struct ProxySettings {
 pub struct ProxyImage {
     /// The variant, which the image's tag ends in; empty for the usual one.
     pub image_type: String,
+}
+
+// === impl ProxySettings ===
+
+impl ProxySettings {
+    /// Whether the agent answers the application's DNS queries.
+    #[must_use]
+    pub fn captures_dns(&self) -> bool {
+        self.proxy_metadata.get(DNS_CAPTURE).is_some_and(|value| value.eq_ignore_ascii_case("true") || value == "1")
+    }
 }
 
 impl Default for ProxySettings {

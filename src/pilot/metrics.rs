@@ -174,5 +174,6 @@ pub(super) fn short_name(kind: ResourceType) -> &'static str {
         ResourceType::Listener => "lds",
         ResourceType::Route => "rds",
         ResourceType::VirtualHost => "vhds",
+        ResourceType::Name => "nds",
     }
 }

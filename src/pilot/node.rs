@@ -7,7 +7,7 @@ use prost_types::{Struct, value::Kind};
 use serde::Deserialize;
 
 use crate::compile::Proxy;
-use crate::model::{AGENT_VERSION, Labels, ProxyRole, SpiffeId, Workload, WorkloadKey};
+use crate::model::{AGENT_STREAM, AGENT_VERSION, Labels, ProxyRole, SpiffeId, Workload, WorkloadKey};
 
 /// What a proxy says about itself, as far as it may.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,6 +28,8 @@ pub(super) struct Claims {
     metadata: Labels,
     captures_dns: bool,
     discovers_itself: bool,
+    /// Whether its agent speaks, and not the proxy itself.
+    pub(super) by_agent: bool,
     /// Whether its stream is of the form of the protocol that has virtual hosts by themselves.
     pub(super) splits_tables: bool,
 }
@@ -93,6 +95,7 @@ impl Claims {
             metadata: metadata.texts(),
             captures_dns: metadata.flag("DNS_CAPTURE"),
             discovers_itself: metadata.flag("ENABLE_SELF_DISCOVERY"),
+            by_agent: metadata.flag(AGENT_STREAM),
             splits_tables: false,
         })
     }

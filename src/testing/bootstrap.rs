@@ -5,6 +5,7 @@ use std::sync::Arc;
 use envoy_api::{
     envoy::{
         config::{cluster::v3::Cluster, endpoint::v3::ClusterLoadAssignment, listener::v3::Listener, route::v3::VirtualHost},
+        data::dns::v3::dns_table::DnsVirtualDomain,
         extensions::transport_sockets::tls::v3::Secret,
     },
     json::to_value,
@@ -125,6 +126,7 @@ pub(crate) fn as_json(compiled: &Compiled, kind: ResourceType, name: &str) -> Va
         // With what is sent apart from it.
         ResourceType::Route => to_value(&compiled.whole_table(resource).unwrap().message),
         ResourceType::VirtualHost => to_value(&decoded::<VirtualHost>(resource)),
+        ResourceType::Name => to_value(&decoded::<DnsVirtualDomain>(resource)),
     };
     value.unwrap()
 }

@@ -11,6 +11,7 @@ pub(crate) mod https;
 pub(crate) mod mesh;
 pub(crate) mod objects;
 mod pki;
+pub(crate) mod pod;
 mod port;
 pub(crate) mod random_mesh;
 mod runtime;

@@ -1,24 +1,23 @@
-//! From what a pod asks for to rules, with the meaning that the reference's rules have.
+//! What a pod asks for: which of its connections go to its proxy.
 
 use ipnet::IpNet;
-use std::{
-    fmt,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
-};
+use std::{fmt, net::IpAddr};
 
-use super::rule::{Chain, Hook, Match, Rule};
+use crate::model::InterceptionMode;
 
 /// Which connections go to the proxy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Capture {
+    /// How inbound connections come to the proxy. With [`InterceptionMode::None`] nothing is captured.
+    pub mode: InterceptionMode,
     /// Where the proxy takes outbound connections.
     pub outbound_port: u16,
     /// Where the proxy takes inbound connections.
     pub inbound_port: u16,
-    /// The proxy's user, whose own connections are never captured.
-    pub user: u32,
-    /// The proxy's group, likewise.
-    pub group: u32,
+    /// The proxy's users, whose own connections are never captured.
+    pub users: Vec<u32>,
+    /// The proxy's groups, likewise.
+    pub groups: Vec<u32>,
     /// Inbound ports to capture.
     pub inbound_ports: Selection<u16>,
     /// Inbound ports to leave alone, whatever else is asked for.
@@ -31,6 +30,25 @@ pub struct Capture {
     pub outbound_ports: Vec<u16>,
     /// Outbound ports to leave alone, whatever else is asked for.
     pub excluded_outbound_ports: Vec<u16>,
+    /// Groups whose processes' outbound connections are captured.
+    pub outbound_groups: Selection<u32>,
+    /// Groups whose processes' outbound connections are left alone.
+    pub excluded_outbound_groups: Vec<u32>,
+    /// Interfaces whose traffic is left alone, in both directions.
+    pub excluded_interfaces: Vec<String>,
+    /// Interfaces of virtual machines within the pod: what comes in there is what their applications call, and counts as outbound.
+    pub virtual_interfaces: Vec<String>,
+    /// Whether the agent answers the application's DNS queries.
+    pub dns: Option<DnsCapture>,
+}
+
+/// Which DNS queries go to the agent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DnsCapture {
+    /// Where the agent answers, by UDP and TCP.
+    pub port: u16,
+    /// The servers that the application means to ask. Queries of others are left alone.
+    pub resolvers: Selection<IpAddr>,
 }
 
 /// Everything (`*`), or these and no others.
@@ -51,78 +69,20 @@ pub enum CaptureError {
     /// Not a range.
     #[error("{0:?} is no address range such as 10.0.0.0/8")]
     Range(String),
+    /// Not an id.
+    #[error("{0:?} is no number of a user or group, such as 1337")]
+    Id(String),
+    /// Not an interface.
+    #[error("{0:?} is no name of an interface: it has 1 to 15 characters, and neither blanks, quotes nor slashes")]
+    Interface(String),
 }
 
-/// The address that Envoy's inbound connections to the application come from: how they are told from others.
-const INBOUND_SOURCE: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 6));
-/// The same for IPv6.
-const INBOUND_SOURCE_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0, 0, 0, 0, 0, 0, 0, 6));
-const LOCALHOSTS: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+/// The longest name of an interface that the kernel takes.
+const INTERFACE_NAME: usize = 15;
 
 // === impl Capture ===
 
 impl Capture {
-    /// The rules that do it.
-    pub fn chains(&self) -> Vec<Chain> {
-        vec![
-            Chain { name: "prerouting", hook: Hook::Prerouting, rules: self.inbound() },
-            Chain { name: "output", hook: Hook::Output, rules: self.outbound() },
-        ]
-    }
-
-    fn inbound(&self) -> Vec<Rule> {
-        let mut rules = vec![Rule::pass([Match::NotTcp])];
-        rules.extend(self.excluded_inbound_ports.iter().map(|port| Rule::pass([Match::Port(*port)])));
-        match &self.inbound_ports {
-            Selection::All => rules.push(Rule::redirect([], self.inbound_port)),
-            Selection::Only(ports) => rules.extend(ports.iter().map(|port| Rule::redirect([Match::Port(*port)], self.inbound_port))),
-        }
-        rules
-    }
-
-    fn outbound(&self) -> Vec<Rule> {
-        let mut rules = vec![Rule::pass([Match::NotTcp])];
-        rules.extend(self.excluded_outbound_ports.iter().map(|port| Rule::pass([Match::Port(*port)])));
-        for source in [INBOUND_SOURCE, INBOUND_SOURCE_V6] {
-            rules.push(Rule::pass([Match::Source(source.into()), Match::ToLoopback]));
-        }
-        rules.extend(self.own(Match::User(self.user), Match::NotUser(self.user)));
-        rules.extend(self.own(Match::Group(self.group), Match::NotGroup(self.group)));
-        // Who names localhost means his own pod.
-        rules.extend(LOCALHOSTS.map(|address| Rule::pass([Match::Destination(address.into())])));
-        rules.extend(self.excluded_outbound_ranges.iter().map(|range| Rule::pass([Match::Destination(*range)])));
-        rules.extend(self.outbound_ports.iter().map(|port| Rule::redirect([Match::Port(*port)], self.outbound_port)));
-        match &self.outbound_ranges {
-            Selection::All => rules.push(Rule::redirect([], self.outbound_port)),
-            Selection::Only(ranges) => {
-                rules.extend(ranges.iter().map(|range| Rule::redirect([Match::Destination(*range)], self.outbound_port)));
-            }
-        }
-        rules
-    }
-
-    /// What holds within the pod, and for the proxy itself, which `own` tells from others.
-    fn own(&self, own: Match, other: Match) -> Vec<Rule> {
-        // The proxy reached its own pod: the application called its own Service and was balanced onto itself. The call has to come in
-        // as any other would.
-        let mut rules: Vec<Rule> = LOCALHOSTS
-            .map(|address| Rule::redirect([Match::ToLoopback, Match::NotDestination(address.into()), own.clone()], self.inbound_port))
-            .into();
-        // An application that calls itself by its own address does not need the proxy, unless it asked for loopback to be captured.
-        if !self.captures_loopback() {
-            rules.push(Rule::pass([Match::ToLoopback, other]));
-        }
-        rules.push(Rule::pass([own]));
-        rules
-    }
-
-    fn captures_loopback(&self) -> bool {
-        match &self.outbound_ranges {
-            Selection::All => false,
-            Selection::Only(ranges) => ranges.iter().any(|range| range.addr().is_loopback()),
-        }
-    }
-
     /// Reads a comma list of ports.
     ///
     /// # Errors
@@ -140,6 +100,25 @@ impl Capture {
             let range = part.parse::<IpNet>().ok().or_else(|| part.parse::<IpAddr>().ok().map(IpNet::from));
             range.map(|range| range.trunc()).ok_or_else(|| CaptureError::Range(part.to_owned()))
         })
+    }
+
+    /// Reads a comma list of users' or groups' numbers.
+    ///
+    /// # Errors
+    /// On the first that is none.
+    pub fn ids(text: &str) -> Result<Vec<u32>, CaptureError> {
+        list(text, |part| part.parse().map_err(|_| CaptureError::Id(part.to_owned())))
+    }
+
+    /// Reads a comma list of interfaces' names.
+    ///
+    /// # Errors
+    /// On the first that is none.
+    pub fn interfaces(text: &str) -> Result<Vec<String>, CaptureError> {
+        let known = |part: &str| {
+            part.len() <= INTERFACE_NAME && !part.contains(|c: char| c.is_whitespace() || c.is_control() || "/\"'".contains(c))
+        };
+        list(text, |part| if known(part) { Ok(part.to_owned()) } else { Err(CaptureError::Interface(part.to_owned())) })
     }
 }
 

@@ -25,20 +25,36 @@ pub(super) struct Step {
     pub(super) what: String,
 }
 
-/// Destination translation happens at this priority; the value is the kernel's NF_IP_PRI_NAT_DST.
-const PRIORITY: i32 = -100;
 /// The batch belongs to this subsystem: the kernel's NFNL_SUBSYS_NFTABLES.
 const NFTABLES: u16 = 10;
 /// Length of an interface's name in the kernel, with its terminating zero.
 const INTERFACE_NAME: usize = 16;
 const TCP: u8 = 6;
+const UDP: u8 = 17;
 const FAMILY_V4: u8 = 2;
 const FAMILY_V6: u8 = 10;
 /// Bases of the kernel's payload expression.
 const NETWORK_HEADER: u32 = 1;
 const TRANSPORT_HEADER: u32 = 2;
+/// Where TCP's flags are in its header, and those of them by which the first packet of a connection is known.
+const TCP_FLAGS: u32 = 13;
+const SYN: u8 = 0x02;
+const ACK: u8 = 0x10;
+/// Verdicts of netfilter itself: NF_DROP and NF_ACCEPT.
+const DROP: Verdict = Verdict::Other(0);
+const ACCEPT: Verdict = Verdict::Other(1);
 /// The attribute NFTA_REDIR_REG_PROTO_MIN, a register that holds a port.
 const REDIRECT_PORT: u16 = 1;
+/// Attributes of the expression tproxy: NFTA_TPROXY_FAMILY, of which 0 is both, and NFTA_TPROXY_REG_PORT.
+const GIVE_FAMILY: u16 = 1;
+const GIVE_PORT: u16 = 3;
+/// Attributes of the expression ct: NFTA_CT_DREG, NFTA_CT_KEY and NFTA_CT_SREG.
+const CONNECTION_INTO: u16 = 1;
+const CONNECTION_KEY: u16 = 2;
+const CONNECTION_FROM: u16 = 4;
+/// What it reads and writes: NFT_CT_MARK and NFT_CT_ZONE.
+const CONNECTION_MARK: u32 = 3;
+const CONNECTION_ZONE: u32 = 17;
 
 type Expression = ListAttribute<ExpressionAttribute>;
 
@@ -52,11 +68,12 @@ pub(super) fn transaction(chains: &[Chain]) -> Vec<Step> {
         step(NfTablesMessage::NewTable(table()), NLM_F_CREATE, format!("add table inet {TABLE}")),
     ];
     for chain in chains {
-        steps.push(step(NfTablesMessage::NewChain(base_chain(chain)), NLM_F_CREATE, format!("add chain inet {TABLE} {}", chain.name)));
+        let what = format!("add chain inet {TABLE} {}", chain.name());
+        steps.push(step(NfTablesMessage::NewChain(base_chain(chain)), NLM_F_CREATE, what));
     }
     for chain in chains {
         for rule in &chain.rules {
-            let what = format!("add rule inet {TABLE} {} {rule}", chain.name);
+            let what = format!("add rule inet {TABLE} {} {rule}", chain.name());
             steps.push(step(NfTablesMessage::NewRule(rule_message(chain, rule)), NLM_F_CREATE | NLM_F_APPEND, what));
         }
     }
@@ -101,23 +118,38 @@ fn base_chain(chain: &Chain) -> ChainMessage {
     ChainMessage {
         attributes: vec![
             ChainAttribute::Table(TABLE.to_owned()),
-            ChainAttribute::Name(chain.name.to_owned()),
-            ChainAttribute::Hook(vec![ChainHook::Number(hook.into()), ChainHook::Priority(PRIORITY.cast_unsigned())]),
-            ChainAttribute::Type("nat".to_owned()),
+            ChainAttribute::Name(chain.name()),
+            ChainAttribute::Hook(vec![ChainHook::Number(hook.into()), ChainHook::Priority(chain.stage.priority().cast_unsigned())]),
+            ChainAttribute::Type(chain.kind().to_owned()),
         ],
     }
 }
 
 pub(super) fn rule_message(chain: &Chain, rule: &Rule) -> RuleMessage {
-    let mut expressions: Vec<Expression> = rule.matches.iter().flat_map(expressions_of).collect();
+    let (mut expressions, mut known) = (Vec::<Expression>::new(), None);
+    for property in &rule.matches {
+        // Of which protocol the packet is has to be asked once, before anything of its header.
+        let needed = protocol_of(property);
+        if needed.is_some() && needed != known {
+            expressions.extend(needed.map(protocol).into_iter().flatten());
+            known = needed;
+        }
+        expressions.extend(expressions_of(property));
+    }
     expressions.extend(match rule.action {
         Action::Pass => vec![verdict(Verdict::Return)],
+        Action::Drop => vec![verdict(DROP)],
         Action::Redirect(port) => redirect(port),
+        Action::Give { port, mark } => give(port, mark),
+        Action::SaveMark => vec![meta(MetaKey::Mark), connection(CONNECTION_FROM, CONNECTION_MARK)],
+        Action::RestoreMark => vec![connection(CONNECTION_INTO, CONNECTION_MARK), set_mark()],
+        // The kernel keeps zones as native integers, as it does marks.
+        Action::Zone(zone) => vec![immediate(zone.to_ne_bytes().into()), connection(CONNECTION_FROM, CONNECTION_ZONE)],
     });
     RuleMessage {
         attributes: vec![
             RuleAttribute::Table(TABLE.to_owned()),
-            RuleAttribute::Chain(chain.name.to_owned()),
+            RuleAttribute::Chain(chain.name()),
             RuleAttribute::Expressions(expressions),
         ],
     }
@@ -127,22 +159,52 @@ fn expressions_of(property: &Match) -> Vec<Expression> {
     let equal = Operator::Equal;
     let not_equal = Operator::NotEqual;
     match property {
-        Match::NotTcp => vec![meta(MetaKey::L4Proto), compare(not_equal, vec![TCP])],
-        Match::ToLoopback => {
-            let mut name = b"lo".to_vec();
-            name.resize(INTERFACE_NAME, 0);
-            vec![meta(MetaKey::Oifname), compare(equal, name)]
-        }
+        Match::Tcp => Vec::new(),
+        Match::Opening => vec![load(TRANSPORT_HEADER, TCP_FLAGS, 1), mask(vec![SYN | ACK]), compare(equal, vec![SYN])],
+        Match::From(name) => vec![meta(MetaKey::Iifname), compare(equal, interface(name))],
+        Match::To(name) => vec![meta(MetaKey::Oifname), compare(equal, interface(name))],
         // The kernel keeps ids as native integers, unlike everything that comes out of a packet.
         Match::User(id) => vec![meta(MetaKey::SocketUserId), compare(equal, id.to_ne_bytes().into())],
-        Match::NotUser(id) => vec![meta(MetaKey::SocketUserId), compare(not_equal, id.to_ne_bytes().into())],
         Match::Group(id) => vec![meta(MetaKey::SocketGroupId), compare(equal, id.to_ne_bytes().into())],
         Match::NotGroup(id) => vec![meta(MetaKey::SocketGroupId), compare(not_equal, id.to_ne_bytes().into())],
         Match::Source(range) => address(range, Side::Source, equal),
         Match::Destination(range) => address(range, Side::Destination, equal),
         Match::NotDestination(range) => address(range, Side::Destination, not_equal),
-        Match::Port(port) => vec![load(TRANSPORT_HEADER, 2, 2), compare(equal, port.to_be_bytes().into())],
+        Match::Port(number) | Match::UdpPort(number) => port(Side::Destination, *number),
+        Match::UdpSourcePort(number) => port(Side::Source, *number),
+        Match::Mark(mark) => vec![meta(MetaKey::Mark), compare(equal, mark.to_ne_bytes().into())],
+        Match::ConnectionMark(mark) => {
+            vec![connection(CONNECTION_INTO, CONNECTION_MARK), compare(equal, mark.to_ne_bytes().into())]
+        }
     }
+}
+
+/// An interface's name as the kernel keeps it.
+fn interface(name: &str) -> Vec<u8> {
+    let mut bytes = name.as_bytes().to_vec();
+    bytes.resize(INTERFACE_NAME, 0);
+    bytes
+}
+
+/// Of which protocol a packet has to be for that question to make sense.
+fn protocol_of(property: &Match) -> Option<u8> {
+    match property {
+        Match::Tcp | Match::Opening | Match::Port(_) => Some(TCP),
+        Match::UdpPort(_) | Match::UdpSourcePort(_) => Some(UDP),
+        _ => None,
+    }
+}
+
+fn protocol(number: u8) -> Vec<Expression> {
+    vec![meta(MetaKey::L4Proto), compare(Operator::Equal, vec![number])]
+}
+
+fn port(side: Side, number: u16) -> Vec<Expression> {
+    let offset = match side {
+        Side::Source => 0,
+        Side::Destination => 2,
+    };
+    vec![load(TRANSPORT_HEADER, offset, 2), compare(Operator::Equal, number.to_be_bytes().into())]
 }
 
 #[derive(Clone, Copy)]
@@ -207,11 +269,36 @@ fn verdict(verdict: Verdict) -> Expression {
     Expressions::Immediate(vec![Immediate::DestinationRegister(Register::Verdict), Immediate::Data(data)]).into()
 }
 
+fn immediate(value: Vec<u8>) -> Expression {
+    Expressions::Immediate(vec![Immediate::DestinationRegister(Register::Reg1), Immediate::Data(DataAttribute::Value(value))]).into()
+}
+
+/// An expression that the library has no type for.
+fn other(name: &str, attributes: Vec<(u16, u32)>) -> Expression {
+    let attributes = attributes.into_iter().map(|(kind, value)| DefaultNla::new(kind, value.to_be_bytes().into())).collect();
+    Expressions::Other { expression_type: name.to_owned(), attributes }.into()
+}
+
 fn redirect(port: u16) -> Vec<Expression> {
-    let port = DataAttribute::Value(port.to_be_bytes().into());
-    let register = u32::from(Register::Reg1).to_be_bytes().into();
+    vec![immediate(port.to_be_bytes().into()), other("redir", vec![(REDIRECT_PORT, Register::Reg1.into())])]
+}
+
+/// The mark comes after the socket: where there is none, the rule ends before.
+fn give(port: u16, mark: u32) -> Vec<Expression> {
     vec![
-        Expressions::Immediate(vec![Immediate::DestinationRegister(Register::Reg1), Immediate::Data(port)]).into(),
-        Expressions::Other { expression_type: "redir".to_owned(), attributes: vec![DefaultNla::new(REDIRECT_PORT, register)] }.into(),
+        immediate(port.to_be_bytes().into()),
+        other("tproxy", vec![(GIVE_FAMILY, 0), (GIVE_PORT, Register::Reg1.into())]),
+        immediate(mark.to_ne_bytes().into()),
+        set_mark(),
+        verdict(ACCEPT),
     ]
+}
+
+fn set_mark() -> Expression {
+    Expressions::Meta(vec![Meta::Key(MetaKey::Mark), Meta::SourceRegister(Register::Reg1)]).into()
+}
+
+/// Reads a property of the connection into the register, or sets it from there.
+fn connection(direction: u16, key: u32) -> Expression {
+    other("ct", vec![(CONNECTION_KEY, key), (direction, Register::Reg1.into())])
 }

@@ -6,43 +6,16 @@ use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_NETFILTER};
 use std::io;
 
 use super::{
+    apply::RedirectError,
     encode::{Step, transaction},
     rule::Chain,
 };
-
-/// Why the rules are not in place. Nothing has been changed then.
-#[derive(Debug, thiserror::Error)]
-pub enum RedirectError {
-    /// No conversation with the kernel.
-    #[error("can't speak to the kernel's netfilter")]
-    Netlink(#[source] io::Error),
-    /// The caller lacks the right.
-    #[error("the kernel does not allow redirect rules: the container needs the capability NET_ADMIN")]
-    Forbidden,
-    /// The kernel does not know what is asked for.
-    #[error(
-        "the kernel has no {0:?}: it needs nf_tables with nat for the inet family (CONFIG_NF_TABLES_INET, CONFIG_NFT_NAT, CONFIG_NFT_REDIR)"
-    )]
-    Unsupported(String),
-    /// Another refusal.
-    #[error("the kernel refused {step:?}")]
-    Refused {
-        /// The step, in nft's words.
-        step: String,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// An answer that is no netlink message.
-    #[error("the kernel's answer can't be read: {0}")]
-    Answer(String),
-}
 
 /// Puts `chains` in place of whatever an earlier call left in this process's network namespace.
 ///
 /// # Errors
 /// When the kernel refuses; the namespace is then as it was.
-pub fn install(chains: &[Chain]) -> Result<(), RedirectError> {
+pub(super) fn install(chains: &[Chain]) -> Result<(), RedirectError> {
     let steps = transaction(chains);
     let mut batch = Vec::new();
     for step in &steps {
@@ -50,7 +23,10 @@ pub fn install(chains: &[Chain]) -> Result<(), RedirectError> {
         batch.resize(start + step.message.buffer_len(), 0);
         step.message.serialize(&mut batch[start..]);
     }
-    let mut socket = Socket::new(NETLINK_NETFILTER).map_err(RedirectError::Netlink)?;
+    let mut socket = Socket::new(NETLINK_NETFILTER).map_err(|error| match error.raw_os_error().map(nix::errno::Errno::from_raw) {
+        Some(nix::errno::Errno::EPROTONOSUPPORT) => RedirectError::Unsupported("netfilter netlink".to_owned()),
+        _ => RedirectError::Netlink(error),
+    })?;
     socket.bind_auto().map_err(RedirectError::Netlink)?;
     socket.connect(&SocketAddr::new(0, 0)).map_err(RedirectError::Netlink)?;
     socket.send(&batch, 0).map_err(RedirectError::Netlink)?;
@@ -93,7 +69,10 @@ fn refusal(step: Option<&str>, code: i32) -> RedirectError {
         Some(nix::errno::Errno::EOPNOTSUPP | nix::errno::Errno::EPROTONOSUPPORT | nix::errno::Errno::EAFNOSUPPORT) => {
             RedirectError::Unsupported(step)
         }
-        Some(nix::errno::Errno::ENOENT) if step.starts_with("add chain") => RedirectError::Unsupported(step),
+        // A kind of chain, or an expression, that it does not know.
+        Some(nix::errno::Errno::ENOENT) if step.starts_with("add chain") || step.starts_with("add rule") => {
+            RedirectError::Unsupported(step)
+        }
         _ => RedirectError::Refused { step, source },
     }
 }
@@ -106,6 +85,10 @@ mod tests {
     fn a_refusal_names_the_missing_right_or_the_rule() {
         assert!(refusal(Some("begin"), -1).to_string().contains("NET_ADMIN"));
         assert!(refusal(Some("add chain inet ferromesh output"), -2).to_string().contains("CONFIG_NFT_NAT"));
+        // The expression is not known.
+        assert!(
+            refusal(Some("add rule inet ferromesh output tcp dport 80 redirect to :15001"), -2).to_string().contains("CONFIG_NFT_REDIR")
+        );
         let error = refusal(Some("add rule inet ferromesh output tcp dport 80 return"), -22);
         assert_eq!(error.to_string(), "the kernel refused \"add rule inet ferromesh output tcp dport 80 return\"");
     }

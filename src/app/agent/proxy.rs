@@ -12,7 +12,8 @@ use super::{
     pod::{PodArgs, environment_metadata},
 };
 use crate::agent::{
-    AgentConfig, AppMetrics, DrainTimes, Ports, Program, Supervisor, bind, envoy_arguments, obey_through_stdout, parse_probes, start,
+    AgentConfig, AppMetrics, DnsConfig, DrainTimes, Ports, Program, ResolvConf, Supervisor, bind, envoy_arguments, obey_through_stdout,
+    parse_probes, start,
 };
 use crate::model::{ProxyRole, parse_duration};
 use crate::runtime::{IdentityConfig, Tasks, prefixed_registry, signals};
@@ -86,6 +87,12 @@ struct Places {
 
     #[arg(long, hide = true, default_value_t = Ports::default().metrics)]
     metrics_port: u16,
+
+    #[arg(long, hide = true, default_value_t = Ports::default().dns)]
+    dns_port: u16,
+
+    #[arg(long, hide = true, default_value = "/etc/resolv.conf")]
+    resolv_conf: PathBuf,
 }
 
 /// What the supervisor starts this same program as, in place of `proxy`.
@@ -157,6 +164,13 @@ impl ProxyArgs {
         })
     }
 
+    /// The pod's own servers, which are asked what the mesh does not know.
+    fn dns(&self) -> anyhow::Result<DnsConfig> {
+        let path = &self.places.resolv_conf;
+        let text = fs::read_to_string(path).with_context(|| format!("ISTIO_META_DNS_CAPTURE: can't read {}", path.display()))?;
+        Ok(DnsConfig { port: self.places.dns_port, resolv_conf: ResolvConf::parse(&text) })
+    }
+
     /// Raw arguments to meaningful ones.
     fn config(&self) -> anyhow::Result<AgentConfig> {
         let facts = self.pod.facts(self.role, environment_metadata())?;
@@ -179,6 +193,7 @@ impl ProxyArgs {
                 status: facts.proxy_config.status_port,
                 health: places.health_port,
                 metrics: places.metrics_port,
+                dns: places.dns_port,
             },
             identity: IdentityConfig {
                 address: self.ca_address.clone(),
@@ -192,6 +207,7 @@ impl ProxyArgs {
             probes,
             app_metrics,
             drain_times: DrainTimes::new(drain),
+            dns: facts.captures_dns().then(|| self.dns()).transpose()?,
             facts,
         })
     }

@@ -1,13 +1,13 @@
 //! Clusters for the proxy's own application.
 
-use std::{net::IpAddr, time::Duration};
+use std::time::Duration;
 
 use envoy_api::envoy::config::{
     cluster::v3::{
         Cluster,
         cluster::{ClusterDiscoveryType, DiscoveryType},
     },
-    core::v3::{Address, BindConfig, SocketAddress, socket_address::PortSpecifier},
+    core::v3::{Address, BindConfig, ExtraSourceAddress, SocketAddress, socket_address::PortSpecifier},
     endpoint::v3::{ClusterLoadAssignment, Endpoint, LbEndpoint, LocalityLbEndpoints, lb_endpoint::HostIdentifier},
 };
 
@@ -24,6 +24,8 @@ use crate::model::{ConnectionPool, IngressEndpoint};
 /// The source address of connections to the application. What comes from here is not captured again, and the application tells its own
 /// proxy from others by it.
 const SOURCE: &str = "127.0.0.6";
+/// The same for IPv6; the pod's redirect rules make it an address of its loopback interface.
+const SOURCE_V6: &str = "::6";
 /// How long an address that nobody used is kept.
 const CLEANUP: Duration = Duration::from_secs(60);
 
@@ -69,7 +71,8 @@ fn to_application(scope: &Scope<'_>, name: &str, pool: &ConnectionPool) -> Clust
         connect_timeout: Some(duration(pool.connect_timeout.unwrap_or_else(|| connect_timeout(scope)))),
         cleanup_interval: Some(duration(CLEANUP)),
         circuit_breakers: Some(limits::circuit_breakers(pool, None)),
-        upstream_bind_config: Some(from_the_proxy()),
+        // In transparent mode the caller's address is the source.
+        upstream_bind_config: (!scope.is_transparent()).then(|| from_the_proxy(scope.has_ipv6())),
         upstream_connection_options: pool.tcp_keepalive.as_ref().map(protocol::keepalive),
         ..named(name)
     };
@@ -77,10 +80,13 @@ fn to_application(scope: &Scope<'_>, name: &str, pool: &ConnectionPool) -> Clust
     cluster
 }
 
-fn from_the_proxy() -> BindConfig {
-    let port_specifier = Some(PortSpecifier::PortValue(0));
-    let address = SocketAddress { address: SOURCE.to_owned(), port_specifier, ..SocketAddress::default() };
-    BindConfig { source_address: Some(address), ..BindConfig::default() }
+fn from_the_proxy(with_ipv6: bool) -> BindConfig {
+    let at = |address: &str| {
+        let port_specifier = Some(PortSpecifier::PortValue(0));
+        Some(SocketAddress { address: address.to_owned(), port_specifier, ..SocketAddress::default() })
+    };
+    let further = with_ipv6.then(|| ExtraSourceAddress { address: at(SOURCE_V6), ..ExtraSourceAddress::default() });
+    BindConfig { source_address: at(SOURCE), extra_source_addresses: further.into_iter().collect(), ..BindConfig::default() }
 }
 
 /// Leads a port to the endpoint that the Sidecar names. Who connects to the proxy itself wanted the proxy: his call goes to the port's
@@ -93,8 +99,7 @@ fn lead(scope: &Scope<'_>, cluster: &mut Cluster, port: u16, own: &WorkloadPort<
         IngressEndpoint::SamePort => loopback(port),
         IngressEndpoint::Loopback(port) => loopback(*port),
         IngressEndpoint::PodAddress(port) => match scope.address() {
-            // Only IPv4 knows a loopback address of the proxy's own; it reaches none of IPv6.
-            Some(address) => (socket_address(&address.to_string(), *port), matches!(address, IpAddr::V4(_))),
+            Some(address) => (socket_address(&address.to_string(), *port), true),
             None => loopback(*port),
         },
         IngressEndpoint::Socket(path) => (unix_socket(path), false),

@@ -32,6 +32,9 @@ pub(in crate::compile) fn gateway(scope: &Scope<'_>, port: &GatewayPort) -> Opti
     let name = port.to_string();
     let mut listener = empty(scope, &name, ANY, port.number, TrafficDirection::Outbound);
     listener.address = Some(address(port));
+    if port.bind.is_some() {
+        listener.additional_addresses.clear();
+    }
     let first = servers.first()?;
     if first.handling == Handling::Http {
         listener.filter_chains.push(chain(&name, vec![requests(scope, first, port)?]));

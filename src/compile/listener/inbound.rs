@@ -15,7 +15,7 @@ use envoy_api::envoy::{
 use super::{
     ANY, PLAIN, PLAIN_HTTP, TLS, chain, empty,
     http::{Sender, manager},
-    http_inspector, original_destination, tcp, tls_inspector,
+    http_inspector, original_destination, original_source, tcp, tls_inspector,
 };
 use crate::compile::{
     message::duration,
@@ -71,6 +71,7 @@ enum Transport {
 /// The listener to which all connections from outside are redirected.
 pub(in crate::compile) fn virtual_inbound(scope: &Scope<'_>) -> Draft {
     let ways = ways(scope, &accepted(scope));
+    let transparent = scope.is_transparent();
     // Whoever calls this port itself would be passed on to it again and again.
     let to_itself = FilterChainMatch { destination_port: Some(INBOUND_PORT.into()), ..FilterChainMatch::default() };
     let black_hole = FilterChain {
@@ -79,7 +80,8 @@ pub(in crate::compile) fn virtual_inbound(scope: &Scope<'_>) -> Draft {
     };
     let listener = Listener {
         filter_chains: [black_hole].into_iter().chain(filter_chains(scope, &ways)).collect(),
-        listener_filters: [original_destination()].into_iter().chain(inspectors(&ways)).collect(),
+        listener_filters: [original_destination()].into_iter().chain(transparent.then(original_source)).chain(inspectors(&ways)).collect(),
+        transparent: transparent.then_some(true),
         ..empty(scope, VIRTUAL_INBOUND, ANY, INBOUND_PORT, TrafficDirection::Inbound)
     };
     Draft::new(ResourceType::Listener, VIRTUAL_INBOUND, &listener)

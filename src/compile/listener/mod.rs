@@ -13,13 +13,15 @@ use std::net::{IpAddr, Ipv4Addr};
 use envoy_api::envoy::{
     config::core::v3::TrafficDirection,
     config::listener::v3::{
-        Filter, FilterChain, FilterChainMatch, Listener, ListenerFilter,
+        AdditionalAddress, Filter, FilterChain, FilterChainMatch, Listener, ListenerFilter,
         listener::{
             ConnectionBalanceConfig,
             connection_balance_config::{BalanceType, ExactBalance},
         },
     },
-    extensions::filters::listener::{http_inspector::v3::HttpInspector, original_dst::v3::OriginalDst, tls_inspector::v3::TlsInspector},
+    extensions::filters::listener::{
+        http_inspector::v3::HttpInspector, original_dst::v3::OriginalDst, original_src::v3::OriginalSrc, tls_inspector::v3::TlsInspector,
+    },
 };
 
 use super::{
@@ -27,7 +29,7 @@ use super::{
     naming::{INBOUND_PORT, OUTBOUND_PORT, VIRTUAL_OUTBOUND},
     scope::Scope,
 };
-use crate::model::parse_duration;
+use crate::model::{TRANSPARENT_MARK, parse_duration};
 
 pub(super) use gateway::gateway;
 pub(super) use http::{CORS_FILTER, FAULT_FILTER};
@@ -36,6 +38,8 @@ pub(super) use outbound::{has_sniffed_routes, of_address, of_port, of_socket, ou
 
 /// All addresses.
 const ANY: &str = "0.0.0.0";
+/// The same in IPv6.
+const ANY_V6: &str = "::";
 const ANY_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 /// What the HTTP inspector finds in plain text that is HTTP.
 const PLAIN_HTTP: [&str; 3] = ["http/1.0", "http/1.1", "h2c"];
@@ -52,6 +56,8 @@ fn empty(scope: &Scope<'_>, name: &str, address: &str, port: u16, direction: Tra
     Listener {
         name: name.to_owned(),
         address: Some(socket_address(address, port)),
+        // All addresses are those of both families.
+        additional_addresses: (address == ANY && port != 0 && scope.has_ipv6()).then(|| also_at(ANY_V6, port)).into_iter().collect(),
         listener_filters_timeout: Some(parse_duration(&scope.settings().protocol_detection_timeout).map_or(zero(), duration)),
         continue_on_listener_filters_timeout: true,
         traffic_direction: direction.into(),
@@ -71,6 +77,10 @@ fn exact_balance(scope: &Scope<'_>, name: &str, direction: TrafficDirection) -> 
     };
     let asked = scope.metadata(switch).is_some_and(|text| text.eq_ignore_ascii_case("true") || &*text == "1");
     asked.then_some(ConnectionBalanceConfig { balance_type: Some(BalanceType::ExactBalance(ExactBalance {})) })
+}
+
+fn also_at(address: &str, port: u16) -> AdditionalAddress {
+    AdditionalAddress { address: Some(socket_address(address, port)), ..AdditionalAddress::default() }
 }
 
 /// A chain that takes everything that no other takes.
@@ -93,6 +103,11 @@ fn tls_inspector() -> ListenerFilter {
 
 fn http_inspector() -> ListenerFilter {
     listener_filter("envoy.filters.listener.http_inspector", &HttpInspector {})
+}
+
+/// Connections to the application come from who called the proxy, and carry the mark by which the pod's rules know them.
+fn original_source() -> ListenerFilter {
+    listener_filter("envoy.filters.listener.original_src", &OriginalSrc { mark: TRANSPARENT_MARK, ..OriginalSrc::default() })
 }
 
 fn original_destination() -> ListenerFilter {

@@ -171,9 +171,13 @@ fn a_fact_that_is_read_and_not_noted_breaks_sharing() {
     let db_in = |namespace: &str| labelled(&Proxy { key: WorkloadKey::new(namespace, "any"), ..page.clone() }, "app", "db");
     let in_data = Proxy { key: WorkloadKey::new("data", "any"), ..page.clone() };
     let on_port = Proxy { named_ports: vec![("web".into(), 8088)], ..page.clone() };
+    let mut dual = page.clone();
+    dual.addresses.push("fd00::7".parse().unwrap());
+    let mut transparent = page.clone();
+    transparent.metadata.insert("INTERCEPTION_MODE".to_owned(), "TPROXY".to_owned());
     // For each fact two proxies that differ in it.
     type Pair = (fn(&Fact) -> bool, Proxy, Proxy);
-    let pairs: [Pair; 11] = [
+    let pairs: [Pair; 14] = [
         (|fact| matches!(fact, Fact::HasLabel(..)), page.clone(), labelled(&page, "tier", "front")),
         (|fact| matches!(fact, Fact::Label(_)), page.clone(), labelled(&page, "app", "ratings")),
         (|fact| matches!(fact, Fact::InNamespace(_)), page.clone(), in_data),
@@ -184,6 +188,9 @@ fn a_fact_that_is_read_and_not_noted_breaks_sharing() {
         (|fact| matches!(fact, Fact::Locality), page.clone(), Proxy { locality: "region/other".into(), ..page.clone() }),
         (|fact| matches!(fact, Fact::Vouched), legacy.clone(), Proxy { vouched: false, ..legacy.clone() }),
         (|fact| matches!(fact, Fact::SplitsTables), page.clone(), Proxy { splits_tables: true, ..page.clone() }),
+        (|fact| matches!(fact, Fact::CapturesDns), page.clone(), Proxy { captures_dns: true, ..page.clone() }),
+        (|fact| matches!(fact, Fact::HasIpv6), page.clone(), dual),
+        (|fact| matches!(fact, Fact::Transparent), page.clone(), transparent),
         (|fact| matches!(fact, Fact::Role), page.clone(), Proxy { role: ProxyRole::Router, ..page.clone() }),
     ];
     for (place, (forgotten, one, other)) in pairs.into_iter().enumerate() {

@@ -1,5 +1,6 @@
 //! The compiler as a whole: facts about what a proxy gets from a mesh, and what real Envoy makes of it.
 
+mod capture;
 mod cluster_settings;
 mod clusters;
 mod credentials;

@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use self::syntax::{
-    address, agent_level, boolean, component_levels, control_plane_policy, image_type, interception, level, named_objects, number,
-    port_or_zero, ports, ports_or_star, quantity, ranges, ranges_or_star,
+    address, agent_level, boolean, component_levels, control_plane_policy, image_type, interception, interfaces, level, named_objects,
+    number, port_or_zero, ports, ports_or_star, quantity, ranges, ranges_or_star,
 };
 use super::pod::PodView;
 use crate::model::{InterceptionMode, ProxySettings, SidecarDefaults};
@@ -56,6 +56,10 @@ pub(super) struct SidecarOptions {
     pub(super) include_inbound_ports: String,
     /// Inbound ports to leave alone, the mesh's own not among them.
     pub(super) exclude_inbound_ports: String,
+    /// Interfaces whose traffic is left alone.
+    pub(super) exclude_interfaces: String,
+    /// Interfaces of virtual machines within the pod, whose calls are captured.
+    pub(super) virtual_interfaces: String,
     /// Whether the kubelet's probes go through the agent.
     pub(super) rewrite_probes: bool,
     /// Names of the templates, as a comma list; `None` for the mesh's choice.
@@ -95,8 +99,9 @@ pub(super) struct SidecarOptions {
 }
 
 /// Every annotation that the injector reads or writes.
-pub(super) const HONOURED: [&str; 32] = [
+pub(super) const HONOURED: [&str; 35] = [
     "inject.istio.io/templates",
+    "istio.io/reroute-virtual-interfaces",
     "prometheus.istio.io/merge-metrics",
     "proxy.istio.io/config",
     "proxy.istio.io/overrides",
@@ -123,11 +128,13 @@ pub(super) const HONOURED: [&str; 32] = [
     "sidecar.istio.io/userVolumeMount",
     "status.sidecar.istio.io/port",
     "traffic.sidecar.istio.io/excludeInboundPorts",
+    "traffic.sidecar.istio.io/excludeInterfaces",
     "traffic.sidecar.istio.io/excludeOutboundIPRanges",
     "traffic.sidecar.istio.io/excludeOutboundPorts",
     "traffic.sidecar.istio.io/includeInboundPorts",
     "traffic.sidecar.istio.io/includeOutboundIPRanges",
     "traffic.sidecar.istio.io/includeOutboundPorts",
+    "traffic.sidecar.istio.io/kubevirtInterfaces",
 ];
 
 const TRAFFIC: &str = "traffic.sidecar.istio.io/";
@@ -157,6 +164,8 @@ impl SidecarOptions {
         read.parsed("sidecar.istio.io/controlPlaneAuthPolicy", (), control_plane_policy);
         let mode = proxy_config.interception_mode.unwrap_or_default();
         let text = |annotation: &str| pod.annotation(annotation).filter(|text| !text.is_empty()).map(str::to_owned);
+        // The name of older documents, and that of today, which outweighs it.
+        let virtual_interfaces = read.checked(&traffic("kubevirtInterfaces"), "", interfaces);
         let options = Self {
             interception: read.parsed("sidecar.istio.io/interceptionMode", mode, interception),
             include_outbound_ranges: read.checked(&traffic("includeOutboundIPRanges"), &sidecar.include_outbound_ranges, ranges_or_star),
@@ -165,6 +174,8 @@ impl SidecarOptions {
             exclude_outbound_ports: read.checked(&traffic("excludeOutboundPorts"), &sidecar.exclude_outbound_ports, ports),
             include_inbound_ports: read.checked(&traffic("includeInboundPorts"), &sidecar.include_inbound_ports, ports_or_star),
             exclude_inbound_ports: read.checked(&traffic("excludeInboundPorts"), &sidecar.exclude_inbound_ports, ports),
+            exclude_interfaces: read.checked(&traffic("excludeInterfaces"), "", interfaces),
+            virtual_interfaces: read.checked("istio.io/reroute-virtual-interfaces", &virtual_interfaces, interfaces),
             rewrite_probes: read.parsed("sidecar.istio.io/rewriteAppHTTPProbers", sidecar.rewrite_probes, boolean) && status_port != 0,
             templates: text("inject.istio.io/templates"),
             image: text("sidecar.istio.io/proxyImage"),
@@ -286,6 +297,15 @@ mod tests {
         assert_eq!(mounts.unwrap().user_mounts, [json!({"name": "tls", "mountPath": "/etc/tls", "readOnly": true})]);
         let error = options(json!({"sidecar.istio.io/userVolume": "[tls]"})).unwrap_err();
         assert!(error[0].to_string().ends_with("is not a JSON map from names of volumes to objects"), "{}", error[0]);
+    }
+
+    #[test]
+    fn virtual_interfaces_have_an_old_and_a_new_name() {
+        let (old, new) = ("traffic.sidecar.istio.io/kubevirtInterfaces", "istio.io/reroute-virtual-interfaces");
+        assert_eq!(options(json!({old: "net1, net2"})).unwrap().virtual_interfaces, "net1,net2");
+        assert_eq!(options(json!({old: "net1", new: "net3"})).unwrap().virtual_interfaces, "net3");
+        let error = options(json!({"traffic.sidecar.istio.io/excludeInterfaces": "eth0,../x"})).unwrap_err();
+        assert!(error[0].to_string().ends_with("has \"../x\", which is no name of an interface such as eth1"), "{}", error[0]);
     }
 
     #[test]

@@ -8,15 +8,20 @@ use serde_json::Value;
 use crate::model::InterceptionMode;
 
 const LEVELS: [&str; 7] = ["trace", "debug", "info", "warning", "error", "critical", "off"];
+/// The longest name of an interface.
+const INTERFACE_NAME: usize = 15;
 const AGENT_LEVELS: [&str; 6] = ["trace", "debug", "info", "warn", "error", "off"];
 
 pub(super) fn interception(text: &str) -> Result<InterceptionMode, String> {
-    match text {
-        "REDIRECT" => Ok(InterceptionMode::Redirect),
-        "NONE" => Ok(InterceptionMode::None),
-        "TPROXY" => Err("needs rights that a restricted pod does not have: use REDIRECT or NONE".to_owned()),
-        _ => Err("is not a mode: use REDIRECT or NONE".to_owned()),
-    }
+    text.parse()
+}
+
+/// Names of network interfaces, as the kernel takes them.
+pub(super) fn interfaces(text: &str) -> Result<(), String> {
+    each(text, |name| {
+        let known = name.len() <= INTERFACE_NAME && !name.contains(|c: char| c.is_control() || "/\"'".contains(c));
+        if known { Ok(()) } else { Err(format!("has {name:?}, which is no name of an interface such as eth1")) }
+    })
 }
 
 /// The spellings that the reference takes.

@@ -30,6 +30,7 @@ impl Setting {
                 None if word == "ordinary" => setting.native = false,
                 None if word == "hold" => values.proxy.hold_application = true,
                 None if word == "merge-off" => mesh.enable_prometheus_merge = false,
+                None if word == "cni" => values.cni = true,
                 None if word == "no-secrets" => values.image_pull_secrets.clear(),
                 Some(("level", level)) => setting.level = Some(level.to_owned()),
                 Some(("network", network)) => values.network = network.to_owned(),

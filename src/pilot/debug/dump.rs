@@ -16,8 +16,8 @@ fn place(kind: ResourceType) -> Option<(&'static str, &'static str, &'static str
         ResourceType::Secret => ("SecretsConfigDump", "dynamic_active_secrets", "secret"),
         ResourceType::Listener => ("ListenersConfigDump", "dynamic_listeners", "listener"),
         ResourceType::Route => ("RoutesConfigDump", "dynamic_route_configs", "route_config"),
-        // They stand in their tables.
-        ResourceType::VirtualHost => return None,
+        // Hosts stand in their tables, and names are for agents.
+        ResourceType::VirtualHost | ResourceType::Name => return None,
     })
 }
 

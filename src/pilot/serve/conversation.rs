@@ -105,7 +105,8 @@ struct Conversation {
     sent_at: [Option<Instant>; ResourceType::ALL.len()],
     /// Since when the proxy misses something.
     behind_since: Option<Instant>,
-    registered: Registered,
+    /// None for an agent, which is no proxy that anybody counts.
+    registered: Option<Registered>,
     metrics: Metrics,
     shutdown: Shutdown,
 }
@@ -149,7 +150,7 @@ impl Server {
         let (proxy, namespace) = (claims.name(), claims.key.namespace.clone());
         let left = carrier.certificate_ends.map(|end| end.duration_since(SystemTime::now()).unwrap_or_default());
         tracing::info!(proxy, identity = %claims.identity, version = claims.version, "proxy connected");
-        let registered = self.connections.register(claims, peer.address, updates.clone());
+        let registered = (!claims.by_agent).then(|| self.connections.register(claims, peer.address, updates.clone()));
         let mut conversation = Conversation {
             accuser: Accuser { subscriber, proxy, namespace },
             end: Instant::now() + stream_age(left, random_fraction()),
@@ -335,7 +336,9 @@ impl Conversation {
     /// Tells the debug pages how far the proxy got.
     fn note(&self, answered: bool) {
         let rejections = answered.then(|| self.session.rejections().cloned().collect());
-        self.registered.note(ResourceType::ALL.map(|kind| self.session.progress(kind)), rejections);
+        if let Some(registered) = &self.registered {
+            registered.note(ResourceType::ALL.map(|kind| self.session.progress(kind)), rejections);
+        }
     }
 }
 

@@ -11,6 +11,7 @@ mod faults;
 mod hosts;
 mod hub;
 mod load;
+mod names;
 mod on_api;
 mod proxy;
 mod quarantine;

@@ -194,7 +194,7 @@ impl Session {
 
     /// Which part of which kind is next.
     fn next_part(&mut self, current: &Compiled) -> Option<(ResourceType, Part)> {
-        use ResourceType::{Cluster, Endpoints, Listener, Route, Secret, VirtualHost};
+        use ResourceType::{Cluster, Endpoints, Listener, Name, Route, Secret, VirtualHost};
         let mut due = [Due::default(); ResourceType::COUNT];
         let mut free = [false; ResourceType::COUNT];
         for (at, ledger) in self.ledgers.iter_mut().enumerate() {
@@ -205,9 +205,12 @@ impl Session {
         let free = |kind| free[kind as usize];
         let quiet = |kind| free(kind) && !adds(kind);
 
-        // Whatever asks for a secret waits for it, so nothing is to be waited for before it is sent; and it names nothing else.
-        if free(Secret) && (adds(Secret) || removes(Secret)) {
-            return Some((Secret, Part::Both));
+        // Whatever asks for a secret waits for it, so nothing is to be waited for before it is sent; and it names nothing else. Names stand
+        // by themselves.
+        for kind in [Secret, Name] {
+            if free(kind) && (adds(kind) || removes(kind)) {
+                return Some((kind, Part::Both));
+            }
         }
         for kind in [Cluster, Endpoints] {
             if free(kind) && adds(kind) {
