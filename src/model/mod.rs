@@ -28,6 +28,7 @@ mod protocol;
 mod proxy;
 mod proxy_config;
 mod proxy_environment;
+mod proxy_statistics;
 mod request_authentication;
 mod route;
 mod service;
@@ -91,6 +92,7 @@ pub use proxy::{
 };
 pub use proxy_config::ProxyConfig;
 pub use proxy_environment::ProxyEnvironment;
+pub use proxy_statistics::ProxyStatistics;
 pub use request_authentication::{ClaimHeader, JwtKeys, JwtRule, KeySetUrl, RequestAuthentication, TokenLocation};
 pub use route::{
     AbortStatus, Body, Cors, Destination, HeaderOperations, HttpAction, HttpFault, HttpRedirect, HttpRetry, HttpRewrite, HttpRoute,
