@@ -23,6 +23,7 @@ mod matching;
 mod mesh;
 mod name;
 mod peer_authentication;
+mod pod_repair;
 mod policy_target;
 mod protocol;
 mod proxy;
@@ -84,6 +85,7 @@ pub use mesh::{
 };
 pub use name::{ExportTo, HostPattern, Labels, ObjectRef, Visibility};
 pub use peer_authentication::{MtlsMode, PeerAuthentication};
+pub use pod_repair::PodRepair;
 pub use policy_target::{PolicyTarget, TargetKind, TargetResource};
 pub use protocol::Protocol;
 pub use proxy::{
