@@ -51,6 +51,12 @@ envoy-api: ## make Envoy's descriptors again from the pinned binary
 build-times: ## how long a change in each row of src/ takes to check and to build tests for
 	@ci/build-times.sh
 
+# --- for hours ---
+
+.PHONY: soak
+soak: prepare ## certificates of 30 s under load for hours (HOURS=1), with the real Envoy, agent and citadel
+	@FERROMESH_SOAK_HOURS="$${HOURS:-1}" cargo test --locked -p ferromesh --test agent -- --nocapture lifetimes::
+
 # --- fuzzing ---
 
 .PHONY: fuzz

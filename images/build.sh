@@ -39,7 +39,10 @@ inputs() {
     find "$here/build.sh" "$here/lib" "$here/files" "$root/LICENSE" -type f
     base_files
     case "$1" in
-    ferromesh) binary ferromeshd ;;
+    ferromesh)
+        binary ferromeshd
+        binary istio-cni
+        ;;
     ferromesh-proxy)
         printf '%s\n' "$here/envoy.lock" "$here/envoy.sha256" "$(binary ferromesh-agent)"
         public_roots
@@ -75,7 +78,7 @@ fill_ferromesh() {
     local base
     stack base_layer
     base="$added"
-    stack program_layer ferromeshd
+    stack program_layer ferromeshd istio-cni
     add_image "$hub/ferromesh:$tag" "$mesh_user" /usr/local/bin/ferromeshd "" "$base" "$added"
 }
 

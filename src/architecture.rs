@@ -32,6 +32,7 @@ const LAYERS: &[Layer] = &[
     Layer { module: "injector", may_use: &["model", "config", "runtime"], never: &["envoy_api"] },
     Layer { module: "operator", may_use: &["model", "config", "runtime", "injector"], never: &["envoy_api"] },
     Layer { module: "agent", may_use: &["model", "runtime"], never: &["kube", "ferromesh_crds"] },
+    Layer { module: "cni", may_use: &["model", "runtime"], never: &["ferromesh_crds", "envoy_api"] },
     Layer {
         module: "cli",
         may_use: &["model", "config", "runtime", "compile", "simulate", "analysis", "index", "galley", "injector", "operator", "agent"],
@@ -41,7 +42,7 @@ const LAYERS: &[Layer] = &[
         module: "app",
         may_use: &[
             "model", "config", "runtime", "mcp", "compile", "simulate", "analysis", "index", "pilot", "citadel", "galley", "injector",
-            "operator", "agent", "cli",
+            "operator", "agent", "cni", "cli",
         ],
         never: &[],
     },

@@ -28,6 +28,7 @@
 //! | [`injector`] | does this pod get a sidecar, and which? | model, config, runtime |
 //! | [`operator`] | which objects make up the mesh, and are they there? | model, config, runtime, injector |
 //! | [`agent`] | how does one pod's Envoy live? | model, runtime |
+//! | [`cni`] | which pods of this node are redirected, so that no container of theirs has to? | model, runtime |
 //! | [`cli`] | which answer does a person at a terminal get? | model, config, runtime, compile, simulate, analysis, index, galley, injector, operator, agent |
 //! | [`app`] | which arguments make which process? | all above |
 //!
@@ -38,6 +39,7 @@ pub mod analysis;
 pub mod app;
 pub mod citadel;
 pub mod cli;
+pub mod cni;
 pub mod compile;
 pub mod config;
 pub mod galley;

@@ -3,8 +3,8 @@
 
 operator="system:serviceaccount:$namespace:ferromesh-operator"
 mesh_roles=(
-    ferromesh-citadel ferromesh-citadel-namespaced ferromesh-galley ferromesh-galley-namespaced ferromesh-injector ferromesh-pilot
-    ferromesh-pilot-configuration ferromesh-proxies ferromesh-rollout
+    ferromesh-citadel ferromesh-citadel-namespaced ferromesh-cni ferromesh-cni-repair ferromesh-galley ferromesh-galley-namespaced
+    ferromesh-injector ferromesh-pilot ferromesh-pilot-configuration ferromesh-proxies ferromesh-rollout
 )
 
 installing() {

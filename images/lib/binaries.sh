@@ -13,6 +13,9 @@ build_binaries() {
     say "building the programs (profile $profile)"
     (cd "$root" && cargo build --locked --quiet --profile "$profile" -p ferromesh -p bookinfo --bins) >&2 ||
         fail "cargo build failed: its message is above"
+    # It runs on nodes, whose C library may be older than the image's or another: it brings its own.
+    (cd "$root" && cargo rustc --locked --quiet --profile "$profile" -p ferromesh-cni --bin istio-cni -- -C target-feature=+crt-static) >&2 ||
+        fail "cargo build of the network plugin failed: its message is above"
     target="$(cd "$root" && cargo metadata --locked --no-deps --format-version 1 |
         sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')"
     bin_dir="$target/$profile"

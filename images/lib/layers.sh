@@ -58,13 +58,15 @@ base_layer() {
     done
 }
 
-# program_layer FOLDER NAME: one of our programs, without its symbols.
+# program_layer FOLDER NAME…: programs of ours, without their symbols.
 program_layer() {
-    local layer="$1" file
-    file="$(binary "$2")"
-    check_libraries "$file"
-    put 0755 "$file" "/usr/local/bin/$2"
-    strip --strip-all "$layer/usr/local/bin/$2"
+    local layer="$1" name file
+    for name in "${@:2}"; do
+        file="$(binary "$name")"
+        check_libraries "$file"
+        put 0755 "$file" "/usr/local/bin/$name"
+        strip --strip-all "$layer/usr/local/bin/$name"
+    done
 }
 
 # public_roots: the files of the public authorities that Debian's package lists, and none that somebody added to this machine.

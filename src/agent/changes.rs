@@ -20,6 +20,8 @@ const TRIAL: Duration = Duration::from_secs(20);
 pub(super) struct Envoy {
     pub(super) program: PathBuf,
     pub(super) directory: PathBuf,
+    /// What users lay over its bootstrap in a ConfigMap of their own, in JSON.
+    pub(super) overriding: Option<String>,
 }
 
 /// Why the configuration stays as it is.
@@ -67,11 +69,16 @@ async fn asked(own: &Bootstrap, facts: &ProxyFacts, certificate: &WorkloadCert) 
 // === impl Envoy ===
 
 impl Envoy {
-    async fn try_out(&self, bootstrap: &Bootstrap) -> Result<(), ChangeError> {
+    /// Asks Envoy whether it could start so.
+    ///
+    /// # Errors
+    /// When it could not, with its own words, or can't be asked.
+    pub(super) async fn try_out(&self, bootstrap: &Bootstrap) -> Result<(), ChangeError> {
         let file = self.directory.join(TRIAL_BOOTSTRAP);
         write_atomically(&file, &bootstrap.encode_to_vec(), 0o600).map_err(ChangeError::Trial)?;
         let mut command = Command::new(&self.program);
         command.args(["--mode", "validate", "--log-level", "error", "--config-path"]).arg(&file);
+        command.args(self.overriding.iter().flat_map(|overriding| ["--config-yaml", overriding.as_str()]));
         command.current_dir(&self.directory).kill_on_drop(true);
         let ended = timeout(TRIAL, command.output()).await.map_err(|_| ChangeError::TrialTimedOut(TRIAL));
         // Nobody looks at it again.

@@ -16,12 +16,25 @@ pub struct DrainTimes {
     pub interval: Duration,
 }
 
+/// Every other proxy has been told by then.
+const USUAL_SHORTEST: Duration = Duration::from_secs(5);
+/// Longer than any pod's grace period.
+const PATIENT: Duration = Duration::from_secs(24 * 3600);
+
 // === impl DrainTimes ===
 
 impl DrainTimes {
-    /// The times of a proxy with this terminationDrainDuration.
-    pub fn new(longest: Duration) -> Self {
-        Self { longest, shortest: Duration::from_secs(5), interval: Duration::from_millis(500) }
+    /// The times of a proxy with this terminationDrainDuration and MINIMUM_DRAIN_DURATION. `exit_on_zero` is
+    /// EXIT_ON_ZERO_ACTIVE_CONNECTIONS: false takes all of the former, true waits for the last connection as long as Kubernetes lets the
+    /// pod live. Without it a drain ends with the last connection, and with that time at the latest.
+    pub fn new(longest: Duration, shortest: Option<Duration>, exit_on_zero: Option<bool>) -> Self {
+        let shortest = shortest.unwrap_or(USUAL_SHORTEST);
+        let (longest, shortest) = match exit_on_zero {
+            None => (longest, shortest),
+            Some(false) => (longest, longest),
+            Some(true) => (PATIENT, shortest),
+        };
+        Self { longest, shortest, interval: Duration::from_millis(500) }
     }
 }
 
@@ -56,6 +69,19 @@ mod tests {
         Arc,
         atomic::{AtomicU32, Ordering},
     };
+
+    #[test]
+    fn who_says_nothing_waits_for_the_last_connection_within_the_pods_time() {
+        let (ten, one) = (Duration::from_secs(10), Duration::from_secs(1));
+        let of = |shortest, exit_on_zero| {
+            let times = DrainTimes::new(ten, shortest, exit_on_zero);
+            (times.shortest, times.longest)
+        };
+        assert_eq!(of(None, None), (USUAL_SHORTEST, ten));
+        assert_eq!(of(Some(one), None), (one, ten));
+        assert_eq!(of(Some(one), Some(false)), (ten, ten));
+        assert_eq!(of(Some(one), Some(true)), (one, PATIENT));
+    }
 
     /// An admin port at which `connections` calls find somebody connected.
     async fn admin(connections: u32) -> (EnvoyAdmin, crate::runtime::Trigger, Arc<AtomicU32>) {

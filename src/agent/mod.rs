@@ -37,7 +37,7 @@ pub use redirect::{
     Action, Backend, Capture, CaptureError, Chain, DnsCapture, Family, Hook, Match, RedirectError, Rule, Rules, Selection, Stage,
     VerifyError, apply, apply_in, restore_input, verify,
 };
-pub use start::{AgentConfig, AgentListeners, StartError, bind, start};
+pub use start::{AgentConfig, AgentListeners, StartError, bind, remedy, start};
 pub use status::{AppMetrics, Probe, ProbeError, parse_probes, wait_until_ready};
 pub use supervisor::{Order, Program, Supervisor, obey_through_stdout};
 

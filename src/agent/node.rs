@@ -4,7 +4,7 @@ use envoy_api::envoy::config::core::v3::{Locality, Node, node::UserAgentVersionT
 use prost_types::{ListValue, Struct, Value, value::Kind};
 use std::{collections::BTreeMap, net::IpAddr};
 
-use crate::model::{AGENT_STREAM, AGENT_VERSION, ProxyRole, ProxySettings, REFERENCE_VERSION, SpiffeId};
+use crate::model::{AGENT_STREAM, AGENT_VERSION, ProxyRole, ProxySettings, ProxyStatistics, REFERENCE_VERSION, SpiffeId};
 
 /// What is known of a pod's proxy before it starts.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,6 +29,8 @@ pub struct ProxyFacts {
     pub metadata: BTreeMap<String, String>,
     /// The pod's ProxyConfig.
     pub proxy_config: ProxySettings,
+    /// What the pod asks of its proxy's statistics.
+    pub statistics: ProxyStatistics,
     /// The mesh's trust domain.
     pub trust_domain: String,
     /// This release.
@@ -183,6 +185,7 @@ pub(super) mod tests {
             ]
             .into(),
             proxy_config: ProxySettings::default(),
+            statistics: ProxyStatistics::default(),
             trust_domain: "cluster.local".to_owned(),
             version: "1.2.3".to_owned(),
         }

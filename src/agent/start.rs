@@ -38,6 +38,8 @@ pub struct AgentConfig {
     pub identity: IdentityConfig,
     /// Envoy itself, which is asked about configurations that users change.
     pub envoy: PathBuf,
+    /// What the pod lays over Envoy's bootstrap, in JSON.
+    pub overriding: Option<String>,
     /// Envoy's working directory, with its bootstrap and the socket of its secrets.
     pub directory: PathBuf,
     /// The application's probes by the path under which they are answered here.
@@ -65,7 +67,7 @@ pub enum StartError {
     #[error("can't listen on the agent's port")]
     Status(#[source] io::Error),
     /// The socket can't be made.
-    #[error("can't listen on {path}")]
+    #[error("can't listen on {path}{}", remedy(source))]
     Secrets {
         /// The socket.
         path: PathBuf,
@@ -77,7 +79,7 @@ pub enum StartError {
     #[error("can't listen on the agent's port for DNS")]
     Dns(#[source] io::Error),
     /// The bootstrap can't be written.
-    #[error("can't write {path}")]
+    #[error("can't write {path}{}", remedy(source))]
     Bootstrap {
         /// The file.
         path: PathBuf,
@@ -85,9 +87,21 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
+    /// Envoy does not take what the pod lays over its bootstrap.
+    #[error("annotation sidecar.istio.io/bootstrapOverride: Envoy can't start with what the ConfigMap holds")]
+    Overriding(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The supervisor does not listen.
     #[error("the supervisor is gone")]
     Supervisor,
+}
+
+/// What to do about a file that can't be written, as the end of a message.
+pub fn remedy(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ": its volume is full, give it more room or remove what fills it",
+        io::ErrorKind::ReadOnlyFilesystem => ": it is on a read-only file system, mount a volume that can be written",
+        _ => "",
+    }
 }
 
 /// Binds the agent's port and the socket of Envoy's secrets.
@@ -150,7 +164,7 @@ pub fn start(
     let start = EnvoyStart {
         own: bootstrap(&config.facts, &config.ports),
         facts: config.facts,
-        envoy: Envoy { program: config.envoy, directory: config.directory },
+        envoy: Envoy { program: config.envoy, directory: config.directory, overriding: config.overriding },
     };
     tasks.spawn("envoy", start.run(certificate, orders, shutdown));
     async move {
@@ -179,7 +193,7 @@ impl EnvoyStart {
         let Some(first) = first else { return Ok(()) };
         tokio::select! {
             () = shutdown.requested() => return Ok(()),
-            written = self.write(&first) => written?,
+            written = async { self.try_overriding().await?; self.write(&first).await } => written?,
         }
         orders.send(Order::StartEnvoy).await.map_err(|_| StartError::Supervisor)?;
         shutdown.requested().await;
@@ -202,6 +216,15 @@ impl EnvoyStart {
         };
         write_once(&path, &content).map_err(|source| StartError::Bootstrap { path, source })
     }
+
+    /// Whether Envoy starts with what the pod lays over its bootstrap. If not, nothing helps but another ConfigMap: a proxy without it
+    /// would be another than the pod's author asked for.
+    async fn try_overriding(&self) -> Result<(), StartError> {
+        if self.envoy.overriding.is_none() {
+            return Ok(());
+        }
+        self.envoy.try_out(&self.own).await.map_err(|error| StartError::Overriding(Box::new(error)))
+    }
 }
 
 /// Writes a file that is not there in this form yet. An agent that was brought back finds the one that its Envoy was started with, and
@@ -217,6 +240,17 @@ fn write_once(path: &Path, content: &[u8]) -> io::Result<()> {
 mod tests {
     use super::*;
     use std::os::unix::fs::MetadataExt;
+
+    #[test]
+    fn what_to_do_about_a_disk_is_said() {
+        let said = |kind: io::ErrorKind| {
+            let (path, source) = (PathBuf::from("/etc/istio/proxy/x"), io::Error::from(kind));
+            StartError::Bootstrap { path, source }.to_string()
+        };
+        assert!(said(io::ErrorKind::StorageFull).starts_with("can't write /etc/istio/proxy/x: its volume is full"));
+        assert!(said(io::ErrorKind::ReadOnlyFilesystem).contains("read-only"));
+        assert_eq!(said(io::ErrorKind::PermissionDenied), "can't write /etc/istio/proxy/x");
+    }
 
     #[test]
     fn a_bootstrap_is_written_when_it_differs_and_only_then() {

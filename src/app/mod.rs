@@ -4,6 +4,7 @@
 
 mod agent;
 mod citadel;
+mod cni;
 mod command_line;
 mod galley;
 mod identity;
@@ -15,6 +16,7 @@ mod process;
 
 pub use agent::{InitArgs, ProxyArgs, WaitArgs};
 pub use citadel::CitadelArgs;
+pub use cni::CniArgs;
 pub use command_line::command_line;
 pub use galley::GalleyArgs;
 pub use identity::IdentityArgs;
@@ -39,6 +41,7 @@ mod tests {
         let (control_plane, agent) = ("ferromeshd", "ferromesh-agent");
         for (program, mut command) in [
             (control_plane, command::<CitadelArgs>("citadel")),
+            (control_plane, command::<CniArgs>("cni")),
             (control_plane, command::<GalleyArgs>("galley")),
             (control_plane, command::<InjectorArgs>("injector")),
             (control_plane, command::<OperatorArgs>("operator")),

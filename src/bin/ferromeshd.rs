@@ -1,7 +1,7 @@
 //! The operator and the control plane: one binary, a subcommand a role.
 
 use clap::{Parser, Subcommand};
-use ferromesh::app::{CitadelArgs, GalleyArgs, InjectorArgs, OperatorArgs, PilotArgs};
+use ferromesh::app::{CitadelArgs, CniArgs, GalleyArgs, InjectorArgs, OperatorArgs, PilotArgs};
 
 /// What webhooks and compilers do is mostly small allocations, which this one makes faster than glibc's, in as little memory.
 #[global_allocator]
@@ -18,6 +18,7 @@ struct Command {
 #[derive(Subcommand)]
 enum Role {
     Citadel(CitadelArgs),
+    Cni(CniArgs),
     Galley(GalleyArgs),
     Injector(InjectorArgs),
     Operator(OperatorArgs),
@@ -28,6 +29,7 @@ enum Role {
 async fn main() -> anyhow::Result<()> {
     match Command::parse().role {
         Role::Citadel(args) => args.run().await,
+        Role::Cni(args) => args.run().await,
         Role::Galley(args) => args.run().await,
         Role::Injector(args) => args.run().await,
         Role::Operator(args) => args.run().await,

@@ -18,6 +18,10 @@ pub(super) const VALIDATION: &str = "istio-validation";
 pub(super) const PROXY: &str = "istio-proxy";
 /// The user whose traffic is never captured.
 const PROXY_UID: u32 = 1337;
+/// Where the proxy finds what its pod lays over Envoy's bootstrap, and the key of the ConfigMap that holds it.
+const OVERRIDE_FOLDER: &str = "/etc/istio/custom-bootstrap";
+const OVERRIDE_KEY: &str = "custom_bootstrap.json";
+const OVERRIDE_VOLUME: &str = "custom-bootstrap-volume";
 /// Ports of the sidecar itself, which are never captured: Envoy's metrics and health.
 const OWN_PORTS: &str = "15090,15021";
 
@@ -165,6 +169,9 @@ impl<'a> Context<'a> {
                 {"name": "istio-podinfo", "mountPath": "/etc/istio/pod", "readOnly": true},
             ],
         });
+        if options.bootstrap_override.is_some() {
+            array_mut(&mut proxy, "volumeMounts").push(json!({"name": OVERRIDE_VOLUME, "mountPath": OVERRIDE_FOLDER, "readOnly": true}));
+        }
         if options.bind_low_ports {
             // The capability reaches a program of root alone; the group is what the redirect rules then know the proxy by.
             let security = &mut proxy["securityContext"];
@@ -208,12 +215,16 @@ impl<'a> Context<'a> {
         let token = json!({"serviceAccountToken": {"audience": "istio-ca", "expirationSeconds": 43200, "path": "istio-token"}});
         let labels = json!({"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}});
         let annotations = json!({"path": "annotations", "fieldRef": {"fieldPath": "metadata.annotations"}});
-        vec![
+        let mut volumes = vec![
             json!({"name": "istio-envoy", "emptyDir": {"medium": "Memory"}}),
             json!({"name": "istio-token", "projected": {"sources": [token]}}),
             json!({"name": "istiod-ca-cert", "configMap": {"name": "istio-ca-root-cert"}}),
             json!({"name": "istio-podinfo", "downwardAPI": {"items": [labels, annotations]}}),
-        ]
+        ];
+        if let Some(name) = &self.options.bootstrap_override {
+            volumes.push(json!({"name": OVERRIDE_VOLUME, "configMap": {"name": name}}));
+        }
+        volumes
     }
 
     /// Pull Secrets of the mesh.
@@ -256,6 +267,9 @@ impl<'a> Context<'a> {
         let mut more = vec![("ISTIO_META_APP_CONTAINERS", self.app_containers()), ("ISTIO_META_POD_PORTS", self.pod_ports())];
         if !self.network.is_empty() {
             more.push(("ISTIO_META_NETWORK", self.network.to_owned()));
+        }
+        if self.options.bootstrap_override.is_some() {
+            more.push(("ISTIO_BOOTSTRAP_OVERRIDE", format!("{OVERRIDE_FOLDER}/{OVERRIDE_KEY}")));
         }
         common.variables(more)
     }

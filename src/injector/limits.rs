@@ -151,8 +151,8 @@ impl<'a> Place<'a> {
         let asks = list(&init["securityContext"]["capabilities"]["add"]).iter().any(|capability| capability == "NET_ADMIN");
         (asks && self.level > Level::Privileged).then(|| {
             format!(
-                "{self} refuses {INIT}, which needs NET_ADMIN to redirect traffic: enforce privileged there, or set \
-                 sidecar.istio.io/interceptionMode: NONE and talk to the proxy directly"
+                "{self} refuses {INIT}, which needs NET_ADMIN to redirect traffic: enforce privileged there, let the nodes redirect \
+                 (components.cni of the MeshInstall), or set sidecar.istio.io/interceptionMode: NONE and talk to the proxy directly"
             )
         })
     }

@@ -16,19 +16,12 @@ const PREFIXES: [&str; 7] = [
 ];
 
 /// Annotations of the reference without an effect here, and why.
-const WITHOUT_EFFECT: [(&str, &str); 12] = [
+const WITHOUT_EFFECT: [(&str, &str); 5] = [
     ("readiness.status.sidecar.istio.io/applicationPorts", "the proxy is ready when its configuration is"),
-    ("sidecar.istio.io/bootstrapOverride", "the bootstrap can't be replaced"),
     ("sidecar.istio.io/controlPlaneAuthPolicy", "proxies speak mutual TLS to the control plane always"),
     ("sidecar.istio.io/enableCoreDump", "core dumps are the node's to set"),
-    ("sidecar.istio.io/extraStatTags", "statistics can't be chosen by pod"),
-    ("sidecar.istio.io/statsEvictionInterval", "statistics can't be chosen by pod"),
-    ("sidecar.istio.io/statsFlushInterval", "statistics can't be chosen by pod"),
-    ("sidecar.istio.io/statsHistogramBuckets", "statistics can't be chosen by pod"),
-    ("sidecar.istio.io/statsInclusionPrefixes", "statistics can't be chosen by pod"),
-    ("sidecar.istio.io/statsInclusionRegexps", "statistics can't be chosen by pod"),
-    ("sidecar.istio.io/statsInclusionSuffixes", "statistics can't be chosen by pod"),
-    ("sidecar.istio.io/statsCompression", "statistics can't be chosen by pod"),
+    ("sidecar.istio.io/extraStatTags", "labels of metrics are the Telemetry API's to choose"),
+    ("sidecar.istio.io/statsCompression", "metrics are served uncompressed"),
 ];
 
 /// A sentence for each annotation of a pod that is ours by its prefix and has no effect.
@@ -66,8 +59,8 @@ mod tests {
 
     #[test]
     fn an_annotation_without_effect_says_why() {
-        let warnings = warnings("sidecar.istio.io/bootstrapOverride");
-        assert_eq!(warnings, ["annotation sidecar.istio.io/bootstrapOverride has no effect: the bootstrap can't be replaced"]);
+        let warnings = warnings("sidecar.istio.io/enableCoreDump");
+        assert_eq!(warnings, ["annotation sidecar.istio.io/enableCoreDump has no effect: core dumps are the node's to set"]);
     }
 
     #[test]

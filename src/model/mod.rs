@@ -24,11 +24,13 @@ mod mesh;
 mod name;
 mod network;
 mod peer_authentication;
+mod pod_repair;
 mod policy_target;
 mod protocol;
 mod proxy;
 mod proxy_config;
 mod proxy_environment;
+mod proxy_statistics;
 mod request_authentication;
 mod route;
 mod service;
@@ -85,6 +87,7 @@ pub use mesh::{
 pub use name::{ExportTo, HostPattern, Labels, ObjectRef, Visibility};
 pub use network::{GATEWAY_PORT, MeshNetwork, NETWORK, NetworkEndpoints, NetworkGateway, Outside};
 pub use peer_authentication::{MtlsMode, PeerAuthentication};
+pub use pod_repair::PodRepair;
 pub use policy_target::{PolicyTarget, TargetKind, TargetResource};
 pub use protocol::Protocol;
 pub use proxy::{
@@ -93,6 +96,7 @@ pub use proxy::{
 };
 pub use proxy_config::ProxyConfig;
 pub use proxy_environment::ProxyEnvironment;
+pub use proxy_statistics::ProxyStatistics;
 pub use request_authentication::{ClaimHeader, JwtKeys, JwtRule, KeySetUrl, RequestAuthentication, TokenLocation};
 pub use route::{
     AbortStatus, Body, Cors, Destination, HeaderOperations, HttpAction, HttpFault, HttpRedirect, HttpRetry, HttpRewrite, HttpRoute,

@@ -2,7 +2,7 @@
 
 use ferromesh_crds::install::State;
 use k8s_openapi::api::{
-    apps::v1::Deployment,
+    apps::v1::{DaemonSet, Deployment},
     core::v1::{ContainerStatus, Pod},
 };
 
@@ -35,9 +35,23 @@ impl Health {
         if is_rolled_out(deployment) {
             return Self { state: State::Healthy, message: String::new() };
         }
+        Self::explained(trouble_of(deployment), pods)
+    }
+
+    /// Judges the part that is on each node.
+    pub(super) fn of_nodes<'a>(daemon_set: Option<&DaemonSet>, pods: impl Iterator<Item = &'a Pod>) -> Self {
+        match daemon_set {
+            None => Self { state: State::None, message: "not created yet".to_owned() },
+            Some(daemon_set) if is_everywhere(daemon_set) => Self { state: State::Healthy, message: String::new() },
+            Some(_) => Self::explained(None, pods),
+        }
+    }
+
+    /// What keeps a part from being complete.
+    fn explained<'a>(own: Option<Trouble>, pods: impl Iterator<Item = &'a Pod>) -> Self {
         let mut pods: Vec<&Pod> = pods.collect();
         pods.sort_by_key(|pod| &pod.metadata.name);
-        let trouble = pods.iter().find_map(|pod| grave_trouble(pod)).or_else(|| trouble_of(deployment));
+        let trouble = pods.iter().find_map(|pod| grave_trouble(pod)).or(own);
         match trouble.or_else(|| pods.iter().find_map(|pod| waiting(pod))) {
             Some(Trouble { grave, message }) => Self { state: if grave { State::Error } else { State::Updating }, message },
             None => Self { state: State::Updating, message: "waiting for its pods".to_owned() },
@@ -58,6 +72,15 @@ fn is_rolled_out(deployment: &Deployment) -> bool {
         && count(status.updated_replicas) >= wanted
         && count(status.available_replicas) >= wanted
         && count(status.replicas) <= count(status.updated_replicas)
+}
+
+/// Whether each node that is to have a pod has one of the newest kind that answers.
+fn is_everywhere(daemon_set: &DaemonSet) -> bool {
+    let Some(status) = &daemon_set.status else { return false };
+    let wanted = status.desired_number_scheduled;
+    status.observed_generation >= daemon_set.metadata.generation
+        && status.updated_number_scheduled.unwrap_or(0) >= wanted
+        && status.number_available.unwrap_or(0) >= wanted
 }
 
 /// What the Deployment itself reports: its pods can't be made, or nothing has moved for too long.
@@ -172,6 +195,22 @@ mod tests {
         assert_eq!(health(done(2), &[]).state, State::Healthy);
         assert_eq!(health(done(1), &[]).state, State::Updating);
         assert_eq!(Health::of(None, [].into_iter()).state, State::None);
+    }
+
+    #[test]
+    fn a_part_is_everywhere_once_each_node_has_a_new_pod_that_answers() {
+        let health = |generation: i32, updated: i32, available: i32| {
+            let status = json!({"observedGeneration": generation, "desiredNumberScheduled": 2, "currentNumberScheduled": 2,
+                "numberMisscheduled": 0, "numberReady": 2, "updatedNumberScheduled": updated, "numberAvailable": available});
+            let object = json!({"metadata": {"generation": 2}, "spec": {"selector": {}, "template": {}}, "status": status});
+            Health::of_nodes(Some(&serde_json::from_value(object).unwrap()), [].into_iter()).state
+        };
+        assert_eq!(health(2, 2, 2), State::Healthy);
+        assert_eq!([health(1, 2, 2), health(2, 1, 2), health(2, 2, 1)], [State::Updating; 3]);
+        let crashing = pod(json!({"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 40s"}}));
+        let crashing: Pod = serde_json::from_value(crashing).unwrap();
+        let object: DaemonSet = serde_json::from_value(json!({"spec": {"selector": {}, "template": {}}})).unwrap();
+        assert_eq!(Health::of_nodes(Some(&object), [&crashing].into_iter()).state, State::Error);
     }
 
     #[test]

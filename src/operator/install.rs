@@ -2,7 +2,11 @@
 
 use ferromesh_crds::{MeshInstall, install::State};
 use k8s_openapi::{
-    api::{admissionregistration::v1::MutatingWebhookConfiguration, apps::v1::Deployment, core::v1::Namespace},
+    api::{
+        admissionregistration::v1::MutatingWebhookConfiguration,
+        apps::v1::{DaemonSet, Deployment},
+        core::v1::Namespace,
+    },
     apimachinery::pkg::apis::meta::v1::OwnerReference,
 };
 use kube::{
@@ -356,6 +360,11 @@ impl Install {
 
     fn health(&self, deployment: &str) -> Health {
         let namespace = self.namespace.as_ref().map_or("", |(name, _)| name);
+        if deployment == Role::Cni.object() {
+            let live = self.live.get(&Key::new(Kind::DaemonSet, namespace, deployment));
+            let typed: Option<DaemonSet> = live.and_then(|live| serde_json::from_value(live.clone()).ok());
+            return Health::of_nodes(typed.as_ref(), self.live.pods_of(deployment));
+        }
         let live = self.live.get(&Key::new(Kind::Deployment, namespace, deployment));
         let typed: Option<Deployment> = live.and_then(|live| serde_json::from_value(live.clone()).ok());
         Health::of(typed.as_ref(), self.live.pods_of(deployment))

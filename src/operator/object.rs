@@ -18,6 +18,7 @@ pub(super) enum Kind {
     Lease,
     Service,
     Deployment,
+    DaemonSet,
     PodDisruptionBudget,
     HorizontalPodAutoscaler,
     MutatingWebhookConfiguration,
@@ -37,7 +38,7 @@ pub(super) struct Key {
 
 impl Kind {
     /// Those in the mesh's namespace.
-    pub(super) const NAMESPACED: [Self; 9] = [
+    pub(super) const NAMESPACED: [Self; 10] = [
         Self::ServiceAccount,
         Self::Role,
         Self::RoleBinding,
@@ -45,6 +46,7 @@ impl Kind {
         Self::Lease,
         Self::Service,
         Self::Deployment,
+        Self::DaemonSet,
         Self::PodDisruptionBudget,
         Self::HorizontalPodAutoscaler,
     ];
@@ -68,6 +70,7 @@ impl Kind {
             Self::ConfigMap => ("", "v1", "ConfigMap", "configmaps"),
             Self::Service => ("", "v1", "Service", "services"),
             Self::Deployment => ("apps", "v1", "Deployment", "deployments"),
+            Self::DaemonSet => ("apps", "v1", "DaemonSet", "daemonsets"),
             Self::Lease => ("coordination.k8s.io", "v1", "Lease", "leases"),
             Self::PodDisruptionBudget => ("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets"),
             Self::HorizontalPodAutoscaler => ("autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers"),

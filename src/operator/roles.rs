@@ -19,9 +19,11 @@ use super::{LEASE, plan::MANAGER, refusal::advised};
 use crate::runtime::{Readiness, ReadyGuard, Shutdown};
 
 /// The roles of the control plane's parts, and the operator's own that are bound as they are needed.
-const ROLES: [&str; 9] = [
+const ROLES: [&str; 11] = [
     "ferromesh-citadel",
     "ferromesh-citadel-namespaced",
+    "ferromesh-cni",
+    "ferromesh-cni-repair",
     "ferromesh-galley",
     "ferromesh-galley-namespaced",
     "ferromesh-injector",

@@ -4,7 +4,7 @@ use ferromesh::runtime::{
     CertificateResponse, ClientAuth, Limits, Listener, Security, Shutdown, Trigger, ca_routes, certificates_from_pem, server_config,
 };
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateSigningRequestParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, SanType,
 };
 use std::{net::SocketAddr, sync::Arc};
@@ -17,9 +17,10 @@ pub(crate) const WEB: &str = "spiffe://cluster.local/ns/shop/sa/web";
 pub(crate) const NAME: &str = "istio-citadel.istio-system.svc";
 
 pub(crate) struct Authority {
-    issuer: Arc<CertifiedIssuer<'static, KeyPair>>,
+    issuer: Arc<Issuer<'static, KeyPair>>,
+    root: String,
     pub(crate) address: SocketAddr,
-    _server: Trigger,
+    _server: Option<Trigger>,
 }
 
 // === impl Authority ===
@@ -30,29 +31,37 @@ impl Authority {
         params.distinguished_name.push(DnType::CommonName, "mesh");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-        let issuer = Arc::new(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap());
+        let own = KeyPair::generate().unwrap();
+        let root = params.self_signed(&own).unwrap().pem();
+        let issuer = Arc::new(Issuer::new(params, own));
         let key = KeyPair::generate().unwrap();
         let own = leaf(&[SanType::DnsName(NAME.try_into().unwrap())], 3600).signed_by(&key, &issuer).unwrap();
         let der = rustls_pki_types::PrivatePkcs8KeyDer::from(key.serialize_der()).into();
         let tls = server_config(certificates_from_pem(own.pem().as_bytes()).unwrap(), der, ClientAuth::None).unwrap();
-        let signer = issuer.clone();
+        let (signer, signers) = (issuer.clone(), root.clone());
         let routes = ca_routes(move |request| {
             let request = request.into_inner();
             let mut csr = CertificateSigningRequestParams::from_pem(&request.csr).unwrap();
             csr.params = leaf(&[SanType::URI(WEB.try_into().unwrap())], request.validity_duration);
-            let chain = vec![csr.signed_by(&signer).unwrap().pem(), signer.pem()];
+            let chain = vec![csr.signed_by(&signer).unwrap().pem(), signers.clone()];
             async move { Ok(Response::new(CertificateResponse { cert_chain: chain })) }
         });
         let listener = Listener::bind(([127, 0, 0, 1], 0).into()).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (server, shutdown) = Shutdown::channel();
         tokio::spawn(listener.serve(routes, Security::fixed(tls), Limits::default(), shutdown));
-        Self { issuer, address, _server: server }
+        Self { issuer, root, address, _server: Some(server) }
+    }
+
+    /// One that signs for the tests alone, with a root that workloads' certificates have from elsewhere.
+    pub(crate) fn of(root: &str, key: &str, address: SocketAddr) -> Self {
+        let issuer = Issuer::from_ca_cert_pem(root, KeyPair::from_pem(key).unwrap()).unwrap();
+        Self { issuer: Arc::new(issuer), root: root.to_owned(), address, _server: None }
     }
 
     /// The root in PEM.
     pub(crate) fn root(&self) -> String {
-        self.issuer.pem()
+        self.root.clone()
     }
 
     /// A certificate chain and its key, both in PEM, with this identity.

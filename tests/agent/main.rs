@@ -4,6 +4,12 @@
 #[cfg(test)]
 mod authority;
 #[cfg(test)]
+mod citadel;
+#[cfg(test)]
+mod disk;
+#[cfg(test)]
+mod lifetimes;
+#[cfg(test)]
 mod page;
 #[cfg(test)]
 mod pilot;

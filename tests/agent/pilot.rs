@@ -10,13 +10,13 @@ use envoy_api::{
             aggregated_discovery_service_server::{AggregatedDiscoveryService, AggregatedDiscoveryServiceServer},
         },
     },
-    json, type_url,
+    json,
 };
 use ferromesh::runtime::{
     ClientAuth, Limits, Listener, Security, Shutdown, Trigger, bootstrap_routes, certificates_from_pem, server_config,
 };
 use futures::{Stream, StreamExt, stream};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::{
     net::SocketAddr,
     pin::Pin,
@@ -41,14 +41,15 @@ pub(crate) type Change = fn(Bootstrap) -> Bootstrap;
 // === impl Pilot ===
 
 impl Pilot {
-    /// A pilot whose certificate states this identity. Its proxies get this way, if there is one.
-    pub(crate) async fn start(authority: &Authority, identity: &str, way: Option<Way>) -> Self {
+    /// A pilot whose certificate states this identity. Its proxies get these resources.
+    pub(crate) async fn start(authority: &Authority, identity: &str, resources: Resources) -> Self {
         let (chain, key) = authority.identity(identity);
         let roots = certificates_from_pem(authority.root().as_bytes()).unwrap();
         let key = rustls_pki_types::PrivatePkcs8KeyDer::from(key.serialize_der()).into();
         let tls = server_config(certificates_from_pem(chain.as_bytes()).unwrap(), key, ClientAuth::Required(&roots)).unwrap();
         let streams = Arc::new(Mutex::new(Vec::new()));
-        let routes = Routes::new(AggregatedDiscoveryServiceServer::new(Discovery { streams: streams.clone(), way })).into_axum_router();
+        let routes =
+            Routes::new(AggregatedDiscoveryServiceServer::new(Discovery { streams: streams.clone(), resources })).into_axum_router();
         let change: Arc<Mutex<Change>> = Arc::new(Mutex::new(|bootstrap| bootstrap));
         let asked = change.clone();
         let starting = bootstrap_routes(move |request: Request<Bootstrap>| {
@@ -74,28 +75,32 @@ pub(crate) struct Way {
 // === impl Way ===
 
 impl Way {
-    fn resources(self, kind: &str) -> Vec<Resource> {
+    pub(crate) fn resources(self) -> Resources {
         let address = |port: u16| json!({"socket_address": {"address": "127.0.0.1", "port_value": port}});
-        let resource = if kind == type_url::<Cluster>() {
-            let endpoint = json!({"endpoint": {"address": address(self.to)}});
-            let load_assignment = json!({"cluster_name": "way", "endpoints": [{"lb_endpoints": [endpoint]}]});
-            any(&json::from_value::<Cluster>(json!({"name": "way", "type": "STATIC", "load_assignment": load_assignment})).unwrap())
-        } else if kind == type_url::<EnvoyListener>() {
-            let proxy = json!({"@type": "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
-                "stat_prefix": "way", "cluster": "way"});
-            let chain = json!({"filters": [{"name": "envoy.filters.network.tcp_proxy", "typed_config": proxy}]});
-            let listener = json!({"name": "way", "address": address(self.from), "filter_chains": [chain]});
-            any(&json::from_value::<EnvoyListener>(listener).unwrap())
-        } else {
-            return vec![];
-        };
-        vec![Resource { name: "way".to_owned(), version: "1".to_owned(), resource: Some(resource), ..Resource::default() }]
+        let endpoint = json!({"endpoint": {"address": address(self.to)}});
+        let load_assignment = json!({"cluster_name": "way", "endpoints": [{"lb_endpoints": [endpoint]}]});
+        let proxy = json!({"@type": "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
+            "stat_prefix": "way", "cluster": "way"});
+        let chain = json!({"filters": [{"name": "envoy.filters.network.tcp_proxy", "typed_config": proxy}]});
+        vec![
+            resource::<Cluster>("way", json!({"name": "way", "type": "STATIC", "load_assignment": load_assignment})),
+            resource::<EnvoyListener>("way", json!({"name": "way", "address": address(self.from), "filter_chains": [chain]})),
+        ]
     }
+}
+
+/// What a pilot tells, all of it to everybody.
+pub(crate) type Resources = Vec<Resource>;
+
+/// One resource of Envoy's, from its JSON.
+pub(crate) fn resource<M: prost::Name + Default>(name: &str, content: Value) -> Resource {
+    let resource = Some(any(&json::from_value::<M>(content).unwrap()));
+    Resource { name: name.to_owned(), version: "1".to_owned(), resource, ..Resource::default() }
 }
 
 struct Discovery {
     streams: Arc<Mutex<Vec<String>>>,
-    way: Option<Way>,
+    resources: Resources,
 }
 
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -116,7 +121,7 @@ impl AggregatedDiscoveryService for Discovery {
         &self,
         request: Request<Streaming<DeltaDiscoveryRequest>>,
     ) -> Result<Response<Self::DeltaAggregatedResourcesStream>, Status> {
-        let (nodes, way) = (self.streams.clone(), self.way);
+        let (nodes, all) = (self.streams.clone(), self.resources.clone());
         let answers = request.into_inner().filter_map(move |request| {
             let answer = request.ok().and_then(|request| {
                 if let Some(node) = request.node {
@@ -125,7 +130,8 @@ impl AggregatedDiscoveryService for Discovery {
                 let type_url = request.type_url;
                 // An acknowledgement wants no answer.
                 let asks = request.response_nonce.is_empty();
-                let resources = way.map(|way| way.resources(&type_url)).unwrap_or_default();
+                let of_type = |it: &&Resource| it.resource.as_ref().is_some_and(|any| any.type_url == type_url);
+                let resources = all.iter().filter(of_type).cloned().collect();
                 let answer = DeltaDiscoveryResponse { type_url, resources, nonce: "1".to_owned(), ..DeltaDiscoveryResponse::default() };
                 asks.then_some(answer)
             });

@@ -2,7 +2,7 @@
 
 use nix::{
     sys::signal::{Signal, kill},
-    unistd::Pid,
+    unistd::{Pid, Uid},
 };
 use std::{
     env, fs,
@@ -33,6 +33,10 @@ pub(crate) struct Shape<'a> {
     pub(crate) envoy: &'a Path,
     pub(crate) lifetime: &'a str,
     pub(crate) drain: &'a str,
+    /// What a shell does before, in a mount namespace of the pod's own, with the folder of the proxy as `$1`. The log then goes to a file.
+    pub(crate) before: Option<&'a str>,
+    /// Variables of the container beside the usual ones.
+    pub(crate) env: &'a [(&'a str, &'a str)],
 }
 
 /// The pinned Envoy. Where it can't be had, `test` is noted as skipped, but not in CI.
@@ -50,6 +54,20 @@ pub(crate) fn envoy_for(test: &str) -> Option<PathBuf> {
         fs::write(skips, skipped).unwrap();
     }
     None
+}
+
+const AGENT: &str = env!("CARGO_BIN_EXE_ferromesh-agent");
+
+/// The agent, once a shell has done something in a mount namespace that ends with it.
+fn in_own_mounts(before: &str, directory: &Path) -> Command {
+    let mut command = Command::new("unshare");
+    if !Uid::effective().is_root() {
+        command.arg("--map-root-user");
+    }
+    fs::create_dir(directory).unwrap();
+    let script = format!("set -e\n{before}\nshift\nexec \"$@\"");
+    command.args(["--mount", "--propagation", "private", "sh", "-c", &script, "sh"]).arg(directory).arg(AGENT);
+    command
 }
 
 pub(crate) fn free_port() -> u16 {
@@ -71,11 +89,17 @@ impl Pod {
             r#"{{"discoveryAddress": "{}", "concurrency": 1, "statusPort": {status}, "terminationDrainDuration": "{}"}}"#,
             shape.pilot, shape.drain
         );
-        let supervisor = Command::new(env!("CARGO_BIN_EXE_ferromesh-agent"))
+        let directory = folder.path().join("proxy");
+        let mut command = shape.before.map_or_else(|| Command::new(AGENT), |before| in_own_mounts(before, &directory));
+        if shape.before.is_some() {
+            let log = fs::File::create(folder.path().join("log")).unwrap();
+            command.stdout(log.try_clone().unwrap()).stderr(log);
+        }
+        let supervisor = command
             .args(["proxy", "sidecar", "--log-level", "warning", "--envoy"])
             .arg(shape.envoy)
             .arg("--directory")
-            .arg(folder.path().join("proxy"))
+            .arg(directory)
             .arg("--token")
             .arg(file("token", "a token"))
             .arg("--roots")
@@ -89,10 +113,22 @@ impl Pod {
             .envs([("POD_NAME", "web-1"), ("POD_NAMESPACE", "shop"), ("INSTANCE_IP", "127.0.0.1"), ("SERVICE_ACCOUNT", "web")])
             .envs([("CA_ADDR", shape.authority.address.to_string()), ("PROXY_CONFIG", proxy_config)])
             .env("ISTIO_META_WORKLOAD_NAME", "web")
+            .env("PATH", env::var_os("PATH").unwrap_or_default())
+            .envs(shape.env.iter().copied())
             .stdin(Stdio::null())
             .spawn()
             .unwrap();
         Self { folder, admin, status, health, supervisor }
+    }
+
+    /// Process 1.
+    pub(crate) fn process(&self) -> Pid {
+        Pid::from_raw(self.supervisor.id().cast_signed())
+    }
+
+    /// What it and its children said, if that goes to a file.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
     /// The children of process 1: the agent proper, and Envoy if it runs.
@@ -115,7 +151,7 @@ impl Pod {
     }
 
     pub(crate) fn terminate(&self) {
-        kill(Pid::from_raw(self.supervisor.id().cast_signed()), Signal::SIGTERM).unwrap();
+        kill(self.process(), Signal::SIGTERM).unwrap();
     }
 
     /// Waits for the end of process 1.

@@ -36,14 +36,21 @@ impl Mesh {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let (authority, pilot) = runtime.block_on(async {
             let authority = Authority::start().await;
-            let pilot = Pilot::start(&authority, pilot_identity, way).await;
+            let resources = way.map(Way::resources).unwrap_or_default();
+            let pilot = Pilot::start(&authority, pilot_identity, resources).await;
             (authority, pilot)
         });
         Self { authority, pilot, runtime }
     }
 
     fn pod(&self, envoy: &Path, lifetime: &str, drain: &str) -> Pod {
-        Pod::start(&Shape { authority: &self.authority, pilot: self.pilot.address, envoy, lifetime, drain })
+        Pod::start(&Shape { authority: &self.authority, pilot: self.pilot.address, envoy, lifetime, drain, before: None, env: &[] })
+    }
+
+    /// A pod whose log goes to a file, with these variables.
+    fn pod_with(&self, envoy: &Path, env: &[(&str, &str)]) -> Pod {
+        let (authority, pilot) = (&self.authority, self.pilot.address);
+        Pod::start(&Shape { authority, pilot, envoy, lifetime: "1h", drain: "60s", before: Some("true"), env })
     }
 
     fn stop(self) {
@@ -177,6 +184,55 @@ fn envoy_starts_with_what_users_change_unless_it_could_not() {
         Bootstrap { static_resources: Some(resources), ..bootstrap }
     });
     assert!(!unfit.contains("\"added\""), "{unfit}");
+    mesh.stop();
+}
+
+#[test]
+fn what_a_pod_lays_over_the_bootstrap_counts_and_an_unfit_one_is_told() {
+    let Some(envoy) = envoy_for("what_a_pod_lays_over_the_bootstrap_counts_and_an_unfit_one_is_told") else { return };
+    let mesh = Mesh::start(PILOT, None);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("custom_bootstrap.json");
+    let env = [("ISTIO_BOOTSTRAP_OVERRIDE", file.to_str().unwrap())];
+    fs::write(&file, r#"{"static_resources": {"clusters": [{"name": "added"}]}, "stats_flush_interval": "3s"}"#).unwrap();
+    let pod = mesh.pod_with(&envoy, &env);
+    eventually("the proxy is ready", || ready(&pod));
+    let (_, page) = get(pod.admin, "/config_dump").unwrap();
+    assert!(page.contains("\"added\"") && page.contains("\"stats_flush_interval\": \"3s\""), "{page}");
+    assert!(page.contains("\"xds-grpc\""), "what is not laid over stays");
+    drop(pod);
+
+    fs::write(&file, r#"{"static_resources": {"clusters": [{"name": "added", "colour": "red"}]}}"#).unwrap();
+    let pod = mesh.pod_with(&envoy, &env);
+    eventually("the error", || pod.log().contains("annotation sidecar.istio.io/bootstrapOverride: Envoy can't start").then_some(()));
+    eventually("Envoy's own words", || pod.log().contains("'colour'").then_some(()));
+    assert!(pod.envoy().is_none(), "{}", pod.log());
+    mesh.stop();
+}
+
+#[test]
+fn a_drain_without_a_bound_ends_with_the_last_connection_and_one_of_fixed_length_does_not() {
+    let name = "a_drain_without_a_bound_ends_with_the_last_connection_and_one_of_fixed_length_does_not";
+    let Some(envoy) = envoy_for(name) else { return };
+    let mesh = Mesh::start(PILOT, None);
+    let minimum = ("MINIMUM_DRAIN_DURATION", "100ms");
+    let mut pod = mesh.pod_with(&envoy, &[minimum, ("EXIT_ON_ZERO_ACTIVE_CONNECTIONS", "true")]);
+    eventually("the proxy is ready", || ready(&pod));
+    pod.terminate();
+    assert!(pod.ended(Duration::from_secs(10)).success(), "nobody is connected");
+    let mut pod = mesh.pod_with(&envoy, &[minimum, ("EXIT_ON_ZERO_ACTIVE_CONNECTIONS", "false")]);
+    eventually("the proxy is ready", || ready(&pod));
+    let process = running_envoy(&pod);
+    pod.terminate();
+    eventually("it drains", || pod.log().contains("draining").then_some(()));
+    // A drain that counted connections would be over by now: the counter is asked twice a second.
+    let asked = Instant::now();
+    while asked.elapsed() < Duration::from_secs(2) {
+        assert!(!gone(process), "all of the time is taken");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    pod.terminate();
+    assert!(pod.ended(Duration::from_secs(10)).success());
     mesh.stop();
 }
 

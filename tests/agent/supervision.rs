@@ -18,12 +18,12 @@ fn pretended(script: &str) -> (TempDir, PathBuf) {
     (folder, path)
 }
 
-fn with_envoy(script: &str, test: impl FnOnce(Pod)) {
+pub(crate) fn with_envoy(script: &str, before: Option<&str>, test: impl FnOnce(Pod)) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let authority = runtime.block_on(Authority::start());
     let (_folder, envoy) = pretended(script);
     let nobody = SocketAddr::from(([127, 0, 0, 1], 9));
-    test(Pod::start(&Shape { authority: &authority, pilot: nobody, envoy: &envoy, lifetime: "1h", drain: "0s" }));
+    test(Pod::start(&Shape { authority: &authority, pilot: nobody, envoy: &envoy, lifetime: "1h", drain: "0s", before, env: &[] }));
     runtime.shutdown_background();
 }
 
@@ -33,7 +33,7 @@ fn starts(pod: &Pod) -> usize {
 
 #[test]
 fn an_envoy_that_falls_is_started_again_and_again() {
-    with_envoy("exit 1", |mut pod| {
+    with_envoy("exit 1", None, |mut pod| {
         eventually("three starts", || (starts(&pod) >= 3).then_some(()));
         pod.terminate();
         assert!(pod.ended(Duration::from_secs(10)).success());
@@ -42,7 +42,7 @@ fn an_envoy_that_falls_is_started_again_and_again() {
 
 #[test]
 fn an_envoy_that_does_not_end_is_killed() {
-    with_envoy("trap '' TERM; while :; do sleep 0.1; done", |mut pod| {
+    with_envoy("trap '' TERM; while :; do sleep 0.1; done", None, |mut pod| {
         eventually("a start", || (starts(&pod) == 1).then_some(()));
         pod.terminate();
         assert!(pod.ended(Duration::from_secs(15)).success());
@@ -51,7 +51,7 @@ fn an_envoy_that_does_not_end_is_killed() {
 
 #[test]
 fn envoy_waits_for_a_certificate_and_for_the_bootstrap() {
-    with_envoy("test -s envoy-bootstrap.pb && echo there > seen; exec sleep 1000", |pod| {
+    with_envoy("test -s envoy-bootstrap.pb && echo there > seen; exec sleep 1000", None, |pod| {
         let seen = pod.folder.path().join("proxy/seen");
         eventually("envoy finds its bootstrap", || seen.exists().then_some(()));
         assert_eq!(starts(&pod), 1);

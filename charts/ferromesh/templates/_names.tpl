@@ -43,6 +43,8 @@ annotations:
 {{- define "ferromesh.meshRoles" -}}
 - ferromesh-citadel
 - ferromesh-citadel-namespaced
+- ferromesh-cni
+- ferromesh-cni-repair
 - ferromesh-galley
 - ferromesh-galley-namespaced
 - ferromesh-injector

@@ -6,6 +6,7 @@
 mod clusters;
 mod listeners;
 mod parts;
+mod statistics;
 #[cfg(test)]
 mod tests;
 
@@ -18,7 +19,6 @@ use envoy_api::{
                 bootstrap::{DeferredStatOptions, DynamicResources, StaticResources, StatsEviction},
                 runtime_layer::LayerSpecifier,
             },
-            metrics::v3::{StatsConfig, TagSpecifier, tag_specifier::TagValue},
             overload::v3::{OverloadManager, ResourceMonitor, resource_monitor::ConfigType},
         },
         extensions::resource_monitors::downstream_connections::v3::DownstreamConnectionsConfig,
@@ -31,10 +31,6 @@ use super::{Ports, ProxyFacts};
 use crate::model::LOCAL_CLUSTER;
 use parts::{aggregated, localhost, seconds, xds_source};
 
-/// Idle series of the proxy's own metrics are dropped after this time; a multiple of [`FLUSH_SECONDS`].
-const EVICTION_SECONDS: i64 = 600;
-/// How often Envoy completes its histograms.
-const FLUSH_SECONDS: i64 = 5;
 /// More downstream connections than a proxy of any size serves; without a limit Envoy warns at each start.
 const MAX_CONNECTIONS: i64 = 1_000_000;
 
@@ -43,6 +39,7 @@ pub fn bootstrap(facts: &ProxyFacts, ports: &Ports) -> Bootstrap {
     let everywhere = if facts.address().is_some_and(|address| address.is_ipv6()) { "::" } else { "0.0.0.0" };
     let mut clusters = vec![clusters::prometheus_stats(ports), clusters::agent(ports), clusters::sds(), clusters::xds(facts)];
     clusters.extend(facts.discovers_itself().then(clusters::local));
+    let (flush, eviction) = statistics::intervals(&facts.statistics);
     Bootstrap {
         node: Some(facts.to_node()),
         admin: Some(Admin { address: Some(localhost(ports.admin)), ignore_global_conn_limit: true, ..Admin::default() }),
@@ -63,26 +60,12 @@ pub fn bootstrap(facts: &ProxyFacts, ports: &Ports) -> Bootstrap {
         }),
         // The many statistics of clusters that are never used would be most of a sidecar's memory.
         deferred_stat_options: Some(DeferredStatOptions { enable_deferred_creation_stats: true }),
-        stats_config: Some(stats_config()),
-        stats_flush_interval: Some(seconds(FLUSH_SECONDS)),
-        stats_eviction: Some(StatsEviction::StatsEvictionInterval(seconds(EVICTION_SECONDS))),
+        stats_config: Some(statistics::config(&facts.statistics)),
+        stats_flush_interval: Some(seconds(flush)),
+        stats_eviction: Some(StatsEviction::StatsEvictionInterval(seconds(eviction))),
         layered_runtime: Some(runtime()),
         overload_manager: Some(overload_manager()),
         ..Bootstrap::default()
-    }
-}
-
-/// Names of the mesh's clusters hold dots, at the first of which Envoy's own rule would cut them; a `;` ends them in statistics.
-/// `cluster_name` is the reference's label, the other one Envoy's.
-fn stats_config() -> StatsConfig {
-    let tag = |name: &str| TagSpecifier {
-        tag_name: name.to_owned(),
-        tag_value: Some(TagValue::Regex(r"^cluster\.(([^.;|]+|[^;]+);?\.)".to_owned())),
-    };
-    StatsConfig {
-        stats_tags: vec![tag("cluster_name"), tag("envoy.cluster_name")],
-        allow_default_tag_overrides: Some(true),
-        ..StatsConfig::default()
     }
 }
 

@@ -5,7 +5,7 @@ use prost::Message;
 
 use super::bootstrap;
 use crate::agent::{Ports, ProxyFacts, node::tests::facts};
-use crate::model::{ProxyRole, ProxySettings};
+use crate::model::{ProxyRole, ProxySettings, ProxyStatistics};
 use crate::testing::envoy;
 
 #[test]
@@ -40,12 +40,36 @@ fn a_proxy_that_counts_its_own_kind_has_a_cluster_for_it() {
     assert!(bootstrap.static_resources.unwrap().clusters.iter().any(|cluster| cluster.name == local));
 }
 
+fn chosen_statistics() -> ProxyStatistics {
+    let mut statistics = ProxyStatistics::default();
+    for (annotation, text) in [
+        ("statsInclusionPrefixes", "cluster.outbound,http.inbound"),
+        ("statsInclusionSuffixes", "upstream_rq_time"),
+        ("statsInclusionRegexps", "cluster\\..*_5xx"),
+        ("statsHistogramBuckets", r#"{"cluster":[1,10,100]}"#),
+        ("statsFlushInterval", "7s"),
+        ("statsEvictionInterval", "10m"),
+    ] {
+        statistics.set(&format!("sidecar.istio.io/{annotation}"), text).unwrap();
+    }
+    statistics
+}
+
+#[test]
+fn statistics_are_those_that_the_pod_chooses_and_those_that_the_mesh_reads() {
+    let chosen = bootstrap(&ProxyFacts { statistics: chosen_statistics(), ..facts() }, &Ports::default());
+    let json = json::to_value(&chosen).unwrap();
+    let fields = ["stats_config", "stats_flush_interval", "stats_eviction_interval"].map(|field| (field, &json[field]));
+    insta::assert_json_snapshot!("statistics", std::collections::BTreeMap::from(fields));
+}
+
 #[test]
 fn envoy_accepts_every_form() {
     let six = "fd00::7".parse().unwrap();
     let direct = ProxySettings { discovery_address: "127.0.0.1:15012".to_owned(), ..ProxySettings::default() };
     let forms = [
         facts(),
+        ProxyFacts { statistics: chosen_statistics(), ..facts() },
         ProxyFacts { role: ProxyRole::Router, addresses: vec![six, [10, 9, 0, 7].into()], ..facts() },
         ProxyFacts { proxy_config: direct, node: None, ..facts() },
         self_discovering(),

@@ -1,13 +1,17 @@
 //! `ferromesh-agent init`.
 
 use anyhow::Context;
-use clap::Args;
+use clap::{Args, Parser};
 use nix::unistd::{getegid, geteuid};
-use std::{fs, path::PathBuf, process::ExitCode};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 use tokio::runtime;
 
 use super::LogArgs;
-use crate::agent::{Backend, Capture, DnsCapture, Family, ResolvConf, Rules, Selection, apply, restore_input, verify};
+use crate::agent::{Backend, Capture, DnsCapture, Family, ResolvConf, Rules, Selection, apply, apply_in, restore_input, verify};
 use crate::model::InterceptionMode;
 use crate::runtime::causes;
 
@@ -162,6 +166,12 @@ impl InitArgs {
         })
     }
 
+    /// The same by who does not know the pod's `resolv.conf`: queries to any server are captured.
+    fn capture_from_node(mut self) -> anyhow::Result<Capture> {
+        let dns = std::mem::take(&mut self.dns_capture).then_some(DnsCapture { port: self.dns_port, resolvers: Selection::All });
+        Ok(Capture { dns, ..self.capture()? })
+    }
+
     /// Queries that the application means for the pod's own servers.
     fn dns(&self) -> anyhow::Result<DnsCapture> {
         let path = &self.resolv_conf;
@@ -170,6 +180,25 @@ impl InitArgs {
         anyhow::ensure!(!servers.is_empty(), "--dns-capture: {} names no server, so that there is nothing to capture", path.display());
         Ok(DnsCapture { port: self.dns_port, resolvers: Selection::Only(servers) })
     }
+}
+
+/// Arguments of `ferromesh-agent init`, without its name.
+#[derive(Parser)]
+#[command(no_binary_name = true)]
+struct Line {
+    #[command(flatten)]
+    init: InitArgs,
+}
+
+/// Puts the rules that these arguments of `ferromesh-agent init` ask for into the network namespace of a file.
+///
+/// # Errors
+/// When an argument can't be understood, the namespace can't be entered, or the kernel refuses.
+pub(in crate::app) fn redirect_in(arguments: &[String], namespace: &Path) -> anyhow::Result<()> {
+    let init = Line::try_parse_from(arguments)?.init;
+    let backend = init.backend;
+    apply_in(namespace, &init.capture_from_node()?.rules(), backend)?;
+    Ok(())
 }
 
 /// Looks whether rules that capture this are in place. Who repairs pods knows by the exit code that they are not.
@@ -201,7 +230,6 @@ mod tests {
     use super::*;
     use crate::injector::{ProxyConfigs, Surroundings, Template, inject};
     use crate::model::MeshConfig;
-    use clap::Parser;
     use serde_json::json;
 
     #[derive(Parser)]

@@ -6,6 +6,7 @@ mod proxy;
 mod wait;
 
 pub use init::InitArgs;
+pub(super) use init::redirect_in;
 pub use proxy::ProxyArgs;
 pub use wait::WaitArgs;
 

@@ -2,11 +2,16 @@
 
 use anyhow::Context;
 use clap::Args;
-use std::{collections::BTreeMap, env, fs, io, net::IpAddr, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    env, fs, io,
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
 
 use super::proxy_config;
 use crate::agent::{ProxyFacts, parse_downward};
-use crate::model::ProxyRole;
+use crate::model::{ProxyRole, ProxyStatistics};
 
 /// Facts of the pod, all from the environment.
 #[derive(Clone, Debug, Args)]
@@ -42,6 +47,10 @@ pub(super) struct PodArgs {
     /// The pod's labels, as the downward API writes them.
     #[arg(long, hide = true, default_value = "/etc/istio/pod/labels")]
     labels: PathBuf,
+
+    /// The pod's annotations, likewise.
+    #[arg(long, hide = true, default_value = "/etc/istio/pod/annotations")]
+    annotations: PathBuf,
 }
 
 /// What begins the names of variables that become metadata.
@@ -66,21 +75,36 @@ impl PodArgs {
             addresses,
             workload,
             node: self.node_name.clone().filter(|name| !name.is_empty()),
-            labels: self.read_labels()?,
+            labels: read_downward(&self.labels)?,
             metadata,
             proxy_config: proxy_config(&self.proxy_config)?,
+            statistics: statistics(&read_downward(&self.annotations)?),
             trust_domain: self.trust_domain.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         })
     }
+}
 
-    fn read_labels(&self) -> anyhow::Result<BTreeMap<String, String>> {
-        match fs::read_to_string(&self.labels) {
-            Ok(text) => Ok(parse_downward(&text)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BTreeMap::new()),
-            Err(error) => Err(error).with_context(|| format!("can't read {}", self.labels.display())),
+/// What a file of the downward API says; nothing if there is none.
+fn read_downward(path: &Path) -> anyhow::Result<BTreeMap<String, String>> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(parse_downward(&text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BTreeMap::new()),
+        Err(error) => Err(error).with_context(|| format!("can't read {}", path.display())),
+    }
+}
+
+/// What annotations ask of statistics. The injector has refused what is wrong; what somebody has changed since then is told, and a proxy
+/// that starts is worth more.
+fn statistics(annotations: &BTreeMap<String, String>) -> ProxyStatistics {
+    let mut statistics = ProxyStatistics::default();
+    for annotation in ProxyStatistics::ANNOTATIONS {
+        let Some(text) = annotations.get(annotation) else { continue };
+        if let Err(problem) = statistics.set(annotation, text) {
+            tracing::warn!(annotation, value = text, problem, "annotation has no effect");
         }
     }
+    statistics
 }
 
 /// The metadata that the injector or a user's proxyMetadata put into the environment, without its prefix.

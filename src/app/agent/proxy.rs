@@ -13,7 +13,7 @@ use super::{
 };
 use crate::agent::{
     AgentConfig, AppMetrics, DnsConfig, DrainTimes, Ports, Program, ResolvConf, Supervisor, bind, envoy_arguments, obey_through_stdout,
-    parse_probes, start,
+    parse_probes, remedy, start,
 };
 use crate::model::{ProxyRole, parse_duration};
 use crate::runtime::{IdentityConfig, Tasks, prefixed_registry, signals};
@@ -56,6 +56,19 @@ pub struct ProxyArgs {
     /// The application's own `prometheus.io/*` annotations, as the injector writes them.
     #[arg(long, env = "ISTIO_PROMETHEUS_ANNOTATIONS", default_value = "")]
     app_metrics: String,
+
+    /// Whether a drain ends with the last connection, however long that takes (`true`), or always takes all of terminationDrainDuration
+    /// (`false`). Without it: with the last connection, and after that time at the latest.
+    #[arg(long, env = "EXIT_ON_ZERO_ACTIVE_CONNECTIONS", value_name = "BOOLEAN", default_value = "")]
+    exit_on_zero_connections: String,
+
+    /// The shortest time that a drain takes, as in `5s`.
+    #[arg(long, env = "MINIMUM_DRAIN_DURATION", value_name = "DURATION", default_value = "")]
+    minimum_drain: String,
+
+    /// A file in JSON or YAML that is laid over Envoy's bootstrap.
+    #[arg(long, env = "ISTIO_BOOTSTRAP_OVERRIDE", value_name = "FILE")]
+    bootstrap_override: Option<PathBuf>,
 
     #[command(flatten)]
     places: Places,
@@ -112,7 +125,10 @@ impl ProxyArgs {
         let config = self.config()?;
         let changes = &config.facts.proxy_config.drain_duration;
         let changes = parse_duration(changes).with_context(|| format!("drainDuration {changes:?} is no duration such as 45s"))?;
-        fs::create_dir_all(&config.directory).with_context(|| format!("can't make {}", config.directory.display()))?;
+        if let Err(error) = fs::create_dir_all(&config.directory) {
+            let said = format!("can't make {}{}", config.directory.display(), remedy(&error));
+            return Err(error).context(said);
+        }
         let agent = Program {
             path: env::current_exe().context("this program's own file is unknown")?,
             arguments: [OsString::from(AGENT)].into_iter().chain(env::args_os().skip(2)).collect(),
@@ -120,7 +136,7 @@ impl ProxyArgs {
         };
         let envoy = Program {
             path: self.places.envoy.clone(),
-            arguments: envoy_arguments(&config.facts, &self.log_level, &self.component_log_level, changes)
+            arguments: envoy_arguments(&config.facts, &self.log_level, &self.component_log_level, changes, config.overriding.as_deref())
                 .into_iter()
                 .map(OsString::from)
                 .collect(),
@@ -203,13 +219,40 @@ impl ProxyArgs {
                 lifetime,
             },
             envoy: places.envoy.clone(),
+            overriding: self.overriding()?,
             directory: places.directory.clone(),
             probes,
             app_metrics,
-            drain_times: DrainTimes::new(drain),
+            drain_times: self.drain_times(drain)?,
             dns: facts.captures_dns().then(|| self.dns()).transpose()?,
             facts,
         })
+    }
+
+    /// `longest` is the ProxyConfig's.
+    fn drain_times(&self, longest: Duration) -> anyhow::Result<DrainTimes> {
+        let shortest = match self.minimum_drain.as_str() {
+            "" => None,
+            text => Some(parse_duration(text).with_context(|| format!("MINIMUM_DRAIN_DURATION {text:?} is no duration such as 5s"))?),
+        };
+        let exit_on_zero = match self.exit_on_zero_connections.as_str() {
+            "" => None,
+            // What Go's ParseBool takes.
+            "1" | "t" | "T" | "true" | "True" | "TRUE" => Some(true),
+            "0" | "f" | "F" | "false" | "False" | "FALSE" => Some(false),
+            text => anyhow::bail!("EXIT_ON_ZERO_ACTIVE_CONNECTIONS {text:?} is no boolean: use true or false"),
+        };
+        Ok(DrainTimes::new(longest, shortest, exit_on_zero))
+    }
+
+    /// What the pod lays over Envoy's bootstrap, in the one line that Envoy is given.
+    fn overriding(&self) -> anyhow::Result<Option<String>> {
+        let Some(path) = self.bootstrap_override.as_ref().filter(|path| !path.as_os_str().is_empty()) else { return Ok(None) };
+        let named = || format!("annotation sidecar.istio.io/bootstrapOverride: {}", path.display());
+        let text = fs::read_to_string(path).with_context(named)?;
+        let read: serde_json::Map<String, serde_json::Value> =
+            serde_saphyr::from_str(&text).with_context(|| format!("{} is no map in JSON or YAML", named()))?;
+        Ok(Some(serde_json::to_string(&read)?))
     }
 }
 
@@ -261,6 +304,15 @@ mod tests {
     }
 
     #[test]
+    fn what_is_laid_over_the_bootstrap_becomes_one_line() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("custom_bootstrap.json");
+        fs::write(&path, "stats_flush_interval: 3s\nadmin: {profile_path: /x}\n").unwrap();
+        let config = config(&["--bootstrap-override", path.to_str().unwrap()]).unwrap();
+        assert_eq!(config.overriding.as_deref(), Some(r#"{"admin":{"profile_path":"/x"},"stats_flush_interval":"3s"}"#));
+    }
+
+    #[test]
     fn what_is_wrong_is_named() {
         for (arguments, named) in [
             (["--instance-ip", "10.0.0"], "INSTANCE_IP"),
@@ -268,6 +320,9 @@ mod tests {
             (["--proxy-config", "{terminationDrainDuration: soon}"], "terminationDrainDuration \"soon\""),
             (["--probes", "[]"], "ISTIO_KUBE_APP_PROBERS"),
             (["--certificate-lifetime", "1d"], "SECRET_TTL"),
+            (["--minimum-drain", "1d"], "MINIMUM_DRAIN_DURATION"),
+            (["--exit-on-zero-connections", "yes"], "EXIT_ON_ZERO_ACTIVE_CONNECTIONS"),
+            (["--bootstrap-override", "/nonexistent"], "sidecar.istio.io/bootstrapOverride"),
         ] {
             let error = Command::try_parse_from(
                 ["proxy", "router", "--pod-name", "a", "--pod-namespace", "b"]

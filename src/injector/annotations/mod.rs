@@ -10,11 +10,11 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use self::syntax::{
-    address, agent_level, boolean, component_levels, control_plane_policy, image_type, interception, interfaces, level, named_objects,
-    number, port_or_zero, ports, ports_or_star, quantity, ranges, ranges_or_star,
+    address, agent_level, boolean, component_levels, config_map, control_plane_policy, image_type, interception, interfaces, level,
+    named_objects, number, port_or_zero, ports, ports_or_star, quantity, ranges, ranges_or_star, statistics,
 };
 use super::pod::PodView;
-use crate::model::{InterceptionMode, ProxySettings, SidecarDefaults};
+use crate::model::{InterceptionMode, ProxySettings, ProxyStatistics, SidecarDefaults};
 
 /// An annotation that cannot be understood.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -42,6 +42,8 @@ pub(super) struct Defaults<'a> {
 /// Everything that annotations can change, with the mesh's defaults where they say nothing.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct SidecarOptions {
+    /// The ConfigMap with what is laid over Envoy's bootstrap.
+    pub(super) bootstrap_override: Option<String>,
     /// How traffic is captured.
     pub(super) interception: InterceptionMode,
     /// Outbound address ranges to capture: `*`, or a list; empty for none.
@@ -99,7 +101,7 @@ pub(super) struct SidecarOptions {
 }
 
 /// Every annotation that the injector reads or writes.
-pub(super) const HONOURED: [&str; 35] = [
+pub(super) const HONOURED: [&str; 42] = [
     "inject.istio.io/templates",
     "istio.io/reroute-virtual-interfaces",
     "prometheus.istio.io/merge-metrics",
@@ -109,6 +111,7 @@ pub(super) const HONOURED: [&str; 35] = [
     "readiness.status.sidecar.istio.io/initialDelaySeconds",
     "readiness.status.sidecar.istio.io/periodSeconds",
     "sidecar.istio.io/agentLogLevel",
+    "sidecar.istio.io/bootstrapOverride",
     "sidecar.istio.io/capNetBindService",
     "sidecar.istio.io/componentLogLevel",
     "sidecar.istio.io/discoveryAddress",
@@ -123,6 +126,12 @@ pub(super) const HONOURED: [&str; 35] = [
     "sidecar.istio.io/proxyMemory",
     "sidecar.istio.io/proxyMemoryLimit",
     "sidecar.istio.io/rewriteAppHTTPProbers",
+    "sidecar.istio.io/statsEvictionInterval",
+    "sidecar.istio.io/statsFlushInterval",
+    "sidecar.istio.io/statsHistogramBuckets",
+    "sidecar.istio.io/statsInclusionPrefixes",
+    "sidecar.istio.io/statsInclusionRegexps",
+    "sidecar.istio.io/statsInclusionSuffixes",
     "sidecar.istio.io/status",
     "sidecar.istio.io/userVolume",
     "sidecar.istio.io/userVolumeMount",
@@ -166,7 +175,12 @@ impl SidecarOptions {
         let text = |annotation: &str| pod.annotation(annotation).filter(|text| !text.is_empty()).map(str::to_owned);
         // The name of older documents, and that of today, which outweighs it.
         let virtual_interfaces = read.checked(&traffic("kubevirtInterfaces"), "", interfaces);
+        for annotation in ProxyStatistics::ANNOTATIONS {
+            // The agent reads them itself.
+            read.parsed(annotation, (), |text| statistics(annotation, text));
+        }
         let options = Self {
+            bootstrap_override: read.parsed("sidecar.istio.io/bootstrapOverride", None, |text| config_map(text).map(Some)),
             interception: read.parsed("sidecar.istio.io/interceptionMode", mode, interception),
             include_outbound_ranges: read.checked(&traffic("includeOutboundIPRanges"), &sidecar.include_outbound_ranges, ranges_or_star),
             exclude_outbound_ranges: read.checked(&traffic("excludeOutboundIPRanges"), &sidecar.exclude_outbound_ranges, ranges),

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use ipnet::IpNet;
 use serde_json::Value;
 
-use crate::model::InterceptionMode;
+use crate::config::kubernetes::is_dns_subdomain;
+use crate::model::{InterceptionMode, ProxyStatistics};
 
 const LEVELS: [&str; 7] = ["trace", "debug", "info", "warning", "error", "critical", "off"];
 /// The longest name of an interface.
@@ -22,6 +23,20 @@ pub(super) fn interfaces(text: &str) -> Result<(), String> {
         let known = name.len() <= INTERFACE_NAME && !name.contains(|c: char| c.is_control() || "/\"'".contains(c));
         if known { Ok(()) } else { Err(format!("has {name:?}, which is no name of an interface such as eth1")) }
     })
+}
+
+/// The name of a ConfigMap.
+pub(super) fn config_map(text: &str) -> Result<String, String> {
+    if is_dns_subdomain(text) { Ok(text.to_owned()) } else { Err("is not the name of a ConfigMap".to_owned()) }
+}
+
+/// What the agent will read of statistics, and expressions as Envoy understands them.
+pub(super) fn statistics(annotation: &str, text: &str) -> Result<(), String> {
+    ProxyStatistics::default().set(annotation, text)?;
+    match ProxyStatistics::listed_expressions(annotation, text).find(|expression| regex::Regex::new(expression).is_err()) {
+        Some(wrong) => Err(format!("has {wrong:?}, which is no regular expression of RE2")),
+        None => Ok(()),
+    }
 }
 
 /// The spellings that the reference takes.

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
 use super::object::{Base, MANAGER, Planned};
+use crate::model::PodRepair;
 use crate::operator::{
     object::Kind,
     settings::{ConfigSource, Role},
@@ -48,6 +49,10 @@ pub(super) fn bindings(base: Base<'_>, part: Role) -> Vec<Planned> {
     // Who gets the configuration from galley has no right to it.
     if part == Role::Pilot && base.settings.config_source == ConfigSource::Kubernetes {
         bindings.push(bind(Kind::ClusterRoleBinding, &format!("{cluster}-configuration")));
+    }
+    // Pods are labelled and deleted by who is told to, and by no other.
+    if part == Role::Cni && matches!(base.settings.cni.repair, PodRepair::Label | PodRepair::Delete) {
+        bindings.push(bind(Kind::ClusterRoleBinding, &format!("{cluster}-repair")));
     }
     if elects(part) {
         bindings.push(bind(Kind::RoleBinding, &format!("{cluster}-namespaced")));

@@ -49,7 +49,7 @@ pub(in crate::operator) fn injection_values(settings: &Settings) -> InjectionVal
         default_templates: injection.default_templates,
         template_aliases: injection.template_aliases,
         allowed_images: injection.allowed_images,
-        cni: false,
+        cni: settings.parts.contains_key(&Role::Cni),
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod access;
 mod citadel;
+mod cni;
 mod config;
 mod control_plane;
 mod galley;
@@ -76,6 +77,7 @@ pub(super) fn plan(settings: &Settings, circumstances: Circumstances<'_>) -> Vec
                 objects.extend(injector::plan(base, part));
                 objects
             }
+            Role::Cni => cni::plan(base, part).into(),
         });
     }
     objects.extend(settings.gateways.iter().flat_map(|gateway| gateway::plan(base, gateway)));
@@ -100,7 +102,7 @@ pub(super) fn webhook_configuration(role: Role) -> Option<Key> {
     match role {
         Role::Galley => Some(Key::new(Kind::ValidatingWebhookConfiguration, "", galley::CONFIGURATION)),
         Role::Injector => Some(Key::new(Kind::MutatingWebhookConfiguration, "", injector::CONFIGURATION)),
-        Role::Citadel | Role::Pilot => None,
+        Role::Citadel | Role::Pilot | Role::Cni => None,
     }
 }
 
@@ -109,6 +111,6 @@ pub(super) fn serving_certificate(role: Role) -> Option<&'static str> {
     match role {
         Role::Galley => Some(galley::CERTIFICATE),
         Role::Injector => Some(injector::CERTIFICATE),
-        Role::Citadel | Role::Pilot => None,
+        Role::Citadel | Role::Pilot | Role::Cni => None,
     }
 }

@@ -107,6 +107,26 @@ fn the_demo_profile_adds() {
 }
 
 #[test]
+fn the_nodes_part_adds() {
+    let default = names(&planned(json!({})));
+    let with =
+        planned(json!({"components": {"cni": {"enabled": true, "resources": {"requests": {"cpu": "10m"}}, "podAnnotations": {"a": "b"}}}}));
+    let added: Vec<Planned> = with.iter().filter(|object| !default.contains(&object.key.to_string())).cloned().collect();
+    insta::assert_snapshot!(documents(&added));
+    let told = find(&with, "ConfigMap istio-system/istio-sidecar-injector")["data"]["values"].as_str().unwrap();
+    assert!(told.contains("\"cni\": true"), "the injector leaves the rules to the node");
+}
+
+#[test]
+fn only_who_labels_or_deletes_pods_may() {
+    let may = |repair: &str| {
+        let spec = json!({"components": {"cni": {"enabled": true}}, "values": {"cni": {"repair": {repair: true}}}});
+        names(&planned(spec)).contains("ClusterRoleBinding ferromesh-cni-repair")
+    };
+    assert_eq!([may("labelPods"), may("deletePods"), may("repairPods")], [true, true, false]);
+}
+
+#[test]
 fn every_object_is_owned_marked_and_unlike_the_others() {
     let objects = planned(json!({"profile": "demo", "components": {"galley": {"replicas": 2}}}));
     assert_eq!(names(&objects).len(), objects.len());
@@ -178,7 +198,7 @@ fn settings_that_are_read_again_leave_pods_alone_and_others_replace_them() {
     let template = |spec, name: &str| deployment(&planned(spec), name)["spec"]["template"].clone();
     let (base, logs) = (json!({}), json!({"meshConfig": {"accessLogFile": "/dev/stdout"}}));
     let domain = json!({"meshConfig": {"trustDomain": "shop.example"}});
-    for role in Role::ALL {
+    for role in Role::ALL.into_iter().filter(|role| *role != Role::Cni) {
         assert_eq!(template(base.clone(), role.object()), template(logs.clone(), role.object()), "{}", role.name());
     }
     for role in [Role::Citadel, Role::Pilot] {

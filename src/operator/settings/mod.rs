@@ -3,6 +3,7 @@
 //! Profile, then `values`, then the spec's own fields: the later wins. The webhook and the reconciler read a spec by this one function,
 //! so that what is admitted is also what is installed.
 
+mod cni;
 mod gateways;
 mod injection;
 mod layers;
@@ -16,6 +17,7 @@ mod rolling;
 mod tests;
 mod values;
 
+pub(super) use cni::Cni;
 pub(super) use gateways::{FIRST_UNPRIVILEGED, Gateway};
 pub(super) use injection::Injection;
 pub(super) use part::{Part, Replicas};
@@ -37,6 +39,7 @@ pub(super) enum Role {
     Pilot,
     Galley,
     Injector,
+    Cni,
 }
 
 /// Where pilot gets the mesh's configuration.
@@ -79,6 +82,8 @@ pub(super) struct Settings {
     pub(super) network: String,
     /// Who gets a sidecar.
     pub(super) injection: Injection,
+    /// How the nodes' part works, where there is one.
+    pub(super) cni: Cni,
     /// How workloads are restarted; none if their owners do it.
     pub(super) rolling: Option<Rolling>,
 }
@@ -89,7 +94,7 @@ const CLUSTER: &str = "Kubernetes";
 // === impl Role ===
 
 impl Role {
-    pub(super) const ALL: [Self; 4] = [Self::Citadel, Self::Pilot, Self::Galley, Self::Injector];
+    pub(super) const ALL: [Self; 5] = [Self::Citadel, Self::Pilot, Self::Galley, Self::Injector, Self::Cni];
 
     /// Its name in spec and status.
     pub(super) fn name(self) -> &'static str {
@@ -98,16 +103,18 @@ impl Role {
             Self::Pilot => "pilot",
             Self::Galley => "galley",
             Self::Injector => "injector",
+            Self::Cni => "cni",
         }
     }
 
-    /// The name of its Deployment, Service and ServiceAccount.
+    /// The name of its Deployment, Service and ServiceAccount; the nodes' part has a DaemonSet and no Service.
     pub(super) fn object(self) -> &'static str {
         match self {
             Self::Citadel => "istio-citadel",
             Self::Pilot => "istio-pilot",
             Self::Galley => "istio-galley",
             Self::Injector => "istio-sidecar-injector",
+            Self::Cni => "istio-cni-node",
         }
     }
 
@@ -117,6 +124,7 @@ impl Role {
             Self::Pilot => &components.pilot,
             Self::Galley => &components.galley,
             Self::Injector => &components.injector,
+            Self::Cni => &components.cni,
         };
         component.clone().unwrap_or_default()
     }
@@ -167,6 +175,10 @@ pub(super) fn resolve(spec: &MeshInstallSpec, images: &Images) -> Result<Setting
     let rolling = Rolling::read(&merged.update_strategy.clone().unwrap_or_default(), &mut problems);
     let mut sidecar = injection::sidecar(&translated.sidecar, &mut problems);
     sidecar.resources = resources(translated.proxy_resources);
+    if parts.contains_key(&Role::Cni) && !parts.contains_key(&Role::Injector) {
+        problems.push(Problem::new("spec.components.cni.enabled", "serves injected pods: enable the injector, too, or leave this away"));
+    }
+    let cni = Cni::read(&translated.cni, &mut problems);
     let mesh = mesh_config(&merged, &namespace);
     if !problems.is_empty() {
         return Err(Problems(problems));
@@ -183,6 +195,7 @@ pub(super) fn resolve(spec: &MeshInstallSpec, images: &Images) -> Result<Setting
         network: translated.network.unwrap_or_default(),
         sidecar,
         injection,
+        cni,
         rolling,
         namespace,
         mesh,
@@ -201,7 +214,11 @@ fn parts(components: &Components, problems: &mut Vec<Problem>) -> BTreeMap<Role,
     for role in Role::ALL {
         let component = role.of(components);
         let path = format!("spec.components.{}", role.name());
-        if component.enabled.unwrap_or(true) {
+        // Only who wants it lets something into his nodes.
+        if component.enabled.unwrap_or(role != Role::Cni) {
+            if role == Role::Cni {
+                problems.extend(cni::problems(&component, &path));
+            }
             parts.insert(role, Part::read(&component, &path, 1, problems));
         } else if role == Role::Pilot {
             problems.push(Problem::new(format!("{path}.enabled"), "there is no mesh without pilot: delete the MeshInstall instead"));

@@ -24,10 +24,8 @@ pub(super) fn problems(spec: &MeshInstallSpec) -> Vec<Problem> {
         refuse("updateStrategy.type", "Revision is not available yet: use InPlace");
     }
     let components = spec.components.clone().unwrap_or_default();
-    for (name, component) in [("policy", components.policy), ("cni", components.cni)] {
-        if component.is_some_and(|component| component != off()) {
-            refuse(&format!("components.{name}"), "is not available yet: remove it");
-        }
+    if components.policy.is_some_and(|component| component != off()) {
+        refuse("components.policy", "is not available yet: remove it");
     }
     let addons = spec.addons.clone().unwrap_or_default();
     let all = [("prometheus", addons.prometheus), ("grafana", addons.grafana), ("kiali", addons.kiali), ("tracing", addons.tracing)];

@@ -4,6 +4,7 @@ use ferromesh_crds::{MeshInstallSpec, install::ServiceType};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::model::PodRepair;
 
 fn images() -> Images {
     Images { hub: "hub.example/ferromesh".to_owned(), tag: "1.0.2".to_owned(), pull_policy: "IfNotPresent".to_owned() }
@@ -26,7 +27,8 @@ fn names(settings: &Settings) -> (Vec<Role>, Vec<&str>) {
 #[test]
 fn an_empty_spec_is_the_default_profile() {
     let settings = resolved(json!({}));
-    assert_eq!(names(&settings), (Role::ALL.to_vec(), vec!["istio-ingressgateway"]));
+    let usual = Role::ALL.into_iter().filter(|role| *role != Role::Cni).collect();
+    assert_eq!(names(&settings), (usual, vec!["istio-ingressgateway"]));
     assert_eq!(settings.namespace, "istio-system");
     assert_eq!(settings.images, images());
     assert_eq!(settings.mesh.default_config.discovery_address, "istio-pilot.istio-system.svc:15012");
@@ -106,7 +108,11 @@ fn what_does_nothing_is_refused_by_name() {
         (json!({"mode": "Plan"}), "spec.mode: "),
         (json!({"updateStrategy": {"type": "Revision"}}), "spec.updateStrategy.type: "),
         (json!({"components": {"policy": {"enabled": true}}}), "spec.components.policy: "),
-        (json!({"components": {"cni": {"replicas": 1}}}), "spec.components.cni: "),
+        (json!({"components": {"cni": {"enabled": true, "replicas": 1}}}), "spec.components.cni.replicas: has no effect"),
+        (json!({"profile": "minimal", "components": {"cni": {"enabled": true}}}), "spec.components.cni.enabled: serves injected pods"),
+        (json!({"values": {"cni": {"cniBinDir": "bin"}}}), "spec.values.cni.cniBinDir: must be an absolute path"),
+        (json!({"values": {"cni": {"repair": {"labelPods": "yes"}}}}), "spec.values.cni.repair.labelPods: must be true or false"),
+        (json!({"values": {"cni": {"chained": false}}}), "spec.values.cni.chained: "),
         (json!({"addons": {"kiali": {"enabled": true}}}), "spec.addons.kiali: "),
         (json!({"values": {"mixer": {"policy": {"enabled": true}}}}), "spec.values.mixer.policy.enabled: "),
         (json!({"values": {"global": {"controlPlaneSecurityEnabled": false}}}), "spec.values.global.controlPlaneSecurityEnabled: "),
@@ -117,6 +123,24 @@ fn what_does_nothing_is_refused_by_name() {
         assert!(message.starts_with(path), "{spec}: {message}");
         assert!(!message.contains("; "), "one problem, not more: {message}");
     }
+}
+
+#[test]
+fn the_nodes_part_is_there_for_who_asks_and_mends_as_he_says() {
+    for switch in [json!({"istio_cni": {"enabled": true}}), json!({"pilot": {"cni": {"enabled": true}}}), json!({"cni": {"enabled": true}})]
+    {
+        assert!(resolved(json!({"values": switch})).parts.contains_key(&Role::Cni), "{switch}");
+    }
+    assert!(!resolved(json!({"components": {"cni": {"enabled": false}}})).parts.contains_key(&Role::Cni));
+    let repair = |says: Value| resolved(json!({"values": {"cni": {"repair": says}}})).cni.repair;
+    assert_eq!(repair(json!({})), PodRepair::Fix);
+    assert_eq!(repair(json!({"labelPods": true})), PodRepair::Label);
+    assert_eq!(repair(json!({"labelPods": true, "deletePods": true})), PodRepair::Delete);
+    assert_eq!(repair(json!({"labelPods": true, "deletePods": true, "repairPods": true})), PodRepair::Fix);
+    assert_eq!(repair(json!({"repairPods": false})), PodRepair::Off);
+    assert_eq!(repair(json!({"enabled": false, "deletePods": true})), PodRepair::Off);
+    let settings = resolved(json!({"values": {"cni": {"cniBinDir": "/usr/lib/cni"}}}));
+    assert_eq!((settings.cni.bin_dir.as_str(), settings.cni.conf_dir.as_str()), ("/usr/lib/cni", "/etc/cni/net.d"));
 }
 
 #[test]

@@ -26,6 +26,8 @@ pub(super) struct Translated {
     pub(super) network: Option<String>,
     /// The cluster's name.
     pub(super) cluster: Option<String>,
+    /// What the nodes' part is told, by the path below `cni`.
+    pub(super) cni: BTreeMap<String, Value>,
     /// Where pilot's configuration comes from.
     pub(super) config_source: ConfigSource,
 }
@@ -44,6 +46,8 @@ enum Target {
     Cluster,
     /// To where pilot's configuration comes from.
     ConfigSource,
+    /// To the nodes' part, below this path.
+    Cni(String),
     /// To the network's name.
     Network,
     /// Nowhere: what to do in its place.
@@ -51,8 +55,8 @@ enum Target {
 }
 
 /// 1.4's names of the control plane's parts.
-const PARTS: [(&str, &str); 4] =
-    [("pilot", "pilot"), ("security", "citadel"), ("galley", "galley"), ("sidecarInjectorWebhook", "injector")];
+const PARTS: [(&str, &str); 5] =
+    [("pilot", "pilot"), ("security", "citadel"), ("galley", "galley"), ("sidecarInjectorWebhook", "injector"), ("cni", "cni")];
 
 /// Translates `values`, and says what can't be.
 pub(super) fn translate(values: &Map<String, Value>, problems: &mut Vec<Problem>) -> Translated {
@@ -99,6 +103,7 @@ impl Translated {
                 }
             }
             Target::Sidecar(field) => _ = self.sidecar.insert(*field, (path.to_owned(), value.clone())),
+            Target::Cni(path) => _ = self.cni.insert(path.clone(), value.clone()),
             Target::Network => match value.as_str() {
                 Some(name) if name.is_empty() || is_label_text(name) => self.network = Some(name.to_owned()),
                 _ => problems.push(wrong("must be a name, as a label's value can be one".to_owned())),
@@ -153,6 +158,14 @@ fn target(path: &str) -> Option<Target> {
         "global.multiCluster.clusterName" => Some(Target::Cluster),
         "global.useMCP" => Some(Target::ConfigSource),
         "global.network" => Some(Target::Network),
+        // 1.4's switch, and today's.
+        "istio_cni.enabled" | "pilot.cni.enabled" => field("components.cni.enabled"),
+        "cni.cniBinDir"
+        | "cni.cniConfDir"
+        | "cni.repair.enabled"
+        | "cni.repair.labelPods"
+        | "cni.repair.deletePods"
+        | "cni.repair.repairPods" => path.strip_prefix("cni.").map(|path| Target::Cni(path.to_owned())),
         _ => injection(path).or_else(|| part(path)),
     }
 }

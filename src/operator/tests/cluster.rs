@@ -49,6 +49,8 @@ impl Cluster {
         let parts = [
             "citadel",
             "citadel-namespaced",
+            "cni",
+            "cni-repair",
             "galley",
             "galley-namespaced",
             "injector",

@@ -1,0 +1,122 @@
+//! The nodes' part: one pod on each node, which lets itself into the node's network configuration and redirects pods' traffic.
+
+use serde_json::{Value, json};
+
+use super::{
+    control_plane::scraped,
+    object::{Base, Planned},
+};
+use crate::operator::{
+    object::Kind,
+    settings::{Part, Role},
+};
+
+/// Where it answers probes and is scraped, at the node's address.
+const MONITORING: u16 = 15014;
+/// Where the plugin finds it: a folder on the node, by the same name in the pod.
+const SOCKET_FOLDER: &str = "/var/run/istio-cni";
+/// The node's folders as the pod sees them.
+const BIN: &str = "/host/cni/bin";
+const CONF: &str = "/host/cni/conf";
+const NETNS: &str = "/var/run/netns";
+
+pub(super) fn plan(base: Base<'_>, part: &Part) -> [Planned; 2] {
+    let (name, component) = (Role::Cni.object(), Role::Cni.name());
+    let pull_secrets = &base.settings.pull_secrets;
+    let mut account = json!({"automountServiceAccountToken": true});
+    if !pull_secrets.is_empty() {
+        account["imagePullSecrets"] = pull_secrets.iter().map(|name| json!({"name": name})).collect();
+    }
+    let mut labels = base.labels(name, component);
+    labels.insert("sidecar.istio.io/inject".to_owned(), json!("false"));
+    labels.insert("k8s-app".to_owned(), json!(name));
+    let mut annotations = scraped(MONITORING, "/metrics");
+    // It enters the network namespaces of other pods.
+    annotations.insert("container.apparmor.security.beta.kubernetes.io/install-cni".to_owned(), json!("unconfined"));
+    annotations.extend(part.pod_annotations.iter().map(|(key, value)| (key.clone(), json!(value))));
+    let spec = json!({
+        "revisionHistoryLimit": 3,
+        "selector": {"matchLabels": Base::selector(name)},
+        "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1}},
+        "template": {"metadata": {"labels": labels, "annotations": annotations}, "spec": pod(base, part)},
+    });
+    [base.object(Kind::ServiceAccount, name, component, account), base.object(Kind::DaemonSet, name, component, json!({"spec": spec}))]
+}
+
+fn pod(base: Base<'_>, part: &Part) -> Value {
+    let host = |name: &str, path: &str, kind: &str| json!({"name": name, "hostPath": {"path": path, "type": kind}});
+    let cni = &base.settings.cni;
+    // Pods of any node get their rules, whatever it is reserved for.
+    let mut tolerations = vec![json!({"operator": "Exists"})];
+    tolerations.extend(part.tolerations.iter().map(|toleration| json!(toleration)));
+    let mut pod = json!({
+        "serviceAccountName": Role::Cni.object(),
+        // Its own network must not wait for itself, and it looks for the namespaces of pods by the node's processes.
+        "hostNetwork": true,
+        "hostPID": true,
+        "priorityClassName": "system-node-critical",
+        "terminationGracePeriodSeconds": 10,
+        "tolerations": tolerations,
+        "containers": [container(base, part)],
+        "volumes": [
+            host("cni-bin-dir", &cni.bin_dir, "DirectoryOrCreate"),
+            host("cni-net-dir", &cni.conf_dir, "DirectoryOrCreate"),
+            host("cni-socket-dir", SOCKET_FOLDER, "DirectoryOrCreate"),
+            host("cni-netns-dir", NETNS, "DirectoryOrCreate"),
+        ],
+    });
+    if !base.settings.pull_secrets.is_empty() {
+        pod["imagePullSecrets"] = base.settings.pull_secrets.iter().map(|name| json!({"name": name})).collect();
+    }
+    if !part.node_selector.is_empty() {
+        pod["nodeSelector"] = json!(part.node_selector);
+    }
+    if let Some(affinity) = &part.affinity {
+        pod["affinity"] = json!(affinity);
+    }
+    pod
+}
+
+fn container(base: Base<'_>, part: &Part) -> Value {
+    let field = |name: &str, path: &str| json!({"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}});
+    let mount = |name: &str, path: &str| json!({"name": name, "mountPath": path});
+    let probe = |path: &str| json!({"path": path, "port": MONITORING});
+    let images = &base.settings.images;
+    let mut env = vec![field("NODE_NAME", "spec.nodeName"), field("POD_NAMESPACE", "metadata.namespace")];
+    for variable in &part.env {
+        env.retain(|own| own["name"] != variable.name.as_str());
+        env.push(json!(variable));
+    }
+    // What is mounted into a namespace of the node's after the start must be seen here, too.
+    let netns = json!({"name": "cni-netns-dir", "mountPath": NETNS, "mountPropagation": "HostToContainer", "readOnly": true});
+    json!({
+        "name": "install-cni",
+        "image": format!("{}/ferromesh:{}", images.hub, images.tag),
+        "imagePullPolicy": images.pull_policy,
+        "command": ["/usr/local/bin/ferromeshd"],
+        "args": ["cni", "--bin-dir", BIN, "--conf-dir", CONF, "--socket", format!("{SOCKET_FOLDER}/cni.sock"),
+            "--repair", base.settings.cni.repair.to_string()],
+        "env": env,
+        "ports": [{"name": "http-monitoring", "containerPort": MONITORING, "protocol": "TCP"}],
+        "resources": part.resources,
+        "readinessProbe": {"httpGet": probe("/ready"), "periodSeconds": 1, "timeoutSeconds": 3, "failureThreshold": 5},
+        "livenessProbe": {"httpGet": probe("/healthz"), "periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 6},
+        // No more than it takes to enter a namespace (SYS_ADMIN), of other users' processes (SYS_PTRACE), to write rules there
+        // (NET_ADMIN), and files of the node (DAC_OVERRIDE).
+        "securityContext": {
+            "runAsUser": 0,
+            "runAsGroup": 0,
+            "runAsNonRoot": false,
+            "privileged": false,
+            "readOnlyRootFilesystem": true,
+            "capabilities": {"drop": ["ALL"], "add": ["DAC_OVERRIDE", "NET_ADMIN", "SYS_ADMIN", "SYS_PTRACE"]},
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "volumeMounts": [
+            mount("cni-bin-dir", BIN),
+            mount("cni-net-dir", CONF),
+            mount("cni-socket-dir", SOCKET_FOLDER),
+            netns,
+        ],
+    })
+}
