@@ -33,6 +33,7 @@ main() {
     image_sizes
     memory_at_rest
     resident_memory
+    pod_start
     start_to_ready
     (cd "$root" && cargo build --locked --release --quiet -p ferromesh -p ferromesh-bench)
     local target
@@ -73,10 +74,46 @@ memory_at_rest() {
 # resident_memory: what each program holds with the pages of its own file, as `ps` shows it; the local node's processes are this machine's.
 resident_memory() {
     ps -C ferromeshd -o rss=,args= | sort -k 3 | awk '{ printf "| resident: ferromeshd %s | %.1f MiB |\n", $3, $1 / 1024 }'
-    local program
-    for program in envoy ferromesh-agent; do
-        ps -C "$program" -o rss= | median | awk '{ printf "| resident: '"$program"' (median) | %.1f MiB |\n", $1 / 1024 }'
+    ps -C envoy -o rss= | median | awk '{ printf "| resident: envoy (median) | %.1f MiB |\n", $1 / 1024 }'
+    # Two processes of one program in each pod: the agent proper, and process 1, which supervises it and Envoy.
+    local role
+    for role in agent proxy; do
+        ps -C ferromesh-agent -o rss=,args= | awk -v role="$role" '$3 == role { print $1 }' | median |
+            awk -v role="$role" '{ printf "| resident: ferromesh-agent %s (median) | %.1f MiB |\n", role, $1 / 1024 }'
     done
+}
+
+# pod_start: what a sidecar adds to the start of a pod whose images are on the node.
+pod_start() {
+    local injected run
+    local -A what=([false]=without [true]=with)
+    for injected in false true; do
+        for ((run = 0; run < runs; run++)); do
+            one_pod_start "$injected"
+        done | median | sed "s/.*/| a pod ${what[$injected]} a sidecar: scheduled → ready | & ms |/"
+    done
+}
+
+# one_pod_start INJECTED: the milliseconds from the moment at which a watch sees a new pod's node to that at which it sees it ready.
+one_pod_start() {
+    local name="start-$RANDOM$RANDOM" image watch watcher node ready scheduled="" now
+    image="$(sed -n 's/^ *image: *//p' "$root/samples/bookinfo/kube/bookinfo.yaml" | head -n 1)"
+    exec {watch}< <(k get pods -n bookinfo --field-selector "metadata.name=$name" --watch \
+        -o 'jsonpath={.spec.nodeName}{" "}{.status.conditions[?(@.type=="Ready")].status}{"\n"}' 2>/dev/null)
+    watcher=$!
+    k run "$name" -n bookinfo --image="$image" --image-pull-policy=IfNotPresent --labels="sidecar.istio.io/inject=$1" -- details >/dev/null
+    while read -r -u "$watch" node ready; do
+        now="$(date +%s%N)"
+        # Without a node the first word is the condition.
+        [[ -n "$scheduled" || "$node" == "" || "$node" =~ ^(True|False)$ ]] || scheduled="$now"
+        if [[ -n "$scheduled" && "$ready" == True ]]; then
+            echo $((now - scheduled)) | awk '{ printf "%.0f\n", $1 / 1e6 }'
+            break
+        fi
+    done
+    kill "$watcher" 2>/dev/null || true
+    exec {watch}<&-
+    k delete pod "$name" -n bookinfo --wait=false >/dev/null
 }
 
 # start_to_ready: from the first line of a process to its readiness, by its own clock.

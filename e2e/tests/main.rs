@@ -4,6 +4,7 @@
 
 mod bookinfo;
 mod capture;
+mod cni;
 mod conformance;
 mod distribution;
 mod drift;
@@ -17,6 +18,7 @@ mod page;
 mod probes;
 mod programmed;
 mod refusals;
+mod rolling;
 mod secrets;
 mod shop;
 mod traffic;
