@@ -271,9 +271,14 @@ impl Compiled {
 
     /// All resources of a kind, sorted by name.
     pub fn resources(&self, kind: ResourceType) -> Vec<&Arc<Resource>> {
-        let mut all: Vec<_> = self.of(kind).flat_map(|section| section.resources.values()).collect();
+        let mut all: Vec<_> = self.each(kind).collect();
         all.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         all
+    }
+
+    /// Its resources of a kind, in no order.
+    pub(crate) fn each(&self, kind: ResourceType) -> impl Iterator<Item = &Arc<Resource>> {
+        self.of(kind).flat_map(|section| section.resources.values())
     }
 
     /// What was left out, each once, sorted.

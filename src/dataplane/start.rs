@@ -14,7 +14,7 @@ use tonic::Response;
 
 use crate::agent::{self, AgentConfig, DrainTimes, Order, Ports, ProxyFacts, envoy_arguments};
 use crate::index::{self, IndexConfig};
-use crate::model::{ProxyRole, ProxySettings, SpiffeId};
+use crate::model::{ProxyRole, ProxySettings, ProxyStatistics, SpiffeId};
 use crate::pilot::{self, PilotConfig};
 use crate::runtime::{
     CertificateResponse, ClientAuth, IdentityConfig, Limits, Listener, Readiness, Registry, Security, Shutdown, Tasks, Trigger, ca_routes,
@@ -91,6 +91,7 @@ impl ControlPlane {
             labels: [("app".to_owned(), "web".to_owned())].into(),
             metadata: BTreeMap::new(),
             proxy_config: ProxySettings { discovery_address: self.pilot.to_string(), concurrency: 1, ..ProxySettings::default() },
+            statistics: ProxyStatistics::default(),
             trust_domain: "cluster.local".to_owned(),
             version: "test".to_owned(),
         };
@@ -103,13 +104,15 @@ impl ControlPlane {
         };
         AgentConfig {
             facts,
-            ports: Ports { admin: free_port(), status: free_port(), health: free_port(), metrics: free_port() },
+            ports: Ports { admin: free_port(), status: free_port(), health: free_port(), metrics: free_port(), ..Ports::default() },
             identity,
             envoy: envoy::binary().to_owned(),
+            overriding: None,
             directory: directory.path().to_owned(),
             probes: BTreeMap::new(),
             app_metrics: None,
-            drain_times: DrainTimes::new(Duration::from_secs(1)),
+            drain_times: DrainTimes::new(Duration::from_secs(1), None, None),
+            dns: None,
         }
     }
 }
@@ -117,7 +120,7 @@ impl ControlPlane {
 /// The Envoy that the supervisor would start there.
 fn started(config: &AgentConfig) -> Child {
     let mut command = Command::new(&config.envoy);
-    command.args(envoy_arguments(&config.facts, "info", "", Duration::from_secs(1))).current_dir(&config.directory);
+    command.args(envoy_arguments(&config.facts, "info", "", Duration::from_secs(1), None)).current_dir(&config.directory);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true).spawn().unwrap()
 }
 

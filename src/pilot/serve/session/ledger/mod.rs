@@ -70,7 +70,7 @@ pub(super) enum Part {
 pub(super) struct Parcel {
     pub(super) resources: Vec<Arc<Resource>>,
     pub(super) removed: Vec<Arc<str>>,
-    /// Those of `resources` of which the proxy has no form before, as far as is known.
+    /// Of tables: those of `resources` of which the proxy has no form before, as far as is known.
     pub(super) new: BTreeSet<Arc<str>>,
 }
 
@@ -168,7 +168,13 @@ impl Ledger {
         for (name, held) in self.brought.take().into_iter().flatten() {
             self.owed.insert(name, Owed { held, due: None });
         }
-        for resource in current.resources(self.kind) {
+        if self.owed.is_empty() {
+            // A new proxy misses all: the map is made at once, without a search for each of thousands of names.
+            let missed = |resource: &Arc<Resource>| (resource.name.clone(), Owed { held: Held::Nothing, due: Some(resource.clone()) });
+            self.owed = current.each(self.kind).map(missed).collect();
+            return;
+        }
+        for resource in current.each(self.kind) {
             let owed = self.owed.entry(resource.name.clone()).or_insert(Owed { held: Held::Nothing, due: None });
             owed.due = Some(resource.clone());
         }
@@ -297,7 +303,7 @@ impl Ledger {
             match &sent {
                 Some(resource) => {
                     parcel.resources.push(resource.clone());
-                    if !matches!(owed.held, Held::Form(_)) {
+                    if self.kind == ResourceType::Route && !matches!(owed.held, Held::Form(_)) {
                         parcel.new.insert(name.clone());
                     }
                 }
