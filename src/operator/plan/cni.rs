@@ -19,6 +19,8 @@ const SOCKET_FOLDER: &str = "/var/run/istio-cni";
 const BIN: &str = "/host/cni/bin";
 const CONF: &str = "/host/cni/conf";
 const NETNS: &str = "/var/run/netns";
+/// The same on the node, without the link that `/var/run` is: a runtime finds mounts that are shared by their real paths.
+const NODES_NETNS: &str = "/run/netns";
 
 pub(super) fn plan(base: Base<'_>, part: &Part) -> [Planned; 2] {
     let (name, component) = (Role::Cni.object(), Role::Cni.name());
@@ -62,7 +64,7 @@ fn pod(base: Base<'_>, part: &Part) -> Value {
             host("cni-bin-dir", &cni.bin_dir, "DirectoryOrCreate"),
             host("cni-net-dir", &cni.conf_dir, "DirectoryOrCreate"),
             host("cni-socket-dir", SOCKET_FOLDER, "DirectoryOrCreate"),
-            host("cni-netns-dir", NETNS, "DirectoryOrCreate"),
+            host("cni-netns-dir", NODES_NETNS, "DirectoryOrCreate"),
         ],
     });
     if !base.settings.pull_secrets.is_empty() {
