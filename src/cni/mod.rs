@@ -82,7 +82,7 @@ impl fmt::Debug for Redirect {
 pub fn start(config: CniConfig, client: Client, listener: Listener, tasks: &mut Tasks, readiness: &Readiness, registry: &mut Registry) {
     let metrics = Metrics::registered(registry);
     let shutdown = tasks.shutdown();
-    let questions = Questions::new(client.clone(), config.redirect.clone(), metrics.clone());
+    let questions = Questions::new(client.clone(), &config, metrics.clone());
     tasks.spawn("plugin", listener.serve(questions.routes(), Security::Plain, Limits::default(), shutdown.clone()));
     let repairs = Repairs::new(client.clone(), &config, metrics);
     tasks.spawn("repair", repairs.run(readiness.wait_for("pods of the node"), shutdown.clone()));

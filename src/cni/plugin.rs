@@ -4,10 +4,13 @@ use axum::{Json, Router, extract::State, http::StatusCode, routing::post};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, Client};
 use serde::Deserialize;
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 use tokio::time::timeout;
 
-use super::{Redirect, decide::arguments, metrics::Metrics};
+use super::{CniConfig, Redirect, decide::arguments, metrics::Metrics};
 use crate::runtime::causes;
 
 /// How long the API server may take. The kubelet tries again by itself.
@@ -18,6 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(super) struct Questions {
     client: Client,
     redirect: Redirect,
+    /// The node's processes.
+    processes: PathBuf,
     metrics: Metrics,
 }
 
@@ -49,8 +54,8 @@ enum PluginError {
 // === impl Questions ===
 
 impl Questions {
-    pub(super) fn new(client: Client, redirect: Redirect, metrics: Metrics) -> Self {
-        Self { client, redirect, metrics }
+    pub(super) fn new(client: Client, config: &CniConfig, metrics: Metrics) -> Self {
+        Self { client, redirect: config.redirect.clone(), processes: config.processes.clone(), metrics }
     }
 
     /// The routes to serve to the plugin.
@@ -77,10 +82,20 @@ impl Questions {
         if named("K8S_POD_UID").is_some_and(|uid| pod.metadata.uid.as_deref() != Some(uid)) {
             return Err(PluginError::Another(shown()));
         }
-        self.redirect.put(arguments, network.netns.clone()).await.map_err(|reason| PluginError::Redirect { pod: shown(), reason })?;
+        let netns = seen_from_here(&network.netns, &self.processes);
+        self.redirect.put(arguments, netns).await.map_err(|reason| PluginError::Redirect { pod: shown(), reason })?;
         tracing::info!(pod = shown(), "redirected");
         Ok(true)
     }
+}
+
+/// The node's file of a namespace. The usual folder of such files is mounted here; a runtime that has them elsewhere is followed through the
+/// root of the node's first process.
+fn seen_from_here(netns: &Path, processes: &Path) -> PathBuf {
+    if netns.exists() {
+        return netns.to_owned();
+    }
+    processes.join("1/root").join(netns.strip_prefix("/").unwrap_or(netns))
 }
 
 async fn answer(State(questions): State<Questions>, Json(network): Json<Network>) -> Result<(), (StatusCode, String)> {

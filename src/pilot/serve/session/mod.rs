@@ -118,10 +118,8 @@ impl Session {
             self.unknown_kind(request);
             return Ok(Verdict::None);
         };
-        // A proxy that comes back asks for clusters first, unless it waits for endpoints of a cluster that was changed: then it holds the
-        // endpoints of the one before under the same name, and would wait for ever if it were not told them again.
-        if kind == ResourceType::Endpoints && !self.ledgers[ResourceType::Cluster as usize].is_subscribed() {
-            request.held.clear();
+        if kind == ResourceType::Endpoints {
+            self.endpoints_asked_for(&mut request);
         }
         if kind == ResourceType::Route {
             self.tables_asked_for(&request);
@@ -154,6 +152,21 @@ impl Session {
             ledger.share_names(&self.names);
         }
         Ok(verdict)
+    }
+
+    /// Which endpoints the proxy can't use although it holds them: it would wait for ever if it were not told them again.
+    ///
+    /// They are those of a cluster that has left in a new form and waits for endpoints under the same name. And a proxy that comes back asks
+    /// for clusters first, unless it waits for endpoints of a cluster that was changed.
+    fn endpoints_asked_for(&self, request: &mut Request) {
+        let clusters = &self.ledgers[ResourceType::Cluster as usize];
+        if !clusters.is_subscribed() {
+            return request.held.clear();
+        }
+        let under_way = clusters.under_way();
+        if !under_way.is_empty() {
+            request.held.retain(|name, _| !under_way.contains(name.as_str()));
+        }
     }
 
     /// Which tables the proxy has, as far as it says so itself: hosts follow their table.

@@ -232,6 +232,12 @@ impl Ledger {
         self.pending.as_ref().map(|pending| pending.nonce)
     }
 
+    /// The names of what was sent and has not been answered.
+    pub(super) fn under_way(&self) -> BTreeSet<&str> {
+        let items = self.pending.iter().flat_map(|pending| &pending.items);
+        items.filter(|item| item.sent.is_some()).map(|item| &*item.name).collect()
+    }
+
     /// Whether everything was sent and answered.
     pub(super) fn is_settled(&self) -> bool {
         self.pending.is_none() && self.owed.is_empty() && self.brought.is_none() && !self.greeting

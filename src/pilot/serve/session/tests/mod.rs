@@ -358,6 +358,20 @@ fn a_cluster_that_comes_back_with_a_proxy_gets_its_endpoints_again() {
 }
 
 #[test]
+fn endpoints_that_are_asked_for_while_their_cluster_is_under_way_are_sent() {
+    let (a, b) = (is(Endpoints, "a", "1"), is(Endpoints, "b", "1"));
+    let same = is(Cluster, "b", "1");
+    let mut player = Player::with(&[is(Cluster, "a", "2"), same.clone(), a.clone(), b.clone()]);
+    player.brings(Cluster, &[], &[&is(Cluster, "a", "1"), &same]);
+    // The changed cluster leaves before the proxy has said which endpoints it holds, and waits for its own.
+    let clusters = player.hears();
+    assert_eq!(line(&clusters), "Cluster +a");
+    player.brings(Endpoints, &["a", "b"], &[&a, &b]);
+    assert_eq!(line(&player.hears()), "Endpoints +a");
+    player.accepts(&clusters);
+}
+
+#[test]
 fn a_cluster_stays_for_as_long_as_the_proxy_keeps_routes_that_lead_to_it() {
     let mut player = Player::with(&[is(Cluster, "old", "1"), is(Route, "80", "to old")]);
     player.subscribes(Cluster, &[]);
