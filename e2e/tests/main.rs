@@ -18,7 +18,6 @@ mod page;
 mod probes;
 mod programmed;
 mod refusals;
-mod rolling;
 mod secrets;
 mod shop;
 mod traffic;
