@@ -1,5 +1,5 @@
-//! Pods whose traffic their node redirects: those that the node missed are mended. (That it redirects pods as they start is not shown here: a
-//! runtime that keeps network namespaces elsewhere than in `/run/netns`, as the local cluster's does, is not followed yet.)
+//! Pods whose traffic their node redirects: those that the node missed are mended. (That it redirects pods as they start is not shown here:
+//! a runtime that keeps network namespaces elsewhere than in `/run/netns`, as the local cluster's does, is not followed yet.)
 
 use anyhow::Context;
 use ferromesh_crds::MeshInstall;
@@ -132,7 +132,8 @@ async fn deploy(cluster: &Cluster, namespace: &str) -> anyhow::Result<()> {
     cluster.apply(namespace, &application).await
 }
 
-/// Whether what the client asks the server goes through both proxies: the server takes mutual TLS alone, and the client can't speak it itself.
+/// Whether what the client asks the server goes through both proxies: the server takes mutual TLS alone, which the client itself can not
+/// speak.
 async fn captured(cluster: &Cluster, namespace: &str) -> anyhow::Result<()> {
     let strict = json!({"apiVersion": "security.istio.io/v1", "kind": "PeerAuthentication", "metadata": {"name": "default"},
         "spec": {"mtls": {"mode": "STRICT"}}});
