@@ -28,8 +28,10 @@
 //! ```text
 //! let mut compiler = Compiler::new(snapshot);           // at start
 //! compiler.advance(snapshot, &changes);                 // on each change: marks, compiles nothing
-//! let new = compiler.compile(&proxy);                   // for each session: mostly lookups
+//! let new = compiler.compile(&proxy);                   // for a session that begins: mostly lookups
+//! let new = compiler.compile_again(&proxy, &old);       // for each that goes on: a number's comparison where nothing changed
 //! for difference in new.differences(old.as_ref(), kind) // in the order of ResourceType::ALL
+//! compiler.tidy();                                      // when all have been told
 //! ```
 
 mod by_host;
@@ -77,7 +79,7 @@ mod workload_ports;
 mod tests;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -93,6 +95,7 @@ pub use resource::{Resource, ResourceType};
 pub use whole_table::WholeTable;
 
 use envoy_api::envoy::config::bootstrap::v3::Bootstrap;
+use foldhash::fast::FixedState;
 
 use crate::model::{Changes, ObjectRef, SecretKey, Snapshot};
 use facts::Variants;
@@ -101,7 +104,7 @@ use mesh::Mesh;
 use scope::Scope;
 use section::{Section, SectionKind, SectionState};
 
-/// After so many snapshots, what no proxy asked for meanwhile is forgotten. Bounds memory at the price of compiling it again.
+/// After so many snapshots, what no proxy has or asked for meanwhile is forgotten. Bounds memory at the price of compiling it again.
 const SNAPSHOTS_BETWEEN_SWEEPS: u64 = 64;
 
 /// Compiles, and remembers what it compiled.
@@ -110,9 +113,13 @@ pub struct Compiler {
     mesh: Mesh,
     memo: Memo,
     sections: BTreeMap<SectionKind, Variants<SectionState>>,
+    /// The numbers of those that are up to date.
+    current: HashSet<u64, FixedState>,
     /// Shared with its forks, so that one number never stands for two sections.
     next_section: Arc<AtomicU64>,
     generation: u64,
+    /// The generation in which it was last swept.
+    swept: u64,
     /// Whether what [`Compiler::faults`] says may differ from what it said when somebody last asked.
     faults_differ: bool,
 }
@@ -152,8 +159,10 @@ impl Compiler {
             mesh: Mesh::of(snapshot),
             memo: Memo::default(),
             sections: BTreeMap::new(),
+            current: HashSet::default(),
             next_section: Arc::new(AtomicU64::new(1)),
             generation: 0,
+            swept: 0,
             faults_differ: true,
         }
     }
@@ -166,10 +175,10 @@ impl Compiler {
         let recipes = self.memo.invalidate(&dirty);
         for state in self.sections.values_mut().flat_map(Variants::iter_mut) {
             state.invalidate(&dirty, &recipes);
-            self.faults_differ |= state.is_faulty() && state.current().is_none();
-        }
-        if self.generation.is_multiple_of(SNAPSHOTS_BETWEEN_SWEEPS) {
-            self.sweep();
+            if state.current().is_none() {
+                self.current.remove(&state.id());
+                self.faults_differ |= state.is_faulty();
+            }
         }
     }
 
@@ -177,9 +186,9 @@ impl Compiler {
     /// each other at the cost of what differs. `changes` must name all that differs from this compiler's snapshot.
     #[must_use]
     pub fn fork(&self, snapshot: Arc<Snapshot>, changes: &Changes) -> Self {
-        let (mesh, memo, sections) = (self.mesh.clone(), self.memo.clone(), self.sections.clone());
-        let (next_section, generation) = (self.next_section.clone(), self.generation);
-        let mut fork = Self { mesh, memo, sections, next_section, generation, faults_differ: true };
+        let (mesh, memo, sections, current) = (self.mesh.clone(), self.memo.clone(), self.sections.clone(), self.current.clone());
+        let (next_section, generation, swept) = (self.next_section.clone(), self.generation, self.swept);
+        let mut fork = Self { mesh, memo, sections, current, next_section, generation, swept, faults_differ: true };
         fork.advance(snapshot, changes);
         fork
     }
@@ -193,6 +202,17 @@ impl Compiler {
     pub fn compile(&mut self, proxy: &Proxy) -> Compiled {
         let kinds = SectionKind::of_role(proxy.role);
         Compiled { sections: kinds.iter().map(|kind| self.section(*kind, proxy)).collect() }
+    }
+
+    /// The same for a proxy that got `last` from this compiler, or from a fork of it, and is what it was then. Parts of it that are up to
+    /// date are not looked for.
+    pub fn compile_again(&mut self, proxy: &Proxy, last: &Compiled) -> Compiled {
+        let parts = SectionKind::of_role(proxy.role).iter().zip(&last.sections);
+        let again = |(kind, part): (&SectionKind, &Arc<Section>)| match self.current.contains(&part.id) {
+            true => part.clone(),
+            false => self.section(*kind, proxy),
+        };
+        Compiled { sections: parts.map(again).collect() }
     }
 
     /// The Secrets of which anything that is kept depends: those that proxies need, and some that they lately did.
@@ -238,6 +258,7 @@ impl Compiler {
         let id = self.next_section.fetch_add(1, Ordering::Relaxed);
         let was_faulty = state.is_faulty();
         let section = state.update(&mut self.memo, &self.mesh, proxy, id);
+        self.current.insert(section.id);
         // A Secret that is found in one place may speak for an object that misses it in another.
         self.faults_differ |= was_faulty || state.is_faulty() || kind == SectionKind::Secrets;
         state.used = self.generation;
@@ -246,11 +267,23 @@ impl Compiler {
         section
     }
 
-    fn sweep(&mut self) {
-        self.faults_differ = true;
+    /// Forgets what no proxy has or lately asked for, once in so many snapshots. It looks at all that is kept, which takes milliseconds in a
+    /// large mesh: for when proxies have been told of the last change.
+    pub fn tidy(&mut self) {
+        if self.generation - self.swept < SNAPSHOTS_BETWEEN_SWEEPS {
+            return;
+        }
+        (self.swept, self.faults_differ) = (self.generation, true);
         let oldest = self.generation.saturating_sub(SNAPSHOTS_BETWEEN_SWEEPS);
         for variants in self.sections.values_mut() {
-            variants.retain(|state| state.used >= oldest);
+            // Who holds a section does not ask for it while it is up to date.
+            variants.retain(|state| {
+                let is_kept = state.used >= oldest || state.is_held();
+                if !is_kept {
+                    self.current.remove(&state.id());
+                }
+                is_kept
+            });
         }
         self.memo.sweep();
     }
@@ -279,6 +312,11 @@ impl Compiled {
     /// Its resources of a kind, in no order.
     pub(crate) fn each(&self, kind: ResourceType) -> impl Iterator<Item = &Arc<Resource>> {
         self.of(kind).flat_map(|section| section.resources.values())
+    }
+
+    /// The numbers of its parts of a kind: where they are equal, so are all resources of the kind.
+    pub(crate) fn parts(&self, kind: ResourceType) -> impl Iterator<Item = u64> {
+        self.of(kind).map(|section| section.id)
     }
 
     /// What was left out, each once, sorted.

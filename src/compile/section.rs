@@ -115,7 +115,8 @@ type Resources = RedBlackTreeMapSync<Arc<str>, Arc<Resource>>;
 /// Resources of one kind by name, at one moment.
 #[derive(Debug)]
 pub(super) struct Section {
-    id: u64,
+    /// Tells it from all others.
+    pub(super) id: u64,
     pub(super) kind: ResourceType,
     pub(super) resources: Resources,
     /// What was left out of them, each once, sorted.
@@ -203,6 +204,16 @@ impl SectionState {
         (!self.stale && self.pending.is_empty()).then_some(&self.section)
     }
 
+    /// The number of the section.
+    pub(super) fn id(&self) -> u64 {
+        self.section.id
+    }
+
+    /// Whether a proxy has the section.
+    pub(super) fn is_held(&self) -> bool {
+        Arc::strong_count(&self.section) > 1
+    }
+
     /// Whether it has to be found out again which resources there are, and not only what some of them are.
     #[cfg(test)]
     pub(super) fn is_listed_anew(&self) -> bool {
@@ -257,12 +268,15 @@ impl SectionState {
         // What one recipe no longer yields, another may yield again.
         names.retain(|name| !same(self.section.resources.get(name), resources.get(name)));
 
-        self.facts = without_implied(facts).into_iter().collect();
+        let facts: Arc<[Fact]> = without_implied(facts).into_iter().collect();
+        let reads_alike = facts == self.facts;
+        self.facts = facts;
         let faults = if faulty { self.all_faults() } else { self.section.faults.clone() };
         let failures: Vec<_> = self.failed.values().cloned().collect();
         let told_alike = faults == self.section.faults && failures == self.section.failures;
-        // Where nothing differs the section stays the same one, so that sessions have nothing to compare.
-        if !names.is_empty() || self.section.id == 0 || !told_alike {
+        // Where nothing differs the section stays the same one, so that sessions have nothing to compare. Where other facts count by now,
+        // it does not hold for all who have it.
+        if !names.is_empty() || self.section.id == 0 || !told_alike || !reads_alike {
             let previous = (self.section.id != 0).then(|| (self.section.id, names.into_iter().collect()));
             self.section = Arc::new(Section { id, kind: self.kind.resource_type(), resources, faults, previous, failures });
         }

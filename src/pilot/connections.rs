@@ -34,7 +34,7 @@ pub(super) struct Connection {
     /// Counts up, so that a proxy's latest stream is its last.
     pub(super) id: u64,
     /// Who the proxy is.
-    pub(super) claims: Claims,
+    pub(super) claims: Arc<Claims>,
     /// Where it connects from.
     pub(super) address: Option<SocketAddr>,
     /// Since when.
@@ -68,7 +68,7 @@ impl Connections {
     }
 
     /// Adds a connection, until the result is dropped.
-    pub(super) fn register(&self, claims: Claims, address: Option<SocketAddr>, updates: Updates) -> Registered {
+    pub(super) fn register(&self, claims: Arc<Claims>, address: Option<SocketAddr>, updates: Updates) -> Registered {
         let mut list = locked(&self.list);
         let id = list.next_id;
         list.next_id += 1;

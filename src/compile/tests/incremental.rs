@@ -283,7 +283,10 @@ impl Session {
 
     /// Asks, and takes in what differs from what it was told. Nothing is told twice.
     pub(super) fn ask(&mut self, compiler: &mut Compiler) {
-        let new = compiler.compile(&self.proxy);
+        let new = match &self.last {
+            Some(last) => compiler.compile_again(&self.proxy, last),
+            None => compiler.compile(&self.proxy),
+        };
         for kind in ResourceType::ALL {
             for difference in new.differences(self.last.as_ref(), kind) {
                 match difference.resource {

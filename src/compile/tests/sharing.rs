@@ -96,3 +96,24 @@ fn a_change_that_changes_nothing_is_not_sent() {
     let everything = mesh.services.keys().cloned().map(Change::Service).chain([Change::Mesh]).collect::<Vec<_>>();
     assert_eq!(session.change(mesh.snapshot(), &everything).0, BTreeSet::new());
 }
+
+#[test]
+fn what_nobody_has_is_forgotten_and_what_a_proxy_has_is_not_made_again() {
+    let mesh = bookinfo();
+    let snapshot = mesh.snapshot();
+    let mut compiler = Compiler::new(snapshot.clone());
+    let page = proxy(&mesh, "shop", "productpage-v1");
+    let held = compiler.compile(&page);
+    let needed = compiler.kept();
+    compiler.compile(&proxy(&mesh, "istio-system", "gateway-0"));
+    let all = compiler.kept();
+    assert!(all.0 > needed.0 && all.1 > needed.1);
+    for _ in 0..200 {
+        compiler.advance(snapshot.clone(), &Changes::new());
+        // It asks for nothing that it has.
+        assert!(compiler.compile_again(&page, &held).same_as(&held));
+        compiler.tidy();
+    }
+    assert_eq!(compiler.kept(), needed);
+    assert!(compiler.compile(&page).same_as(&held));
+}

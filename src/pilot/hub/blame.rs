@@ -256,7 +256,7 @@ impl HubTask {
             refusal.accusers.retain(|accuser| self.subscribers.get(&accuser.subscriber).is_some_and(|it| !it.publish.is_closed()));
             let Some(subscriber) = refusal.accusers.first().and_then(|first| self.subscribers.get(&first.subscriber)) else { continue };
             let (proxy, key) = (subscriber.proxy.clone(), form_key(&refusal.resource));
-            let compiled = self.compile(&proxy);
+            let compiled = self.compile(&proxy, None);
             let current = compiled.as_ref().and_then(|compiled| compiled.get(key.0, &key.1));
             if current.is_none_or(|resource| resource.hash != key.2) {
                 continue;

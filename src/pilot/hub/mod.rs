@@ -15,7 +15,7 @@ mod blame;
 mod bootstrap;
 mod faults;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, mem, sync::Arc};
 
 use futures::{Stream, StreamExt};
 use tokio::{
@@ -105,13 +105,15 @@ pub(super) enum HubError {
 
 #[derive(Debug)]
 struct Join {
-    claims: Claims,
+    claims: Arc<Claims>,
     answer: oneshot::Sender<Result<Joined, NodeError>>,
 }
 
 struct Subscriber {
-    claims: Claims,
+    claims: Arc<Claims>,
     proxy: Arc<Proxy>,
+    /// Whether the proxy is not what it was when it was last compiled for.
+    changed: bool,
     publish: watch::Sender<Option<Update>>,
 }
 
@@ -170,7 +172,7 @@ impl Hub {
     ///
     /// # Errors
     /// When the proxy's pod belongs to another identity, or the process ends.
-    pub(super) async fn join(&self, claims: Claims) -> Result<Joined, JoinError> {
+    pub(super) async fn join(&self, claims: Arc<Claims>) -> Result<Joined, JoinError> {
         let (answer, answered) = oneshot::channel();
         self.joining.send(Join { claims, answer }).await.map_err(|_| JoinError::Ended)?;
         Ok(answered.await.map_err(|_| JoinError::Ended)??)
@@ -221,6 +223,7 @@ impl HubTask {
                     self.distribute().await;
                     self.next_case().await;
                     self.tell_needed();
+                    self.tidy().await;
                 }
                 news = self.reports.heard() => self.hear(news).await,
                 () = self.blame.out_of_patience() => self.ask_another().await,
@@ -263,14 +266,14 @@ impl HubTask {
             }
         };
         let (version, taken) = (self.version, self.taken);
-        let update = self.compile(&proxy).map(|compiled| Update { compiled, version, taken, question: None });
+        let update = self.compile(&proxy, None).map(|compiled| Update { compiled, version, taken, question: None });
         let (publish, updates) = watch::channel(update);
         if join.answer.send(Ok(Joined { subscriber: self.next_id, updates })).is_err() {
             return;
         }
         self.sweep();
         self.by_workload.entry(proxy.key.clone()).or_default().push(self.next_id);
-        self.subscribers.insert(self.next_id, Subscriber { claims: join.claims, proxy, publish });
+        self.subscribers.insert(self.next_id, Subscriber { claims: join.claims, proxy, changed: false, publish });
         self.next_id += 1;
     }
 
@@ -304,7 +307,7 @@ impl HubTask {
         for id in self.by_workload.get(key).into_iter().flatten() {
             let Some(subscriber) = self.subscribers.get_mut(id) else { continue };
             match subscriber.claims.proxy(Some(workload)) {
-                Ok(proxy) => subscriber.proxy = Arc::new(proxy),
+                Ok(proxy) => (subscriber.proxy, subscriber.changed) = (Arc::new(proxy), true),
                 Err(error) => {
                     tracing::warn!(%error, "a proxy is cut off");
                     self.subscribers.remove(id);
@@ -336,11 +339,20 @@ impl HubTask {
         }
     }
 
+    /// Has the compiler forget what is of no use, once the sessions have had their turn.
+    async fn tidy(&mut self) {
+        tokio::task::yield_now().await;
+        if let Some(compiler) = &mut self.compiler {
+            compiler.tidy();
+        }
+    }
+
     /// Brings one proxy's configuration up to date, unless it is just being asked something.
     fn publish_to(&mut self, id: u64) {
-        let Some(subscriber) = self.subscribers.get(&id).filter(|_| !self.blame.asks(id)) else { return };
-        let proxy = subscriber.proxy.clone();
-        let Some(compiled) = self.compile(&proxy) else { return };
+        let Some(subscriber) = self.subscribers.get_mut(&id).filter(|_| !self.blame.asks(id)) else { return };
+        let (proxy, changed) = (subscriber.proxy.clone(), mem::take(&mut subscriber.changed));
+        let last = subscriber.publish.borrow().as_ref().filter(|_| !changed).map(|update| update.compiled.clone());
+        let Some(compiled) = self.compile(&proxy, last.as_ref()) else { return };
         let (version, taken) = (self.version, self.taken);
         let Some(subscriber) = self.subscribers.get(&id) else { return };
         subscriber.publish.send_if_modified(|current| {
@@ -350,11 +362,14 @@ impl HubTask {
         });
     }
 
-    /// What a proxy gets; none while the mesh is not known.
-    fn compile(&mut self, proxy: &Proxy) -> Option<Compiled> {
+    /// What a proxy gets that has got `last`; none while the mesh is not known.
+    fn compile(&mut self, proxy: &Proxy, last: Option<&Compiled>) -> Option<Compiled> {
         let compiler = self.compiler.as_mut()?;
         loop {
-            let compiled = compiler.compile(proxy);
+            let compiled = match last {
+                Some(last) => compiler.compile_again(proxy, last),
+                None => compiler.compile(proxy),
+            };
             if !self.blame.mend(compiler, &compiled, proxy) {
                 return Some(compiled);
             }

@@ -5,6 +5,8 @@
 
 use std::{
     convert::Infallible,
+    pin::Pin,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -20,14 +22,15 @@ use futures::stream;
 use http::{HeaderMap, HeaderValue, header::CONTENT_TYPE};
 use http_body_util::StreamBody;
 use hyper::body::Frame;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, Sleep, sleep, timeout};
 use tonic::{Code, Status};
 
 use super::{
     bootstrap,
+    chunks::SharedChunks,
     incoming::Incoming,
     requests::Requests,
-    session::{Request, Session, SharedNames, Verdict},
+    session::{Request, Session, Shared, Verdict},
     wire::Outgoing,
 };
 use crate::compile::ResourceType;
@@ -55,8 +58,8 @@ pub(in crate::pilot) struct Server {
     pub(super) hub: Hub,
     connections: Connections,
     metrics: Metrics,
-    /// What proxies subscribe to.
-    names: SharedNames,
+    shared: Shared,
+    chunks: SharedChunks,
     shutdown: Shutdown,
 }
 
@@ -90,7 +93,7 @@ struct Conversation {
     /// Who speaks, as the hub knows it.
     accuser: Accuser,
     /// When the stream ends of itself.
-    end: Instant,
+    end: Pin<Box<Sleep>>,
     carrier: Carrier,
     requests: Requests,
     updates: Updates,
@@ -98,6 +101,7 @@ struct Conversation {
     /// The version of the snapshot that the session has.
     version: u64,
     outgoing: Option<Outgoing>,
+    chunks: SharedChunks,
     /// What the hub wants to know.
     question: Option<Question>,
     reports: Reports,
@@ -116,7 +120,7 @@ struct Conversation {
 impl Server {
     /// A server of what the hub knows.
     pub(in crate::pilot) fn new(hub: Hub, connections: Connections, metrics: Metrics, shutdown: Shutdown) -> Self {
-        Self { hub, connections, metrics, names: SharedNames::default(), shutdown }
+        Self { hub, connections, metrics, shared: Shared::default(), chunks: SharedChunks::default(), shutdown }
     }
 
     fn answer(self, request: HttpRequest, requests: impl FnOnce(Body) -> Requests) -> HttpResponse {
@@ -142,6 +146,7 @@ impl Server {
         let node = node.ok_or_else(|| refused(&NodeError::Missing, self, peer))?;
         let mut claims = Claims::of(&node, identity).map_err(|error| refused(&error, self, peer))?;
         claims.splits_tables = requests.have_hosts_apart();
+        let claims = Arc::new(claims);
         let Joined { subscriber, updates } = match self.hub.join(claims.clone()).await {
             Ok(joined) => joined,
             Err(JoinError::Node(error)) => return Err(refused(&error, self, peer)),
@@ -153,13 +158,14 @@ impl Server {
         let registered = (!claims.by_agent).then(|| self.connections.register(claims, peer.address, updates.clone()));
         let mut conversation = Conversation {
             accuser: Accuser { subscriber, proxy, namespace },
-            end: Instant::now() + stream_age(left, random_fraction()),
+            end: Box::pin(sleep(stream_age(left, random_fraction()))),
             carrier,
             requests,
             updates,
-            session: Session::new(self.names.clone()),
+            session: Session::new(self.shared.clone()),
             version: 0,
             outgoing: None,
+            chunks: self.chunks.clone(),
             question: None,
             reports: self.hub.reports.clone(),
             sent_at: [None; ResourceType::ALL.len()],
@@ -190,7 +196,8 @@ impl Stage {
         let mut conversation = match self {
             Self::Ended => return None,
             Self::Open(conversation) => conversation,
-            Self::Opening(opening) => match opening.server.open(&opening.peer, opening.carrier, opening.requests).await {
+            // Apart, because what it needs for a moment would be part of each stream for as long as it lasts.
+            Self::Opening(opening) => match Box::pin(opening.server.open(&opening.peer, opening.carrier, opening.requests)).await {
                 Ok(conversation) => Box::new(conversation),
                 Err(status) => return Some((trailers(&status), Self::Ended)),
             },
@@ -218,7 +225,7 @@ impl Conversation {
     /// The next bytes to send; a status when the stream is over.
     async fn next_chunk(&mut self) -> Result<Bytes, Status> {
         loop {
-            if let Some(chunk) = self.outgoing.as_mut().and_then(Outgoing::next_chunk) {
+            if let Some(chunk) = self.outgoing.as_mut().and_then(|outgoing| outgoing.next_chunk(&self.chunks)) {
                 return Ok(chunk);
             }
             self.outgoing = self.next_response();
@@ -235,7 +242,7 @@ impl Conversation {
                     self.behind_since = self.behind_since.or(self.updates.borrow().as_ref().map(|update| update.taken));
                     self.take_update();
                 }
-                () = sleep_until(self.end) => {
+                () = self.end.as_mut() => {
                     // The next stream shall prove its identity anew, and that takes a new connection.
                     self.carrier.close();
                     return Err(Status::ok("a stream lasts no longer: connect again"));

@@ -1,6 +1,7 @@
 //! The xDS server: `envoy.service.discovery.v3.AggregatedDiscoveryService` over mutual TLS.
 
 mod bootstrap;
+mod chunks;
 mod conversation;
 mod incoming;
 mod requests;

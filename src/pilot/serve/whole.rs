@@ -84,7 +84,7 @@ impl Whole {
 mod tests {
     use super::*;
     use crate::compile::Compiled;
-    use crate::pilot::serve::session::{Session, SharedNames, Verdict, nonce_text};
+    use crate::pilot::serve::session::{Session, Shared, Verdict, nonce_text};
 
     fn is(name: &str, text: &str) -> Arc<Resource> {
         Resource::of(ResourceType::Cluster, name, text, &[])
@@ -128,7 +128,7 @@ mod tests {
 
     #[test]
     fn a_response_names_all_and_keeps_the_form_before_a_refused_one() {
-        let mut player = Player { session: Session::new(SharedNames::default()), whole: Whole::default() };
+        let mut player = Player { session: Session::new(Shared::default()), whole: Whole::default() };
         player.session.update(Compiled::made_of(&[is("a", "1"), is("b", "1")]));
         player.says(0, None);
         let first = player.hears();

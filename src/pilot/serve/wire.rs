@@ -1,19 +1,28 @@
 //! Responses as bytes: gRPC frames that are made piece by piece, while the proxy reads them.
 //!
-//! A thousand proxies may get megabytes each at the same time. So a response is never built as a whole: its resources' bodies are shared
-//! with the compiler, and what stands between them is written when the connection has room for it. The messages are
-//! `DeltaDiscoveryResponse` with its `Resource`, and `DiscoveryResponse`, of `envoy.service.discovery.v3`; the fields' numbers are fixed
-//! for ever.
+//! A thousand proxies may get megabytes each at the same time. So a response is never built as a whole: it leaves in chunks, made when the
+//! connection has room for them and shared by proxies that are sent the same resources. The messages are `DeltaDiscoveryResponse` with its
+//! `Resource`, and `DiscoveryResponse`, of `envoy.service.discovery.v3`; the fields' numbers are fixed for ever.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::session::{Response, nonce_text};
+use super::{
+    chunks::SharedChunks,
+    session::{Response, nonce_text},
+};
 use crate::compile::Resource;
 
-/// Of so many bytes a chunk is passed on: two TLS records, so that small resources cost no record each.
-const CHUNK: usize = 32 * 1024;
+/// Chunks are as large as one TLS record holds, beside the head of the HTTP/2 frame that it becomes.
+const CHUNK: usize = 16 * 1024 - 9;
+
+/// Before a message: whether it is compressed, and its length.
+const FRAME_HEAD: usize = 5;
+
+/// After one of so many resources a chunk ends in any case. Where depends on the resource, so that proxies which are sent the same among
+/// others soon have the same chunks again.
+const RESOURCES_BETWEEN_CUTS: u64 = 64;
 
 /// How a length-delimited field begins. All numbers of fields here are below 16, so one byte holds number and wire type.
 const fn key(field: u8) -> u8 {
@@ -21,7 +30,7 @@ const fn key(field: u8) -> u8 {
 }
 
 /// Which message a response becomes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Form {
     /// `DeltaDiscoveryResponse`.
     Delta,
@@ -33,10 +42,12 @@ pub(super) enum Form {
 #[derive(Debug)]
 pub(super) struct Outgoing {
     form: Form,
-    head: Option<Bytes>,
-    resources: VecDeque<Arc<Resource>>,
-    /// A body that is large enough to be passed on as it is.
-    large: Option<Bytes>,
+    head: Bytes,
+    resources: Vec<Arc<Resource>>,
+    /// How many of them have left.
+    left: usize,
+    /// What is left of a body that is larger than a chunk.
+    large: Bytes,
     size: usize,
 }
 
@@ -52,14 +63,13 @@ impl Outgoing {
         if form == Form::Delta {
             response.removed.iter().for_each(|name| put_text(&mut head, 6, name));
         }
-        let lengths = response.resources.iter().map(|resource| field_len(Lengths::of(resource).outer(form)));
-        let size = head.len() + lengths.sum::<usize>();
-        let mut frame = BytesMut::with_capacity(head.len() + 5);
+        let size = head.len() + response.resources.iter().map(|resource| resource_len(form, resource)).sum::<usize>();
+        let mut frame = BytesMut::with_capacity(FRAME_HEAD + head.len());
         // Not compressed.
         frame.put_u8(0);
         frame.put_u32(u32::try_from(size).unwrap_or(u32::MAX));
         frame.extend_from_slice(&head);
-        Self { form, head: Some(frame.freeze()), resources: response.resources.into(), large: None, size }
+        Self { form, head: frame.freeze(), resources: response.resources, left: 0, large: Bytes::new(), size }
     }
 
     /// The length of the message.
@@ -67,27 +77,66 @@ impl Outgoing {
         self.size
     }
 
-    /// The next bytes; none at the end.
-    pub(super) fn next_chunk(&mut self) -> Option<Bytes> {
-        if let Some(body) = self.large.take() {
-            return Some(body);
+    /// The next bytes; none at the end. `shared` has chunks that other proxies were sent.
+    pub(super) fn next_chunk(&mut self, shared: &SharedChunks) -> Option<Bytes> {
+        if !self.large.is_empty() {
+            return Some(self.large.split_to(self.large.len().min(CHUNK)));
         }
-        let mut chunk = BytesMut::new();
-        if let Some(head) = self.head.take() {
-            chunk.extend_from_slice(&head);
+        let head = std::mem::take(&mut self.head);
+        if !head.is_empty() && FRAME_HEAD + self.size <= CHUNK {
+            // All of a small response, which is as quickly made as looked for.
+            self.left = self.resources.len();
+            return Some(encoded(&head, self.form, &self.resources));
         }
-        while chunk.len() < CHUNK
-            && let Some(resource) = self.resources.pop_front()
-        {
-            put_resource_head(&mut chunk, self.form, &resource);
-            if resource.body.len() >= CHUNK {
-                self.large = Some(resource.body.clone());
+        if !head.is_empty() {
+            return Some(head);
+        }
+        let start = self.left;
+        self.left += self.next_run();
+        match &self.resources[start..self.left] {
+            [] => None,
+            [large] if resource_len(self.form, large) > CHUNK => {
+                self.large = large.body.clone();
+                let mut head = BytesMut::new();
+                put_resource_head(&mut head, self.form, large);
+                Some(head.freeze())
+            }
+            run => Some(shared.of(self.form, run, || encoded(&[], self.form, run))),
+        }
+    }
+
+    /// How many resources the next chunk has.
+    fn next_run(&self) -> usize {
+        let (mut count, mut length) = (0, 0);
+        for resource in &self.resources[self.left..] {
+            length += resource_len(self.form, resource);
+            if count > 0 && length > CHUNK {
                 break;
             }
-            chunk.extend_from_slice(&resource.body);
+            count += 1;
+            if resource.hash.is_multiple_of(RESOURCES_BETWEEN_CUTS) {
+                break;
+            }
         }
-        (!chunk.is_empty()).then(|| chunk.freeze())
+        count
     }
+}
+
+/// Resources behind a head.
+fn encoded(head: &[u8], form: Form, resources: &[Arc<Resource>]) -> Bytes {
+    let length = resources.iter().map(|resource| resource_len(form, resource)).sum::<usize>();
+    let mut chunk = BytesMut::with_capacity(head.len() + length);
+    chunk.extend_from_slice(head);
+    for resource in resources {
+        put_resource_head(&mut chunk, form, resource);
+        chunk.extend_from_slice(&resource.body);
+    }
+    chunk.freeze()
+}
+
+/// The length of a resource within a message.
+fn resource_len(form: Form, resource: &Resource) -> usize {
+    field_len(Lengths::of(resource).outer(form))
 }
 
 /// The lengths of a resource's nested messages.
@@ -162,8 +211,8 @@ mod tests {
 
     fn sent<M: Message + Default>(response: Response, form: Form) -> (Vec<usize>, M) {
         let mut outgoing = Outgoing::new(response, form, 7);
-        let size = outgoing.size();
-        let chunks: Vec<Bytes> = std::iter::from_fn(|| outgoing.next_chunk()).collect();
+        let (size, shared) = (outgoing.size(), SharedChunks::default());
+        let chunks: Vec<Bytes> = std::iter::from_fn(|| outgoing.next_chunk(&shared)).collect();
         let bytes = chunks.concat();
         assert_eq!(bytes[0], 0);
         assert_eq!(u32::from_be_bytes(bytes[1..5].try_into().unwrap()) as usize, bytes.len() - 5);
@@ -196,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn a_large_response_leaves_in_chunks_and_large_bodies_are_not_copied() {
+    fn a_large_response_leaves_in_chunks_of_a_record_each() {
         let many = (0..1000).map(|n| Resource::of(ResourceType::Cluster, &format!("c{n}"), &"x".repeat(100 + n), &[]));
         let large = Resource::of(ResourceType::Cluster, "large", &"y".repeat(3 * CHUNK), &[]);
         let resources: Vec<_> = many.chain([large.clone()]).collect();
@@ -204,6 +253,24 @@ mod tests {
         let (chunks, message) = sent::<DeltaDiscoveryResponse>(response, Form::Delta);
         assert_eq!(message.resources.len(), 1001);
         assert!(chunks.len() > 10);
-        assert!(chunks.iter().all(|length| *length < 2 * CHUNK || *length == large.body.len()), "{chunks:?}");
+        assert!(chunks.iter().all(|length| *length <= CHUNK), "{chunks:?}");
+    }
+
+    #[test]
+    fn proxies_that_are_sent_the_same_among_others_share_its_chunks() {
+        let common: Vec<_> =
+            (0..1000).map(|n| Resource::of(ResourceType::Cluster, &format!("c{n}"), &format!("{n}").repeat(100), &[])).collect();
+        let shared = SharedChunks::default();
+        let sent = |own: &str, form| {
+            let own = Resource::of(ResourceType::Cluster, own, own, &[]);
+            let resources = [own].iter().chain(&common).cloned().collect();
+            let response = Response { type_url: ResourceType::Cluster.type_url().into(), nonce: 1, resources, removed: Vec::new() };
+            let mut outgoing = Outgoing::new(response, form, 7);
+            std::iter::from_fn(|| outgoing.next_chunk(&shared)).collect::<Vec<_>>()
+        };
+        let [one, other, whole] = [sent("a", Form::Delta), sent("a much longer name", Form::Delta), sent("a", Form::Whole)];
+        let differ = |a: &[Bytes], b: &[Bytes]| a.iter().filter(|chunk| !b.iter().any(|it| it.as_ptr() == chunk.as_ptr())).count();
+        assert!(one.len() > 20 && differ(&one, &other) < one.len() / 3, "{} of {}", differ(&one, &other), one.len());
+        assert_eq!(differ(&whole, &one), whole.len());
     }
 }

@@ -53,7 +53,7 @@ impl Mesh {
     async fn join(&self, pod: &str, namespace: &str, account: &str) -> Result<Updates, JoinError> {
         let node: Node = node(pod, namespace);
         let claims = Claims::of(&node, &SpiffeId::new("cluster.local", namespace, account)).unwrap();
-        Ok(self.hub.join(claims).await?.updates)
+        Ok(self.hub.join(claims.into()).await?.updates)
     }
 }
 
@@ -89,7 +89,7 @@ async fn a_pod_with_other_labels_gets_another_configuration() {
     mesh.becomes(&content, &[]).await;
     let router = Node { id: "router~10.244.1.1~details-v1.shop~x".to_owned(), ..Node::default() };
     let claims = Claims::of(&router, &SpiffeId::new("cluster.local", "shop", "details")).unwrap();
-    let updates = mesh.hub.join(claims).await.unwrap().updates;
+    let updates = mesh.hub.join(claims.into()).await.unwrap().updates;
     let listeners = || updates.borrow().as_ref().unwrap().compiled.resources(ResourceType::Listener).len();
     let before = listeners();
 

@@ -95,6 +95,9 @@ enum Version {
     Http2,
 }
 
+/// So many bytes of an answer wait for a peer that does not read, beside what the kernel takes. A thousand may be slow at a time.
+const SEND_BUFFER: usize = 64 * 1024;
+
 // === impl Limits ===
 
 impl Default for Limits {
@@ -337,6 +340,7 @@ async fn converse(
         .keep_alive_interval(Duration::from_secs(20))
         .keep_alive_timeout(Duration::from_secs(20))
         .max_concurrent_streams(limits.streams)
+        .max_send_buf_size(SEND_BUFFER)
         .max_header_list_size(64 * 1024);
     let builder = if version == Version::Http2 { builder.http2_only() } else { builder.http1_only() };
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));

@@ -16,7 +16,6 @@ mod subscription;
 mod tests;
 
 pub(in crate::pilot) use ledger::Rejection;
-pub(in crate::pilot) use names::SharedNames;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -24,7 +23,8 @@ use std::{
 };
 
 use crate::compile::{Compiled, Resource, ResourceType};
-use ledger::{Due, Ledger, Part};
+use ledger::{Due, Ledger, Part, SharedAccounts};
+use names::SharedNames;
 use subscription::MAX_NAMES;
 
 /// How many answers to unknown kinds may wait. A proxy that asks for more without reading is told nothing about them.
@@ -78,6 +78,13 @@ pub(in crate::pilot) struct Progress {
     pub(in crate::pilot) accepted: Option<u64>,
 }
 
+/// What sessions have in common. Clones share everything.
+#[derive(Clone, Debug, Default)]
+pub(in crate::pilot) struct Shared {
+    names: SharedNames,
+    accounts: SharedAccounts,
+}
+
 /// The state of one stream.
 #[derive(Debug)]
 pub(in crate::pilot) struct Session {
@@ -88,16 +95,16 @@ pub(in crate::pilot) struct Session {
     /// Answers about kinds that are not served.
     unknown: VecDeque<Response>,
     greeted: BTreeSet<String>,
-    names: SharedNames,
+    shared: Shared,
 }
 
 // === impl Session ===
 
 impl Session {
-    /// A stream that begins; `names` are those of all streams.
-    pub(in crate::pilot) fn new(names: SharedNames) -> Self {
+    /// A stream that begins; `shared` is what it has in common with all others.
+    pub(in crate::pilot) fn new(shared: Shared) -> Self {
         let ledgers = ResourceType::ALL.map(Ledger::new);
-        Self { ledgers, current: None, last_nonce: 0, unknown: VecDeque::new(), greeted: BTreeSet::new(), names }
+        Self { ledgers, current: None, last_nonce: 0, unknown: VecDeque::new(), greeted: BTreeSet::new(), shared }
     }
 
     /// The proxy's configuration is this from now on.
@@ -105,7 +112,7 @@ impl Session {
         let old = self.current.replace(new);
         let Some(new) = &self.current else { return };
         for ledger in &mut self.ledgers {
-            ledger.update(old.as_ref(), new);
+            ledger.update(old.as_ref(), new, &self.shared);
         }
     }
 
@@ -138,18 +145,14 @@ impl Session {
                 Verdict::Refused { kind, message, blamed }
             }
         };
-        let changes = !request.subscribe.is_empty() || !request.unsubscribe.is_empty();
         // Removed before added: a name in both lists is one that the proxy wants.
-        ledger.unsubscribe(&request.unsubscribe);
+        ledger.unsubscribe(&request.unsubscribe, &self.shared);
         // An answer to a response subscribes to nothing, unless it says so.
         if request.nonce.is_empty() || !request.subscribe.is_empty() {
-            let names = ledger.subscribe(request.subscribe, request.held, current);
+            let names = ledger.subscribe(request.subscribe, request.held, current, &self.shared);
             if names > MAX_NAMES {
                 return Err(ProtocolError::TooManyNames(names));
             }
-        }
-        if changes {
-            ledger.share_names(&self.names);
         }
         Ok(verdict)
     }
@@ -163,10 +166,7 @@ impl Session {
         if !clusters.is_subscribed() {
             return request.held.clear();
         }
-        let under_way = clusters.under_way();
-        if !under_way.is_empty() {
-            request.held.retain(|name, _| !under_way.contains(name.as_str()));
-        }
+        request.held.retain(|name, _| !clusters.is_under_way(name));
     }
 
     /// Which tables the proxy has, as far as it says so itself: hosts follow their table.
@@ -192,9 +192,9 @@ impl Session {
         if kind == ResourceType::Cluster {
             // A cluster in a new form starts without endpoints, and a proxy does not ask again for those that it already subscribes to.
             let endpoints = &mut self.ledgers[ResourceType::Endpoints as usize];
-            for resource in parcel.resources.iter().filter_map(|cluster| current.get(ResourceType::Endpoints, &cluster.name)) {
-                endpoints.repeat(resource);
-            }
+            let clusters = parcel.resources.iter().filter(|_| endpoints.is_subscribed());
+            let repeated: Vec<_> = clusters.filter_map(|cluster| current.get(ResourceType::Endpoints, &cluster.name)).collect();
+            repeated.into_iter().for_each(|resource| endpoints.repeat(resource));
         }
         if kind == ResourceType::Route {
             let hosts = &mut self.ledgers[ResourceType::VirtualHost as usize];

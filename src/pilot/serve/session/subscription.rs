@@ -41,6 +41,21 @@ impl Subscription {
         self.asked
     }
 
+    /// Makes these the names, if there are none yet and many are asked for: other proxies may have the same set. `shared` has the form of
+    /// a name that is there already. Returns the set, or the names if they have to be added one by one.
+    pub(super) fn begin_with(
+        &mut self,
+        names: Vec<String>,
+        shared: impl Fn(&str) -> Option<Arc<str>>,
+        sets: &SharedNames,
+    ) -> Result<Arc<Names>, Vec<String>> {
+        if !self.names.is_empty() || names.iter().any(|name| name == ALL) {
+            return Err(names);
+        }
+        self.names = sets.of(names, shared)?;
+        Ok(self.names.clone())
+    }
+
     /// Adds a name, of which there may be a `shared` form already, and returns it; none for the name of everything.
     pub(super) fn add(&mut self, name: String, shared: Option<&Arc<str>>) -> Option<Arc<str>> {
         if name == ALL {
@@ -85,9 +100,9 @@ impl Subscription {
         self.names.contains(table) && Arc::make_mut(&mut self.names).remove(table)
     }
 
-    /// The tables whose hosts belong to it.
-    pub(super) fn tables(&self) -> impl Iterator<Item = &Arc<str>> {
-        self.names.iter().filter(|_| self.by_table)
+    /// The tables whose hosts belong to it, if it is for hosts.
+    pub(super) fn tables(&self) -> Option<&Arc<Names>> {
+        self.by_table.then_some(&self.names)
     }
 
     /// Whether a resource of that name belongs to it.

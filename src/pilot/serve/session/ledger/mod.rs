@@ -1,51 +1,29 @@
 //! The account of one kind of resource with one proxy: what it wants, what it has, what it is owed.
 
+mod account;
 mod hosts;
 mod refusal;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    mem,
     sync::Arc,
 };
 
-use super::{Progress, names::SharedNames, subscription::Subscription};
+use super::{Progress, Shared, subscription::Subscription};
 use crate::compile::{Compiled, Resource, ResourceType};
+use account::{Account, Held, Move, Owed};
 use refusal::Rejected;
+
+pub(super) use account::SharedAccounts;
 
 pub(in crate::pilot) use refusal::Rejection;
 
-/// The form of a resource that the proxy holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Held {
-    /// None, and it does not wait for one.
-    Nothing,
-    /// The one of that hash.
-    Form(u64),
-    /// Not known, or it waits for an answer: whatever is current must be sent, its absence too.
-    Unknown,
-}
-
-/// A name whose form may differ from the one that the proxy holds.
-#[derive(Debug)]
-struct Owed {
-    held: Held,
-    /// The form that it shall hold; none if the resource is gone.
-    due: Option<Arc<Resource>>,
-}
-
-/// What a response was about, until the proxy has answered it.
+/// What a response was about, until the proxy has answered it: each name as it was owed.
 #[derive(Debug)]
 struct Pending {
     nonce: u64,
-    items: Vec<Item>,
-}
-
-#[derive(Debug)]
-struct Item {
-    name: Arc<str>,
-    before: Held,
-    /// None for a removal.
-    sent: Option<Arc<Resource>>,
+    items: Arc<Account>,
 }
 
 /// What is to be sent of a kind.
@@ -80,9 +58,9 @@ pub(super) struct Ledger {
     subscription: Subscription,
     /// The versions that a proxy brought along, until there is a configuration to compare them with. Only for what is not asked for by
     /// name.
-    brought: Option<BTreeMap<Arc<str>, Held>>,
-    /// What is not in here, the proxy holds as the configuration has it.
-    owed: BTreeMap<Arc<str>, Owed>,
+    brought: Option<BTreeMap<String, String>>,
+    /// What is not in here, the proxy holds as the configuration has it. Shared with proxies that are owed the same.
+    owed: Arc<Account>,
     /// Groups of owed names that are to be sent apart, after a refusal that named none of them.
     groups: VecDeque<BTreeSet<Arc<str>>>,
     pending: Option<Pending>,
@@ -102,7 +80,7 @@ impl Ledger {
             kind,
             subscription: Subscription::none_yet(kind),
             brought: None,
-            owed: BTreeMap::new(),
+            owed: Arc::default(),
             groups: VecDeque::new(),
             pending: None,
             rejected: BTreeMap::new(),
@@ -113,84 +91,128 @@ impl Ledger {
     }
 
     /// The proxy wants to hear of these. `held` are the versions that it brought along. Returns how many names it is subscribed to.
-    pub(super) fn subscribe(&mut self, names: Vec<String>, mut held: BTreeMap<String, String>, current: Option<&Compiled>) -> usize {
-        if self.kind == ResourceType::VirtualHost {
-            self.subscribe_to_hosts(held, current);
-            return self.subscription.len();
-        }
+    pub(super) fn subscribe(
+        &mut self,
+        names: Vec<String>,
+        mut held: BTreeMap<String, String>,
+        current: Option<&Compiled>,
+        shared: &Shared,
+    ) -> usize {
         let subscription = &mut self.subscription;
         let first = subscription.begin();
-        let had_everything = subscription.is_everything();
-        // Older than the name `*`: a first request for clusters or listeners without any name is for all of them.
-        if first && names.is_empty() && matches!(self.kind, ResourceType::Cluster | ResourceType::Listener) {
-            subscription.add_everything();
-        }
         let fresh = held.is_empty();
-        for name in names {
-            let due = current.and_then(|current| current.get(self.kind, &name)).cloned();
-            let Some(name) = subscription.add(name, due.as_ref().map(|resource| &resource.name)) else { continue };
-            // Perhaps asked for again: whoever asks waits for an answer, even if it was given before.
-            let held = held.remove(&*name).map_or(Held::Unknown, |version| Held::of_version(&version));
-            self.owed.insert(name, Owed { held, due });
-        }
-        if subscription.is_everything() && !had_everything {
-            self.greeting = fresh;
-            self.brought = Some(held.into_iter().map(|(name, version)| (name.into(), Held::of_version(&version))).collect());
+        let begins = if self.kind == ResourceType::VirtualHost {
+            first
+        } else {
+            let had_everything = subscription.is_everything();
+            // Older than the name `*`: a first request for clusters or listeners without any name is for all of them.
+            if first && names.is_empty() && matches!(self.kind, ResourceType::Cluster | ResourceType::Listener) {
+                subscription.add_everything();
+            }
+            self.subscribe_to_names(names, &mut held, current, shared);
+            self.subscription.is_everything() && !had_everything
+        };
+        if begins {
+            self.greeting = fresh && self.subscription.is_everything();
+            self.brought = Some(held);
             if let Some(current) = current {
-                self.begin(current);
+                self.begin(current, shared);
             }
         }
         self.subscription.len()
     }
 
+    /// Adds names, and takes from `held` what the proxy brought along of them. Whoever asks for what it does not hold waits for an answer,
+    /// even if that was given before.
+    fn subscribe_to_names(&mut self, names: Vec<String>, held: &mut BTreeMap<String, String>, current: Option<&Compiled>, shared: &Shared) {
+        let kind = self.kind;
+        let due = |name: &str| current.and_then(|current| current.get(kind, name));
+        let all = match self.subscription.begin_with(names, |name| due(name).map(|resource| resource.name.clone()), &shared.names) {
+            Ok(all) => all,
+            Err(names) => {
+                for name in names {
+                    let due = due(&name);
+                    let Some(name) = self.subscription.add(name, due.map(|resource| &resource.name)) else { continue };
+                    self.owe(&name, held, due);
+                }
+                return self.subscription.share(&shared.names);
+            }
+        };
+        match current {
+            Some(current) if held.is_empty() && self.owed.is_empty() => {
+                let missed = || all.iter().map(|name| (name.clone(), Owed::anew(due(name).cloned()))).collect();
+                self.owed = shared.accounts.of(kind, current, Some(all.clone()), missed);
+            }
+            _ => all.iter().for_each(|name| self.owe(name, held, due(name))),
+        }
+    }
+
+    /// Owes a name that the proxy asks for.
+    fn owe(&mut self, name: &Arc<str>, held: &mut BTreeMap<String, String>, due: Option<&Arc<Resource>>) {
+        let held = held.remove(&**name).map_or(Held::Unknown, |version| Held::of_version(&version));
+        if let Some(due) = due
+            && held == Held::Form(due.hash)
+            && !self.owed.contains_key(name)
+        {
+            return;
+        }
+        self.account().insert(name.clone(), Owed { held, due: due.cloned() });
+    }
+
+    /// What is owed, to be changed: from here on it is this proxy's own.
+    fn account(&mut self) -> &mut Account {
+        Arc::make_mut(&mut self.owed)
+    }
+
     /// The proxy does not want to hear of these any more.
-    pub(super) fn unsubscribe(&mut self, names: &[String]) {
+    pub(super) fn unsubscribe(&mut self, names: &[String], shared: &Shared) {
         // A proxy has the hosts of each table that it has: for these alone it can't say that it wants none.
-        if self.kind == ResourceType::VirtualHost {
+        if self.kind == ResourceType::VirtualHost || names.is_empty() {
             return;
         }
         let subscription = &mut self.subscription;
         subscription.remove(names);
-        self.owed.retain(|name, _| subscription.covers(name));
+        Arc::make_mut(&mut self.owed).retain(|name, _| subscription.covers(name));
         self.rejected.retain(|name, _| subscription.covers(name));
+        subscription.share(&shared.names);
     }
 
-    /// Keeps the names of the subscription where other proxies have the same ones.
-    pub(super) fn share_names(&mut self, shared: &SharedNames) {
-        self.subscription.share(shared);
-    }
-
-    /// Begins a subscription to everything: all is owed but what the proxy brought along.
-    fn begin(&mut self, current: &Compiled) {
-        if self.kind == ResourceType::VirtualHost {
-            return self.begin_hosts(current);
-        }
-        for (name, held) in self.brought.take().into_iter().flatten() {
-            self.owed.insert(name, Owed { held, due: None });
-        }
-        if self.owed.is_empty() {
-            // A new proxy misses all: the map is made at once, without a search for each of thousands of names.
-            let missed = |resource: &Arc<Resource>| (resource.name.clone(), Owed { held: Held::Nothing, due: Some(resource.clone()) });
-            self.owed = current.each(self.kind).map(missed).collect();
+    /// Begins a subscription that is not by name: all that belongs to it is owed, but for what the proxy brought along.
+    fn begin(&mut self, current: &Compiled, shared: &Shared) {
+        let Some(mut brought) = self.brought.take() else { return };
+        let tables = self.subscription.tables().cloned();
+        let missed = || match &tables {
+            Some(tables) => hosts::missed(current, tables),
+            None => current.each(self.kind).map(|resource| (resource.name.clone(), Owed::missed(resource))).collect(),
+        };
+        let missed = shared.accounts.of(self.kind, current, tables.clone(), missed);
+        if brought.is_empty() && self.owed.is_empty() {
+            self.owed = missed;
             return;
         }
-        for resource in current.each(self.kind) {
-            let owed = self.owed.entry(resource.name.clone()).or_insert(Owed { held: Held::Nothing, due: None });
-            owed.due = Some(resource.clone());
+        let account = self.account();
+        for (name, missed) in &*missed {
+            let held = brought.remove(&**name).map_or(missed.held, |version| Held::of_version(&version));
+            match (account.get_mut(name), &missed.due) {
+                (Some(owed), due) => owed.due.clone_from(due),
+                (None, Some(due)) if held == Held::Form(due.hash) => {}
+                (None, due) => _ = account.insert(name.clone(), Owed { held, due: due.clone() }),
+            }
         }
+        // What there is no longer; of hosts also those of tables that the proxy does not have, which it remembers and can't use.
+        account.extend(brought.into_iter().map(|(name, version)| (name.into(), Owed { held: Held::of_version(&version), due: None })));
     }
 
     /// The configuration changes from `old` to `new`.
-    pub(super) fn update(&mut self, old: Option<&Compiled>, new: &Compiled) {
+    pub(super) fn update(&mut self, old: Option<&Compiled>, new: &Compiled, shared: &Shared) {
         if !self.is_subscribed() {
             return;
         }
         let Some(old) = old else {
             // The first one: whatever was asked for by name is owed already.
-            for (name, owed) in &mut self.owed {
-                owed.due = new.get(self.kind, name).cloned();
-            }
-            return self.begin(new);
+            let kind = self.kind;
+            self.account().iter_mut().for_each(|(name, owed)| owed.due = new.get(kind, name).cloned());
+            return self.begin(new, shared);
         };
         for difference in new.differences(Some(old), self.kind) {
             if !self.subscription.covers(&difference.name) {
@@ -202,18 +224,14 @@ impl Ledger {
                 (None, Some(resource)) => Held::Form(resource.hash),
                 (None, None) => Held::Nothing,
             };
-            let due = difference.resource;
-            match self.owed.get_mut(&difference.name) {
-                Some(owed) => owed.due = due,
-                None => _ = self.owed.insert(difference.name, Owed { held, due }),
-            }
+            self.account().entry(difference.name).or_insert(Owed { held, due: None }).due = difference.resource;
         }
     }
 
     /// Owes a resource again, if the proxy subscribed to it.
     pub(super) fn repeat(&mut self, resource: &Arc<Resource>) {
         if self.subscription.covers(&resource.name) {
-            self.owed.insert(resource.name.clone(), Owed { held: Held::Unknown, due: Some(resource.clone()) });
+            self.account().insert(resource.name.clone(), Owed::anew(Some(resource.clone())));
         }
     }
 
@@ -232,10 +250,10 @@ impl Ledger {
         self.pending.as_ref().map(|pending| pending.nonce)
     }
 
-    /// The names of what was sent and has not been answered.
-    pub(super) fn under_way(&self) -> BTreeSet<&str> {
-        let items = self.pending.iter().flat_map(|pending| &pending.items);
-        items.filter(|item| item.sent.is_some()).map(|item| &*item.name).collect()
+    /// Whether a resource of that name was sent and has not been answered.
+    pub(super) fn is_under_way(&self, name: &str) -> bool {
+        let item = self.pending.as_ref().and_then(|pending| pending.items.get(name));
+        item.is_some_and(|item| item.due.is_some())
     }
 
     /// Whether everything was sent and answered.
@@ -245,7 +263,7 @@ impl Ledger {
 
     /// Whether nothing is to be said about a resource, and nothing waits for an answer that was.
     pub(super) fn has_settled(&self, name: &str) -> bool {
-        let waits = |pending: &Pending| pending.items.iter().any(|item| *item.name == *name);
+        let waits = |pending: &Pending| pending.items.contains_key(name);
         !self.owed.contains_key(name) && !self.pending.as_ref().is_some_and(waits)
     }
 
@@ -259,16 +277,18 @@ impl Ledger {
 
     /// What is to be sent. Forgets what turned out to be no difference.
     pub(super) fn due(&mut self, current: &Compiled) -> Due {
-        let mut due = Due { additions: self.greeting, removals: false };
+        let (mut due, mut settled) = (Due { additions: self.greeting, removals: false }, false);
         let (kind, rejected) = (self.kind, &self.rejected);
-        self.owed.retain(|name, owed| {
-            match Move::of(owed, rejected.get(name)) {
-                Move::None => return false,
-                Move::Send(_) | Move::Answer => due.additions = true,
+        for (name, owed) in &*self.owed {
+            match owed.next_move(rejected.get(name)) {
+                Move::None => settled = true,
+                Move::Send | Move::Answer => due.additions = true,
                 Move::Remove => due.removals = true,
             }
-            true
-        });
+        }
+        if settled {
+            Arc::make_mut(&mut self.owed).retain(|name, owed| owed.next_move(rejected.get(name)) != Move::None);
+        }
         // A rejection is history once the configuration has moved on from the rejected form and nothing is left to say about it.
         let owed = &self.owed;
         let is_current = |name: &str, rejected: &Rejected| current.get(kind, name).is_some_and(|resource| rejected.is_of(resource));
@@ -278,13 +298,14 @@ impl Ledger {
 
     /// Takes what is due for a response of that nonce.
     pub(super) fn take(&mut self, part: Part, nonce: u64) -> Parcel {
-        let (parcel, items) = loop {
+        let items = loop {
             let group = self.next_group();
-            let (parcel, items) = self.collect(part, group.as_ref());
+            let items = self.collect(part, group.as_ref());
             if group.is_none() || !items.is_empty() {
-                break (parcel, items);
+                break items;
             }
         };
+        let parcel = Parcel::of(self.kind, &items);
         self.greeting = false;
         self.sent = Some(nonce);
         self.pending = Some(Pending { nonce, items });
@@ -292,33 +313,21 @@ impl Ledger {
     }
 
     /// Takes what is due out of what is owed, of one group if one is given.
-    fn collect(&mut self, part: Part, group: Option<&BTreeSet<Arc<str>>>) -> (Parcel, Vec<Item>) {
-        let (mut parcel, mut items) = (Parcel::default(), Vec::new());
+    fn collect(&mut self, part: Part, group: Option<&BTreeSet<Arc<str>>>) -> Arc<Account> {
         let rejected = &self.rejected;
-        self.owed.retain(|name, owed| {
-            if group.is_some_and(|group| !group.contains(name)) {
-                return true;
-            }
-            let sent = match Move::of(owed, rejected.get(name)) {
-                Move::None => return false,
-                Move::Send(resource) if part != Part::Removals => Some(resource.clone()),
-                Move::Answer if part != Part::Removals => None,
-                Move::Remove if part != Part::Additions => None,
-                _ => return true,
+        let leaves = |name: &Arc<str>, owed: &Owed| {
+            let is_of_part = match owed.next_move(rejected.get(name)) {
+                Move::None => false,
+                Move::Send | Move::Answer => part != Part::Removals,
+                Move::Remove => part != Part::Additions,
             };
-            match &sent {
-                Some(resource) => {
-                    parcel.resources.push(resource.clone());
-                    if self.kind == ResourceType::Route && !matches!(owed.held, Held::Form(_)) {
-                        parcel.new.insert(name.clone());
-                    }
-                }
-                None => parcel.removed.push(name.clone()),
-            }
-            items.push(Item { name: name.clone(), before: owed.held, sent });
-            false
-        });
-        (parcel, items)
+            is_of_part && group.is_none_or(|group| group.contains(name))
+        };
+        if self.owed.iter().all(|(name, owed)| leaves(name, owed)) {
+            return mem::take(&mut self.owed);
+        }
+        let taken = Arc::make_mut(&mut self.owed).extract_if(.., |name, owed| leaves(name, owed));
+        Arc::new(taken.collect())
     }
 
     /// The next group that still has names to send.
@@ -335,42 +344,19 @@ impl Ledger {
     pub(super) fn accept(&mut self) {
         let Some(pending) = self.pending.take() else { return };
         self.accepted = Some(pending.nonce);
-        for item in pending.items {
-            self.rejected.remove(&item.name);
-        }
+        self.rejected.retain(|name, _| !pending.items.contains_key(name));
     }
 }
 
-// === impl Held ===
+// === impl Parcel ===
 
-impl Held {
-    /// What a version text tells that a proxy brought along. One of another control plane stands for a form that we never made.
-    fn of_version(version: &str) -> Self {
-        Self::Form(u64::from_str_radix(version, 16).unwrap_or(u64::MAX))
-    }
-}
-
-/// What has to be done about one owed name.
-enum Move<'a> {
-    None,
-    Send(&'a Arc<Resource>),
-    /// Say that it is not there.
-    Answer,
-    Remove,
-}
-
-// === impl Move ===
-
-impl<'a> Move<'a> {
-    fn of(owed: &'a Owed, rejected: Option<&Rejected>) -> Self {
-        match (&owed.due, owed.held) {
-            (Some(resource), Held::Form(hash)) if resource.hash == hash => Self::None,
-            // Never the same refused form again, unless the proxy itself asks for it.
-            (Some(resource), Held::Form(_) | Held::Nothing) if rejected.is_some_and(|rejected| rejected.is_of(resource)) => Self::None,
-            (Some(resource), _) => Self::Send(resource),
-            (None, Held::Nothing) => Self::None,
-            (None, Held::Form(_)) => Self::Remove,
-            (None, Held::Unknown) => Self::Answer,
+impl Parcel {
+    fn of(kind: ResourceType, items: &Account) -> Self {
+        let is_new = |owed: &Owed| kind == ResourceType::Route && owed.due.is_some() && !matches!(owed.held, Held::Form(_));
+        Self {
+            resources: items.values().filter_map(|owed| owed.due.clone()).collect(),
+            removed: items.iter().filter(|(_, owed)| owed.due.is_none()).map(|(name, _)| name.clone()).collect(),
+            new: items.iter().filter(|(_, owed)| is_new(owed)).map(|(name, _)| name.clone()).collect(),
         }
     }
 }

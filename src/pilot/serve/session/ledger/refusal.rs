@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Held, Item, Ledger, Owed};
+use super::{Held, Ledger, Owed};
 use crate::compile::{Compiled, Resource};
 use crate::pilot::serve::session::blame;
 
@@ -41,33 +41,33 @@ impl Ledger {
     /// single resource is refused. Each refusal leads to smaller responses, so this ends.
     pub(in crate::pilot) fn refuse(&mut self, message: &str, current: Option<&Compiled>) -> Refusal {
         let Some(pending) = self.pending.take() else { return Refusal { blamed: Vec::new() } };
-        let sent = pending.items.iter().filter(|item| item.sent.is_some()).count();
-        let is_blamed = |item: &Item| item.sent.is_some() && (sent == 1 || blame::names(message, &item.name));
-        let (blamed, innocent): (Vec<_>, Vec<_>) = pending.items.into_iter().partition(is_blamed);
+        let sent = pending.items.values().filter(|item| item.due.is_some()).count();
+        let is_blamed = |(name, item): &(Arc<str>, Owed)| item.due.is_some() && (sent == 1 || blame::names(message, name));
+        let (blamed, innocent): (Vec<_>, Vec<_>) = Arc::unwrap_or_clone(pending.items).into_iter().partition(is_blamed);
 
         if blamed.is_empty() && innocent.len() > 1 {
             let (left, right) = innocent.split_at(innocent.len() / 2);
             for half in [right, left] {
-                self.groups.push_front(half.iter().map(|item| item.name.clone()).collect());
+                self.groups.push_front(half.iter().map(|(name, _)| name.clone()).collect());
             }
         }
         // A removal alone can't be refused for a reason that sending it again would mend.
         let resend = !blamed.is_empty() || innocent.len() > 1;
-        for item in innocent.into_iter().filter(|_| resend) {
-            let due = current.and_then(|current| current.get(self.kind, &item.name)).cloned();
-            self.owed.insert(item.name, Owed { held: Held::Unknown, due });
+        for (name, _) in innocent.into_iter().filter(|_| resend) {
+            let due = current.and_then(|current| current.get(self.kind, &name)).cloned();
+            self.account().insert(name, Owed::anew(due));
         }
         let message: Arc<str> = message.into();
         let mut fresh = Vec::new();
-        for item in blamed {
-            if let Some(owed) = self.owed.get_mut(&item.name) {
+        for (name, item) in blamed {
+            if let Some(owed) = self.account().get_mut(&name) {
                 // A newer form waits already; what the proxy holds meanwhile is the one before the refused one.
-                owed.held = item.before;
+                owed.held = item.held;
             }
-            if let Some(resource) = item.sent {
-                let held = if let Held::Form(hash) = item.before { Some(hash) } else { None };
+            if let Some(resource) = item.due {
+                let held = if let Held::Form(hash) = item.held { Some(hash) } else { None };
                 let rejection = Rejection { resource, message: message.clone(), held };
-                self.rejected.insert(item.name, Rejected { rejection: rejection.clone(), held: item.before });
+                self.rejected.insert(name, Rejected { rejection: rejection.clone(), held: item.held });
                 fresh.push(rejection);
             }
         }

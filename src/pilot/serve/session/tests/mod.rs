@@ -1,11 +1,12 @@
 //! The protocol, played by hand.
 
+mod alike;
 mod hosts;
 mod refusals;
 
 use std::sync::Arc;
 
-use super::{ProtocolError, Request, Response, Session, SharedNames, Verdict, nonce_text};
+use super::{ProtocolError, Request, Response, Session, Shared, Verdict, nonce_text};
 use crate::compile::{Compiled, Resource, ResourceType};
 use crate::model::ObjectRef;
 use ResourceType::{Cluster, Endpoints, Listener, Route};
@@ -24,7 +25,12 @@ struct Player {
 
 impl Player {
     fn new() -> Self {
-        Self { session: Session::new(SharedNames::default()) }
+        Self::sharing(&Shared::default())
+    }
+
+    /// One of those that have this in common.
+    fn sharing(shared: &Shared) -> Self {
+        Self { session: Session::new(shared.clone()) }
     }
 
     /// One that gets these resources.
@@ -110,7 +116,7 @@ fn nothing_is_sent_before_there_is_a_configuration() {
     player.subscribes(Cluster, &[]);
     player.subscribes(Endpoints, &["a"]);
     player.hears_nothing();
-    player.gets(&[is(Cluster, "a", "1"), is(Endpoints, "a", "1")]);
+    player.gets(&[is(Cluster, "a", "1"), is(Endpoints, "a", "1"), is(Endpoints, "never asked for", "1")]);
     assert_eq!(player.takes_all(), ["Cluster +a", "Endpoints +a"]);
 }
 
@@ -319,7 +325,7 @@ fn an_unknown_kind_is_answered_that_there_is_none_of_it() {
 
 #[test]
 fn a_subscription_without_end_ends_the_stream() {
-    let mut session = Session::new(SharedNames::default());
+    let mut session = Session::new(Shared::default());
     let subscribe = (0..100_001).map(|n| n.to_string()).collect();
     let request = Request { type_url: Route.type_url().to_owned(), subscribe, ..Request::default() };
     assert_eq!(session.request(request).unwrap_err(), ProtocolError::TooManyNames(100_001));
