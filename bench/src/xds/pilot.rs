@@ -36,6 +36,8 @@ impl Pilot {
         let (address, monitoring, ca) = (free_address()?, free_address()?, authority.serve().await?);
         let mut command = on_core(core);
         command.arg(ferromeshd).args(["pilot", "--log", "warn", "--namespace", "istio-system"]);
+        // As the operator sets it.
+        command.env("MIMALLOC_PURGE_DELAY", "0");
         command.args(["--listen", &address.to_string(), "--monitoring", &monitoring.to_string(), "--ca-address", &ca.to_string()]);
         command.arg("--mesh-config").arg(mesh_config).arg("--token").arg(token).arg("--roots").arg(roots);
         let started = Instant::now();

@@ -261,14 +261,15 @@ mod tests {
         let common: Vec<_> =
             (0..1000).map(|n| Resource::of(ResourceType::Cluster, &format!("c{n}"), &format!("{n}").repeat(100), &[])).collect();
         let shared = SharedChunks::default();
-        let sent = |own: &str, form| {
-            let own = Resource::of(ResourceType::Cluster, own, own, &[]);
+        // Of another length each, so that no chunk would begin at the same resource again by itself.
+        let sent = |own: usize, form| {
+            let own = Resource::of(ResourceType::Cluster, "own", &"o".repeat(own), &[]);
             let resources = [own].iter().chain(&common).cloned().collect();
             let response = Response { type_url: ResourceType::Cluster.type_url().into(), nonce: 1, resources, removed: Vec::new() };
             let mut outgoing = Outgoing::new(response, form, 7);
             std::iter::from_fn(|| outgoing.next_chunk(&shared)).collect::<Vec<_>>()
         };
-        let [one, other, whole] = [sent("a", Form::Delta), sent("a much longer name", Form::Delta), sent("a", Form::Whole)];
+        let [one, other, whole] = [sent(1, Form::Delta), sent(5_000, Form::Delta), sent(1, Form::Whole)];
         let differ = |a: &[Bytes], b: &[Bytes]| a.iter().filter(|chunk| !b.iter().any(|it| it.as_ptr() == chunk.as_ptr())).count();
         assert!(one.len() > 20 && differ(&one, &other) < one.len() / 3, "{} of {}", differ(&one, &other), one.len());
         assert_eq!(differ(&whole, &one), whole.len());
