@@ -44,7 +44,10 @@ pub(super) enum Move {
 /// Keeps the accounts of proxies that come alike in one place: a thousand proxies that come back at once miss the same thousand
 /// resources, and to write that down for each would take longer than to send it. Clones share everything.
 #[derive(Clone, Debug, Default)]
-pub(in crate::pilot::serve::session) struct SharedAccounts(Arc<Mutex<Vec<(Key, Weak<Account>)>>>);
+pub(in crate::pilot::serve::session) struct SharedAccounts(Arc<Mutex<Vec<Known>>>);
+
+/// An account, for as long as somebody has it.
+type Known = (Key, Weak<Account>);
 
 /// What makes accounts equal: the kind, the parts of the configuration and, where it is not all of these, the names.
 #[derive(Debug, PartialEq, Eq)]
