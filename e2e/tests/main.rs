@@ -4,6 +4,7 @@
 
 mod bookinfo;
 mod capture;
+mod certificate;
 mod cni;
 mod conformance;
 mod distribution;
