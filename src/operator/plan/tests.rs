@@ -107,6 +107,25 @@ fn the_demo_profile_adds() {
 }
 
 #[test]
+fn add_ons_add() {
+    let on = json!({"enabled": true});
+    let addons = json!({"prometheus": on, "grafana": on, "tracing": on, "kiali": {
+        "enabled": true, "image": "mirror.example/kiali:1",
+        "service": {"type": "NodePort", "ports": [{"name": "http", "port": 80, "nodePort": 30080}]},
+    }});
+    let default = names(&planned(json!({})));
+    let mut added = planned(json!({"addons": addons}));
+    added.retain(|object| !default.contains(&object.key.to_string()));
+    // What the dashboards ask is checked by Prometheus itself.
+    for object in &mut added {
+        if object.key.name == "istio-grafana-dashboards" {
+            object.body["data"].as_object_mut().unwrap().values_mut().for_each(|text| *text = json!("…"));
+        }
+    }
+    insta::assert_snapshot!(documents(&added));
+}
+
+#[test]
 fn the_nodes_part_adds() {
     let default = names(&planned(json!({})));
     let with =
