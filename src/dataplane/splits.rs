@@ -49,7 +49,7 @@ fn a_sidecar_and_a_gateway_split_by_weight() {
         assert!((0.13..0.37).contains(&share), "{share}");
 
         let scene =
-            Scene::of(&[&backends, &ingress_gateway(), &door("shop.example"), &versions(), &split("shop.example", "door")].concat());
+            Scene::of(&[&*backends, &ingress_gateway(), &door("shop.example"), &versions(), &split("shop.example", "door")].concat());
         let (_envoy, port) = scene.envoy("istio-system/gateway", "0.0.0.0_8080").await;
         let share = share_of_v2(port, "shop.example").await;
         assert!((0.13..0.37).contains(&share), "{share}");

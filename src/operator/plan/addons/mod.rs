@@ -6,6 +6,8 @@ mod dashboard;
 mod grafana;
 mod kiali;
 mod prometheus;
+#[cfg(test)]
+mod tests;
 mod tracing;
 
 use ferromesh_crds::install::GatewayServicePort;
