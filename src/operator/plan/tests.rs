@@ -125,6 +125,30 @@ fn add_ons_add() {
     insta::assert_snapshot!(documents(&added));
 }
 
+/// Whether a value is null, or holds one.
+fn has_null(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Array(items) => items.iter().any(has_null),
+        Value::Object(fields) => fields.values().any(has_null),
+        _ => false,
+    }
+}
+
+#[test]
+fn no_object_has_empty_fields_or_two_volumes_of_one_name() {
+    let on = json!({"enabled": true});
+    let everything = json!({
+        "profile": "demo", "components": {"cni": on}, "addons": {"prometheus": on, "grafana": on, "kiali": on, "tracing": on},
+    });
+    for object in planned(everything) {
+        assert!(!has_null(&object.body), "{:#}", object.body);
+        let volumes = object.body["spec"]["template"]["spec"]["volumes"].as_array().cloned().unwrap_or_default();
+        let names: BTreeSet<String> = volumes.iter().map(|volume| volume["name"].to_string()).collect();
+        assert_eq!(names.len(), volumes.len(), "{volumes:?}");
+    }
+}
+
 #[test]
 fn the_nodes_part_adds() {
     let default = names(&planned(json!({})));

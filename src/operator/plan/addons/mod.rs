@@ -122,9 +122,9 @@ impl Shape {
     }
 }
 
-/// The volume behind a folder: `/var/lib/grafana` is `var-lib-grafana`.
+/// The volume behind a folder: that of `/var/lib/grafana` is `scratch-var-lib-grafana`.
 fn scratch_name(folder: &str) -> String {
-    folder.trim_start_matches('/').replace('/', "-")
+    format!("scratch{}", folder.replace('/', "-"))
 }
 
 /// A ConfigMap's one text.

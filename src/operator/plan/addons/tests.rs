@@ -31,7 +31,11 @@ fn checked(kind: &str, content: &str) -> Result<String, String> {
 fn prometheus_understands_its_configuration() {
     let files = prometheus::shape().files;
     let configuration = files[0].data["prometheus.yml"].as_str().unwrap();
-    checked("config", configuration).unwrap();
+    // Debian's is built without the discovery of Kubernetes' pods; everything else is held against it.
+    let discovery = "  kubernetes_sd_configs:\n  - role: pod\n";
+    assert!(configuration.contains(discovery));
+    let configuration = configuration.replace(discovery, "  file_sd_configs:\n  - files: [pods.json]\n");
+    checked("config", &configuration).unwrap();
     assert!(checked("config", &configuration.replace("action: keep", "action: keeps")).is_err(), "promtool looks");
 }
 
