@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Measures what docs/benchmarks.md shows and prints it as a table: images and memory at rest with bookinfo, start to ready, the way of
-# a VirtualService to Envoy, and what the webhooks answer on one core. Programs are built as they ship (profile release).
+# a VirtualService to Envoy, what a sidecar adds to a pod's start and two to a request, and what the webhooks answer on one core.
+# Programs are built as they ship (profile release).
 #
 #   RUNS=5   how often what varies is measured; the median counts
 #
@@ -20,6 +21,8 @@ source "$root/demo/lib/cluster.sh"
 source "$root/demo/lib/waiting.sh"
 # shellcheck source=demo/lib/table.sh
 source "$root/demo/lib/table.sh"
+# shellcheck source=bench/lib/sidecars.sh
+source "$root/bench/lib/sidecars.sh"
 
 main() {
     "$root/ci/prepare.sh"
@@ -34,6 +37,7 @@ main() {
     memory_at_rest
     resident_memory
     pod_start
+    through_sidecars
     start_to_ready
     (cd "$root" && cargo build --locked --release --quiet -p ferromesh -p ferromesh-bench)
     local target
@@ -142,7 +146,7 @@ milliseconds_between() {
 }
 
 median() {
-    sort -n | awk '{ all[NR] = $1 } END { print all[int((NR + 1) / 2)] }'
+    median_line | awk '{ print $1 }'
 }
 
 gateway_address() {

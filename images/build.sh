@@ -42,10 +42,12 @@ inputs() {
     ferromesh)
         binary ferromeshd
         binary istio-cni
+        iptables_files
         ;;
     ferromesh-proxy)
         printf '%s\n' "$here/envoy.lock" "$here/envoy.sha256" "$(binary ferromesh-agent)"
         public_roots
+        iptables_files
         ;;
     bookinfo) binary bookinfo ;;
     samples) samples_inputs ;;
@@ -75,23 +77,27 @@ stack() {
 }
 
 fill_ferromesh() {
-    local base
+    local base iptables
     stack base_layer
     base="$added"
+    stack iptables_layer
+    iptables="$added"
     stack program_layer ferromeshd istio-cni
-    add_image "$hub/ferromesh:$tag" "$mesh_user" /usr/local/bin/ferromeshd "" "$base" "$added"
+    add_image "$hub/ferromesh:$tag" "$mesh_user" /usr/local/bin/ferromeshd "" "$base" "$iptables" "$added"
 }
 
 # Envoy has a layer of its own: an upgrade of the agent then moves a few megabytes.
 fill_ferromesh-proxy() {
-    local base envoy
+    local base envoy iptables
     stack base_layer
     base="$added"
+    stack iptables_layer
+    iptables="$added"
     stack envoy_layer
     envoy="$added"
     stack program_layer ferromesh-agent
     add_image "$hub/ferromesh-proxy:$tag" "$mesh_user" /usr/local/bin/ferromesh-agent "" \
-        "$base" "$envoy" "$added"
+        "$base" "$iptables" "$envoy" "$added"
 }
 
 fill_bookinfo() {

@@ -22,13 +22,20 @@ samples_dir="${SAMPLES_DIR:-$root/../shared/samples}"
 # What the base layer holds, as an extended regular expression; libraries may be anywhere in lib.
 base_content='etc/(passwd|group|nsswitch\.conf)|(usr/)?lib(64)?/(x86_64-linux-gnu/)?(ld-linux-x86-64\.so\.2|lib(c\.so\.6|m\.so\.6|gcc_s\.so\.1|rt\.so\.1|dl\.so\.2|pthread\.so\.0))|usr/share/doc/(ferromesh/LICENSE|libc6/copyright|libgcc-s1/copyright)'
 
+# What the layer of iptables holds.
+iptables_content='usr/bin/(xtables-legacy-multi|ip6?tables(-restore)?)|(usr/)?lib/x86_64-linux-gnu/(lib(xtables|ip[46]tc)\.so\.[0-9]+|xtables/libxt_[A-Za-z]+\.so)|usr/share/doc/iptables/copyright'
+
 main() {
+    local name
     work="$(mktemp -d)"
     trap 'rm -rf "$work"' EXIT
     "$here/build.sh"
     product ferromesh 1337 ferromeshd istio-cni
     product ferromesh-proxy 1337 ferromesh-agent envoy
     product bookinfo 1000 bookinfo
+    for name in ferromesh ferromesh-proxy; do
+        check_in "$work/$name" 0 "$name has iptables for kernels without nf_tables" iptables-restore --version
+    done
     check "Envoy's licence is in ferromesh-proxy" test -s "$work/ferromesh-proxy/usr/share/doc/envoy/LICENSE"
     check "Envoy is the pinned binary, unchanged" same_digest "$work/ferromesh-proxy/usr/local/bin/envoy"
     check "the public authorities in ferromesh-proxy are those of Debian's package" public_authorities
@@ -63,6 +70,7 @@ only_expected() {
     for program in "${@:2}"; do
         expected+="|usr/local/bin/$program"
     done
+    [[ "$*" != *ferromesh-agent* && "$*" != *ferromeshd* ]] || expected+="|$iptables_content"
     [[ "$*" != *envoy* ]] || expected+="|usr/share/doc/envoy/(LICENSE|NOTICE)|etc/ssl/certs/ca-certificates\.crt"
     unexpected="$(find "$1" ! -type d -printf '%P\n' | grep -Evx "$expected" || true)"
     [[ -z "$unexpected" ]] || { explain "unexpected: $unexpected"; return 1; }

@@ -7,7 +7,11 @@ use kube::{
     api::ListParams,
     config::{KubeConfigOptions, Kubeconfig},
 };
-use std::{env, fmt::Debug, path::PathBuf};
+use std::{
+    env,
+    fmt::Debug,
+    path::{Path, PathBuf},
+};
 use tokio::process::Command;
 
 use crate::{
@@ -103,7 +107,7 @@ impl Cluster {
     ///
     /// # Errors
     /// When kubectl does.
-    pub async fn apply_file(&self, namespace: &str, file: &std::path::Path) -> anyhow::Result<()> {
+    pub async fn apply_file(&self, namespace: &str, file: &Path) -> anyhow::Result<()> {
         let file = file.to_str().context("the path is not UTF-8")?;
         self.kubectl(&["apply", "-n", namespace, "-f", file]).await.map(drop)
     }
@@ -197,6 +201,15 @@ impl Cluster {
             }
         }
         Ok(found)
+    }
+
+    /// The kubeconfig of the local cluster, whose pods can be reached from here by their addresses.
+    ///
+    /// # Errors
+    /// [`Skip`] for a cluster of the user's.
+    pub fn local(&self) -> anyhow::Result<&Path> {
+        let skip = || Skip("pods can be reached by their addresses in the local cluster alone".to_owned());
+        Ok(self.kubeconfig.as_deref().ok_or_else(skip)?)
     }
 
     /// The local cluster has its own kubeconfig, and no proxy of the machine leads to it.

@@ -96,6 +96,40 @@ async fn transparent(test: &Test) -> anyhow::Result<()> {
     Ok(())
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn iptables_redirects_where_a_kernel_has_no_nf_tables() {
+    run("iptables_redirects_where_a_kernel_has_no_nf_tables", by_iptables).await;
+}
+
+async fn by_iptables(test: &Test) -> anyhow::Result<()> {
+    let (namespace, cluster) = (test.namespace().await?, &test.cluster);
+    // The pod's own word on its init container: it writes as if there was nothing else, with the right that this takes.
+    let init = json!({
+        "name": "istio-init", "image": "auto", "env": [{"name": "REDIRECT_BACKEND", "value": "iptables"}],
+        "securityContext": {"capabilities": {"add": ["NET_ADMIN", "NET_RAW"], "drop": ["ALL"]}},
+    });
+    cluster.apply_file(&namespace, &shared("samples/httpbin.yaml")?).await?;
+    cluster.apply(&namespace, &with_init_container("sleep", &init)?).await?;
+    within(START, "client and server are ready", async || {
+        cluster.ready_pods(&namespace, "app=httpbin").await?;
+        cluster.ready_pods(&namespace, "app=sleep").await
+    })
+    .await?;
+    let logs = cluster.kubectl(&["logs", "deployment/sleep", "-n", &namespace, "-c", "istio-init"]).await?;
+    anyhow::ensure!(logs.contains("iptables"), "{logs}");
+    // Who is redirected speaks the mesh's mTLS, which no application does.
+    let (answer, _) = within(EFFECTIVE, "httpbin answers", async || ask(cluster, &namespace, "http://httpbin:8000/headers").await).await?;
+    anyhow::ensure!(answer["headers"]["X-Forwarded-Client-Cert"].is_string(), "not by mTLS: {answer}");
+    Ok(())
+}
+
+/// A sample whose pods have an init container of their own.
+fn with_init_container(sample: &str, container: &Value) -> anyhow::Result<String> {
+    let text = fs::read_to_string(shared(&format!("samples/{sample}.yaml"))?)?;
+    anyhow::ensure!(text.contains("      containers:\n"), "the sample {sample} has another form");
+    Ok(text.replacen("      containers:\n", &format!("      initContainers: [{container}]\n      containers:\n"), 1))
+}
+
 /// A sample whose pods have that annotation.
 fn annotated(sample: &str, annotation: &str) -> anyhow::Result<String> {
     let text = fs::read_to_string(shared(&format!("samples/{sample}.yaml"))?)?;

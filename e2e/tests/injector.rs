@@ -188,7 +188,8 @@ async fn configure(test: &Test, patch: &Value) -> anyhow::Result<()> {
     within(STARTED, "the mesh is as its MeshInstall says", async || test.mesh.healthy().await).await.map(drop)
 }
 
-fn pod(name: &str, labels: &Value) -> Pod {
+/// A pod that only runs.
+pub(crate) fn pod(name: &str, labels: &Value) -> Pod {
     let containers = json!([{"name": "app", "image": IMAGE, "imagePullPolicy": "Never"}]);
     let object = json!({"metadata": {"name": name, "labels": labels}, "spec": {"containers": containers}});
     serde_json::from_value(object).expect("a pod is one")
@@ -211,6 +212,7 @@ fn is_replacing(deployment: &Deployment) -> bool {
     status.replicas.unwrap_or(0) > status.updated_replicas.unwrap_or(0)
 }
 
-fn has_sidecar(pod: &Pod) -> bool {
+/// Whether the injector has been there.
+pub(crate) fn has_sidecar(pod: &Pod) -> bool {
     pod.annotations().contains_key("sidecar.istio.io/status")
 }

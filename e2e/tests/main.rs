@@ -2,8 +2,10 @@
 //!
 //! Tests run in the order of their names, one at a time: the mesh is installed for the first and removed by the last.
 
+mod addons;
 mod bookinfo;
 mod capture;
+mod certificate;
 mod cni;
 mod conformance;
 mod distribution;

@@ -90,6 +90,40 @@ envoy_layer() {
     chmod 0644 "$layer/etc/ssl/certs/ca-certificates.crt"
 }
 
+# What the redirect rules need of iptables, where a kernel has no nf_tables: the libraries of its one program, and the modules for the words
+# of our rules (src/agent/redirect/iptables.rs).
+iptables_libraries=(libxtables.so.12 libip4tc.so.2 libip6tc.so.2)
+iptables_modules=(standard tcp udp owner conntrack connmark mark MARK CONNMARK CT REDIRECT TPROXY)
+
+# iptables_files: the host's files that the layer copies, one a line.
+iptables_files() {
+    local name path
+    for path in /usr/sbin/xtables-legacy-multi "${iptables_modules[@]/#//usr/lib/x86_64-linux-gnu/xtables/libxt_}"; do
+        [[ "$path" == /usr/sbin/* ]] || path+=.so
+        [[ -f "$path" ]] || fail "$path is missing: install the package iptables"
+        printf '%s\n' "$path"
+    done
+    for name in "${iptables_libraries[@]}"; do
+        path="$(library_path "$name")"
+        [[ -n "$path" ]] || fail "$name is not installed on this machine: install the package iptables"
+        printf '%s\n' "$path"
+    done
+}
+
+# iptables_layer FOLDER: one program under its four names, and no other way to write rules.
+iptables_layer() {
+    local layer="$1" file files name
+    files="$(iptables_files)"
+    while read -r file; do
+        # Where the images' PATH leads.
+        put 0755 "$file" "${file/#\/usr\/sbin\///usr/bin/}"
+    done <<<"$files"
+    for name in iptables iptables-restore ip6tables ip6tables-restore; do
+        ln -s xtables-legacy-multi "$layer/usr/bin/$name"
+    done
+    put 0644 /usr/share/doc/iptables/copyright /usr/share/doc/iptables/copyright
+}
+
 # check_libraries FILE: refuses a program that needs a library which the base layer lacks.
 check_libraries() {
     local needed

@@ -63,6 +63,21 @@ pub(super) fn ingress_gateway() -> String {
     pod("istio-system", "gateway", "istio: ingressgateway")
 }
 
+/// The Gateway `shop/door`, which takes HTTP for these hosts at port 8080 of the ingress gateway.
+pub(super) fn door(hosts: &str) -> String {
+    format!(
+        "
+---
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {{name: door, namespace: shop}}
+spec:
+  selector: {{istio: ingressgateway}}
+  servers: [{{port: {{number: 8080, name: http, protocol: HTTP}}, hosts: [{hosts}]}}]
+"
+    )
+}
+
 /// A VirtualService of namespace `shop` for these hosts, as in a YAML list; the rest of its `spec` as lines that are indented by two.
 pub(super) fn virtual_service(name: &str, hosts: &str, spec: &str) -> String {
     format!(

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::{
-    cluster::{CLIENT, destination_rule, entry},
+    cluster::{CLIENT, destination_rule, entry, pod},
     scene::Scene,
 };
 use crate::testing::{
@@ -114,6 +114,55 @@ fn places_get_their_shares_by_a_rule_or_by_the_meshs_setting() {
         ];
         for (what, rule, mesh, expected) in cases {
             let (_envoy, port) = Scene::with(&[&*objects, rule].concat(), mesh).envoy("shop/client", "0.0.0.0_80").await;
+            let far = answers(port, 100).await.remove("far").unwrap_or_default();
+            assert!(expected.contains(&far), "{what}: {far} of 100");
+        }
+    });
+}
+
+/// A Service of two pods in two zones: the client, and another one.
+fn clients_of_two_zones() -> String {
+    let other = pod("shop", "client-2", "app: client, istio-locality: r1.z2");
+    let endpoint = |pod: &str, address: &str| {
+        format!("{{addresses: [{address}], conditions: {{ready: true}}, targetRef: {{kind: Pod, name: {pod}, namespace: shop}}}}")
+    };
+    let (here, there) = (endpoint("client", "10.9.9.9"), endpoint("client-2", "10.9.9.10"));
+    let service = format!(
+        "
+---
+apiVersion: v1
+kind: Service
+metadata: {{name: client, namespace: shop}}
+spec: {{clusterIP: 10.0.0.9, selector: {{app: client}}, ports: [{{name: http, port: 9080}}]}}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {{name: client, namespace: shop, labels: {{kubernetes.io/service-name: client}}}}
+addressType: IPv4
+ports: [{{name: http, port: 9080}}]
+endpoints: [{here}, {there}]
+"
+    );
+    [client_in("r1/z1"), other, service].concat()
+}
+
+#[test]
+fn who_knows_its_place_prefers_its_zone_if_a_rule_asks_for_it() {
+    block_on(async {
+        let (near, far) = (Echo::start("near").await, Echo::start("far").await);
+        let objects = [clients_of_two_zones(), spread(&[(near.port, "r1/z1", ""), (far.port, "r1/z2", "")])].concat();
+        let setting = |setting: &str| {
+            let policy = format!("  trafficPolicy: {{loadBalancer: {{simple: ROUND_ROBIN, zoneAwareLbSetting: {setting}}}}}");
+            destination_rule("web.example", &policy)
+        };
+        let cases = [
+            ("on", "{enabled: true, minClusterSize: 1}", 0..1),
+            ("off", "{enabled: false}", 30..71),
+            ("for more workloads than there are", "{enabled: true, minClusterSize: 3}", 30..71),
+        ];
+        for (what, rule, expected) in cases {
+            let scene = Scene::of(&[&*objects, &setting(rule)].concat());
+            let (_envoy, port) = scene.envoy_that_knows_its_place("shop/client", ("r1", "z1"), "0.0.0.0_80").await;
             let far = answers(port, 100).await.remove("far").unwrap_or_default();
             assert!(expected.contains(&far), "{what}: {far} of 100");
         }

@@ -1,7 +1,7 @@
 //! EnvoyFilter: clusters and routes, whose proxies are changed, and what is left out.
 
 use super::{
-    cluster::{ingress_gateway, service, virtual_service},
+    cluster::{door, ingress_gateway, service, virtual_service},
     filters::{OUTBOUND, ROUTER, asked, client, envoy_filter, http, outbound, scene, script, told},
     scene::Scene,
 };
@@ -199,15 +199,6 @@ fn what_comes_to_a_workload_is_changed_by_its_port() {
 fn gateways_are_changed_by_the_port_of_their_server() {
     block_on(async {
         let echo = Echo::start("v1").await;
-        let door = "
----
-apiVersion: networking.istio.io/v1
-kind: Gateway
-metadata: {name: door, namespace: shop}
-spec:
-  selector: {istio: ingressgateway}
-  servers: [{port: {number: 8080, name: http, protocol: HTTP}, hosts: ['*']}]
-";
         let on = |port: u16, text: &str| {
             format!(
                 "{{applyTo: VIRTUAL_HOST, match: {{context: GATEWAY, routeConfiguration: {{portNumber: {port}}}}}, patch: {{operation: MERGE, \
@@ -218,7 +209,7 @@ spec:
         let objects = [
             service("shop", "reviews", "http:9080", &[("v1", echo.port)]),
             ingress_gateway(),
-            door.to_owned(),
+            door("'*'"),
             virtual_service("door", "'*'", "  gateways: [door]\n  http: [{route: [{destination: {host: reviews}}]}]"),
             envoy_filter("istio-system", "change", "workloadSelector: {labels: {istio: ingressgateway}}", &patches),
         ];

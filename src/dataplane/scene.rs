@@ -10,7 +10,7 @@ use k8s_openapi::api::{
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::compile::{Compiled, compile};
+use crate::compile::{Compiled, Proxy, compile};
 use crate::config::kubernetes::PodView;
 use crate::config::{ParseContext, mesh_config, parse_object};
 use crate::index::StillCluster;
@@ -58,9 +58,13 @@ impl Scene {
 
     /// What the proxy of a pod, `NAMESPACE/NAME`, gets.
     pub(super) fn compiled(&self, pod: &str) -> Compiled {
+        compile(self.snapshot.clone(), &self.proxy(pod))
+    }
+
+    fn proxy(&self, pod: &str) -> Proxy {
         let (namespace, name) = pod.split_once('/').unwrap_or_else(|| panic!("{pod} is not NAMESPACE/NAME"));
         let workload = self.snapshot.workloads.get(&WorkloadKey::new(namespace, name)).unwrap_or_else(|| panic!("no pod {pod}"));
-        compile(self.snapshot.clone(), &proxy_of(workload))
+        proxy_of(workload)
     }
 
     /// The same for a pod that has that authority's certificate.
@@ -74,6 +78,15 @@ impl Scene {
     /// The Envoy of a pod, with one of its listeners bound to a port of loopback; and that port.
     pub(super) async fn envoy(&self, pod: &str, listener: &str) -> (RunningEnvoy, u16) {
         let envoy = start(Static::of(&self.compiled(pod)).listening(listener, 0).bootstrap()).await;
+        let port = envoy.port_of(listener).await;
+        (envoy, port)
+    }
+
+    /// The same for a pod that knows its own place, and where the other pods of its service are.
+    pub(super) async fn envoy_that_knows_its_place(&self, pod: &str, (region, zone): (&str, &str), listener: &str) -> (RunningEnvoy, u16) {
+        let compiled = compile(self.snapshot.clone(), &Proxy { discovers_itself: true, ..self.proxy(pod) });
+        let bootstrap = Static::of(&compiled).discovering_itself(&compiled, region, zone).listening(listener, 0).bootstrap();
+        let envoy = start(bootstrap).await;
         let port = envoy.port_of(listener).await;
         (envoy, port)
     }

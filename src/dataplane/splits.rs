@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{
-    cluster::{destination_rule, ingress_gateway, pod, service, virtual_service},
+    cluster::{destination_rule, door, ingress_gateway, pod, service, virtual_service},
     scene::Scene,
 };
 use crate::testing::{
@@ -48,16 +48,8 @@ fn a_sidecar_and_a_gateway_split_by_weight() {
         let share = share_of_v2(port, "reviews:9080").await;
         assert!((0.13..0.37).contains(&share), "{share}");
 
-        let door = "
----
-apiVersion: networking.istio.io/v1
-kind: Gateway
-metadata: {name: door, namespace: shop}
-spec:
-  selector: {istio: ingressgateway}
-  servers: [{port: {number: 8080, name: http, protocol: HTTP}, hosts: [shop.example]}]
-";
-        let scene = Scene::of(&[&backends, &ingress_gateway(), door, &versions(), &split("shop.example", "door")].concat());
+        let scene =
+            Scene::of(&[&*backends, &ingress_gateway(), &door("shop.example"), &versions(), &split("shop.example", "door")].concat());
         let (_envoy, port) = scene.envoy("istio-system/gateway", "0.0.0.0_8080").await;
         let share = share_of_v2(port, "shop.example").await;
         assert!((0.13..0.37).contains(&share), "{share}");

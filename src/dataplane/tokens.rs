@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    cluster::{ingress_gateway, service, virtual_service},
+    cluster::{door, ingress_gateway, service, virtual_service},
     scene::Scene,
 };
 use crate::testing::{
@@ -15,16 +15,6 @@ use crate::testing::{
 };
 
 const LISTENER: &str = "0.0.0.0_8080";
-
-const DOOR: &str = "
----
-apiVersion: networking.istio.io/v1
-kind: Gateway
-metadata: {name: door, namespace: shop}
-spec:
-  selector: {istio: ingressgateway}
-  servers: [{port: {number: 8080, name: http, protocol: HTTP}, hosts: ['*']}]
-";
 
 /// A RequestAuthentication; the rules as YAML maps.
 fn believing(namespace: &str, rules: &[String]) -> String {
@@ -71,7 +61,7 @@ impl Door {
     async fn envoy(&self, objects: &[&str]) -> (RunningEnvoy, u16) {
         let backends = [("claimed", self.claimed.port), ("others", self.others.port)];
         let backends = backends.map(|(name, port)| service("shop", name, "http:80", &[("v1", port)]));
-        let scene = Scene::of(&[&backends.concat(), &*ingress_gateway(), DOOR, &objects.concat()].concat());
+        let scene = Scene::of(&[&backends.concat(), &*ingress_gateway(), &door("'*'"), &objects.concat()].concat());
         scene.envoy("istio-system/gateway", LISTENER).await
     }
 }

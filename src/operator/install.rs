@@ -236,8 +236,10 @@ impl Install {
         inventory.extend(untouched.into_iter().filter(|key| self.live.get(key).is_some()));
         inventory.sort();
         let needs_certificates = settings.parts.keys().any(|role| serving_certificate(*role).is_some());
+        let addons = settings.addons.keys().map(|program| (program.name(), program.object()));
         let applied = Applied {
             components,
+            addons: addons.map(|(name, object)| (name.to_owned(), (object.to_owned(), self.health(object)))).collect(),
             certificates: needs_certificates.then(|| state.missing.map_or(Ok(()), Err)),
             webhooks: state.untrusted.map(Err).or(webhooks),
             inventory: inventory.iter().map(Key::inventory_entry).collect(),

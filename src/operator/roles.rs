@@ -19,7 +19,7 @@ use super::{LEASE, plan::MANAGER, refusal::advised};
 use crate::runtime::{Readiness, ReadyGuard, Shutdown};
 
 /// The roles of the control plane's parts, and the operator's own that are bound as they are needed.
-const ROLES: [&str; 11] = [
+const ROLES: [&str; 13] = [
     "ferromesh-citadel",
     "ferromesh-citadel-namespaced",
     "ferromesh-cni",
@@ -27,8 +27,10 @@ const ROLES: [&str; 11] = [
     "ferromesh-galley",
     "ferromesh-galley-namespaced",
     "ferromesh-injector",
+    "ferromesh-kiali",
     "ferromesh-pilot",
     "ferromesh-pilot-configuration",
+    "ferromesh-prometheus",
     "ferromesh-proxies",
     "ferromesh-rollout",
 ];

@@ -65,6 +65,8 @@ pub(super) enum Outcome {
 pub(super) struct Applied {
     /// Each part by its name in the status, with that of its Deployment.
     pub(super) components: BTreeMap<String, (String, Health)>,
+    /// Each add-on by its name, likewise. The mesh waits for none of them.
+    pub(super) addons: BTreeMap<String, (String, Health)>,
     /// Whether the webhooks' certificates are there, or why not; none if nothing needs any.
     pub(super) certificates: Option<Result<(), String>>,
     /// Whether the API server is answered, or what is missing; none if there is no webhook.
@@ -151,8 +153,8 @@ pub(super) fn status(report: &Report, previous: &MeshInstallStatus, now: &Time) 
                 None => status.proxies = None,
             }
             status.version = Some(report.version.clone());
-            status.components =
-                applied.components.iter().map(|(name, (_, health))| component(report, verdict.state, name, health)).collect();
+            let all = applied.components.iter().chain(&applied.addons);
+            status.components = all.map(|(name, (_, health))| component(report, verdict.state, name, health)).collect();
             status.revisions = vec![RevisionStatus {
                 name: DEFAULT_REVISION.to_owned(),
                 version: Some(report.version.clone()),
@@ -198,7 +200,12 @@ fn verdict(report: &Report, previous: &MeshInstallStatus) -> Verdict {
             let warning = "all components are ready; while the injector is away, pods start without a sidecar (failurePolicy Ignore)";
             verdict(State::Healthy, Reason::Healthy, warning)
         }
-        _ => verdict(State::Healthy, Reason::Healthy, "all components are ready"),
+        _ => match applied.addons.values().find(|(_, health)| health.state == State::Error) {
+            Some(failed) => {
+                verdict(State::Healthy, Reason::Healthy, &format!("all components are ready, but an add-on is not: {}", told(failed)))
+            }
+            None => verdict(State::Healthy, Reason::Healthy, "all components are ready"),
+        },
     }
 }
 
@@ -283,6 +290,7 @@ mod tests {
         let components = BTreeMap::from([("galley".to_owned(), ("istio-galley".to_owned(), galley))]);
         Outcome::Applied(Applied {
             components,
+            addons: BTreeMap::new(),
             certificates: Some(Ok(())),
             webhooks: Some(Ok(())),
             inventory: Vec::new(),
@@ -372,6 +380,17 @@ mod tests {
             10,
         );
         assert!(status.conditions[0].message.contains("pods start without a sidecar"), "{:?}", status.conditions[0]);
+    }
+
+    #[test]
+    fn an_add_on_is_shown_and_nothing_waits_for_it() {
+        let Outcome::Applied(applied) = healthy() else { panic!("applied") };
+        let failed = Health { state: State::Error, message: "pod kiali-1 ImagePullBackOff".to_owned() };
+        let addons = BTreeMap::from([("kiali".to_owned(), ("kiali".to_owned(), failed))]);
+        let status = after(Outcome::Applied(Applied { addons, ..applied }), &MeshInstallStatus::default(), 1, 10);
+        assert_eq!((status.state, status.components["kiali"].status), (Some(State::Healthy), Some(State::Error)));
+        let said = "all components are ready, but an add-on is not: kiali: pod kiali-1 ImagePullBackOff";
+        assert_eq!(status.conditions[0].message, said);
     }
 
     #[test]

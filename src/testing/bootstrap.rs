@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::TestCa;
 use crate::compile::{Compiled, Resource, ResourceType};
-use crate::model::SpiffeId;
+use crate::model::{LOCAL_CLUSTER, SpiffeId};
 
 /// A DNS name in proxies' certificates, for clients that look for one. The mesh's do not.
 pub(crate) const PROXY: &str = "proxy.example";
@@ -29,6 +29,10 @@ pub(crate) struct Static {
     own: Vec<Value>,
     /// Secrets that it gets from pilot.
     told: Vec<Value>,
+    /// The name of the cluster that it is in itself.
+    local: Option<&'static str>,
+    /// Where it runs.
+    locality: Value,
 }
 
 impl Static {
@@ -50,12 +54,21 @@ impl Static {
         let (ca, nobody) = (TestCa::new("root"), SpiffeId::new("cluster.local", "nowhere", "nobody"));
         let mut told: Vec<Value> = all(ResourceType::Secret).collect();
         told.iter_mut().for_each(|secret| rewrite(secret, compiled));
-        Self { clusters, listeners, own: secrets(&ca, &nobody), told }
+        Self { clusters, listeners, own: secrets(&ca, &nobody), told, local: None, locality: json!({}) }
     }
 
     /// Gives the proxy a certificate.
     pub(crate) fn identified(mut self, ca: &TestCa, identity: &SpiffeId) -> Self {
         self.own = secrets(ca, identity);
+        self
+    }
+
+    /// Lets it know where it runs, and the workloads of its own service, as its agent does if it is asked to.
+    pub(crate) fn discovering_itself(mut self, compiled: &Compiled, region: &str, zone: &str) -> Self {
+        let workloads = as_json(compiled, ResourceType::Endpoints, LOCAL_CLUSTER);
+        self.clusters.push(json!({"name": LOCAL_CLUSTER, "type": "STATIC", "load_assignment": workloads}));
+        self.local = Some(LOCAL_CLUSTER);
+        self.locality = json!({"region": region, "zone": zone});
         self
     }
 
@@ -108,10 +121,14 @@ impl Static {
     /// The bootstrap.
     pub(crate) fn bootstrap(self) -> Value {
         let secrets = [self.own, self.told].concat();
-        json!({
-            "node": {"id": "test", "cluster": "test"},
+        let mut bootstrap = json!({
+            "node": {"id": "test", "cluster": "test", "locality": self.locality},
             "static_resources": {"clusters": self.clusters, "listeners": self.listeners, "secrets": secrets},
-        })
+        });
+        if let Some(name) = self.local {
+            bootstrap["cluster_manager"] = json!({"local_cluster_name": name});
+        }
+        bootstrap
     }
 }
 

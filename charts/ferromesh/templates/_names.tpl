@@ -48,8 +48,10 @@ annotations:
 - ferromesh-galley
 - ferromesh-galley-namespaced
 - ferromesh-injector
+- ferromesh-kiali
 - ferromesh-pilot
 - ferromesh-pilot-configuration
+- ferromesh-prometheus
 - ferromesh-proxies
 - ferromesh-rollout
 {{- end }}

@@ -53,7 +53,7 @@ pub enum RedirectError {
         source: io::Error,
     },
     /// A program did not do it.
-    #[error("{program} refused the rules: {message}")]
+    #[error("{program} refused the rules (it needs the capability NET_RAW beside NET_ADMIN): {message}")]
     Iptables {
         /// Its name.
         program: &'static str,

@@ -4,6 +4,7 @@
 
 use std::{
     fmt::Write as _,
+    fs::OpenOptions,
     io::Write as _,
     process::{Command, Stdio},
 };
@@ -24,6 +25,12 @@ pub enum Family {
 
 /// What begins the names of our chains.
 const CHAIN: &str = "FERROMESH";
+
+/// The file that the programs lock against each other, and the variable that names another one.
+const LOCK: &str = "/run/xtables.lock";
+const LOCK_VARIABLE: &str = "XTABLES_LOCKFILE";
+/// Where a container without a writable disk still has one.
+const LOCK_IN_MEMORY: &str = "/dev/shm/xtables.lock";
 
 /// Puts the rules of both families in place.
 pub(super) fn restore(chains: &[Chain]) -> Result<(), RedirectError> {
@@ -135,11 +142,21 @@ fn words(property: &Match, family: Family) -> Option<String> {
     })
 }
 
+/// One of the programs, which waits for others of its kind. Where the usual file can't be locked nobody else does so either.
+fn command(program: &str) -> Command {
+    let mut command = Command::new(program);
+    command.arg("--wait");
+    if OpenOptions::new().append(true).create(true).open(LOCK).is_err() {
+        command.env(LOCK_VARIABLE, LOCK_IN_MEMORY);
+    }
+    command
+}
+
 /// Runs a restoring program.
 fn feed(program: &'static str, input: &str) -> Result<(), RedirectError> {
     let failed = |source| RedirectError::Program { program, source };
-    let mut command = Command::new(program);
-    command.args(["--noflush", "--wait"]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut command = command(program);
+    command.arg("--noflush").stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(failed)?;
     if let Some(mut stdin) = child.stdin.take() {
         // Who ends without reading says why on its way out.
@@ -173,8 +190,8 @@ impl Family {
     /// Whether there is what a question about a table asks for.
     fn knows(self, stage: Stage, question: &[&str]) -> Result<bool, RedirectError> {
         let program = self.program();
-        let mut command = Command::new(program);
-        command.args(["--wait", "--table", stage.name()]).args(question);
+        let mut command = command(program);
+        command.args(["--table", stage.name()]).args(question);
         let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
         Ok(status.map_err(|source| RedirectError::Program { program, source })?.success())
     }

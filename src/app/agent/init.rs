@@ -33,7 +33,7 @@ pub struct InitArgs {
     validate: bool,
 
     /// How rules are written: nftables, iptables, or auto for what the kernel has.
-    #[arg(long, value_name = "NAME", default_value_t)]
+    #[arg(long, value_name = "NAME", env = "REDIRECT_BACKEND", default_value_t)]
     backend: Backend,
 
     /// How inbound connections come to the proxy: REDIRECT, or TPROXY, with which the application sees the clients' addresses.

@@ -60,6 +60,12 @@ pub(super) fn bindings(base: Base<'_>, part: Role) -> Vec<Planned> {
     bindings
 }
 
+/// An add-on's right to look at the cluster.
+pub(super) fn addon(base: Base<'_>, role: &str, account: &str, component: &str) -> Planned {
+    let fields = json!({"roleRef": self::role(role), "subjects": [subject(account, base.namespace())]});
+    base.object(Kind::ClusterRoleBinding, role, component, fields)
+}
+
 /// Pilot's right to read Secrets in the mesh's namespace: those that gateways need, each by its name. The one role that is no chart's,
 /// because its names are the users'.
 pub(super) fn credentials(base: Base<'_>, names: &BTreeSet<String>) -> [Planned; 2] {

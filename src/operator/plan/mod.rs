@@ -3,6 +3,7 @@
 //! Every object carries exactly the fields that the operator decides; what the API server fills in or others add stays theirs.
 
 mod access;
+mod addons;
 mod citadel;
 mod cni;
 mod config;
@@ -81,6 +82,7 @@ pub(super) fn plan(settings: &Settings, circumstances: Circumstances<'_>) -> Vec
         });
     }
     objects.extend(settings.gateways.iter().flat_map(|gateway| gateway::plan(base, gateway)));
+    objects.extend(settings.addons.iter().flat_map(|(program, addon)| addons::plan(base, *program, addon)));
     if let Some(bundle) = circumstances.bundle {
         if settings.parts.contains_key(&Role::Galley) {
             objects.push(galley::webhooks(base, bundle, circumstances.galley));

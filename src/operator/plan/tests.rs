@@ -107,6 +107,49 @@ fn the_demo_profile_adds() {
 }
 
 #[test]
+fn add_ons_add() {
+    let on = json!({"enabled": true});
+    let addons = json!({"prometheus": on, "grafana": on, "tracing": on, "kiali": {
+        "enabled": true, "image": "mirror.example/kiali:1",
+        "service": {"type": "NodePort", "ports": [{"name": "http", "port": 80, "nodePort": 30080}]},
+    }});
+    let default = names(&planned(json!({})));
+    let mut added = planned(json!({"addons": addons}));
+    added.retain(|object| !default.contains(&object.key.to_string()));
+    // What the dashboards ask is checked by Prometheus itself.
+    for object in &mut added {
+        if object.key.name == "istio-grafana-dashboards" {
+            object.body["data"].as_object_mut().unwrap().values_mut().for_each(|text| *text = json!("…"));
+        }
+    }
+    insta::assert_snapshot!(documents(&added));
+}
+
+/// Whether a value is null, or holds one.
+fn has_null(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Array(items) => items.iter().any(has_null),
+        Value::Object(fields) => fields.values().any(has_null),
+        _ => false,
+    }
+}
+
+#[test]
+fn no_object_has_empty_fields_or_two_volumes_of_one_name() {
+    let on = json!({"enabled": true});
+    let everything = json!({
+        "profile": "demo", "components": {"cni": on}, "addons": {"prometheus": on, "grafana": on, "kiali": on, "tracing": on},
+    });
+    for object in planned(everything) {
+        assert!(!has_null(&object.body), "{:#}", object.body);
+        let volumes = object.body["spec"]["template"]["spec"]["volumes"].as_array().cloned().unwrap_or_default();
+        let names: BTreeSet<String> = volumes.iter().map(|volume| volume["name"].to_string()).collect();
+        assert_eq!(names.len(), volumes.len(), "{volumes:?}");
+    }
+}
+
+#[test]
 fn the_nodes_part_adds() {
     let default = names(&planned(json!({})));
     let with =

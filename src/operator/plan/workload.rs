@@ -117,7 +117,7 @@ impl Workload<'_> {
             "readOnlyRootFilesystem": true,
             "capabilities": {"drop": ["ALL"]},
         });
-        if let Some(env) = container["env"].as_array_mut() {
+        if let Some(env) = container.get_mut("env").and_then(Value::as_array_mut) {
             for variable in &self.part.env {
                 // Two of one name would be one too many for server-side apply.
                 env.retain(|own| own["name"] != variable.name.as_str());

@@ -30,8 +30,21 @@ pub(in crate::operator) const FIRST_UNPRIVILEGED: i32 = 1024;
 /// Ports that the agent and Envoy use themselves; 15021, where a gateway says whether it is ready, is for anybody.
 const OWN_PORTS: [i32; 4] = [15000, 15001, 15020, 15090];
 
-/// Names that the control plane's own objects have.
-const TAKEN: [&str; 6] = ["istio-pilot", "istiod", "istio-citadel", "istio-galley", "istio-sidecar-injector", "istio"];
+/// Names that the mesh's other objects have.
+const TAKEN: [&str; 12] = [
+    "istio-pilot",
+    "istiod",
+    "istio-citadel",
+    "istio-galley",
+    "istio-sidecar-injector",
+    "istio",
+    "prometheus",
+    "grafana",
+    "kiali",
+    "istio-tracing",
+    "tracing",
+    "zipkin",
+];
 
 // === impl Gateway ===
 
@@ -48,7 +61,7 @@ impl Gateway {
             wrong(".name", format!("{name:?} must be lower-case letters, digits and -, 63 at most, a letter first"));
         }
         if TAKEN.contains(&name.as_str()) {
-            wrong(".name", format!("{name} is the name of a part of the control plane"));
+            wrong(".name", format!("{name} is the name of another part of the mesh"));
         }
         let service = gateway.service.clone().unwrap_or_default();
         let type_ = service.type_.unwrap_or(direction.service());

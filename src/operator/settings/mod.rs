@@ -3,6 +3,7 @@
 //! Profile, then `values`, then the spec's own fields: the later wins. The webhook and the reconciler read a spec by this one function,
 //! so that what is admitted is also what is installed.
 
+mod addons;
 mod cni;
 mod gateways;
 mod injection;
@@ -17,6 +18,7 @@ mod rolling;
 mod tests;
 mod values;
 
+pub(super) use addons::{Addon, Program};
 pub(super) use cni::Cni;
 pub(super) use gateways::{FIRST_UNPRIVILEGED, Gateway};
 pub(super) use injection::Injection;
@@ -76,6 +78,8 @@ pub(super) struct Settings {
     pub(super) config_source: ConfigSource,
     pub(super) parts: BTreeMap<Role, Part>,
     pub(super) gateways: Vec<Gateway>,
+    /// Programs of others beside the mesh.
+    pub(super) addons: BTreeMap<Program, Addon>,
     /// What sidecars get whose pods say nothing.
     pub(super) sidecar: SidecarDefaults,
     /// The name of this cluster's network; empty if all pods of the mesh reach each other.
@@ -171,6 +175,7 @@ pub(super) fn resolve(spec: &MeshInstallSpec, images: &Images) -> Result<Setting
         problems.push(Problem::new("spec.values.global.useMCP", reason));
     }
     let gateways = gateways(merged.gateways.as_ref().unwrap_or(&Gateways::default()), &mut problems);
+    let addons = addons::read(&merged.addons.clone().unwrap_or_default(), &mut problems);
     let injection = Injection::read(&merged.injection.clone().unwrap_or_default(), &mut problems);
     let rolling = Rolling::read(&merged.update_strategy.clone().unwrap_or_default(), &mut problems);
     let mut sidecar = injection::sidecar(&translated.sidecar, &mut problems);
@@ -201,6 +206,7 @@ pub(super) fn resolve(spec: &MeshInstallSpec, images: &Images) -> Result<Setting
         mesh,
         parts,
         gateways,
+        addons,
     })
 }
 

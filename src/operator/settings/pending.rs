@@ -1,6 +1,6 @@
 //! Fields that nothing stands behind yet. Each is refused by name: what is accepted is also done.
 
-use ferromesh_crds::install::{Addon, Component, MeshInstallSpec, Mode, Profile, UpdateType};
+use ferromesh_crds::install::{Component, MeshInstallSpec, Mode, Profile, UpdateType};
 
 use super::Problem;
 
@@ -26,13 +26,6 @@ pub(super) fn problems(spec: &MeshInstallSpec) -> Vec<Problem> {
     let components = spec.components.clone().unwrap_or_default();
     if components.policy.is_some_and(|component| component != off()) {
         refuse("components.policy", "is not available yet: remove it");
-    }
-    let addons = spec.addons.clone().unwrap_or_default();
-    let all = [("prometheus", addons.prometheus), ("grafana", addons.grafana), ("kiali", addons.kiali), ("tracing", addons.tracing)];
-    for (name, addon) in all {
-        if addon.is_some_and(|addon| addon != Addon { enabled: Some(false), ..Addon::default() } && addon != Addon::default()) {
-            refuse(&format!("addons.{name}"), "is not available yet: remove it, and install the add-on yourself");
-        }
     }
     found
 }

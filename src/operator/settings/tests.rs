@@ -113,7 +113,10 @@ fn what_does_nothing_is_refused_by_name() {
         (json!({"values": {"cni": {"cniBinDir": "bin"}}}), "spec.values.cni.cniBinDir: must be an absolute path"),
         (json!({"values": {"cni": {"repair": {"labelPods": "yes"}}}}), "spec.values.cni.repair.labelPods: must be true or false"),
         (json!({"values": {"cni": {"chained": false}}}), "spec.values.cni.chained: "),
-        (json!({"addons": {"kiali": {"enabled": true}}}), "spec.addons.kiali: "),
+        (
+            json!({"addons": {"kiali": {"enabled": true, "service": {"ports": [{"name": "http", "port": 80, "nodePort": 30080}]}}}}),
+            "spec.addons.kiali.service.ports[http].nodePort: needs",
+        ),
         (json!({"values": {"mixer": {"policy": {"enabled": true}}}}), "spec.values.mixer.policy.enabled: "),
         (json!({"values": {"global": {"controlPlaneSecurityEnabled": false}}}), "spec.values.global.controlPlaneSecurityEnabled: "),
         (json!({"meshConfig": {"ingressClass": "istio"}}), "spec.meshConfig.ingressClass: "),

@@ -1,0 +1,138 @@
+//! Add-ons: upstream programs, each with the configuration that makes it show this mesh.
+//!
+//! They are restricted pods like all others, keep what they collect in memory for as long as they run, and nothing waits for them.
+
+mod dashboard;
+mod grafana;
+mod kiali;
+mod prometheus;
+#[cfg(test)]
+mod tests;
+mod tracing;
+
+use ferromesh_crds::install::GatewayServicePort;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use serde_json::{Map, Value, json};
+
+use super::{
+    access,
+    object::{APPLIED, Base, Planned},
+    workload::Workload,
+};
+use crate::operator::{
+    object::Kind,
+    settings::{Addon, Program},
+};
+
+/// What one program is told.
+struct Shape {
+    /// The container, but for its image and its mounts.
+    container: Value,
+    /// ConfigMaps by their names: the keys, what they hold, and where the folder is mounted.
+    files: Vec<Files>,
+    /// Folders that it writes to.
+    scratch: Vec<&'static str>,
+    /// Its Services, of which the first is the one that the spec speaks of.
+    services: Vec<(&'static str, Port)>,
+    /// The ClusterRole by which it reads the cluster.
+    role: Option<&'static str>,
+}
+
+/// A ConfigMap, mounted as a folder.
+struct Files {
+    name: &'static str,
+    folder: &'static str,
+    data: Map<String, Value>,
+}
+
+/// A port of a Service, and the program's that it leads to.
+#[derive(Clone, Copy)]
+struct Port {
+    name: &'static str,
+    service: u16,
+    pod: u16,
+}
+
+pub(super) fn plan(base: Base<'_>, program: Program, addon: &Addon) -> Vec<Planned> {
+    let shape = match program {
+        Program::Prometheus => prometheus::shape(),
+        Program::Grafana => grafana::shape(),
+        Program::Kiali => kiali::shape(base),
+        Program::Tracing => tracing::shape(),
+    };
+    let (name, component) = (program.object(), program.name());
+    let configuration: Vec<Planned> =
+        shape.files.iter().map(|files| base.object(Kind::ConfigMap, files.name, component, json!({"data": files.data}))).collect();
+    // A program reads its files when it starts: others replace its pod.
+    let marks = configuration.iter().map(Planned::mark).collect::<Vec<_>>().join(" ");
+    let workload = Workload {
+        base,
+        name,
+        component,
+        part: &addon.part,
+        labels: Map::from_iter([("app".to_owned(), json!(component))]),
+        annotations: Map::from_iter([(format!("{APPLIED}-configuration"), json!(marks))]),
+        container: shape.container(addon),
+        volumes: shape.volumes(),
+        uses_api: shape.role.is_some(),
+    };
+    let mut objects: Vec<Planned> = shape.role.map(|role| access::addon(base, role, name, component)).into_iter().collect();
+    objects.extend(configuration);
+    let usual = |port: Port| vec![json!({"name": port.name, "port": port.service, "targetPort": port.pod, "protocol": "TCP"})];
+    for (index, (service, port)) in shape.services.iter().enumerate() {
+        let own = index == 0 && !addon.ports.is_empty();
+        let ports = if own { addon.ports.iter().map(|given| given_port(given, port.pod)).collect() } else { usual(*port) };
+        let type_ = if index == 0 { json!(addon.service) } else { json!("ClusterIP") };
+        let spec = json!({"type": type_, "selector": Base::selector(name), "ports": ports});
+        objects.push(base.object(Kind::Service, service, component, json!({"spec": spec})));
+    }
+    objects.extend(workload.plan());
+    objects
+}
+
+/// A port of a Service as the spec has it; it leads to the program unless it says where else.
+fn given_port(port: &GatewayServicePort, program: u16) -> Value {
+    let target = port.target_port.clone().unwrap_or(IntOrString::Int(program.into()));
+    let protocol = port.protocol.as_deref().unwrap_or("TCP");
+    let mut fields = json!({"name": port.name, "port": port.port.unwrap_or_default(), "targetPort": target, "protocol": protocol});
+    if let Some(node_port) = port.node_port {
+        fields["nodePort"] = json!(node_port);
+    }
+    fields
+}
+
+// === impl Shape ===
+
+impl Shape {
+    fn container(&self, addon: &Addon) -> Value {
+        let mut container = self.container.clone();
+        let port = self.services[0].1;
+        container["image"] = json!(addon.image);
+        container["ports"] = json!([{"name": port.name, "containerPort": port.pod, "protocol": "TCP"}]);
+        let files = self.files.iter().map(|files| json!({"name": files.name, "mountPath": files.folder, "readOnly": true}));
+        let scratch = self.scratch.iter().map(|folder| json!({"name": scratch_name(folder), "mountPath": folder}));
+        container["volumeMounts"] = files.chain(scratch).collect();
+        container
+    }
+
+    fn volumes(&self) -> Vec<Value> {
+        let files = self.files.iter().map(|files| json!({"name": files.name, "configMap": {"name": files.name}}));
+        let scratch = self.scratch.iter().map(|folder| json!({"name": scratch_name(folder), "emptyDir": {}}));
+        files.chain(scratch).collect()
+    }
+}
+
+/// The volume behind a folder: that of `/var/lib/grafana` is `scratch-var-lib-grafana`.
+fn scratch_name(folder: &str) -> String {
+    format!("scratch{}", folder.replace('/', "-"))
+}
+
+/// A ConfigMap's one text.
+fn file(name: &str, text: String) -> Map<String, Value> {
+    Map::from_iter([(name.to_owned(), Value::String(text))])
+}
+
+/// A probe by HTTP.
+fn probe(path: &str, port: u16, seconds: u32) -> Value {
+    json!({"httpGet": {"path": path, "port": port}, "periodSeconds": seconds, "timeoutSeconds": 3, "failureThreshold": 5})
+}

@@ -1,0 +1,104 @@
+//! Add-ons: programs of others beside the mesh, which show its metrics and traces.
+
+use ferromesh_crds::install::{Addon as Given, Addons, Component, GatewayServicePort, ServiceType};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+use super::{Part, Problem};
+
+/// The programs that can be added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::operator) enum Program {
+    Prometheus,
+    Grafana,
+    Kiali,
+    Tracing,
+}
+
+/// One that is wanted.
+#[derive(Clone, Debug, PartialEq)]
+pub(in crate::operator) struct Addon {
+    pub(in crate::operator) image: String,
+    /// The type of its Service.
+    pub(in crate::operator) service: ServiceType,
+    /// The ports of its Service where they are others than the usual ones.
+    pub(in crate::operator) ports: Vec<GatewayServicePort>,
+    /// As every Deployment's, for what the spec can't say of an add-on.
+    pub(in crate::operator) part: Part,
+}
+
+// === impl Program ===
+
+impl Program {
+    const ALL: [Self; 4] = [Self::Prometheus, Self::Grafana, Self::Kiali, Self::Tracing];
+
+    /// Its name in spec and status.
+    pub(in crate::operator) fn name(self) -> &'static str {
+        match self {
+            Self::Prometheus => "prometheus",
+            Self::Grafana => "grafana",
+            Self::Kiali => "kiali",
+            Self::Tracing => "tracing",
+        }
+    }
+
+    /// The name of its Deployment and ServiceAccount, as Istio's users know it.
+    pub(in crate::operator) fn object(self) -> &'static str {
+        match self {
+            Self::Tracing => "istio-tracing",
+            program => program.name(),
+        }
+    }
+
+    /// The release for which its configuration is written.
+    fn image(self) -> &'static str {
+        match self {
+            Self::Prometheus => "prom/prometheus:v3.5.0",
+            Self::Grafana => "grafana/grafana:12.1.1",
+            Self::Kiali => "quay.io/kiali/kiali:v2.24.0",
+            Self::Tracing => "openzipkin/zipkin:3.5.1",
+        }
+    }
+
+    fn requests(self) -> Value {
+        match self {
+            Self::Prometheus => json!({"cpu": "10m", "memory": "256Mi"}),
+            Self::Tracing => json!({"cpu": "10m", "memory": "512Mi"}),
+            Self::Grafana | Self::Kiali => json!({"cpu": "10m", "memory": "128Mi"}),
+        }
+    }
+
+    fn of(self, addons: &Addons) -> Given {
+        let given = match self {
+            Self::Prometheus => &addons.prometheus,
+            Self::Grafana => &addons.grafana,
+            Self::Kiali => &addons.kiali,
+            Self::Tracing => &addons.tracing,
+        };
+        given.clone().unwrap_or_default()
+    }
+}
+
+/// The add-ons that are wanted. One that nobody speaks of is not.
+pub(super) fn read(addons: &Addons, problems: &mut Vec<Problem>) -> BTreeMap<Program, Addon> {
+    let wanted = Program::ALL.into_iter().map(|program| (program, program.of(addons)));
+    wanted.filter(|(_, given)| given.enabled == Some(true)).map(|(program, given)| (program, Addon::of(program, given, problems))).collect()
+}
+
+// === impl Addon ===
+
+impl Addon {
+    fn of(program: Program, given: Given, problems: &mut Vec<Problem>) -> Self {
+        let path = format!("spec.addons.{}", program.name());
+        let resources = serde_json::from_value(json!({"requests": program.requests()})).unwrap_or_default();
+        let part = Part::read(&Component { resources: Some(resources), ..Component::default() }, &path, 1, problems);
+        let service = given.service.unwrap_or_default();
+        let type_ = service.type_.unwrap_or(ServiceType::ClusterIp);
+        for port in service.ports.iter().filter(|port| port.node_port.is_some() && type_ == ServiceType::ClusterIp) {
+            let reason = "needs service.type NodePort or LoadBalancer";
+            problems.push(Problem::new(format!("{path}.service.ports[{}].nodePort", port.name), reason));
+        }
+        let image = given.image.filter(|image| !image.is_empty());
+        Self { image: image.unwrap_or_else(|| program.image().to_owned()), service: type_, ports: service.ports, part }
+    }
+}
