@@ -23,8 +23,10 @@ use tokio::{
 
 /// Requests a second, whether or not those before have been answered.
 const RATE: u32 = 500;
-/// How long.
-const TIME: Duration = Duration::from_secs(60);
+/// How long servers are restarted.
+const RESTARTING: Duration = Duration::from_secs(60);
+/// How long pods are deleted: that is a dozen.
+const DELETING: Duration = Duration::from_secs(30);
 /// How soon pods are there, on a busy machine.
 const STARTED: Duration = Duration::from_secs(120);
 /// The server, of which so many pods run.
@@ -137,7 +139,7 @@ async fn restarted(test: &Test) -> anyhow::Result<()> {
     let (namespace, ingress) = opened(test).await?;
     let load = Load::start(&ingress.visitor);
     let (started, mut restarts) = (Instant::now(), 0);
-    while started.elapsed() < TIME {
+    while started.elapsed() < RESTARTING {
         let again =
             json!({"spec": {"template": {"metadata": {"annotations": {"kubectl.kubernetes.io/restartedAt": restarts.to_string()}}}}});
         let servers = test.cluster.api::<Deployment>(&namespace);
@@ -158,7 +160,7 @@ async fn deleted(test: &Test) -> anyhow::Result<()> {
     let (namespace, ingress) = opened(test).await?;
     let load = Load::start(&ingress.visitor);
     let (started, mut deletions) = (Instant::now(), 0);
-    while started.elapsed() < TIME {
+    while started.elapsed() < DELETING {
         let pods = test.cluster.ready_pods(&namespace, "app=details").await?;
         // Pods' names are random, so any rule chooses at random; this one never the same twice.
         let chosen = pods.get(deletions % pods.len().max(1)).context("no pod")?.name_any();
