@@ -147,10 +147,10 @@ mod tests {
 
     #[test]
     fn a_failure_is_told_with_its_reason_and_can_be_tried_again() {
-        let (said, _) = asked("/", "{\"failed\": \"no rules today\"}\n");
+        let (said, _) = asked("/nonexistent/netns", "{\"failed\": \"no rules today\"}\n");
         assert!(!said.success);
         assert_eq!(json(&said), json!({"cniVersion": "0.4.0", "code": 11, "msg": "istio-cni: no rules today"}));
-        let (said, _) = asked("/", "");
+        let (said, _) = asked("/nonexistent/netns", "");
         assert!(!said.success, "who takes the question and says nothing has not done it");
     }
 

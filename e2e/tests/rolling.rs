@@ -161,7 +161,8 @@ async fn deleted(test: &Test) -> anyhow::Result<()> {
     let load = Load::start(&ingress.visitor);
     let (started, mut deletions) = (Instant::now(), 0);
     while started.elapsed() < DELETING {
-        let pods = test.cluster.ready_pods(&namespace, "app=details").await?;
+        // A Deployment's status may be older than its pods.
+        let (pods, _) = within(STARTED, "all pods serve", async || test.cluster.ready_pods(&namespace, "app=details").await).await?;
         // Pods' names are random, so any rule chooses at random; this one never the same twice.
         let chosen = pods.get(deletions % pods.len().max(1)).context("no pod")?.name_any();
         test.cluster.api::<Pod>(&namespace).delete(&chosen, &DeleteParams::default()).await?;
