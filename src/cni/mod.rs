@@ -1,8 +1,9 @@
 //! The nodes' part: which pods of this node get redirect rules, so that no container of theirs has to write them?
 //!
 //! It puts a small plugin into the node's network configuration and keeps it there ([`place`]). The plugin asks over a Unix socket about each
-//! pod whose network is made, and hands over its open namespace ([`socket`], [`plugin`]); a pod that the injector has left to the node says in its container `istio-validation` which rules
-//! it needs ([`decide`]). It watches the pods of its node and mends those that started without ([`repair`]).
+//! pod whose network is made, and hands over its open namespace ([`socket`], [`plugin`]); a pod that the injector has left to the node says in
+//! its container `istio-validation` which rules it needs ([`decide`]). It watches the pods of its node and mends those that started without
+//! ([`repair`]).
 //!
 //! It never stands in the way of a pod that is not the mesh's, and a pod that it misses does not run: its own `istio-validation` fails until
 //! it has been mended. Its single entry is [`start`].
