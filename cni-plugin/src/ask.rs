@@ -1,8 +1,12 @@
-//! One question over a Unix socket, as a request of HTTP.
+//! One question over a Unix socket: a line of JSON, with which the descriptor of the pod's network namespace travels; the answer is another.
 
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+use serde_json::Value;
 use std::{
-    io::{self, Read, Write},
-    os::unix::net::UnixStream,
+    fs::File,
+    io::{self, IoSlice, Read, Write},
+    mem::MaybeUninit,
+    os::{fd::AsFd, unix::net::UnixStream},
     path::Path,
     time::Duration,
 };
@@ -20,34 +24,43 @@ pub(crate) enum Answer {
 /// Longer than who is asked waits for anything himself.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Asks and waits for the answer.
-pub(crate) fn ask(socket: &Path, question: &str) -> Answer {
+/// Asks about a network namespace, and waits for the answer. Who is asked may not be able to open the namespace's file: the runtime has it
+/// where it likes, perhaps in a folder of its own. Whoever has the descriptor need not open it.
+pub(crate) fn ask(socket: &Path, question: &Value, namespace: Option<&File>) -> Answer {
     let stream = match UnixStream::connect(socket) {
         Ok(stream) => stream,
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => return Answer::Nobody(error),
         Err(error) => return Answer::Failed(format!("{}: {error}", socket.display())),
     };
-    match exchange(stream, question) {
-        Err(error) => Answer::Failed(format!("no answer at {}: {error}", socket.display())),
-        Ok(text) => {
-            let body = text.split_once("\r\n\r\n").map_or("", |(_, body)| body);
-            match text.split(' ').nth(1) {
-                Some("200") => Answer::Done,
-                Some(_) if !body.is_empty() => Answer::Failed(body.to_owned()),
-                _ => Answer::Failed(format!("an answer at {} that is not understood", socket.display())),
-            }
-        }
+    let text = match exchange(stream, &format!("{question}\n"), namespace) {
+        Ok(text) => text,
+        Err(error) => return Answer::Failed(format!("no answer at {}: {error}", socket.display())),
+    };
+    let answer: Value = serde_json::from_str(&text).unwrap_or_default();
+    match &answer["failed"] {
+        Value::Null if answer == "done" => Answer::Done,
+        Value::String(reason) => Answer::Failed(reason.clone()),
+        _ => Answer::Failed(format!("an answer at {} that is not understood: {text:?}", socket.display())),
     }
 }
 
-fn exchange(mut stream: UnixStream, question: &str) -> io::Result<String> {
+fn exchange(mut stream: UnixStream, question: &str, namespace: Option<&File>) -> io::Result<String> {
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    let length = question.len();
-    let head = "POST /networks HTTP/1.1\r\nhost: cni\r\nconnection: close\r\ncontent-type: application/json";
-    // As one piece: who answers may do so without having read to the end.
-    stream.write_all(format!("{head}\r\ncontent-length: {length}\r\n\r\n{question}").as_bytes())?;
+    let sent = send_with(&stream, question.as_bytes(), namespace)?;
+    stream.write_all(&question.as_bytes()[sent..])?;
     let mut text = String::new();
     stream.read_to_string(&mut text)?;
     Ok(text)
+}
+
+/// Sends the beginning of a text together with a descriptor, and says how much of it that was.
+fn send_with(stream: &UnixStream, text: &[u8], file: Option<&File>) -> io::Result<usize> {
+    let descriptors = file.map(AsFd::as_fd);
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !control.push(SendAncillaryMessage::ScmRights(descriptors.as_slice())) {
+        return Err(io::Error::other("no room for a descriptor"));
+    }
+    Ok(sendmsg(stream, &[IoSlice::new(text)], &mut control, SendFlags::NOSIGNAL)?)
 }

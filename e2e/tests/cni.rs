@@ -1,5 +1,4 @@
-//! Pods whose traffic their node redirects: those that the node missed are mended. (That it redirects pods as they start is not shown here:
-//! a runtime that keeps network namespaces elsewhere than in `/run/netns`, as the local cluster's does, is not followed yet.)
+//! Pods whose traffic their node redirects: they need no rights for it, and those that the node missed are mended.
 
 use anyhow::Context;
 use ferromesh_crds::MeshInstall;
@@ -23,6 +22,27 @@ const START: Duration = Duration::from_secs(90);
 const MENDED: Duration = Duration::from_secs(120);
 const NODES: &str = "istio-cni-node";
 const LABEL: &str = "cni.istio.io/uninitialized";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn restricted_pods_are_redirected_by_their_node() {
+    run("restricted_pods_are_redirected_by_their_node", redirected).await;
+}
+
+async fn redirected(test: &Test) -> anyhow::Result<()> {
+    with_nodes_part(test, json!({}), async |test| {
+        let inside = restricted(test).await?;
+        let cluster = &test.cluster;
+        deploy(cluster, &inside).await?;
+        let (pods, _) = within(START, "restricted pods are ready", async || cluster.ready_pods(&inside, "").await).await?;
+        for pod in &pods {
+            let containers = pod.spec.as_ref().and_then(|spec| spec.init_containers.clone()).unwrap_or_default();
+            let names: Vec<&str> = containers.iter().map(|container| container.name.as_str()).collect();
+            anyhow::ensure!(names.contains(&"istio-validation") && !names.contains(&"istio-init"), "{names:?}");
+        }
+        captured(cluster, &inside).await
+    })
+    .await
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pods_that_their_node_missed_are_mended_in_place() {
@@ -58,6 +78,24 @@ async fn labelled(test: &Test) -> anyhow::Result<()> {
         })
         .await
         .map(drop)
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pods_that_their_node_missed_are_deleted_if_asked() {
+    run("pods_that_their_node_missed_are_deleted_if_asked", deleted).await;
+}
+
+async fn deleted(test: &Test) -> anyhow::Result<()> {
+    with_nodes_part(test, json!({"repair": {"deletePods": true}}), async |test| {
+        let inside = missed(test).await?;
+        let before = uids(&test.cluster, &inside).await?;
+        back(test).await?;
+        within(MENDED, "others run in their place", async || test.cluster.ready_pods(&inside, "").await).await?;
+        let now = uids(&test.cluster, &inside).await?;
+        anyhow::ensure!(now.iter().all(|uid| !before.contains(uid)), "{before:?} and then {now:?}");
+        captured(&test.cluster, &inside).await
     })
     .await
 }

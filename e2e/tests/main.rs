@@ -20,6 +20,7 @@ mod page;
 mod probes;
 mod programmed;
 mod refusals;
+mod rolling;
 mod secrets;
 mod shop;
 mod traffic;

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use super::{Process, ProcessArgs, agent::redirect_in};
 use crate::cni::{self, CniConfig, Redirect};
 use crate::model::PodRepair;
-use crate::runtime::Listener;
+use crate::runtime::UnixSocket;
 
 /// Redirects the traffic of this node's pods, in place of a container of theirs, and mends pods that started without.
 #[derive(Clone, Debug, Args)]
@@ -58,9 +58,9 @@ impl CniArgs {
     /// When an argument can't be understood, the socket can't be made, there is no cluster, or a part of it died.
     pub async fn run(self) -> anyhow::Result<()> {
         let mut process = Process::new("cni", &self.process).await?;
-        let listener = Listener::bind_unix(&self.socket).with_context(|| format!("can't listen on {}", self.socket.display()))?;
+        let socket = UnixSocket::bind(&self.socket).with_context(|| format!("can't listen on {}", self.socket.display()))?;
         let client = Client::try_default().await.context("no access to the cluster's API")?;
-        cni::start(self.config(), client, listener, &mut process.tasks, &process.readiness, &mut process.registry);
+        cni::start(self.config(), client, socket, &mut process.tasks, &process.readiness, &mut process.registry);
         process.run(Router::new()).await
     }
 

@@ -1,8 +1,9 @@
 //! The nodes' part: which pods of this node get redirect rules, so that no container of theirs has to write them?
 //!
 //! It puts a small plugin into the node's network configuration and keeps it there ([`place`]). The plugin asks over a Unix socket about each
-//! pod whose network is made ([`plugin`]); a pod that the injector has left to the node says in its container `istio-validation` which rules
-//! it needs ([`decide`]). It watches the pods of its node and mends those that started without ([`repair`]).
+//! pod whose network is made, and hands over its open namespace ([`socket`], [`plugin`]); a pod that the injector has left to the node says in
+//! its container `istio-validation` which rules it needs ([`decide`]). It watches the pods of its node and mends those that started without
+//! ([`repair`]).
 //!
 //! It never stands in the way of a pod that is not the mesh's, and a pod that it misses does not run: its own `istio-validation` fails until
 //! it has been mended. Its single entry is [`start`].
@@ -14,19 +15,16 @@ mod namespace;
 mod place;
 mod plugin;
 mod repair;
+mod socket;
 #[cfg(test)]
 mod tests;
 
 use kube::Client;
-use std::{
-    fmt,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{fmt, fs::File, path::PathBuf, sync::Arc};
 
 use self::{metrics::Metrics, place::Place, plugin::Questions, repair::Repairs};
 use crate::model::PodRepair;
-use crate::runtime::{Limits, Listener, Readiness, Registry, Security, Tasks};
+use crate::runtime::{Readiness, Registry, Tasks, UnixSocket};
 
 /// What the nodes' part is told.
 #[derive(Clone, Debug)]
@@ -51,21 +49,21 @@ pub struct CniConfig {
     pub redirect: Redirect,
 }
 
-/// Puts the rules that these arguments of `ferromesh-agent init` ask for into the network namespace of a file. Blocks.
+/// Puts the rules that these arguments of `ferromesh-agent init` ask for into an open network namespace. Blocks.
 #[derive(Clone)]
 pub struct Redirect(Arc<RedirectFunction>);
 
-type RedirectFunction = dyn Fn(&[String], &Path) -> Result<(), String> + Send + Sync;
+type RedirectFunction = dyn Fn(&[String], &File) -> Result<(), String> + Send + Sync;
 
 // === impl Redirect ===
 
 impl Redirect {
     /// From a function that says in words why it could not.
-    pub fn new(redirect: impl Fn(&[String], &Path) -> Result<(), String> + Send + Sync + 'static) -> Self {
+    pub fn new(redirect: impl Fn(&[String], &File) -> Result<(), String> + Send + Sync + 'static) -> Self {
         Self(Arc::new(redirect))
     }
 
-    async fn put(&self, arguments: Vec<String>, namespace: PathBuf) -> Result<(), String> {
+    async fn put(&self, arguments: Vec<String>, namespace: File) -> Result<(), String> {
         let redirect = self.0.clone();
         let done = tokio::task::spawn_blocking(move || redirect(&arguments, &namespace)).await;
         done.unwrap_or_else(|error| Err(error.to_string()))
@@ -79,11 +77,11 @@ impl fmt::Debug for Redirect {
 }
 
 /// Starts the tasks. They end with `tasks`; `readiness` turns good once the plugin is in the node's configuration and pods are known.
-pub fn start(config: CniConfig, client: Client, listener: Listener, tasks: &mut Tasks, readiness: &Readiness, registry: &mut Registry) {
+pub fn start(config: CniConfig, client: Client, socket: UnixSocket, tasks: &mut Tasks, readiness: &Readiness, registry: &mut Registry) {
     let metrics = Metrics::registered(registry);
     let shutdown = tasks.shutdown();
     let questions = Questions::new(client.clone(), &config, metrics.clone());
-    tasks.spawn("plugin", listener.serve(questions.routes(), Security::Plain, Limits::default(), shutdown.clone()));
+    tasks.spawn("plugin", socket::serve(socket, questions, shutdown.clone()));
     let repairs = Repairs::new(client.clone(), &config, metrics);
     tasks.spawn("repair", repairs.run(readiness.wait_for("pods of the node"), shutdown.clone()));
     let place = Place::new(client, config);

@@ -1,13 +1,9 @@
 //! What the plugin asks: a pod's network has been made, shall it be redirected?
 
-use axum::{Json, Router, extract::State, http::StatusCode, routing::post};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, Client};
-use serde::Deserialize;
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use serde::{Deserialize, Serialize};
+use std::{fs::File, path::PathBuf, time::Duration};
 use tokio::time::timeout;
 
 use super::{CniConfig, Redirect, decide::arguments, metrics::Metrics};
@@ -21,19 +17,26 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(super) struct Questions {
     client: Client,
     redirect: Redirect,
-    /// The node's processes.
-    processes: PathBuf,
     metrics: Metrics,
 }
 
 /// A network that has been made.
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Network {
-    /// The file of its namespace.
+pub(super) struct Network {
+    /// The file of its namespace as the runtime sees it: for messages, since it may be out of reach from here.
     netns: PathBuf,
     /// `KEY=value;…`, in which Kubernetes names the pod.
     args: String,
+}
+
+/// What the plugin is told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Answer {
+    /// All that had to be, which may have been nothing.
+    Done,
+    /// Why it could not be done.
+    Failed(String),
 }
 
 /// Why a pod has no rules. The kubelet tells it as an event of the pod, and tries again.
@@ -47,6 +50,8 @@ enum PluginError {
     TimedOut(String),
     #[error("pod {0} is another one by now")]
     Another(String),
+    #[error("pod {pod} can't be redirected: the runtime's plugin could not open the network namespace {}", netns.display())]
+    Closed { pod: String, netns: PathBuf },
     #[error("pod {pod} can't be redirected: {reason}")]
     Redirect { pod: String, reason: String },
 }
@@ -55,16 +60,27 @@ enum PluginError {
 
 impl Questions {
     pub(super) fn new(client: Client, config: &CniConfig, metrics: Metrics) -> Self {
-        Self { client, redirect: config.redirect.clone(), processes: config.processes.clone(), metrics }
+        Self { client, redirect: config.redirect.clone(), metrics }
     }
 
-    /// The routes to serve to the plugin.
-    pub(super) fn routes(self) -> Router {
-        Router::new().route("/networks", post(answer)).with_state(self)
+    /// Does what has to be done about a network, whose namespace is open if the plugin could open it.
+    pub(super) async fn answer(&self, network: Network, namespace: Option<File>) -> Answer {
+        match self.made(network, namespace).await {
+            Ok(redirected) => {
+                self.metrics.network(if redirected { "redirected" } else { "left alone" });
+                Answer::Done
+            }
+            Err(error) => {
+                let text = causes(&error);
+                tracing::error!(error = text, "a pod's network is not redirected");
+                self.metrics.network("failed");
+                Answer::Failed(text)
+            }
+        }
     }
 
     /// Redirects a pod of the mesh that has been left to the node, and says whether it was one.
-    async fn made(&self, network: Network) -> Result<bool, PluginError> {
+    async fn made(&self, network: Network, opened: Option<File>) -> Result<bool, PluginError> {
         let named = |key: &'static str| {
             let mut pairs = network.args.split(';').filter_map(|pair| pair.split_once('='));
             pairs.find(|(name, _)| *name == key).map(|(_, value)| value)
@@ -82,33 +98,9 @@ impl Questions {
         if named("K8S_POD_UID").is_some_and(|uid| pod.metadata.uid.as_deref() != Some(uid)) {
             return Err(PluginError::Another(shown()));
         }
-        let netns = seen_from_here(&network.netns, &self.processes);
-        self.redirect.put(arguments, netns).await.map_err(|reason| PluginError::Redirect { pod: shown(), reason })?;
+        let opened = opened.ok_or_else(|| PluginError::Closed { pod: shown(), netns: network.netns.clone() })?;
+        self.redirect.put(arguments, opened).await.map_err(|reason| PluginError::Redirect { pod: shown(), reason })?;
         tracing::info!(pod = shown(), "redirected");
         Ok(true)
-    }
-}
-
-/// The node's file of a namespace. The usual folder of such files is mounted here; a runtime that has them elsewhere is followed through the
-/// root of the node's first process.
-fn seen_from_here(netns: &Path, processes: &Path) -> PathBuf {
-    if netns.exists() {
-        return netns.to_owned();
-    }
-    processes.join("1/root").join(netns.strip_prefix("/").unwrap_or(netns))
-}
-
-async fn answer(State(questions): State<Questions>, Json(network): Json<Network>) -> Result<(), (StatusCode, String)> {
-    match questions.made(network).await {
-        Ok(redirected) => {
-            questions.metrics.network(if redirected { "redirected" } else { "left alone" });
-            Ok(())
-        }
-        Err(error) => {
-            let text = causes(&error);
-            tracing::error!(error = text, "a pod's network is not redirected");
-            questions.metrics.network("failed");
-            Err((StatusCode::SERVICE_UNAVAILABLE, text))
-        }
     }
 }

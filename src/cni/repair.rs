@@ -8,7 +8,7 @@ use kube::{
     runtime::{WatchStreamExt, watcher},
 };
 use serde_json::json;
-use std::{collections::BTreeSet, convert::Infallible, path::PathBuf, pin::pin};
+use std::{collections::BTreeSet, convert::Infallible, fs::File, path::PathBuf, pin::pin};
 
 use super::{
     CniConfig, Redirect,
@@ -43,6 +43,8 @@ enum RepairError {
     NoProcess,
     #[error("the node's processes can't be listed")]
     Processes(#[from] std::io::Error),
+    #[error("can't open {}", .0.display())]
+    Namespace(PathBuf, #[source] std::io::Error),
     #[error("{0}")]
     Redirect(String),
 }
@@ -135,8 +137,9 @@ impl Repairs {
             PodRepair::Fix => {
                 let uid = pod.uid().unwrap_or_default();
                 let found = namespace::of_pod(&self.processes, &uid)?.ok_or(RepairError::NoProcess)?;
+                let namespace = File::open(&found).map_err(|source| RepairError::Namespace(found, source))?;
                 let arguments = arguments(pod).unwrap_or_default();
-                self.redirect.put(arguments, found).await.map_err(RepairError::Redirect)
+                self.redirect.put(arguments, namespace).await.map_err(RepairError::Redirect)
             }
         }
     }

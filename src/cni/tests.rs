@@ -1,5 +1,6 @@
 //! The nodes' part on folders of its own and a fake API server.
 
+use ferromesh_cni::{Said, answer};
 use k8s_openapi::api::{apps::v1::DaemonSet, core::v1::Pod};
 use kube::ResourceExt;
 use serde_json::{Value, json};
@@ -16,7 +17,7 @@ use tokio::task::JoinHandle;
 
 use super::{CniConfig, Redirect, decide::VALIDATION, start};
 use crate::model::PodRepair;
-use crate::runtime::{Listener, Readiness, Registry, Shutdown, TaskError, Tasks, Trigger, encode_metrics};
+use crate::runtime::{Readiness, Registry, Shutdown, TaskError, Tasks, Trigger, UnixSocket, encode_metrics};
 use crate::testing::{eventually, fake_api::FakeApi};
 
 const UID: &str = "5f0c0b1e-0000-4000-8000-000000000001";
@@ -44,8 +45,8 @@ fn broken(name: &str) -> Pod {
     serde_json::from_value(pod).unwrap()
 }
 
-/// Arguments of rules, and the namespace that they came into.
-type Put = (Vec<String>, PathBuf);
+/// Arguments of rules, and what stands in the file of the namespace that they came into.
+type Put = (Vec<String>, String);
 
 struct Node {
     folder: TempDir,
@@ -70,11 +71,13 @@ impl Node {
         prepare(folder.path());
         let redirected: Arc<Mutex<Vec<Put>>> = Arc::default();
         let kept = redirected.clone();
-        let redirect = Redirect::new(move |arguments, namespace| {
-            if namespace.ends_with("refused") {
+        let redirect = Redirect::new(move |arguments, mut namespace| {
+            let mut name = String::new();
+            namespace.read_to_string(&mut name).unwrap();
+            if name == "refused" {
                 return Err("the kernel says no".to_owned());
             }
-            kept.lock().unwrap().push((arguments.to_vec(), namespace.to_owned()));
+            kept.lock().unwrap().push((arguments.to_vec(), name));
             Ok(())
         });
         let config = CniConfig {
@@ -88,9 +91,9 @@ impl Node {
             processes: path("proc"),
             redirect,
         };
-        let listener = Listener::bind_unix(&config.socket).unwrap();
+        let socket = UnixSocket::bind(&config.socket).unwrap();
         let (mut tasks, readiness, mut registry) = (Tasks::new(), Readiness::new(), Registry::default());
-        start(config, api.client(), listener, &mut tasks, &readiness, &mut registry);
+        start(config, api.client(), socket, &mut tasks, &readiness, &mut registry);
         let (stop, stopped) = Shutdown::channel();
         let signal = Box::pin(futures::stream::once(async move {
             stopped.requested().await;
@@ -114,20 +117,29 @@ impl Node {
         self.chain()["plugins"][1]["type"] == "istio-cni"
     }
 
-    /// What the plugin asks for a pod.
-    async fn ask(&self, pod: &str, uid: &str, netns: &str) -> String {
-        let socket = self.folder.path().join("cni.sock");
+    /// What the runtime gets from the plugin for a pod, of whose namespace only the runtime knows the folder.
+    async fn made(&self, pod: &str, uid: &str, namespace: &str) -> Said {
+        let kept = tempfile::tempdir().unwrap();
+        let netns = kept.path().join(namespace);
+        if namespace != "missing" {
+            fs::write(&netns, namespace).unwrap();
+        }
+        let configuration = json!({"cniVersion": "1.0.0", "socket": self.socket(), "prevResult": {"ips": []}}).to_string();
         let args = format!("IgnoreUnknown=1;K8S_POD_NAMESPACE=shop;K8S_POD_NAME={pod};K8S_POD_UID={uid}");
-        let body = json!({"netns": netns, "args": args}).to_string();
         let asked = tokio::task::spawn_blocking(move || {
-            let mut stream = UnixStream::connect(socket).unwrap();
-            let head = "POST /networks HTTP/1.1\r\nhost: cni\r\nconnection: close\r\ncontent-type: application/json";
-            write!(stream, "{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len()).unwrap();
-            let mut text = String::new();
-            stream.read_to_string(&mut text).unwrap();
-            text
+            let environment = |name: &str| match name {
+                "CNI_COMMAND" => "ADD".to_owned(),
+                "CNI_NETNS" => netns.display().to_string(),
+                "CNI_ARGS" => args.clone(),
+                _ => String::new(),
+            };
+            answer(&environment, &configuration)
         });
         asked.await.unwrap()
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.folder.path().join("cni.sock")
     }
 
     async fn stop(self) -> TempDir {
@@ -147,22 +159,43 @@ async fn pods_that_are_left_to_the_node_get_their_rules_and_others_are_left_alon
     api.insert(&pod("web", &["init", "--uid", "7"]));
     api.insert(&pod("plain", &["sh"]));
     let node = Node::ready(&api, PodRepair::Fix).await;
-    assert!(node.ask("web", UID, "/var/run/netns/a").await.starts_with("HTTP/1.1 200"));
-    assert!(node.ask("plain", UID, "/var/run/netns/b").await.starts_with("HTTP/1.1 200"));
-    assert!(node.ask("gone", UID, "/var/run/netns/c").await.starts_with("HTTP/1.1 200"));
+    for (pod, namespace) in [("web", "net-a"), ("plain", "missing"), ("gone", "net-c")] {
+        let said = node.made(pod, UID, namespace).await;
+        assert!(said.success, "{pod}: {said:?}");
+    }
     let put = node.redirected.lock().unwrap().clone();
-    // It is not mounted here, so it is looked for where the node has it.
-    let there = node.folder.path().join("proc/1/root/var/run/netns/a");
-    assert_eq!(put, [(vec!["--uid".to_owned(), "7".to_owned()], there)]);
+    assert_eq!(put, [(vec!["--uid".to_owned(), "7".to_owned()], "net-a".to_owned())]);
 
-    let another = node.ask("web", "u-2", "/var/run/netns/a").await;
-    assert!(another.starts_with("HTTP/1.1 503") && another.contains("is another one by now"), "{another}");
-    let refused = node.ask("web", UID, "/var/run/netns/refused").await;
-    assert!(refused.contains("pod shop/web can't be redirected: the kernel says no"), "{refused}");
+    for (uid, namespace, reason) in [
+        ("u-2", "net-a", "pod shop/web is another one by now"),
+        (UID, "refused", "pod shop/web can't be redirected: the kernel says no"),
+        (UID, "missing", "the runtime's plugin could not open the network namespace /"),
+    ] {
+        let said = node.made("web", uid, namespace).await;
+        assert!(!said.success && said.text.contains(reason), "{said:?}");
+    }
     let page = encode_metrics(&node.registry);
-    for line in ["{result=\"redirected\"} 1", "{result=\"left alone\"} 2", "{result=\"failed\"} 2"] {
+    for line in ["{result=\"redirected\"} 1", "{result=\"left alone\"} 2", "{result=\"failed\"} 3"] {
         assert!(page.contains(&format!("cni_networks_total{line}")), "{page}");
     }
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_question_that_nobody_understands_is_told_so_at_once() {
+    let api = FakeApi::new();
+    let node = Node::ready(&api, PodRepair::Fix).await;
+    let socket = node.socket();
+    // A plugin of another version, say.
+    let asked = tokio::task::spawn_blocking(move || {
+        let mut stream = UnixStream::connect(socket).unwrap();
+        stream.write_all(b"POST /networks HTTP/1.1\r\nhost: cni\r\n").unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        text
+    });
+    let answer: Value = serde_json::from_str(&asked.await.unwrap()).unwrap();
+    assert!(answer["failed"].as_str().unwrap().starts_with("the question is not understood: "), "{answer}");
     node.stop().await;
 }
 
@@ -217,11 +250,12 @@ async fn a_pod_that_started_without_its_rules_gets_them_where_it_is() {
         fs::write(folder.join("conf/10-net.conflist"), OTHERS).unwrap();
         fs::create_dir_all(folder.join("proc/8/ns")).unwrap();
         fs::write(folder.join("proc/8/cgroup"), format!("0::/kubepods/pod{UID}/x\n")).unwrap();
-        symlink("net:[2]", folder.join("proc/8/ns/net")).unwrap();
+        fs::write(folder.join("net-8"), "net-8").unwrap();
+        symlink(folder.join("net-8"), folder.join("proc/8/ns/net")).unwrap();
     });
     eventually("its rules", || !node.redirected.lock().unwrap().is_empty()).await;
     let put = node.redirected.lock().unwrap().clone();
-    assert_eq!(put, [(vec!["--uid".to_owned(), "7".to_owned()], node.folder.path().join("proc/8/ns/net"))]);
+    assert_eq!(put, [(vec!["--uid".to_owned(), "7".to_owned()], "net-8".to_owned())]);
     let writes = api.calls().into_iter().filter(|call| call.is_write()).count();
     assert_eq!(writes, 0, "that takes no right of the API's");
     node.stop().await;

@@ -10,8 +10,8 @@
 //! `gateways` and `workload_ports` answer which objects count for whom; `destination` says where a route leads and `hashing` and `locality`
 //! what decides the endpoint, `networks` how it is reached; `names` what agents answer when applications ask for hosts; `remote` has the
 //! servers that proxies fetch code and keys from; `whole_table` puts tables together again whose hosts are sent one by one; `name_lookup`
-//! has what finds hosts by the names in requests. `extension` puts users' code into what was made, `patch` their changes; what of these
-//! can't be applied is left out, and kept beside it as a [`Fault`].
+//! has what finds hosts by the names in requests; `retriable` tells clients' proxies what may go to another endpoint. `extension` puts
+//! users' code into what was made, `patch` their changes; what of these can't be applied is left out, and kept beside it as a [`Fault`].
 //!
 //! # How work is shared
 //!
@@ -64,6 +64,7 @@ mod proxy;
 mod recipe;
 mod remote;
 mod resource;
+mod retriable;
 mod route;
 mod scope;
 mod section;

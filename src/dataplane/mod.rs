@@ -14,6 +14,7 @@ mod capture;
 mod client_certificates;
 mod cluster;
 mod egress;
+mod endings;
 mod extensions;
 mod filters;
 mod gateways;

@@ -19,7 +19,7 @@ use crate::testing::{
 };
 
 /// A Sidecar for all of the namespace `shop`; `spec` as YAML, each line two spaces in.
-fn sidecar(spec: &str) -> String {
+pub(super) fn sidecar(spec: &str) -> String {
     format!("\n---\napiVersion: networking.istio.io/v1\nkind: Sidecar\nmetadata: {{name: default, namespace: shop}}\nspec:\n{spec}\n")
 }
 
@@ -45,7 +45,7 @@ async fn opened(scene: &Scene, pod: &str, listener: &str) -> RunningEnvoy {
 }
 
 /// The Envoy of the pod `shop/server` with its inbound listener on a port of loopback.
-async fn server(scene: &Scene, port: u16) -> RunningEnvoy {
+pub(super) async fn server(scene: &Scene, port: u16) -> RunningEnvoy {
     start(Static::of(&scene.compiled("shop/server")).listening("virtualInbound", port).bootstrap()).await
 }
 

@@ -43,7 +43,7 @@ pub use lease::{Elector, Leadership, LeaseConfig, LeaseError, LeaseTiming, NotLe
 pub use logs::{LogError, LogFormat, init_logs};
 pub use metrics::{Registry, encode_metrics, prefixed_registry, process_registry};
 pub use readiness::{Readiness, ReadyGuard};
-pub use serve::{Carrier, Limits, Listener, Security, TlsSource};
+pub use serve::{Carrier, Limits, Listener, Security, TlsSource, UnixSocket};
 pub use server_identity::client_config_for;
 pub use shutdown::{Shutdown, Trigger, signals};
 pub use status::{StatusFailure, api_of, apply_status, this_second};

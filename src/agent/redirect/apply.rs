@@ -1,7 +1,7 @@
 //! Putting rules into a network namespace, by what the kernel there understands.
 
 use nix::sched::{CloneFlags, setns};
-use std::{fmt, fs::File, io, path::Path, str::FromStr};
+use std::{fmt, fs::File, io, str::FromStr};
 
 use super::{iptables, routes, rule::Rules, transaction};
 
@@ -61,14 +61,8 @@ pub enum RedirectError {
         message: String,
     },
     /// The other namespace.
-    #[error("can't enter the network namespace {path}")]
-    Namespace {
-        /// Its file.
-        path: String,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
+    #[error("can't enter the network namespace")]
+    Namespace(#[source] io::Error),
 }
 
 /// Puts the rules in place of whatever an earlier call left in the calling thread's network namespace, and says by which interface.
@@ -90,23 +84,21 @@ pub fn apply(rules: &Rules, backend: Backend) -> Result<Backend, RedirectError> 
     }
 }
 
-/// The same in the network namespace of that file, such as `/proc/4711/ns/net`.
+/// The same in that network namespace, an opened `/proc/4711/ns/net` or what was mounted from it.
 ///
 /// # Errors
 /// When the namespace can't be entered, and those of [`apply`].
-pub fn apply_in(namespace: &Path, rules: &Rules, backend: Backend) -> Result<Backend, RedirectError> {
+pub fn apply_in(namespace: &File, rules: &Rules, backend: Backend) -> Result<Backend, RedirectError> {
     inside(namespace, || apply(rules, backend))?
 }
 
-/// Does something in the network namespace of that file, on a thread of its own: the caller's stays where it is.
-fn inside<T: Send>(namespace: &Path, task: impl FnOnce() -> T + Send) -> Result<T, RedirectError> {
-    let refused = |source| RedirectError::Namespace { path: namespace.display().to_string(), source };
-    let file = File::open(namespace).map_err(refused)?;
+/// Does something in that network namespace, on a thread of its own: the caller's stays where it is.
+fn inside<T: Send>(namespace: &File, task: impl FnOnce() -> T + Send) -> Result<T, RedirectError> {
     std::thread::scope(|scope| {
-        let worker = scope.spawn(|| setns(&file, CloneFlags::CLONE_NEWNET).map(|()| task()));
+        let worker = scope.spawn(|| setns(namespace, CloneFlags::CLONE_NEWNET).map(|()| task()));
         match worker.join() {
             Ok(Ok(done)) => Ok(done),
-            Ok(Err(error)) => Err(refused(error.into())),
+            Ok(Err(error)) => Err(RedirectError::Namespace(error.into())),
             Err(panic) => std::panic::resume_unwind(panic),
         }
     })

@@ -4,8 +4,8 @@ use anyhow::Context;
 use clap::{Args, Parser};
 use nix::unistd::{getegid, geteuid};
 use std::{
-    fs,
-    path::{Path, PathBuf},
+    fs::{self, File},
+    path::PathBuf,
     process::ExitCode,
 };
 use tokio::runtime;
@@ -190,11 +190,11 @@ struct Line {
     init: InitArgs,
 }
 
-/// Puts the rules that these arguments of `ferromesh-agent init` ask for into the network namespace of a file.
+/// Puts the rules that these arguments of `ferromesh-agent init` ask for into an open network namespace.
 ///
 /// # Errors
 /// When an argument can't be understood, the namespace can't be entered, or the kernel refuses.
-pub(in crate::app) fn redirect_in(arguments: &[String], namespace: &Path) -> anyhow::Result<()> {
+pub(in crate::app) fn redirect_in(arguments: &[String], namespace: &File) -> anyhow::Result<()> {
     let init = Line::try_parse_from(arguments)?.init;
     let backend = init.backend;
     apply_in(namespace, &init.capture_from_node()?.rules(), backend)?;

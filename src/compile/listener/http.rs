@@ -20,7 +20,7 @@ use prost::{Message, Name};
 use super::access_log::access_logs;
 use crate::compile::{
     message::{ads, network_filter, zero},
-    name_lookup,
+    name_lookup, retriable,
     scope::Scope,
     tokens,
 };
@@ -82,7 +82,10 @@ pub(super) fn manager(scope: &Scope<'_>, sender: Sender, place: &str, routes: Ro
     }
     match sender {
         Sender::Application(_) => {}
-        Sender::Anyone | Sender::Peer => manager.server_header_transformation = ServerHeaderTransformation::PassThrough.into(),
+        Sender::Anyone | Sender::Peer => {
+            manager.server_header_transformation = ServerHeaderTransformation::PassThrough.into();
+            manager.local_reply_config = Some(retriable::replies());
+        }
         Sender::Outside => manager.server_name = SERVER_NAME.to_owned(),
     }
     manager.proxy_100_continue = sender != Sender::Outside;

@@ -24,6 +24,7 @@ use envoy_api::envoy::config::{
 
 use super::{
     message::{api_path, made_by, zero},
+    retriable,
     scope::Scope,
     virtual_services::Caller,
 };
@@ -40,10 +41,17 @@ const LONGEST_ANSWER: u32 = 1024 * 1024;
 
 /// The routes of one of the workload's ports: everything to its cluster. `called` is the number that clients call.
 pub(super) fn inbound(cluster: &str, called: u16, operation: &str) -> RouteConfiguration {
+    let action = route::Action::Route(RouteAction { retry_policy: Some(retry::to_application()), ..plain(cluster) });
+    let route = Route {
+        decorator: decorator(operation, "/*"),
+        // What an application passes on from a service that it asked itself says nothing of the requests to it.
+        response_headers_to_remove: vec![retriable::HEADER.to_owned()],
+        ..everything("default", action)
+    };
     let host = VirtualHost {
         name: format!("inbound|http|{called}"),
         domains: vec!["*".to_owned()],
-        routes: vec![Route { decorator: decorator(operation, "/*"), ..everything("default", plainly_to(cluster)) }],
+        routes: vec![route],
         ..VirtualHost::default()
     };
     table(cluster, vec![host])
@@ -170,8 +178,12 @@ fn everything(name: &str, action: route::Action) -> Route {
 
 /// On to a cluster, with all the time in the world and no retries.
 fn plainly_to(cluster: &str) -> route::Action {
+    route::Action::Route(plain(cluster))
+}
+
+fn plain(cluster: &str) -> RouteAction {
     let cluster_specifier = Some(ClusterSpecifier::Cluster(cluster.to_owned()));
-    route::Action::Route(RouteAction { timeout: Some(zero()), cluster_specifier, ..RouteAction::default() })
+    RouteAction { timeout: Some(zero()), cluster_specifier, ..RouteAction::default() }
 }
 
 /// An answer without a body.

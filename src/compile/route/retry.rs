@@ -8,11 +8,14 @@ use envoy_api::envoy::{
     extensions::retry::{host::previous_hosts::v3::PreviousHostsPredicate, priority::previous_priorities::v3::PreviousPrioritiesConfig},
 };
 
-use crate::compile::{message::duration, scope::Scope};
+use crate::compile::{message::duration, retriable, scope::Scope};
 use crate::model::HttpRetry;
 
 /// What is retried where the user does not say: requests of which the server can't have begun the work.
-const RETRY_ON: &str = "connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes";
+const RETRY_ON: &str = "connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes,retriable-headers";
+/// What is tried again with the proxy's own application: that of which nothing had been sent when the connection ended. Applications close
+/// connections that nobody has used for a while, perhaps in the moment in which one is used again.
+const BEFORE_REQUEST: &str = "reset-before-request";
 /// How often it is retried then.
 const RETRIES: u32 = 2;
 /// How often another endpoint is looked for that the request has not met yet.
@@ -32,11 +35,14 @@ pub(super) fn retry_policy(scope: &Scope<'_>, retry: Option<&HttpRetry>) -> Opti
     }
     let asked = retry.map(|retry| &*retry.retry_on).filter(|text| !text.is_empty()).unwrap_or(RETRY_ON);
     let (retry_on, retriable_status_codes) = conditions(asked);
+    let retriable_headers =
+        if retry_on.split(',').any(|name| name == retriable::CONDITION) { vec![retriable::matcher()] } else { Vec::new() };
     let other_hosts = retry.and_then(|retry| retry.ignore_previous_hosts).unwrap_or(true);
     let other_localities = retry.and_then(|retry| retry.remote_localities).unwrap_or(false);
     Some(RetryPolicy {
         retry_on,
         retriable_status_codes,
+        retriable_headers,
         num_retries: Some(attempts),
         per_try_timeout: retry.and_then(|retry| retry.per_try_timeout).map(duration),
         retry_host_predicate: if other_hosts { vec![unmet_hosts()] } else { Vec::new() },
@@ -47,6 +53,11 @@ pub(super) fn retry_policy(scope: &Scope<'_>, retry: Option<&HttpRetry>) -> Opti
             .map(|pause| RetryBackOff { base_interval: Some(duration(pause)), ..RetryBackOff::default() }),
         ..RetryPolicy::default()
     })
+}
+
+/// What is retried on the way to the proxy's own application.
+pub(super) fn to_application() -> RetryPolicy {
+    RetryPolicy { retry_on: BEFORE_REQUEST.to_owned(), num_retries: Some(RETRIES), ..RetryPolicy::default() }
 }
 
 fn unmet_hosts() -> RetryHostPredicate {

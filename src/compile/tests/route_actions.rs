@@ -153,6 +153,10 @@ fn routes_that_say_nothing_of_retries_are_as_the_mesh_says() {
     assert_eq!((&open["num_retries"], &open["per_try_timeout"]), (&json!(5), &json!("2s")));
     assert_eq!((&open["retry_on"], &open["retriable_status_codes"]), (&json!("gateway-error,retriable-status-codes"), &json!([409])));
     assert_eq!((&own["num_retries"], &own["per_try_timeout"]), (&json!(7), &Value::Null));
+    // Who says on what to retry does not mean what a server's proxy could not bring to its application, unless he says that, too.
+    assert_eq!((&open["retriable_headers"], &own["retriable_headers"][0]["name"]), (&Value::Null, &json!("x-ferromesh-retriable")));
+    let said = retried(HttpRetry { retry_on: "5xx,retriable-headers".into(), ..HttpRetry::default() });
+    assert_eq!(said["retriable_headers"][0]["name"], "x-ferromesh-retriable");
     mesh.config = serde_json::from_value(json!({"defaultHttpRetryPolicy": {"attempts": 0}})).unwrap();
     assert_eq!(policies(&mesh)[0], Value::Null);
     // A service without any rule, too.

@@ -94,7 +94,7 @@ fn a_service_without_rules_is_retried_where_that_is_safe_and_waited_for() {
         (&json!("outbound|9080||details.shop.svc.cluster.local"), &json!("0s"))
     );
     let retry = &route["route"]["retry_policy"];
-    assert_eq!(retry["retry_on"], "connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes");
+    assert_eq!(retry["retry_on"], "connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes,retriable-headers");
     assert_eq!((&retry["num_retries"], &retry["host_selection_retry_max_attempts"]), (&json!(2), &json!("5")));
     assert_eq!(route["decorator"]["operation"], "details.shop.svc.cluster.local:9080/*");
 }

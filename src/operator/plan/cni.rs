@@ -6,6 +6,7 @@ use super::{
     control_plane::scraped,
     object::{Base, Planned},
 };
+use crate::model::PodRepair;
 use crate::operator::{
     object::Kind,
     settings::{Part, Role},
@@ -18,9 +19,6 @@ const SOCKET_FOLDER: &str = "/var/run/istio-cni";
 /// The node's folders as the pod sees them.
 const BIN: &str = "/host/cni/bin";
 const CONF: &str = "/host/cni/conf";
-const NETNS: &str = "/var/run/netns";
-/// The same on the node, without the link that `/var/run` is: a runtime finds mounts that are shared by their real paths.
-const NODES_NETNS: &str = "/run/netns";
 
 pub(super) fn plan(base: Base<'_>, part: &Part) -> [Planned; 2] {
     let (name, component) = (Role::Cni.object(), Role::Cni.name());
@@ -53,9 +51,8 @@ fn pod(base: Base<'_>, part: &Part) -> Value {
     tolerations.extend(part.tolerations.iter().map(|toleration| json!(toleration)));
     let mut pod = json!({
         "serviceAccountName": Role::Cni.object(),
-        // Its own network must not wait for itself, and it looks for the namespaces of pods by the node's processes.
+        // Its own network must not wait for itself.
         "hostNetwork": true,
-        "hostPID": true,
         "priorityClassName": "system-node-critical",
         "terminationGracePeriodSeconds": 10,
         "tolerations": tolerations,
@@ -64,9 +61,11 @@ fn pod(base: Base<'_>, part: &Part) -> Value {
             host("cni-bin-dir", &cni.bin_dir, "DirectoryOrCreate"),
             host("cni-net-dir", &cni.conf_dir, "DirectoryOrCreate"),
             host("cni-socket-dir", SOCKET_FOLDER, "DirectoryOrCreate"),
-            host("cni-netns-dir", NODES_NETNS, "DirectoryOrCreate"),
         ],
     });
+    if repairs_in_place(base) {
+        pod["hostPID"] = json!(true);
+    }
     if !base.settings.pull_secrets.is_empty() {
         pod["imagePullSecrets"] = base.settings.pull_secrets.iter().map(|name| json!({"name": name})).collect();
     }
@@ -79,6 +78,12 @@ fn pod(base: Base<'_>, part: &Part) -> Value {
     pod
 }
 
+/// Whether pods that were missed get their rules where they are: their namespaces are then found by the node's processes. The namespace of a
+/// pod that starts comes from the runtime's plugin.
+fn repairs_in_place(base: Base<'_>) -> bool {
+    base.settings.cni.repair == PodRepair::Fix
+}
+
 fn container(base: Base<'_>, part: &Part) -> Value {
     let field = |name: &str, path: &str| json!({"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}});
     let mount = |name: &str, path: &str| json!({"name": name, "mountPath": path});
@@ -89,8 +94,10 @@ fn container(base: Base<'_>, part: &Part) -> Value {
         env.retain(|own| own["name"] != variable.name.as_str());
         env.push(json!(variable));
     }
-    // What is mounted into a namespace of the node's after the start must be seen here, too.
-    let netns = json!({"name": "cni-netns-dir", "mountPath": NETNS, "mountPropagation": "HostToContainer", "readOnly": true});
+    // No more than it takes to enter a namespace (SYS_ADMIN), to write rules there (NET_ADMIN), and files of the node (DAC_OVERRIDE).
+    let mut capabilities = vec!["DAC_OVERRIDE", "NET_ADMIN", "SYS_ADMIN"];
+    // Of other users' processes.
+    capabilities.extend(repairs_in_place(base).then_some("SYS_PTRACE"));
     json!({
         "name": "install-cni",
         "image": format!("{}/ferromesh:{}", images.hub, images.tag),
@@ -103,22 +110,19 @@ fn container(base: Base<'_>, part: &Part) -> Value {
         "resources": part.resources,
         "readinessProbe": {"httpGet": probe("/ready"), "periodSeconds": 1, "timeoutSeconds": 3, "failureThreshold": 5},
         "livenessProbe": {"httpGet": probe("/healthz"), "periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 6},
-        // No more than it takes to enter a namespace (SYS_ADMIN), of other users' processes (SYS_PTRACE), to write rules there
-        // (NET_ADMIN), and files of the node (DAC_OVERRIDE).
         "securityContext": {
             "runAsUser": 0,
             "runAsGroup": 0,
             "runAsNonRoot": false,
             "privileged": false,
             "readOnlyRootFilesystem": true,
-            "capabilities": {"drop": ["ALL"], "add": ["DAC_OVERRIDE", "NET_ADMIN", "SYS_ADMIN", "SYS_PTRACE"]},
+            "capabilities": {"drop": ["ALL"], "add": capabilities},
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "volumeMounts": [
             mount("cni-bin-dir", BIN),
             mount("cni-net-dir", CONF),
             mount("cni-socket-dir", SOCKET_FOLDER),
-            netns,
         ],
     })
 }

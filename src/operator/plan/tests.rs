@@ -160,13 +160,25 @@ fn the_nodes_part_adds() {
     assert!(told.contains("\"cni\": true"), "the injector leaves the rules to the node");
 }
 
+/// The nodes' part that mends pods so.
+fn with_repair(repair: &str) -> Vec<Planned> {
+    planned(json!({"components": {"cni": {"enabled": true}}, "values": {"cni": {"repair": {repair: true}}}}))
+}
+
 #[test]
 fn only_who_labels_or_deletes_pods_may() {
-    let may = |repair: &str| {
-        let spec = json!({"components": {"cni": {"enabled": true}}, "values": {"cni": {"repair": {repair: true}}}});
-        names(&planned(spec)).contains("ClusterRoleBinding ferromesh-cni-repair")
-    };
+    let may = |repair: &str| names(&with_repair(repair)).contains("ClusterRoleBinding ferromesh-cni-repair");
     assert_eq!([may("labelPods"), may("deletePods"), may("repairPods")], [true, true, false]);
+}
+
+#[test]
+fn only_who_mends_pods_where_they_are_sees_the_nodes_processes() {
+    for (repair, sees) in [("repairPods", true), ("labelPods", false), ("deletePods", false)] {
+        let objects = with_repair(repair);
+        let pod = &find(&objects, "DaemonSet istio-system/istio-cni-node")["spec"]["template"]["spec"];
+        let may_trace = pod["containers"][0]["securityContext"]["capabilities"]["add"].as_array().unwrap().contains(&json!("SYS_PTRACE"));
+        assert_eq!((may_trace, pod["hostPID"] == true), (sees, sees), "{repair}");
+    }
 }
 
 #[test]

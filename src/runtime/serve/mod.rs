@@ -4,6 +4,7 @@ mod carrier;
 mod shares;
 #[cfg(test)]
 mod tests;
+mod unix;
 
 use axum::{Router, body::Body};
 use hyper::{Request, body::Incoming, service::service_fn};
@@ -12,19 +13,10 @@ use hyper_util::{
     server::conn::auto,
 };
 use rustls::ServerConfig;
-use std::{
-    fs,
-    future::pending,
-    io,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    pin::pin,
-    sync::Arc,
-    time::Duration,
-};
+use std::{future::pending, io, net::SocketAddr, path::Path, pin::pin, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, UnixListener},
+    net::TcpListener,
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     task::JoinSet,
     time::timeout,
@@ -32,8 +24,8 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tower::Service;
 
-pub use self::carrier::Carrier;
 use self::shares::Shares;
+pub use self::{carrier::Carrier, unix::UnixSocket};
 use crate::runtime::{CertificateSource, ClientAuth, Peer, Shutdown, TlsError, WorkloadCert, server_config};
 
 /// A bound socket. Bind every one before anything is spawned: a taken port then fails the start.
@@ -75,7 +67,7 @@ pub struct Limits {
 #[derive(Debug)]
 enum Socket {
     Tcp(TcpListener),
-    Unix { listener: UnixListener, path: PathBuf },
+    Unix(UnixSocket),
 }
 
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -142,19 +134,14 @@ impl Listener {
     /// # Errors
     /// When the directory can't be written.
     pub fn bind_unix(path: &Path) -> io::Result<Self> {
-        match fs::remove_file(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let listener = UnixListener::bind(path)?;
-        Ok(Self { socket: Socket::Unix { listener, path: path.to_owned() } })
+        Ok(Self { socket: Socket::Unix(UnixSocket::bind(path)?) })
     }
 
     /// The bound address; none for a Unix socket.
     pub fn local_addr(&self) -> Option<SocketAddr> {
         match &self.socket {
             Socket::Tcp(listener) => listener.local_addr().ok(),
-            Socket::Unix { .. } => None,
+            Socket::Unix(_) => None,
         }
     }
 
@@ -207,18 +194,7 @@ impl Listener {
                 stream.set_nodelay(true)?;
                 Ok((Box::new(stream), Some(address), slot))
             }
-            Socket::Unix { listener, .. } => Ok((Box::new(listener.accept().await?.0), None, slot)),
-        }
-    }
-}
-
-// === impl Socket ===
-
-impl Drop for Socket {
-    fn drop(&mut self) {
-        if let Self::Unix { path, .. } = self {
-            // A socket that is gone already needs no removal.
-            let _ = fs::remove_file(path);
+            Socket::Unix(socket) => Ok((Box::new(socket.accept().await?), None, slot)),
         }
     }
 }
