@@ -56,7 +56,7 @@ fn pod(base: Base<'_>, part: &Part) -> Value {
         // Its own network must not wait for itself, and it looks for the namespaces of pods by the node's processes.
         "hostNetwork": true,
         "hostPID": true,
-        "priorityClassName": "system-node-critical",
+        "priorityClassName": part.priority_class.as_deref().unwrap_or("system-node-critical"),
         "terminationGracePeriodSeconds": 10,
         "tolerations": tolerations,
         "containers": [container(base, part)],

@@ -1,11 +1,16 @@
 //! Pilot: computes and serves the proxies' configuration.
 
+use serde_json::json;
+
 use super::{
     citadel::TRUST_DOMAIN,
     control_plane::{Mount, Parts, Port},
     object::{Base, Planned},
 };
-use crate::operator::settings::{ConfigSource, Part, Role};
+use crate::operator::{
+    object::Kind,
+    settings::{ConfigSource, Part, RemotePilot, Role},
+};
 
 /// The Service under which today's tools know pilot.
 const ALIAS: &str = "istiod";
@@ -28,4 +33,12 @@ pub(super) fn plan(base: Base<'_>, part: &Part) -> Vec<Planned> {
     let mut objects = parts.plan(base, part);
     objects.insert(1, parts.service(base, ALIAS));
     objects
+}
+
+/// Pilot's Service where pilot runs elsewhere under a name: proxies go on asking for `istio-pilot`, by which they also know whose
+/// certificate to expect. Where it has an address, they are told that.
+pub(super) fn elsewhere(base: Base<'_>) -> Option<Planned> {
+    let Some(RemotePilot::Named(name)) = &base.settings.remote_pilot else { return None };
+    let spec = json!({"spec": {"type": "ExternalName", "externalName": name}});
+    Some(base.object(Kind::Service, Role::Pilot.object(), Role::Pilot.name(), spec))
 }
