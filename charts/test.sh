@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Checks the chart: first with helm alone, then against an API server of its own (etcd, kube-apiserver and the garbage collector
+# Checks the charts: first with helm alone, then against an API server of its own (etcd, kube-apiserver and the garbage collector
 # on loopback, no node), where it is installed, upgraded and removed in both orders.
 #
 # The programs come from FERROMESH_CACHE/bin (default ~/.cache/ferromesh/bin; make cluster-tools puts them there). What misses
@@ -12,7 +12,7 @@ cache="${FERROMESH_CACHE:-$HOME/.cache/ferromesh}"
 PATH="$cache/bin:$PATH"
 # Read by the parts below.
 # shellcheck disable=SC2034
-chart="$here/ferromesh" namespace=ferromesh-system
+chart="$here/ferromesh" gateway="$here/ferromesh-gateway" namespace=ferromesh-system
 work="$(mktemp -d)"
 export HELM_CACHE_HOME="$work/helm/cache" HELM_CONFIG_HOME="$work/helm/config" HELM_DATA_HOME="$work/helm/data"
 
@@ -26,6 +26,8 @@ source "$here/lib/api-server.sh"
 source "$here/lib/rendering.sh"
 # shellcheck source=lib/installing.sh
 source "$here/lib/installing.sh"
+# shellcheck source=lib/gateway.sh
+source "$here/lib/gateway.sh"
 
 trap 'stop_api_server; rm -rf "$work"' EXIT
 
@@ -35,19 +37,21 @@ main() {
         command -v "$tool" >/dev/null || missing+=("$tool")
     done
     if [[ ${#missing[@]} != 0 ]]; then
-        skip "the chart" "${missing[*]} not found in $cache/bin or PATH"
+        skip "the charts" "${missing[*]} not found in $cache/bin or PATH"
         summary
         return
     fi
     rendering
+    gateway_rendering
     for tool in etcd kube-apiserver kube-controller-manager kubectl openssl; do
         command -v "$tool" >/dev/null || missing+=("$tool")
     done
     if [[ ${#missing[@]} == 0 ]]; then
         start_api_server
         installing
+        gateway_installing
     else
-        skip "installing the chart" "${missing[*]} not found in $cache/bin or PATH"
+        skip "installing the charts" "${missing[*]} not found in $cache/bin or PATH"
     fi
     summary
 }

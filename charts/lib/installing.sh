@@ -100,6 +100,8 @@ binds_only_ours() {
     allowed yes patch leases.coordination.k8s.io/istio-citadel -n istio-system
     allowed yes create gateways.networking.istio.io -n istio-system
     allowed no create gateways.networking.istio.io -n default
+    allowed yes patch peerauthentications.security.istio.io -n istio-system
+    allowed no patch peerauthentications.security.istio.io -n default
     allowed no get secrets/istio-ca-secret -n istio-system
     allowed yes escalate roles/ferromesh-pilot-credentials -n istio-system
     allowed no escalate roles/another -n istio-system

@@ -7,7 +7,7 @@ rendering() {
     proves "so is one inside an object" refused_value image.tga=1 "additional properties 'tga' not allowed"
     proves "a value of the wrong kind is refused" refused_value webhook.certificates=somebody webhook/certificates
     proves "a parent chart's values are let through" render --set global.x=1,enabled=true
-    proves "every value is in the README" in_readme
+    proves "every value is in the README" in_readme "$chart"
     proves "the image is put together from its parts" image_parts
     proves "everything that can be set shows in the result" everything_set
     proves "CRDs can be left out" without_crds
@@ -32,12 +32,12 @@ refused_value() {
 
 # The schema is closed, so its leaves are all values that there are.
 in_readme() {
-    local value
+    local chart="$1" value
     while read -r value; do
         grep -qF "| \`$value\` |" "$chart/README.md" || { explain "README.md lacks $value"; return 1; }
     done < <(jq -r '
         def leaves(path): to_entries[] | (path + [.key]) as $path
-            | if .value.properties and (.key | IN("image", "crds", "webhook")) then .value.properties | leaves($path)
+            | if .value.properties and (.key | IN("image", "crds", "webhook", "autoscaling", "service", "serviceAccount")) then .value.properties | leaves($path)
               else $path | join(".") end;
         .properties | del(.global, .enabled) | leaves([])' "$chart/values.schema.json")
 }

@@ -106,7 +106,7 @@ impl Mesh {
         self.cluster.helm(&["uninstall", RELEASE, "-n", OPERATOR, "--ignore-not-found", "--wait", "--timeout", "2m"]).await.map(drop)
     }
 
-    /// Applies the MeshInstall: the default profile without add-ons.
+    /// Applies the MeshInstall: the default profile, and nothing said.
     ///
     /// # Errors
     /// When it is refused.
@@ -119,11 +119,9 @@ impl Mesh {
     /// # Errors
     /// When it is refused.
     pub async fn apply_with(&self, values: Value) -> anyhow::Result<()> {
-        // Test clusters have no registry to get the add-on's image from.
-        let spec = json!({"profile": "default", "values": values, "addons": {"prometheus": {"enabled": false}}});
         let install = json!({
             "apiVersion": "install.ferromesh.dev/v1alpha1", "kind": "MeshInstall",
-            "metadata": {"name": MESH, "labels": {OWN: "true"}}, "spec": spec,
+            "metadata": {"name": MESH, "labels": {OWN: "true"}}, "spec": {"profile": "default", "values": values},
         });
         self.cluster.apply("default", &install.to_string()).await
     }

@@ -14,6 +14,7 @@ mod egress;
 mod galley;
 mod injector;
 mod install;
+mod installation;
 mod looking_in;
 mod mtls;
 mod page;

@@ -109,8 +109,8 @@ mod tests {
 
     #[test]
     fn a_bad_one_is_refused_with_field_and_reason() {
-        let message = verdict("mesh", Operation::Create, &json!({"mode": "Plan"}), None, &[]).unwrap_err();
-        assert_eq!(message, "MeshInstall mesh spec.mode: Plan is not available yet: use Apply");
+        let message = verdict("mesh", Operation::Create, &json!({"version": "0.9"}), None, &[]).unwrap_err();
+        assert_eq!(message, "MeshInstall mesh spec.version: a version can't be pinned yet: leave it empty for the operator's own");
         let message = verdict("mesh", Operation::Create, &json!({"profile": "huge"}), None, &[]).unwrap_err();
         assert!(message.starts_with("MeshInstall mesh spec: unknown variant `huge`"), "{message}");
     }

@@ -3,14 +3,15 @@
 use kube::{
     Client,
     api::{DeleteParams, Patch, PatchParams, Preconditions},
+    core::DynamicObject,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    differs::first_difference,
+    difference::missing,
     live::{Live, mark, stripped},
-    object::Key,
+    object::{Key, Kind},
     plan::{MANAGER, Planned},
     refusal::advised,
 };
@@ -56,6 +57,9 @@ enum Verdict {
     /// Applied by this plan and changed since, at this field or altogether.
     Drifted(Option<String>),
 }
+
+/// Who holds a Deployment's number of pods from when the plan lets go of it until an autoscaler says its own.
+const REPLICAS: &str = "ferromesh-operator-replicas";
 
 // === impl Applier ===
 
@@ -135,11 +139,16 @@ impl Applier {
             return Verdict::Right;
         }
         let marked = mark(live).is_some_and(|(name, hash)| object.mark() == format!("{name}/{hash}"));
-        match first_difference(&object.body, live) {
+        match missing(&object.body, live).into_iter().next() {
             None => Verdict::Right,
-            Some(field) if marked || settled.is_some() => Verdict::Drifted(Some(field)),
+            Some(difference) if marked || settled.is_some() => Verdict::Drifted(Some(difference.path)),
             Some(_) => Verdict::Outdated,
         }
+    }
+
+    /// Whether a live object is as planned.
+    pub(super) fn is_right(&self, object: &Planned, live: &Value) -> bool {
+        matches!(self.judge(object, Some(live)), Verdict::Right)
     }
 
     /// Whether somebody deleted an object of the plan since it was applied.
@@ -171,10 +180,10 @@ impl Applier {
     /// When the API server refuses it or doesn't answer. Answers whether anything changed.
     async fn apply(&mut self, object: &Planned, live: &mut Live) -> Result<bool, ApplyError> {
         let key = &object.key;
-        // Forced: a field of the plan is the operator's, whoever wrote it last.
-        let params = PatchParams::apply(MANAGER).force();
-        let answer = key.api(&self.client).patch(&key.name, &params, &Patch::Apply(&object.body)).await;
-        let answer = answer.map_err(|source| ApplyError::Write { key: key.clone(), source: Box::new(source) })?;
+        if let Some(replicas) = replicas_to_leave(object, live.get(key)) {
+            self.send(key, REPLICAS, &replicas).await?;
+        }
+        let answer = self.send(key, MANAGER, &object.body).await?;
         let answer = stripped(key.kind, serde_json::to_value(&answer).unwrap_or_default());
         let version = answer["metadata"]["resourceVersion"].clone();
         let changed = live.get(key).is_none_or(|before| before["metadata"]["resourceVersion"] != version);
@@ -184,6 +193,13 @@ impl Applier {
             tracing::info!(object = %key, "applied");
         }
         Ok(changed)
+    }
+
+    /// Forced: a field of the plan is the operator's, whoever wrote it last.
+    async fn send(&self, key: &Key, manager: &str, body: &Value) -> Result<DynamicObject, ApplyError> {
+        let params = PatchParams::apply(manager).force();
+        let answer = key.api(&self.client).patch(&key.name, &params, &Patch::Apply(body)).await;
+        answer.map_err(|source| ApplyError::Write { key: key.clone(), source: Box::new(source) })
     }
 
     async fn delete(&mut self, key: &Key, live: &mut Live) -> Result<(), ApplyError> {
@@ -200,4 +216,17 @@ impl Applier {
         live.remove(key);
         Ok(())
     }
+}
+
+/// The part of a Deployment that says how many pods it has, where a plan that said so gives way to one that leaves it to an autoscaler.
+/// A number that nobody holds any more falls back to 1, and a busy part would lose its pods until the autoscaler has looked.
+fn replicas_to_leave(object: &Planned, live: Option<&Value>) -> Option<Value> {
+    let (key, live) = (&object.key, live?);
+    let replicas = &live["spec"]["replicas"];
+    let lets_go = key.kind == Kind::Deployment && object.body["spec"]["replicas"].is_null() && replicas.as_i64().is_some_and(|all| all > 1);
+    let is_new = mark(live).is_none_or(|(name, hash)| object.mark() != format!("{name}/{hash}"));
+    let metadata = json!({"name": key.name, "namespace": key.namespace});
+    (lets_go && is_new).then(
+        || json!({"apiVersion": key.kind.api_version(), "kind": key.kind.name(), "metadata": metadata, "spec": {"replicas": replicas}}),
+    )
 }

@@ -1,8 +1,11 @@
 //! The webhooks' certificates, kept by the operator that leads: issued, stored, renewed, and trusted by the operator's own webhook.
 
-use k8s_openapi::ByteString;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use kube::Client;
+use ferromesh_crds::MeshInstall;
+use k8s_openapi::{ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::OwnerReference};
+use kube::{
+    Api, Client, ResourceExt,
+    api::{DeleteParams, Preconditions},
+};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use time::OffsetDateTime;
@@ -26,6 +29,7 @@ pub(super) const OWN_WEBHOOKS: [&str; 2] = ["meshinstalls.install.ferromesh.dev"
 pub(super) struct Certificates {
     client: Client,
     store: Store,
+    source: Source,
     own: LeafSpec,
     state: Option<State>,
 }
@@ -50,8 +54,18 @@ pub(super) struct State {
 pub(super) struct Wanted {
     /// The chart's, which all of the operator's own goes with.
     pub(super) chart: OwnerReference,
-    /// The MeshInstall, and the leaves of its webhooks.
-    pub(super) mesh: Option<(OwnerReference, Vec<LeafSpec>)>,
+    /// The mesh's, if there is one.
+    pub(super) mesh: Option<OfMesh>,
+}
+
+/// What a mesh has of certificates.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct OfMesh {
+    /// The MeshInstall.
+    pub(super) owner: OwnerReference,
+    namespace: String,
+    /// Those of its webhooks.
+    leaves: Vec<LeafSpec>,
 }
 
 /// Why there is no certificate, not even the operator's own.
@@ -69,7 +83,7 @@ impl Certificates {
         let store = Store::new(client.clone(), namespace).with_source(source).with_ca_labels(labels());
         let secret = SecretSpec { namespace: namespace.to_owned(), name: OWN_SECRET.to_owned(), labels: labels(), ..SecretSpec::default() };
         let dns_names = SERVICES.map(|service| format!("{service}.{namespace}.svc")).to_vec();
-        Self { client, store, own: LeafSpec { secret, dns_names }, state: None }
+        Self { client, store, source, own: LeafSpec { secret, dns_names }, state: None }
     }
 
     /// Has the next call look at the Secrets again.
@@ -116,9 +130,9 @@ impl Certificates {
         own.secret.owners = vec![wanted.chart.clone()];
         let mut owners = vec![wanted.chart.clone()];
         let mut leaves = vec![own];
-        if let Some((mesh, of_mesh)) = &wanted.mesh {
-            owners.push(mesh.clone());
-            leaves.extend(of_mesh.iter().cloned());
+        if let Some(mesh) = &wanted.mesh {
+            owners.push(mesh.owner.clone());
+            leaves.extend(mesh.leaves.iter().cloned());
         }
         let mut missing = None;
         let ensured = match self.store.ensure(now, &owners, &leaves).await {
@@ -129,9 +143,33 @@ impl Certificates {
             }
             other => other?,
         };
+        if let (Some(mesh), Source::Own) = (&wanted.mesh, self.source) {
+            self.remove_unneeded(mesh).await;
+        }
         let Ensured { bundle, next, .. } = ensured;
         let next = if missing.is_some() { next.min(now + SOON) } else { next };
         Ok(State { wanted: wanted.clone(), bundle, missing, untrusted: None, next })
+    }
+
+    /// Takes away the Secrets of webhooks that this mesh had. They do no harm, so a failure is only logged; the next look finds them.
+    async fn remove_unneeded(&self, mesh: &OfMesh) {
+        let secrets: Api<Secret> = Api::namespaced(self.client.clone(), &mesh.namespace);
+        let unneeded = |name: &&str| mesh.leaves.iter().all(|leaf| leaf.secret.name != *name);
+        for name in Role::ALL.into_iter().filter_map(serving_certificate).filter(unneeded) {
+            let found = match secrets.get_metadata_opt(name).await {
+                Ok(found) => found.filter(|found| found.owner_references().iter().any(|owner| owner.uid == mesh.owner.uid)),
+                Err(error) => {
+                    tracing::debug!(error = causes(&error), secret = name, "not looked at");
+                    continue;
+                }
+            };
+            let Some(found) = found else { continue };
+            let preconditions = Some(Preconditions { uid: found.uid(), resource_version: None });
+            match secrets.delete(name, &DeleteParams { preconditions, ..DeleteParams::background() }).await {
+                Ok(_) => tracing::info!(secret = name, "removed, as its webhook is no longer part of the mesh"),
+                Err(error) => tracing::warn!(error = causes(&error), secret = name, "not removed"),
+            }
+        }
     }
 
     /// Whether the mesh's own Secrets can't be there: its namespace isn't ready, or an outside issuer hasn't made them. A failure of any
@@ -149,19 +187,34 @@ impl Certificates {
     }
 }
 
-/// The certificates that an installation needs.
-pub(super) fn leaves(settings: &Settings, owner: &OwnerReference) -> Vec<LeafSpec> {
-    let namespace = &settings.namespace;
-    let leaf = |role: Role| {
-        let secret = SecretSpec {
-            namespace: namespace.clone(),
-            name: serving_certificate(role)?.to_owned(),
-            labels: labels(),
-            owners: vec![owner.clone()],
+// === impl OfMesh ===
+
+impl OfMesh {
+    /// What an installation needs.
+    pub(super) fn wanted(settings: &Settings, owner: OwnerReference) -> Self {
+        Self::new(&settings.namespace, settings.parts.keys().copied(), owner)
+    }
+
+    /// What one has that an operator has made, by its status; none if there is none.
+    pub(super) fn installed(mesh: &MeshInstall, owner: OwnerReference) -> Option<Self> {
+        let inventory = &mesh.status.as_ref()?.inventory;
+        let namespace = inventory.iter().find_map(|entry| entry.namespace.as_deref())?;
+        let is_there = |role: &Role| inventory.iter().any(|entry| entry.kind == "Deployment" && entry.name == role.object());
+        Some(Self::new(namespace, Role::ALL.into_iter().filter(is_there), owner))
+    }
+
+    fn new(namespace: &str, roles: impl Iterator<Item = Role>, owner: OwnerReference) -> Self {
+        let leaf = |role: Role| {
+            let secret = SecretSpec {
+                namespace: namespace.to_owned(),
+                name: serving_certificate(role)?.to_owned(),
+                labels: labels(),
+                owners: vec![owner.clone()],
+            };
+            Some(LeafSpec { secret, dns_names: vec![format!("{}.{namespace}.svc", role.object())] })
         };
-        Some(LeafSpec { secret, dns_names: vec![format!("{}.{namespace}.svc", role.object())] })
-    };
-    settings.parts.keys().filter_map(|role| leaf(*role)).collect()
+        Self { leaves: roles.filter_map(leaf).collect(), namespace: namespace.to_owned(), owner }
+    }
 }
 
 /// Whether every webhook of the operator's configuration has this bundle.

@@ -19,7 +19,7 @@ mod admission;
 mod apply;
 mod certificates;
 mod credentials;
-mod differs;
+mod difference;
 mod events;
 mod health;
 mod install;
@@ -28,6 +28,7 @@ mod meshes;
 mod metrics;
 mod object;
 mod plan;
+mod planned;
 mod probe;
 mod proxies;
 mod reconcile;
@@ -41,7 +42,8 @@ mod status;
 mod tests;
 mod watch;
 
-pub use settings::{Images, spec_problems};
+pub use difference::{Difference, applying, between};
+pub use settings::{Images, profile, spec_problems};
 pub use webhook_certs::Source as CertificateSource;
 
 use kube::Client;

@@ -15,6 +15,7 @@ pub(super) enum Kind {
     Role,
     RoleBinding,
     ConfigMap,
+    PeerAuthentication,
     Lease,
     Service,
     Deployment,
@@ -38,11 +39,12 @@ pub(super) struct Key {
 
 impl Kind {
     /// Those in the mesh's namespace.
-    pub(super) const NAMESPACED: [Self; 10] = [
+    pub(super) const NAMESPACED: [Self; 11] = [
         Self::ServiceAccount,
         Self::Role,
         Self::RoleBinding,
         Self::ConfigMap,
+        Self::PeerAuthentication,
         Self::Lease,
         Self::Service,
         Self::Deployment,
@@ -74,6 +76,7 @@ impl Kind {
             Self::Lease => ("coordination.k8s.io", "v1", "Lease", "leases"),
             Self::PodDisruptionBudget => ("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets"),
             Self::HorizontalPodAutoscaler => ("autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers"),
+            Self::PeerAuthentication => ("security.istio.io", "v1", "PeerAuthentication", "peerauthentications"),
             Self::Role => ("rbac.authorization.k8s.io", "v1", "Role", "roles"),
             Self::RoleBinding => ("rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings"),
             Self::ClusterRoleBinding => ("rbac.authorization.k8s.io", "v1", "ClusterRoleBinding", "clusterrolebindings"),

@@ -1,5 +1,9 @@
 //! The leading operator's loop: a watch tells of a change, a pass compares everything with the plan and writes what differs.
 
+use ferromesh_crds::{
+    MeshInstall,
+    install::{Mode, State},
+};
 use futures::{FutureExt, StreamExt};
 use k8s_openapi::jiff::Timestamp;
 use kube::Client;
@@ -16,7 +20,7 @@ use super::{
     plan::MANAGER,
     proxies::{self, ProxyLink},
     report::Reporter,
-    settings::resolve,
+    settings::{Settings, resolve},
     status::{Outcome, Reason},
     watch::Changes,
 };
@@ -166,45 +170,70 @@ impl<'a> Work<'a> {
         };
         let settings = match resolve(&mesh.spec, &self.config.images) {
             Ok(settings) => settings,
-            Err(problems) => {
-                self.reporter.report(mesh, Outcome::Stalled(Reason::InvalidSpec, problems.to_string()), self.tag(), term).await;
-                let result = self.install.keep_certificates(now).await;
-                return self.settle(result.err());
-            }
+            Err(problems) => return self.stall(mesh, Reason::InvalidSpec, problems.to_string(), now, term).await,
         };
         if let Some(unknown) = self.install.unknown_webhooks() {
             return self.settle(Some(unknown));
         }
         if let Some(foreign) = self.install.foreign_mesh() {
             let message = format!("{foreign} belongs to another Istio: remove that first; nothing of it has been touched");
-            self.reporter.report(mesh, Outcome::Stalled(Reason::ForeignMesh, message), self.tag(), term).await;
-            let result = self.install.keep_certificates(now).await;
-            return self.settle(result.err());
+            return self.stall(mesh, Reason::ForeignMesh, message, now, term).await;
         }
-        let version = settings.images.tag.clone();
-        let (changes, result) = self.install.run(mesh, &settings, now, term).await;
+        match mesh.spec.mode() {
+            Mode::Plan => self.preview(mesh, &settings, now, term).await,
+            Mode::Apply => self.bring_about(mesh, &settings, now, term).await,
+        }
+    }
+
+    /// Leaves everything as it is, and says why.
+    async fn stall(&mut self, mesh: &MeshInstall, reason: Reason, message: String, now: OffsetDateTime, term: &Term) {
+        self.reporter.report(mesh, Outcome::Stalled(reason, message), self.tag(), term).await;
+        let result = self.install.hold(mesh, now).await;
+        self.settle(result.err());
+    }
+
+    /// Leaves everything as it is, and says what would be changed.
+    async fn preview(&mut self, mesh: &MeshInstall, settings: &Settings, now: OffsetDateTime, term: &Term) {
+        self.proxies.want(None);
+        match self.install.preview(mesh, settings, now).await {
+            Ok(preview) => {
+                if let Some(preview) = preview {
+                    self.reporter.report(mesh, Outcome::Previewed(preview), self.tag(), term).await;
+                }
+                self.settle(None);
+            }
+            Err(failure) => self.fail(mesh, self.tag(), failure, term).await,
+        }
+    }
+
+    async fn bring_about(&mut self, mesh: &MeshInstall, settings: &Settings, now: OffsetDateTime, term: &Term) {
+        let version = &settings.images.tag;
+        let (changes, result) = self.install.run(mesh, settings, now, term).await;
         self.count(&changes);
         self.reporter.tell(mesh, &changes).await;
-        let failure = match result {
+        match result {
             Ok(Installed { mut applied, again }) => {
-                self.proxies.want(self.install.wanted_proxies(&settings));
+                self.proxies.want(self.install.wanted_proxies(settings));
                 if let Some(injection) = &mut applied.injection {
                     injection.proxies = self.proxies.found.borrow_and_update().clone();
                 }
-                let state = self.reporter.report(mesh, Outcome::Applied(applied), &version, term).await;
-                self.metrics.healthy.set(i64::from(state == Some(ferromesh_crds::install::State::Healthy)));
+                let state = self.reporter.report(mesh, Outcome::Applied(applied), version, term).await;
+                self.metrics.healthy.set(i64::from(state == Some(State::Healthy)));
                 self.settle(None);
                 if let Some(again) = again {
                     self.due = self.due.min(Instant::now() + again);
                 }
-                return;
             }
-            Err(failure) => failure,
-        };
+            Err(failure) => self.fail(mesh, version, failure, term).await,
+        }
+    }
+
+    /// Says that a pass didn't go through, once that has lasted or nothing is known of this spec yet.
+    async fn fail(&mut self, mesh: &MeshInstall, version: &str, failure: InstallError, term: &Term) {
         let lasting = self.failing.as_ref().is_some_and(|(since, _)| since.elapsed() >= LASTING);
         let told = lasting.then(|| failure.to_string());
         if lasting || mesh.status.as_ref().and_then(|status| status.observed_generation) != mesh.metadata.generation {
-            self.reporter.report(mesh, Outcome::Waiting(told), &version, term).await;
+            self.reporter.report(mesh, Outcome::Waiting(told), version, term).await;
         }
         self.settle(Some(failure));
     }

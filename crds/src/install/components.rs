@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{Affinity, EnvVar, ResourceRequirements, Toleration};
+use k8s_openapi::api::core::v1::{Affinity, EnvVar, ResourceRequirements, Toleration, TopologySpreadConstraint};
 use schemars::{Schema, SchemaGenerator, json_schema};
 
 use crate::object::api_objects;
@@ -45,9 +45,18 @@ api_objects! {
         /// Taints of nodes that are borne.
         #[schemars(schema_with = "tolerations")]
         pub tolerations: Vec<Toleration>,
-        /// Where pods run, as in a pod's own `affinity`.
+        /// Where pods run, as in a pod's own `affinity`. Without it they keep to different nodes, as far as
+        /// there are some.
         #[schemars(schema_with = "schema::any_object")]
         pub affinity: Option<Affinity>,
+        /// How pods spread, as in a pod's own `topologySpreadConstraints`. Without it: evenly over zones, as
+        /// far as possible. A constraint without `labelSelector` counts the part's own pods.
+        #[schemars(schema_with = "spread")]
+        pub topology_spread_constraints: Vec<TopologySpreadConstraint>,
+        /// The PriorityClass of the pods, by which they push away others, or are pushed away, where nodes
+        /// are full.
+        #[schemars(length(max = 253))]
+        pub priority_class_name: Option<String>,
         /// Annotations to add to the pods.
         pub pod_annotations: BTreeMap<String, String>,
     }
@@ -125,6 +134,25 @@ pub(super) fn tolerations(_: &mut SchemaGenerator) -> Schema {
                 "effect": {"type": "string", "description": "NoSchedule, PreferNoSchedule or NoExecute; empty for all."},
                 "tolerationSeconds": {"type": "integer", "description": "How long NoExecute is borne; without it for ever."},
             },
+        },
+    })
+}
+
+/// `topologySpreadConstraints` of a pod.
+pub(super) fn spread(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "maxItems": 16,
+        "items": {
+            "type": "object",
+            "required": ["maxSkew", "topologyKey", "whenUnsatisfiable"],
+            "properties": {
+                "maxSkew": {"type": "integer", "minimum": 1, "description": "By how many pods domains may differ."},
+                "topologyKey": {"type": "string", "description": "The label of nodes whose values are the domains."},
+                "whenUnsatisfiable": {"type": "string", "enum": ["DoNotSchedule", "ScheduleAnyway"],
+                    "description": "What becomes of a pod that does not fit."},
+            },
+            "x-kubernetes-preserve-unknown-fields": true,
         },
     })
 }

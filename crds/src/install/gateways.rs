@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{Affinity, EnvVar, ResourceRequirements, Toleration};
+use k8s_openapi::api::core::v1::{Affinity, EnvVar, ResourceRequirements, Toleration, TopologySpreadConstraint};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
-use super::components::{Autoscaling, Component, env, resources, tolerations};
+use super::components::{Autoscaling, Component, env, resources, spread, tolerations};
 use crate::object::api_objects;
 use crate::schema::{self, Required};
 
@@ -51,9 +51,18 @@ api_objects! {
         /// Taints of nodes that are borne.
         #[schemars(schema_with = "tolerations")]
         pub tolerations: Vec<Toleration>,
-        /// Where pods run, as in a pod's own `affinity`.
+        /// Where pods run, as in a pod's own `affinity`. Without it they keep to different nodes, as far as
+        /// there are some.
         #[schemars(schema_with = "schema::any_object")]
         pub affinity: Option<Affinity>,
+        /// How pods spread, as in a pod's own `topologySpreadConstraints`. Without it: evenly over zones, as
+        /// far as possible. A constraint without `labelSelector` counts the gateway's own pods.
+        #[schemars(schema_with = "spread")]
+        pub topology_spread_constraints: Vec<TopologySpreadConstraint>,
+        /// The PriorityClass of the pods, by which they push away others, or are pushed away, where nodes
+        /// are full.
+        #[schemars(length(max = 253))]
+        pub priority_class_name: Option<String>,
         /// Annotations to add to the pods.
         pub pod_annotations: BTreeMap<String, String>,
     }
@@ -66,6 +75,21 @@ api_objects! {
         /// Its ports; they replace the profile's.
         #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
         pub ports: Vec<GatewayServicePort>,
+        /// Annotations of the Service, by which clouds are told what kind of load balancer to make.
+        pub annotations: BTreeMap<String, String>,
+        /// The address that the load balancer is to have, where the cloud lets one choose.
+        #[serde(rename = "loadBalancerIP")]
+        #[schemars(length(max = 64))]
+        pub load_balancer_ip: Option<String>,
+        /// Who makes the load balancer, in place of the cloud's own; it can't be changed while the Service is one.
+        #[schemars(length(max = 253))]
+        pub load_balancer_class: Option<String>,
+        /// Ranges of addresses from which the load balancer lets in traffic; from everywhere without them.
+        #[schemars(extend("maxItems" = 256))]
+        pub load_balancer_source_ranges: Vec<String>,
+        /// Cluster (the default): any node takes traffic in, for all pods. Local: only nodes that have a pod,
+        /// which then sees the address of the client.
+        pub external_traffic_policy: Option<TrafficPolicy>,
     }
 
     /// A port of a gateway's Service.
@@ -102,6 +126,16 @@ pub enum ServiceType {
     ClusterIp,
 }
 
+/// Which nodes take in traffic from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[schemars(description = "")]
+pub enum TrafficPolicy {
+    /// All of them.
+    Cluster,
+    /// Those that have a pod.
+    Local,
+}
+
 // === impl GatewayInstall ===
 
 impl GatewayInstall {
@@ -117,6 +151,8 @@ impl GatewayInstall {
             node_selector: self.node_selector.clone(),
             tolerations: self.tolerations.clone(),
             affinity: self.affinity.clone(),
+            topology_spread_constraints: self.topology_spread_constraints.clone(),
+            priority_class_name: self.priority_class_name.clone(),
             pod_annotations: self.pod_annotations.clone(),
         }
     }

@@ -8,7 +8,7 @@ mod status;
 
 pub use addons::{Addon, Addons};
 pub use components::{Autoscaling, Component, Components};
-pub use gateways::{GatewayInstall, GatewayService, GatewayServicePort, Gateways, ServiceType};
+pub use gateways::{GatewayInstall, GatewayService, GatewayServicePort, Gateways, ServiceType, TrafficPolicy};
 pub use injection::{FailurePolicy, Injection, InjectionPolicy, Rolling};
 pub use status::{
     ChangeAction, ComponentStatus, FieldChange, InventoryEntry, MeshInstallStatus, Plan, PlannedChange, ProxyCounts, RevisionStatus, State,
@@ -50,8 +50,8 @@ api_objects! {
     pub struct MeshInstallSpec {
         /// The set of defaults. default: the control plane and an ingress gateway. demo: the same with an
         /// egress gateway, access logs and small requests. minimal: pilot, and citadel, which it gets its
-        /// certificate from. sds (not available yet): default with mutual TLS required. remote (not available
-        /// yet): what a cluster needs whose pilot runs elsewhere.
+        /// certificate from. sds: default with mutual TLS required. remote: what a cluster needs whose pilot runs
+        /// elsewhere.
         #[schemars(extend("default" = "default"))]
         pub profile: Option<Profile>,
         /// The namespace of the control plane. It can't be changed.

@@ -53,7 +53,7 @@ fn pod(base: Base<'_>, part: &Part) -> Value {
         "serviceAccountName": Role::Cni.object(),
         // Its own network must not wait for itself.
         "hostNetwork": true,
-        "priorityClassName": "system-node-critical",
+        "priorityClassName": part.priority_class.as_deref().unwrap_or("system-node-critical"),
         "terminationGracePeriodSeconds": 10,
         "tolerations": tolerations,
         "containers": [container(base, part)],

@@ -44,12 +44,26 @@ pub(super) fn plan(base: Base<'_>, gateway: &Gateway) -> Vec<Planned> {
 }
 
 fn service(base: Base<'_>, gateway: &Gateway) -> Planned {
-    let spec = json!({
-        "type": gateway.service,
+    let service = &gateway.service;
+    let mut spec = json!({
+        "type": gateway.service_type,
         "selector": Base::selector(&gateway.name),
-        "ports": gateway.ports.iter().map(port).collect::<Vec<_>>(),
+        "ports": service.ports.iter().map(port).collect::<Vec<_>>(),
     });
-    base.object(Kind::Service, &gateway.name, "gateway", json!({"spec": spec}))
+    let mut say = |field: &str, value: Value| spec[field] = value;
+    if let Some(address) = &service.load_balancer_ip {
+        say("loadBalancerIP", json!(address));
+    }
+    if let Some(class) = &service.load_balancer_class {
+        say("loadBalancerClass", json!(class));
+    }
+    if !service.load_balancer_source_ranges.is_empty() {
+        say("loadBalancerSourceRanges", json!(service.load_balancer_source_ranges));
+    }
+    if let Some(policy) = service.external_traffic_policy {
+        say("externalTrafficPolicy", json!(policy));
+    }
+    base.annotated(Kind::Service, &gateway.name, "gateway", &service.annotations, json!({"spec": spec}))
 }
 
 fn port(port: &GatewayServicePort) -> Value {

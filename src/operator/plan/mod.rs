@@ -8,9 +8,12 @@ mod citadel;
 mod cni;
 mod config;
 mod control_plane;
+#[cfg(test)]
+pub(super) mod edits;
 mod galley;
 mod gateway;
 mod injector;
+mod mtls;
 mod object;
 mod pilot;
 #[cfg(test)]
@@ -61,6 +64,8 @@ pub(super) fn preparation(settings: &Settings, circumstances: Circumstances<'_>)
 pub(super) fn plan(settings: &Settings, circumstances: Circumstances<'_>) -> Vec<Planned> {
     let base = Base { settings, owner: circumstances.owner };
     let mut objects = vec![preparation(settings, circumstances), config::mesh(base)];
+    objects.extend(mtls::plan(base));
+    objects.extend(pilot::elsewhere(base));
     for (role, part) in &settings.parts {
         objects.extend(access::bindings(base, *role));
         objects.extend(access::lease(base, *role));

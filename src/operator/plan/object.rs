@@ -3,7 +3,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
-use std::fmt::Write;
+use std::{collections::BTreeMap, fmt::Write};
 
 use crate::config::kubernetes::is_label_text;
 use crate::operator::{
@@ -55,6 +55,18 @@ impl Base<'_> {
 
     /// An object of `kind`; `component` says which part of the mesh it belongs to, `fields` is all beside the metadata.
     pub(super) fn object(&self, kind: Kind, name: &str, component: &str, fields: Value) -> Planned {
+        self.annotated(kind, name, component, &BTreeMap::new(), fields)
+    }
+
+    /// The same with annotations.
+    pub(super) fn annotated(
+        &self,
+        kind: Kind,
+        name: &str,
+        component: &str,
+        annotations: &BTreeMap<String, String>,
+        fields: Value,
+    ) -> Planned {
         let key = Key::new(kind, self.namespace(), name);
         let mut body = json!({
             "apiVersion": kind.api_version(),
@@ -64,11 +76,14 @@ impl Base<'_> {
         if let Some(namespace) = &key.namespace {
             body["metadata"]["namespace"] = json!(namespace);
         }
+        if !annotations.is_empty() {
+            body["metadata"]["annotations"] = json!(annotations);
+        }
         if let (Some(body), Value::Object(fields)) = (body.as_object_mut(), fields) {
             body.extend(fields);
         }
         let hash = hash(&body);
-        body["metadata"]["annotations"] = json!({APPLIED: format!("{name}/{hash}")});
+        body["metadata"]["annotations"][APPLIED] = json!(format!("{name}/{hash}"));
         Planned { key, body }
     }
 

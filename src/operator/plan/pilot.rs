@@ -7,7 +7,10 @@ use super::{
     control_plane::{Mount, Parts, Port},
     object::{Base, Planned},
 };
-use crate::operator::settings::{ConfigSource, Part, Role};
+use crate::operator::{
+    object::Kind,
+    settings::{ConfigSource, Part, RemotePilot, Role},
+};
 
 /// How long pilot's allocator keeps what was freed, in milliseconds. All proxies at once need many times what they need afterwards, and when
 /// they are served pilot has nothing to do by which the allocator would notice that it is time.
@@ -34,4 +37,12 @@ pub(super) fn plan(base: Base<'_>, part: &Part) -> Vec<Planned> {
     let mut objects = parts.plan(base, part);
     objects.insert(1, parts.service(base, ALIAS));
     objects
+}
+
+/// Pilot's Service where pilot runs elsewhere under a name: proxies go on asking for `istio-pilot`, by which they also know whose
+/// certificate to expect. Where it has an address, they are told that.
+pub(super) fn elsewhere(base: Base<'_>) -> Option<Planned> {
+    let Some(RemotePilot::Named(name)) = &base.settings.remote_pilot else { return None };
+    let spec = json!({"spec": {"type": "ExternalName", "externalName": name}});
+    Some(base.object(Kind::Service, Role::Pilot.object(), Role::Pilot.name(), spec))
 }

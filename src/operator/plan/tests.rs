@@ -4,6 +4,9 @@ use ferromesh_crds::MeshInstallSpec;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
+mod fields;
+mod laws;
+
 use super::*;
 use crate::model::{InjectionValues, MeshConfig};
 use crate::operator::settings::{Images, resolve};

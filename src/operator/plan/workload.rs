@@ -94,18 +94,41 @@ impl Workload<'_> {
         if !self.part.tolerations.is_empty() {
             pod["tolerations"] = json!(self.part.tolerations);
         }
-        if let Some(affinity) = &self.part.affinity {
-            pod["affinity"] = json!(affinity);
+        if let Some(class) = &self.part.priority_class {
+            pod["priorityClassName"] = json!(class);
         }
-        if self.part.replicas.least() > 1 {
-            pod["topologySpreadConstraints"] = json!([{
-                "maxSkew": 1,
-                "topologyKey": "kubernetes.io/hostname",
-                "whenUnsatisfiable": "ScheduleAnyway",
-                "labelSelector": {"matchLabels": Base::selector(self.name)},
-            }]);
-        }
+        pod["affinity"] = self.part.affinity.as_ref().map_or_else(|| self.apart(), |affinity| json!(affinity));
+        pod["topologySpreadConstraints"] = self.spread();
         pod
+    }
+
+    /// Pods on different nodes, as far as there are some: a node that fails takes one along. Said for a single pod as well, so that a
+    /// second one replaces nothing.
+    fn apart(&self) -> Value {
+        let term = json!({"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": Base::selector(self.name)}});
+        json!({"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 100, "podAffinityTerm": term}]}})
+    }
+
+    /// Pods evenly over zones, as far as possible, each generation of them counted by itself. What a user says counts the part's pods,
+    /// too, unless it says otherwise.
+    fn spread(&self) -> Value {
+        let usual = json!({
+            "maxSkew": 1,
+            "topologyKey": "topology.kubernetes.io/zone",
+            "whenUnsatisfiable": "ScheduleAnyway",
+            "matchLabelKeys": ["pod-template-hash"],
+        });
+        let given = self.part.spread.iter().map(|constraint| json!(constraint));
+        let mut constraints: Vec<Value> = given.collect();
+        if constraints.is_empty() {
+            constraints.push(usual);
+        }
+        for constraint in &mut constraints {
+            if constraint["labelSelector"].is_null() {
+                constraint["labelSelector"] = json!({"matchLabels": Base::selector(self.name)});
+            }
+        }
+        constraints.into()
     }
 
     fn container(&self) -> Value {
@@ -134,7 +157,12 @@ impl Workload<'_> {
 
     /// Only where another pod stays: with a single one it would block the node's drain for ever.
     fn disruption_budget(&self) -> Option<Planned> {
-        let spec = json!({"maxUnavailable": 1, "selector": {"matchLabels": Base::selector(self.name)}});
+        let spec = json!({
+            "maxUnavailable": 1,
+            // What doesn't answer anyway is no loss, and must not hold up the node's drain.
+            "unhealthyPodEvictionPolicy": "AlwaysAllow",
+            "selector": {"matchLabels": Base::selector(self.name)},
+        });
         (self.part.replicas.least() > 1).then(|| self.object(Kind::PodDisruptionBudget, json!({"spec": spec})))
     }
 

@@ -57,6 +57,10 @@ impl Cni {
 /// What a part that runs once on each node can't be told.
 pub(super) fn problems(component: &Component, path: &str) -> Vec<Problem> {
     let reason = "has no effect: there is one on each node";
-    let found = [("replicas", component.replicas.is_some()), ("autoscaling", component.autoscaling.is_some())];
+    let found = [
+        ("replicas", component.replicas.is_some()),
+        ("autoscaling", component.autoscaling.is_some()),
+        ("topologySpreadConstraints", !component.topology_spread_constraints.is_empty()),
+    ];
     found.into_iter().filter(|(_, set)| *set).map(|(field, _)| Problem::new(format!("{path}.{field}"), reason)).collect()
 }

@@ -1,10 +1,14 @@
 //! MeshConfig: which of its fields are honoured, and whether their values can be understood.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
+use std::net::SocketAddr;
 
-use super::{Problem, layers::nest};
+use super::{Problem, RemotePilot, Role, layers::nest};
 use crate::config::mesh_problems;
 use crate::model::MeshConfig;
+
+/// The port at which pilot serves proxies.
+const XDS: u16 = 15012;
 
 /// Everything that is wrong with a MeshConfig in JSON; `at` is its own path.
 pub(super) fn problems(config: &Value, at: &str) -> Vec<Problem> {
@@ -15,6 +19,24 @@ pub(super) fn problems(config: &Value, at: &str) -> Vec<Problem> {
         walk.values(config);
     }
     walk.found
+}
+
+/// The mesh's configuration, whose problems have been reported by field. Its root namespace is the mesh's own unless it says otherwise.
+pub(super) fn read(given: &Map<String, Value>, namespace: &str) -> MeshConfig {
+    let mut mesh: MeshConfig = serde_json::from_value(Value::Object(given.clone())).unwrap_or_default();
+    if !given.contains_key("rootNamespace") {
+        namespace.clone_into(&mut mesh.root_namespace);
+    }
+    mesh
+}
+
+/// Tells proxies where pilot is, unless the configuration does: in the mesh's namespace, by the name of its Service, or elsewhere.
+pub(super) fn point_to_pilot(mesh: &mut MeshConfig, remote: Option<&RemotePilot>, namespace: &str) {
+    mesh.default_config.discovery_address = match remote {
+        Some(RemotePilot::At(address)) => SocketAddr::new(*address, XDS).to_string(),
+        _ if !mesh.default_config.discovery_address.is_empty() => return,
+        _ => format!("{}.{namespace}.svc:{XDS}", Role::Pilot.object()),
+    };
 }
 
 struct Walk<'a> {

@@ -5,6 +5,7 @@
 
 mod addons;
 mod cni;
+mod everywhere;
 mod gateways;
 mod injection;
 mod layers;
@@ -13,6 +14,8 @@ mod part;
 mod pending;
 mod problem;
 mod profile;
+mod remote;
+mod role;
 mod rolling;
 #[cfg(test)]
 mod tests;
@@ -24,25 +27,18 @@ pub(super) use gateways::{FIRST_UNPRIVILEGED, Gateway};
 pub(super) use injection::Injection;
 pub(super) use part::{Part, Replicas};
 pub(super) use problem::{Problem, Problems};
+pub use profile::profile;
+pub(super) use remote::RemotePilot;
+pub(super) use role::Role;
 pub(super) use rolling::Rolling;
 
-use ferromesh_crds::install::{Component, Components, Gateways, ImagePullPolicy, MeshInstallSpec};
+use ferromesh_crds::install::{Components, Gateways, ImagePullPolicy, MeshInstallSpec};
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use self::{gateways::Direction, layers::overlay};
+use self::{layers::overlay, values::Translated};
 use crate::config::{self, kubernetes::is_dns_label};
 use crate::model::{MeshConfig, SidecarDefaults};
-
-/// The control plane's parts that an installation can have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Role {
-    Citadel,
-    Pilot,
-    Galley,
-    Injector,
-    Cni,
-}
 
 /// Where pilot gets the mesh's configuration.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -77,6 +73,10 @@ pub(super) struct Settings {
     /// Where pilot's configuration comes from.
     pub(super) config_source: ConfigSource,
     pub(super) parts: BTreeMap<Role, Part>,
+    /// Where pilot is, if not among the parts.
+    pub(super) remote_pilot: Option<RemotePilot>,
+    /// Whether workloads take mutual TLS alone, unless a policy of theirs says otherwise.
+    pub(super) strict: bool,
     pub(super) gateways: Vec<Gateway>,
     /// Programs of others beside the mesh.
     pub(super) addons: BTreeMap<Program, Addon>,
@@ -94,45 +94,6 @@ pub(super) struct Settings {
 
 /// The cluster's name where nobody gave it one, as everywhere in Istio.
 const CLUSTER: &str = "Kubernetes";
-
-// === impl Role ===
-
-impl Role {
-    pub(super) const ALL: [Self; 5] = [Self::Citadel, Self::Pilot, Self::Galley, Self::Injector, Self::Cni];
-
-    /// Its name in spec and status.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Citadel => "citadel",
-            Self::Pilot => "pilot",
-            Self::Galley => "galley",
-            Self::Injector => "injector",
-            Self::Cni => "cni",
-        }
-    }
-
-    /// The name of its Deployment, Service and ServiceAccount; the nodes' part has a DaemonSet and no Service.
-    pub(super) fn object(self) -> &'static str {
-        match self {
-            Self::Citadel => "istio-citadel",
-            Self::Pilot => "istio-pilot",
-            Self::Galley => "istio-galley",
-            Self::Injector => "istio-sidecar-injector",
-            Self::Cni => "istio-cni-node",
-        }
-    }
-
-    fn of(self, components: &Components) -> Component {
-        let component = match self {
-            Self::Citadel => &components.citadel,
-            Self::Pilot => &components.pilot,
-            Self::Galley => &components.galley,
-            Self::Injector => &components.injector,
-            Self::Cni => &components.cni,
-        };
-        component.clone().unwrap_or_default()
-    }
-}
 
 /// What is wrong with a spec, beyond what its schema tells and without a look at the cluster; for who has files alone.
 pub fn spec_problems(spec: &MeshInstallSpec) -> Vec<config::Problem> {
@@ -154,37 +115,27 @@ pub(super) fn resolve(spec: &MeshInstallSpec, images: &Images) -> Result<Setting
     }
     let own_config = Value::Object(spec.mesh_config.0.clone());
     problems.extend(mesh_config::problems(&own_config, "spec.meshConfig"));
-
-    let base = profile::profile(spec.profile());
-    let values = overlay(&base["values"], &Value::Object(spec.values.0.clone()));
-    let translated = values::translate(values.as_object().unwrap_or(&serde_json::Map::new()), &mut problems);
-    let own = serde_json::to_value(spec).unwrap_or_default();
-    let merged = overlay(&overlay(&base, &translated.spec), &own);
-    let read = serde_json::from_value::<MeshInstallSpec>(merged).map_err(|error| Problem::new("spec", error.to_string()));
-    let merged = match read {
-        Ok(merged) => merged,
+    let (merged, translated) = match layered(spec, &mut problems) {
+        Ok(layered) => layered,
         Err(problem) => {
             problems.push(problem);
             return Err(Problems(problems));
         }
     };
 
-    let parts = parts(merged.components.as_ref().unwrap_or(&Components::default()), &mut problems);
-    if translated.config_source == ConfigSource::Galley && !parts.contains_key(&Role::Galley) {
-        let reason = "pilot would wait for galley's configuration for ever: enable galley, or take this away";
-        problems.push(Problem::new("spec.values.global.useMCP", reason));
-    }
-    let gateways = gateways(merged.gateways.as_ref().unwrap_or(&Gateways::default()), &mut problems);
+    let parts = role::parts(merged.components.as_ref().unwrap_or(&Components::default()), &mut problems);
+    let gateways = gateways::read(merged.gateways.as_ref().unwrap_or(&Gateways::default()), &mut problems);
     let addons = addons::read(&merged.addons.clone().unwrap_or_default(), &mut problems);
     let injection = Injection::read(&merged.injection.clone().unwrap_or_default(), &mut problems);
     let rolling = Rolling::read(&merged.update_strategy.clone().unwrap_or_default(), &mut problems);
     let mut sidecar = injection::sidecar(&translated.sidecar, &mut problems);
-    sidecar.resources = resources(translated.proxy_resources);
-    if parts.contains_key(&Role::Cni) && !parts.contains_key(&Role::Injector) {
-        problems.push(Problem::new("spec.components.cni.enabled", "serves injected pods: enable the injector, too, or leave this away"));
-    }
+    sidecar.resources = resources(translated.proxy_resources.as_ref());
     let cni = Cni::read(&translated.cni, &mut problems);
-    let mesh = mesh_config(&merged, &namespace);
+    let mut mesh = mesh_config::read(&merged.mesh_config.0, &namespace);
+    let (here, configured) = (parts.contains_key(&Role::Pilot), !mesh.default_config.discovery_address.is_empty());
+    let remote_pilot = remote::pilot(here, translated.remote_pilot.as_deref(), configured, &namespace, &mut problems);
+    mesh_config::point_to_pilot(&mut mesh, remote_pilot.as_ref(), &namespace);
+    problems.extend(together(&translated, &parts, &mesh, &namespace));
     if !problems.is_empty() {
         return Err(Problems(problems));
     }
@@ -198,6 +149,8 @@ pub(super) fn resolve(spec: &MeshInstallSpec, images: &Images) -> Result<Setting
         cluster: translated.cluster.unwrap_or_else(|| CLUSTER.to_owned()),
         config_source: translated.config_source,
         network: translated.network.unwrap_or_default(),
+        strict: translated.strict,
+        remote_pilot,
         sidecar,
         injection,
         cni,
@@ -210,61 +163,42 @@ pub(super) fn resolve(spec: &MeshInstallSpec, images: &Images) -> Result<Setting
     })
 }
 
+/// The spec with all that lies under it, and what its values come to beside that.
+fn layered(spec: &MeshInstallSpec, problems: &mut Vec<Problem>) -> Result<(MeshInstallSpec, Translated), Problem> {
+    let base = profile(spec.profile());
+    let values = overlay(&base["values"], &Value::Object(spec.values.0.clone()));
+    let translated = values::translate(values.as_object().unwrap_or(&serde_json::Map::new()), problems);
+    let own = serde_json::to_value(spec).unwrap_or_default();
+    let mut merged = overlay(&overlay(&base, &translated.spec), &own);
+    everywhere::fill(&mut merged, &translated.everywhere);
+    let read = serde_json::from_value(merged).map_err(|error| Problem::new("spec", error.to_string()))?;
+    Ok((read, translated))
+}
+
+/// What can't be together.
+fn together(translated: &Translated, parts: &BTreeMap<Role, Part>, mesh: &MeshConfig, namespace: &str) -> Vec<Problem> {
+    let mut found = Vec::new();
+    let mut wrong = |path: &str, reason: &str| found.push(Problem::new(format!("spec.values.global.{path}"), reason));
+    if translated.config_source == ConfigSource::Galley && !parts.contains_key(&Role::Galley) {
+        wrong("useMCP", "pilot would wait for galley's configuration for ever: enable galley, or take this away");
+    }
+    if translated.strict && !parts.contains_key(&Role::Pilot) {
+        wrong("mtls.enabled", "is for the cluster to say in which pilot runs and reads the mesh's configuration: take it away here");
+    }
+    if translated.strict && mesh.root_namespace != namespace {
+        let reason = "makes a PeerAuthentication in the mesh's namespace, which is not meshConfig.rootNamespace: write one there yourself";
+        wrong("mtls.enabled", reason);
+    }
+    found
+}
+
 /// Whether a text can name a Service, and so all that is named after one.
 fn names_service(text: &str) -> bool {
     is_dns_label(text) && text.starts_with(|c: char| c.is_ascii_lowercase())
 }
 
-fn parts(components: &Components, problems: &mut Vec<Problem>) -> BTreeMap<Role, Part> {
-    let mut parts = BTreeMap::new();
-    for role in Role::ALL {
-        let component = role.of(components);
-        let path = format!("spec.components.{}", role.name());
-        // Only who wants it lets something into his nodes.
-        if component.enabled.unwrap_or(role != Role::Cni) {
-            if role == Role::Cni {
-                problems.extend(cni::problems(&component, &path));
-            }
-            parts.insert(role, Part::read(&component, &path, 1, problems));
-        } else if role == Role::Pilot {
-            problems.push(Problem::new(format!("{path}.enabled"), "there is no mesh without pilot: delete the MeshInstall instead"));
-        } else if role == Role::Citadel {
-            problems.push(Problem::new(format!("{path}.enabled"), "pilot and proxies get their certificates from citadel: leave it on"));
-        }
-    }
-    parts
-}
-
-fn gateways(gateways: &Gateways, problems: &mut Vec<Problem>) -> Vec<Gateway> {
-    let mut read = Vec::new();
-    for (direction, list) in [(Direction::Ingress, &gateways.ingress), (Direction::Egress, &gateways.egress)] {
-        read.extend(list.iter().filter_map(|gateway| Gateway::read(direction, gateway, problems)));
-    }
-    let mut seen = BTreeSet::new();
-    for gateway in &read {
-        if !seen.insert(&gateway.name) {
-            problems.push(Problem::new("spec.gateways", format!("{} is there twice: each gateway needs a name of its own", gateway.name)));
-        }
-    }
-    read
-}
-
-/// The mesh's configuration, with the addresses that depend on where the mesh is.
-fn mesh_config(spec: &MeshInstallSpec, namespace: &str) -> MeshConfig {
-    let given = &spec.mesh_config.0;
-    // Its problems have been reported by field.
-    let mut mesh: MeshConfig = serde_json::from_value(Value::Object(given.clone())).unwrap_or_default();
-    if !given.contains_key("rootNamespace") {
-        namespace.clone_into(&mut mesh.root_namespace);
-    }
-    if mesh.default_config.discovery_address.is_empty() {
-        mesh.default_config.discovery_address = format!("{}.{namespace}.svc:15012", Role::Pilot.object());
-    }
-    mesh
-}
-
-fn resources(resources: Option<Value>) -> BTreeMap<String, BTreeMap<String, Value>> {
-    resources.and_then(|resources| serde_json::from_value(resources).ok()).unwrap_or_default()
+fn resources(resources: Option<&Value>) -> BTreeMap<String, BTreeMap<String, Value>> {
+    resources.and_then(|resources| serde_json::from_value(resources.clone()).ok()).unwrap_or_default()
 }
 
 fn pull_policy(policy: ImagePullPolicy) -> &'static str {

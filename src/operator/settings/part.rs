@@ -1,7 +1,7 @@
 //! Settings that every Deployment has: of the control plane and of gateways alike.
 
 use ferromesh_crds::install::Component;
-use k8s_openapi::api::core::v1::{Affinity, EnvVar, ResourceRequirements, Toleration};
+use k8s_openapi::api::core::v1::{Affinity, EnvVar, ResourceRequirements, Toleration, TopologySpreadConstraint};
 use std::collections::BTreeMap;
 
 use super::Problem;
@@ -14,7 +14,11 @@ pub(in crate::operator) struct Part {
     pub(in crate::operator) env: Vec<EnvVar>,
     pub(in crate::operator) node_selector: BTreeMap<String, String>,
     pub(in crate::operator) tolerations: Vec<Toleration>,
+    /// None for pods that only keep to different nodes.
     pub(in crate::operator) affinity: Option<Affinity>,
+    /// Empty for pods that spread over zones as far as possible.
+    pub(in crate::operator) spread: Vec<TopologySpreadConstraint>,
+    pub(in crate::operator) priority_class: Option<String>,
     pub(in crate::operator) pod_annotations: BTreeMap<String, String>,
 }
 
@@ -59,6 +63,8 @@ impl Part {
             node_selector: component.node_selector.clone(),
             tolerations: component.tolerations.clone(),
             affinity: component.affinity.clone(),
+            spread: component.topology_spread_constraints.clone(),
+            priority_class: component.priority_class_name.clone().filter(|name| !name.is_empty()),
             pod_annotations: component.pod_annotations.clone(),
         }
     }

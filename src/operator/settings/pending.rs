@@ -1,6 +1,6 @@
 //! Fields that nothing stands behind yet. Each is refused by name: what is accepted is also done.
 
-use ferromesh_crds::install::{Component, MeshInstallSpec, Mode, Profile, UpdateType};
+use ferromesh_crds::install::{Component, MeshInstallSpec, UpdateType};
 
 use super::Problem;
 
@@ -8,17 +8,11 @@ use super::Problem;
 pub(super) fn problems(spec: &MeshInstallSpec) -> Vec<Problem> {
     let mut found = Vec::new();
     let mut refuse = |path: &str, reason: &str| found.push(Problem::new(format!("spec.{path}"), reason));
-    if let profile @ (Profile::Sds | Profile::Remote) = spec.profile() {
-        refuse("profile", &format!("{} is not available yet: use default, demo or minimal", profile.name()));
-    }
     if !spec.revision().is_empty() {
         refuse("revision", "a second control plane is not available yet: leave it empty");
     }
     if spec.version.as_ref().is_some_and(|version| !version.is_empty()) {
         refuse("version", "a version can't be pinned yet: leave it empty for the operator's own");
-    }
-    if spec.mode() == Mode::Plan {
-        refuse("mode", "Plan is not available yet: use Apply");
     }
     if spec.update_strategy.as_ref().is_some_and(|strategy| strategy.type_ == Some(UpdateType::Revision)) {
         refuse("updateStrategy.type", "Revision is not available yet: use InPlace");

@@ -49,6 +49,42 @@ fn demo_has_an_egress_gateway_and_access_logs() {
 }
 
 #[test]
+fn sds_requires_mutual_tls_and_one_may_say_otherwise() {
+    let sds = resolved(json!({"profile": "sds"}));
+    assert!(sds.strict && !resolved(json!({})).strict);
+    assert_eq!(names(&sds), names(&resolved(json!({}))));
+    let off = json!({"global": {"mtls": {"enabled": false}}});
+    assert!(!resolved(json!({"profile": "sds", "values": off})).strict);
+}
+
+#[test]
+fn remote_is_an_authority_and_a_gateway_that_are_led_to_pilot() {
+    let remote = |address: &str| resolved(json!({"profile": "remote", "values": {"global": {"remotePilotAddress": address}}}));
+    let named = remote("pilot.example.com");
+    assert_eq!(names(&named), (vec![Role::Citadel], vec!["istio-ingressgateway"]));
+    assert_eq!(named.remote_pilot, Some(RemotePilot::Named("pilot.example.com".to_owned())));
+    assert_eq!(named.mesh.default_config.discovery_address, "istio-pilot.istio-system.svc:15012");
+    assert_eq!(remote("192.0.2.1").mesh.default_config.discovery_address, "192.0.2.1:15012");
+    assert_eq!(remote("2001:db8::1").mesh.default_config.discovery_address, "[2001:db8::1]:15012");
+    let own =
+        resolved(json!({"profile": "remote", "meshConfig": {"defaultConfig": {"discoveryAddress": "far.istio-system.example:15012"}}}));
+    assert_eq!(own.remote_pilot, Some(RemotePilot::Configured));
+    assert_eq!(own.mesh.default_config.discovery_address, "far.istio-system.example:15012");
+}
+
+#[test]
+fn what_a_profile_stands_for_can_be_written_in_its_place() {
+    for profile in ferromesh_crds::install::Profile::ALL {
+        let values = match profile.name() {
+            "remote" => json!({"global": {"remotePilotAddress": "pilot.example.com"}}),
+            _ => json!({}),
+        };
+        let written = overlay(&super::profile(profile), &json!({"values": values.clone()}));
+        assert_eq!(resolved(written), resolved(json!({"profile": profile.name(), "values": values})), "{}", profile.name());
+    }
+}
+
+#[test]
 fn later_layers_win() {
     let settings = resolved(json!({
         "profile": "demo",
@@ -70,9 +106,10 @@ fn a_gateway_is_changed_by_its_name_and_another_is_added() {
         {"name": "internal", "labels": {"istio": "internal"}, "service": {"type": "ClusterIP"}},
     ]}}));
     let [first, second] = &settings.gateways[..] else { panic!("{:?}", settings.gateways) };
-    assert_eq!((first.service, first.ports.len(), first.ports[0].node_port), (ServiceType::NodePort, 1, Some(31380)));
+    let ports = &first.service.ports;
+    assert_eq!((first.service_type, ports.len(), ports[0].node_port), (ServiceType::NodePort, 1, Some(31380)));
     assert_eq!(first.labels["istio"], "ingressgateway");
-    assert_eq!((second.labels["istio"].as_str(), second.ports.len()), ("internal", 2));
+    assert_eq!((second.labels["istio"].as_str(), second.service.ports.len()), ("internal", 2));
 }
 
 #[test]
@@ -93,7 +130,7 @@ fn old_values_are_heard() {
     assert_eq!((settings.pull_secrets, settings.cluster.as_str()), (vec!["a".to_owned()], "west"));
     assert_eq!(settings.parts[&Role::Pilot].env[0].value.as_deref(), Some("1"));
     assert_eq!(settings.sidecar.resources["requests"]["cpu"], "5m");
-    assert_eq!(settings.gateways.iter().map(|gateway| gateway.service).collect::<Vec<_>>(), [ServiceType::ClusterIp; 2]);
+    assert_eq!(settings.gateways.iter().map(|gateway| gateway.service_type).collect::<Vec<_>>(), [ServiceType::ClusterIp; 2]);
     assert!(!settings.parts.contains_key(&Role::Injector));
     assert_eq!(settings.mesh.outbound_traffic_policy.mode, crate::model::OutboundTrafficMode::RegistryOnly);
 }
@@ -101,11 +138,8 @@ fn old_values_are_heard() {
 #[test]
 fn what_does_nothing_is_refused_by_name() {
     for (spec, path) in [
-        (json!({"profile": "sds"}), "spec.profile: sds"),
-        (json!({"profile": "remote"}), "spec.profile: remote"),
         (json!({"revision": "canary"}), "spec.revision: "),
         (json!({"version": "1.0.0"}), "spec.version: "),
-        (json!({"mode": "Plan"}), "spec.mode: "),
         (json!({"updateStrategy": {"type": "Revision"}}), "spec.updateStrategy.type: "),
         (json!({"components": {"policy": {"enabled": true}}}), "spec.components.policy: "),
         (json!({"components": {"cni": {"enabled": true, "replicas": 1}}}), "spec.components.cni.replicas: has no effect"),
@@ -166,13 +200,19 @@ fn what_only_says_so_is_accepted() {
         "components": {"cni": {"enabled": false}}, "addons": {"kiali": {"enabled": false}}, "mode": "Apply", "revision": "", "version": "",
         "updateStrategy": {"type": "InPlace", "workloads": "Manual"},
     }));
+    resolved(json!({"mode": "Plan"}));
 }
 
 #[test]
 fn values_that_cannot_be_are_refused() {
+    let gateway = |fields: Value| json!({"gateways": {"ingress": [overlay(&json!({"name": "i"}), &fields)]}});
+    let service = |service: Value| gateway(json!({"service": service}));
+    let at_node_port = |name: &str| json!({"name": name, "service": {"ports": [{"name": "http", "port": 80, "nodePort": 31080}]}});
+    let remote = |global: Value| json!({"profile": "remote", "values": {"global": global}});
     for (spec, message) in [
         (json!({"namespace": "kube-system"}), "spec.namespace: \"kube-system\" can't be"),
         (json!({"components": {"pilot": {"enabled": false}}}), "spec.components.pilot.enabled: there is no mesh without pilot"),
+        (json!({"profile": "remote"}), "spec.components.pilot.enabled: there is no mesh without pilot"),
         (json!({"components": {"citadel": {"enabled": false}}}), "spec.components.citadel.enabled: pilot and proxies get"),
         (json!({"components": {"galley": {"replicas": 0}}}), "spec.components.galley.replicas: must be at least 1"),
         (
@@ -183,6 +223,7 @@ fn values_that_cannot_be_are_refused() {
         (json!({"gateways": {"ingress": [{"name": "istio-pilot"}]}}), "spec.gateways.ingress[istio-pilot].name: istio-pilot is the name"),
         (json!({"gateways": {"ingress": [{"name": "A"}]}}), "spec.gateways.ingress[A].name: \"A\" must be"),
         (json!({"gateways": {"egress": [{"name": "istio-ingressgateway"}]}}), "spec.gateways: istio-ingressgateway is there twice"),
+        (json!({"gateways": {"egress": [{"name": "istio-cni-node"}]}}), "spec.gateways.egress[istio-cni-node].name: istio-cni-node is"),
         (
             json!({"gateways": {"egress": [{"name": "e", "service": {"ports": [{"name": "tcp", "port": 1, "nodePort": 30001}]}}]}}),
             "spec.gateways.egress[e].service.ports[tcp].nodePort: needs",
@@ -195,6 +236,31 @@ fn values_that_cannot_be_are_refused() {
             json!({"gateways": {"ingress": [{"name": "i", "service": {"ports": [{"name": "x", "port": 15001}]}}]}}),
             "spec.gateways.ingress[i].service.ports[x].targetPort: 15001 is one of the proxy's own ports",
         ),
+        (gateway(json!({"labels": {"app.kubernetes.io/name": "x"}})), "spec.gateways.ingress[i].labels[app.kubernetes.io/name]: is the"),
+        (gateway(json!({"labels": {"a": "b c"}})), "spec.gateways.ingress[i].labels[a]: \"b c\" can't be"),
+        (service(json!({"type": "NodePort", "loadBalancerIP": "192.0.2.1"})), "spec.gateways.ingress[i].service.loadBalancerIP: needs"),
+        (service(json!({"loadBalancerIP": "here"})), "spec.gateways.ingress[i].service.loadBalancerIP: \"here\" is no IP address"),
+        (
+            service(json!({"loadBalancerSourceRanges": ["10.0.0.0/8", "10.0.0.0/33"]})),
+            "spec.gateways.ingress[i].service.loadBalancerSourceRanges[1]: \"10.0.0.0/33\" is no range",
+        ),
+        (service(json!({"type": "ClusterIP", "externalTrafficPolicy": "Local"})), "spec.gateways.ingress[i].service.externalTrafficPolicy"),
+        (
+            service(json!({"ports": [{"name": "a", "port": 80}, {"name": "b", "port": 80}]})),
+            "spec.gateways.ingress[i].service.ports[b].port: 80 is there twice",
+        ),
+        (json!({"gateways": {"ingress": [at_node_port("a"), at_node_port("b")]}}), "spec.gateways: a and b both want nodePort 31080"),
+        (remote(json!({"remotePilotAddress": "pilot:15012"})), "spec.values.global.remotePilotAddress: \"pilot:15012\" must be"),
+        (
+            remote(json!({"remotePilotAddress": "a.example", "mtls": {"enabled": true}})),
+            "spec.values.global.mtls.enabled: is for the cluster to say in which pilot runs",
+        ),
+        (
+            json!({"namespace": "mesh", "profile": "remote", "values": {"global": {"remotePilotAddress": "192.0.2.1"}}}),
+            "spec.values.global.remotePilotAddress: must be a name unless",
+        ),
+        (json!({"values": {"global": {"remotePilotAddress": "a.example"}}}), "spec.values.global.remotePilotAddress: has an effect only"),
+        (json!({"profile": "sds", "meshConfig": {"rootNamespace": "other"}}), "spec.values.global.mtls.enabled: makes a PeerAuth"),
         (json!({"meshConfig": {"connectTimeout": "soon"}}), "spec.meshConfig.connectTimeout: \"soon\" is no duration"),
         (json!({"meshConfig": {"trustDomain": "a/ns/b"}}), "spec.meshConfig.trustDomain: \"a/ns/b\" may hold"),
         (json!({"meshConfig": {"accessLogEncoding": "XML"}}), "spec.meshConfig.accessLogEncoding: unknown variant `XML`"),
@@ -294,5 +360,5 @@ fn what_an_injector_would_not_understand_is_refused_by_its_field() {
 
 #[test]
 fn every_problem_is_reported_at_once() {
-    assert_eq!(refused(json!({"mode": "Plan", "meshConfig": {"x": 1}, "values": {"y": 1}})).matches("; ").count(), 2);
+    assert_eq!(refused(json!({"version": "1", "meshConfig": {"x": 1}, "values": {"y": 1}})).matches("; ").count(), 2);
 }

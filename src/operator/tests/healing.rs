@@ -1,4 +1,4 @@
-//! What others change comes back; what is right is left alone; a stop at any point is no harm.
+//! What others change comes back; what is right is left alone.
 
 use ferromesh_crds::{MeshInstall, install::State, networking::Gateway};
 use k8s_openapi::{
@@ -16,11 +16,7 @@ use kube::{
     Api, ResourceExt,
     api::{Patch, PatchParams},
 };
-use serde_json::{Value, json};
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
-};
+use serde_json::json;
 
 use super::cluster::{Cluster, MESH, OPERATOR};
 use crate::testing::eventually;
@@ -150,48 +146,6 @@ async fn a_deleted_namespace_is_made_again() {
     })
     .await;
     cluster.until_healthy().await;
-}
-
-#[tokio::test]
-async fn a_stop_between_any_two_writes_converges_to_the_same_objects() {
-    let view = |cluster: &Cluster| -> Vec<Value> {
-        let stable = |mut object: Value| {
-            for field in ["uid", "resourceVersion", "ownerReferences", "generation", "creationTimestamp"] {
-                object["metadata"].as_object_mut().unwrap().remove(field);
-            }
-            object
-        };
-        let deployments = cluster.api.list::<Deployment>().into_iter().map(|object| serde_json::to_value(object).unwrap());
-        let services = cluster.api.list::<Service>().into_iter().map(|object| serde_json::to_value(object).unwrap());
-        let mut all: Vec<Value> = deployments.chain(services).map(stable).collect();
-        all.iter_mut().for_each(|object| {
-            // The owner's uid is in citadel's environment.
-            if let Some(env) = object.pointer_mut("/spec/template/spec/containers/0/env").and_then(Value::as_array_mut) {
-                env.retain(|variable| variable["name"] != "MESH_OWNER");
-            }
-            object["metadata"]["annotations"] = Value::Null;
-        });
-        all
-    };
-    let undisturbed = view(&Cluster::healthy(json!({})).await);
-    for allowed in [1, 5, 12, 20, 27] {
-        let mut cluster = Cluster::new();
-        let left = Arc::new(AtomicUsize::new(allowed));
-        let budget = left.clone();
-        cluster.api.answer(move |call| {
-            let counts = call.is_write() && call.query.get("fieldManager").is_some_and(|manager| manager == "ferromesh-operator");
-            let spent = counts && budget.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_err();
-            spent.then(|| (500, json!({"kind": "Status", "status": "Failure", "message": "gone", "reason": "InternalError", "code": 500})))
-        });
-        cluster.install("mesh", json!({}));
-        cluster.start();
-        eventually("the write that fails", || left.load(Ordering::SeqCst) == 0).await;
-        cluster.stop();
-        left.store(usize::MAX, Ordering::SeqCst);
-        cluster.start();
-        cluster.until_healthy().await;
-        assert_eq!(view(&cluster), undisturbed, "after {allowed} writes");
-    }
 }
 
 #[tokio::test]

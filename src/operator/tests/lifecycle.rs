@@ -105,6 +105,18 @@ async fn pods_are_not_asked_about_before_an_injector_can_answer() {
 }
 
 #[tokio::test]
+async fn a_part_that_is_left_to_an_autoscaler_keeps_its_pods_until_that_has_looked() {
+    let cluster = Cluster::healthy(json!({"components": {"galley": {"replicas": 3}}})).await;
+    cluster.install("mesh", json!({"components": {"galley": {"autoscaling": {"minReplicas": 2, "maxReplicas": 5}}}}));
+    cluster.until_healthy().await;
+    let replicas = || cluster.api.get::<Deployment>(Some(MESH), "istio-galley").unwrap().spec.unwrap().replicas;
+    assert_eq!(replicas(), Some(3));
+    cluster.install("mesh", json!({"components": {"galley": {"replicas": 2}}}));
+    cluster.until_healthy().await;
+    assert_eq!(replicas(), Some(2), "who says a number is heard");
+}
+
+#[tokio::test]
 async fn what_was_taken_from_the_spec_goes_from_the_object() {
     let cluster = Cluster::healthy(json!({"components": {"galley": {"podAnnotations": {"a": "b"}}}})).await;
     cluster.install("mesh", json!({}));
@@ -118,11 +130,11 @@ async fn what_was_taken_from_the_spec_goes_from_the_object() {
 async fn a_bad_spec_stalls_and_changes_nothing() {
     let cluster = Cluster::healthy(json!({})).await;
     let before = cluster.api.list::<Deployment>();
-    cluster.install("mesh", json!({"mode": "Plan"}));
+    cluster.install("mesh", json!({"version": "0.9"}));
     eventually("stalled", || cluster.condition("mesh", "Stalled").is_some()).await;
     let (status, reason, message) = cluster.condition("mesh", "Ready").unwrap();
     assert_eq!((status.as_str(), reason.as_str()), ("False", "InvalidSpec"));
-    assert!(message.starts_with("spec.mode: "), "{message}");
+    assert!(message.starts_with("spec.version: "), "{message}");
     assert_eq!(cluster.status("mesh").state, Some(State::Error));
     assert_eq!(cluster.api.list::<Deployment>(), before);
 }

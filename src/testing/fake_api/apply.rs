@@ -141,10 +141,11 @@ fn list_key(items: &[Value]) -> Option<&'static [&'static str]> {
 fn identity(item: &Value, key: &[&str]) -> String {
     let part = |name: &str| match &item[name] {
         // The one key with a default.
-        Value::Null if name == "protocol" => "\"TCP\"".to_owned(),
-        other => other.to_string(),
+        Value::Null if name == "protocol" => json!("TCP"),
+        other => other.clone(),
     };
-    key.iter().map(|name| format!("{name}={}", part(name))).collect::<Vec<_>>().join(",")
+    // As the server writes it in `managedFields`.
+    Value::Object(key.iter().map(|name| ((*name).to_owned(), part(name))).collect()).to_string()
 }
 
 fn item_index(items: &[Value], wanted: &str) -> Option<usize> {

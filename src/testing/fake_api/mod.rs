@@ -149,6 +149,11 @@ impl FakeApi {
         values.into_iter().map(|value| serde_json::from_value(value).unwrap()).collect()
     }
 
+    /// Every object of every kind, sorted.
+    pub(crate) fn all(&self) -> Vec<Value> {
+        self.store().all()
+    }
+
     /// Deletes an object as `kubectl delete` does: finalizers hold it, dependents go with it.
     pub(crate) fn delete<K: Resource<DynamicType = ()>>(&self, namespace: Option<&str>, name: &str) {
         self.store().delete(&Self::key::<K>(namespace, name), false).unwrap();

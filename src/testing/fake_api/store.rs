@@ -80,6 +80,10 @@ impl Store {
         self.objects.iter().filter(|(key, _)| key.is_of(group, plural, namespace)).map(|(_, object)| object.clone()).collect()
     }
 
+    pub(super) fn all(&self) -> Vec<Value> {
+        self.objects.values().cloned().collect()
+    }
+
     /// Stores an object as it is.
     pub(super) fn insert(&mut self, key: Key, object: Value) {
         let object = self.with_identity(&key, object);

@@ -1,41 +1,34 @@
 //! One installation in the cluster: its namespace, rights, certificates and objects, in the order in which they need each other.
 
-use ferromesh_crds::{MeshInstall, install::State};
-use k8s_openapi::{
-    api::{
-        admissionregistration::v1::MutatingWebhookConfiguration,
-        apps::v1::{DaemonSet, Deployment},
-        core::v1::Namespace,
-    },
-    apimachinery::pkg::apis::meta::v1::OwnerReference,
-};
-use kube::{
-    Api, Client, Resource, ResourceExt,
-    api::{ObjectMeta, PostParams},
-};
+mod condition;
+mod place;
+mod preview;
+
+pub(super) use preview::Preview;
+
+use ferromesh_crds::MeshInstall;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::{Client, Resource, ResourceExt};
 use serde_json::Value;
 use std::{collections::BTreeMap, time::Duration};
 use time::OffsetDateTime;
 use webhook_certs::{CA_SECRET, Source};
 
+use self::{place::confirm, preview::Previewed};
 use super::{
     OperatorConfig,
     apply::{Applier, ApplyError, Changes as Written},
-    certificates::{self, CertificateError, Certificates, OWN_CONFIGURATION, OWN_SECRET, Wanted},
-    health::Health,
+    certificates::{self, CertificateError, Certificates, OWN_CONFIGURATION, OWN_SECRET, OfMesh, Wanted},
     live::{Live, Seen},
     object::{Key, Kind},
-    plan::{
-        Circumstances, Phase, Planned, credential_rights, injection_values, plan, preparation, serving_certificate, webhook_configuration,
-    },
-    probe, proxies,
+    plan::{Circumstances, Phase, Planned, credential_rights, plan, serving_certificate, webhook_configuration},
+    probe,
     refusal::advised,
     roles::{Roles, RolesError},
     settings::{Role, Settings},
     status::{Applied, Injection},
     watch::{self, Changes},
 };
-use crate::injector;
 use crate::runtime::Term;
 
 /// Everything that the leading operator holds.
@@ -51,9 +44,11 @@ pub(super) struct Install {
     namespace: Option<(String, Changes)>,
     chart: Option<OwnerReference>,
     /// For whom certificates were last wanted.
-    mesh: Option<(OwnerReference, Vec<webhook_certs::LeafSpec>)>,
+    mesh: Option<OfMesh>,
     /// Whether galley has been seen at work; not known before its webhook's configuration has been looked at.
     galley: Option<Phase>,
+    /// What was last found out about objects that would be changed, so that it is asked for once.
+    previewed: BTreeMap<Key, Previewed>,
 }
 
 /// A pass that went through.
@@ -107,6 +102,7 @@ impl Install {
             chart: None,
             mesh: None,
             galley: None,
+            previewed: BTreeMap::new(),
         }
     }
 
@@ -150,14 +146,19 @@ impl Install {
         self.forget_namespace();
         self.mesh = None;
         self.galley = None;
-        self.keep_certificates(now).await
+        self.previewed.clear();
+        self.certificates(now).await?;
+        Ok(self.enter_owners().await?)
     }
 
-    /// Keeps certificates for those who had some before.
+    /// Nothing is to be changed: certificates are kept for those who had some before, also before this operator's time.
     ///
     /// # Errors
     /// When they can't be had.
-    pub(super) async fn keep_certificates(&mut self, now: OffsetDateTime) -> Result<(), InstallError> {
+    pub(super) async fn hold(&mut self, mesh: &MeshInstall, now: OffsetDateTime) -> Result<(), InstallError> {
+        if self.mesh.is_none() {
+            self.mesh = OfMesh::installed(mesh, owner(mesh));
+        }
         self.certificates(now).await?;
         Ok(self.enter_owners().await?)
     }
@@ -200,19 +201,14 @@ impl Install {
         };
         self.prepare(settings, before).await?;
 
-        self.mesh = Some((plain.clone(), certificates::leaves(settings, &plain)));
+        self.previewed.clear();
+        self.mesh = Some(OfMesh::wanted(settings, plain.clone()));
         let state = self.certificates(now).await?;
         if let Some((kind, cause)) = self.live.unlisted().first() {
             return Err(InstallError::Unlisted { kind: kind.name(), cause: cause.map(str::to_owned) });
         }
         let bundle = state.missing.is_none().then_some(&*state.bundle);
-        let mut untouched: Vec<Key> = match bundle {
-            Some(_) => Vec::new(),
-            None => settings.parts.keys().filter_map(|role| webhook_configuration(*role)).collect(),
-        };
-        if credentials.is_none() {
-            untouched.extend(credential_rights(settings));
-        }
+        let untouched = untouched(settings, bundle.is_some(), credentials.is_some());
         let uid = &plain.uid;
         let mut circumstances = Circumstances { bundle, galley: self.galley_phase(), ..before };
         let mut objects = self.planned(settings, circumstances);
@@ -263,33 +259,6 @@ impl Install {
         result
     }
 
-    /// Sees to the namespace, the operator's rights in it, and the watches, once.
-    async fn prepare(&mut self, settings: &Settings, circumstances: Circumstances<'_>) -> Result<(), InstallError> {
-        let name = &settings.namespace;
-        if self.namespace.as_ref().is_some_and(|(watched, _)| watched == name) {
-            return Ok(());
-        }
-        let failed = |source| InstallError::Namespace { name: name.clone(), source: Box::new(source) };
-        let namespaces: Api<Namespace> = Api::all(self.client.clone());
-        match namespaces.get_opt(name).await.map_err(failed)? {
-            Some(namespace) if namespace.metadata.deletion_timestamp.is_some() => {
-                return Err(InstallError::NamespaceGoing(name.clone()));
-            }
-            Some(_) => {}
-            None => {
-                let metadata = ObjectMeta { name: Some(name.clone()), ..ObjectMeta::default() };
-                let namespace = Namespace { metadata, ..Namespace::default() };
-                namespaces.create(&PostParams::default(), &namespace).await.map_err(failed)?;
-                tracing::info!(namespace = %name, "made");
-            }
-        }
-        self.applier.ensure(&preparation(settings, circumstances), &mut self.live).await?;
-        let secrets: Vec<&str> = Role::ALL.into_iter().filter_map(serving_certificate).collect();
-        self.live.forget_namespace();
-        self.namespace = Some((name.clone(), watch::of_namespace(&self.client, name, &secrets)));
-        Ok(())
-    }
-
     async fn certificates(&mut self, now: OffsetDateTime) -> Result<certificates::State, InstallError> {
         let chart = match &self.chart {
             Some(chart) => chart.clone(),
@@ -303,7 +272,7 @@ impl Install {
 
     /// Has the roles go with the chart and the MeshInstall.
     async fn enter_owners(&mut self) -> Result<(), RolesError> {
-        let owners: Vec<OwnerReference> = self.chart.iter().chain(self.mesh.as_ref().map(|(mesh, _)| mesh)).cloned().collect();
+        let owners: Vec<OwnerReference> = self.chart.iter().chain(self.mesh.as_ref().map(|mesh| &mesh.owner)).cloned().collect();
         self.roles.enter(&owners, &self.operator_namespace).await
     }
 
@@ -341,77 +310,9 @@ impl Install {
         proven
     }
 
-    fn components(&self, settings: &Settings) -> BTreeMap<String, (String, Health)> {
-        let roles = settings.parts.keys().map(|role| (role.name(), role.object()));
-        let gateways = settings.gateways.iter().map(|gateway| (&*gateway.name, &*gateway.name));
-        roles.chain(gateways).map(|(name, object)| (name.to_owned(), (object.to_owned(), self.health(object)))).collect()
-    }
-
-    /// How pods should be, by the webhook configuration as it is in the cluster; none without an injector.
-    pub(super) fn wanted_proxies(&self, settings: &Settings) -> Option<proxies::Wanted> {
-        settings.parts.get(&Role::Injector)?;
-        let live = webhook_configuration(Role::Injector).and_then(|key| self.live.get(&key));
-        let live = live.and_then(|live| serde_json::from_value::<MutatingWebhookConfiguration>(live.clone()).ok());
-        Some(proxies::Wanted {
-            entries: live.as_ref().and_then(injector::parse).map(|configuration| configuration.entries).unwrap_or_default(),
-            values: injection_values(settings),
-            injector_ready: self.health(Role::Injector.object()).is_ready(),
-            rolling: settings.rolling,
-        })
-    }
-
-    fn health(&self, deployment: &str) -> Health {
-        let namespace = self.namespace.as_ref().map_or("", |(name, _)| name);
-        if deployment == Role::Cni.object() {
-            let live = self.live.get(&Key::new(Kind::DaemonSet, namespace, deployment));
-            let typed: Option<DaemonSet> = live.and_then(|live| serde_json::from_value(live.clone()).ok());
-            return Health::of_nodes(typed.as_ref(), self.live.pods_of(deployment));
-        }
-        let live = self.live.get(&Key::new(Kind::Deployment, namespace, deployment));
-        let typed: Option<Deployment> = live.and_then(|live| serde_json::from_value(live.clone()).ok());
-        Health::of(typed.as_ref(), self.live.pods_of(deployment))
-    }
-
-    fn webhooks(
-        &self,
-        settings: &Settings,
-        components: &BTreeMap<String, (String, Health)>,
-        have_bundle: bool,
-    ) -> Option<Result<(), String>> {
-        let asked: Vec<Role> = settings.parts.keys().copied().filter(|role| webhook_configuration(*role).is_some()).collect();
-        if asked.is_empty() {
-            return None;
-        }
-        if !have_bundle {
-            return Some(Err("the webhooks wait for their certificates".to_owned()));
-        }
-        let unready = |role: &&Role| components.get(role.name()).is_some_and(|(_, health)| health.state != State::Healthy);
-        if let Some(role) = asked.iter().find(unready) {
-            return Some(Err(format!("{} is not ready", role.object())));
-        }
-        if asked.contains(&Role::Galley) && self.galley != Some(Phase::Proven) {
-            let (galley, namespace) = (Role::Galley.object(), self.namespace.as_ref().map_or("", |(name, _)| name));
-            let what = format!("{galley} has not yet refused a wrong object through the API server");
-            return Some(Err(format!("{what}: if it stays so, see kubectl logs deploy/{galley} -n {namespace}")));
-        }
-        Some(Ok(()))
-    }
-
     fn forget_namespace(&mut self) {
         self.namespace = None;
         self.live.forget_namespace();
-    }
-}
-
-/// Asks whether the MeshInstall is still there, before what is missing is made again: garbage collection may have taken it, and be
-/// quicker than the watch.
-async fn confirm(client: &Client, mesh: &MeshInstall) -> Result<(), InstallError> {
-    let name = mesh.name_any();
-    let meshes: Api<MeshInstall> = Api::all(client.clone());
-    match meshes.get_opt(&name).await {
-        Ok(Some(found)) if found.uid() == mesh.uid() && found.metadata.deletion_timestamp.is_none() => Ok(()),
-        Ok(_) => Err(InstallError::MeshGoing(name)),
-        Err(source) => Err(InstallError::Mesh { name, source: Box::new(source) }),
     }
 }
 
@@ -424,4 +325,10 @@ fn owner(mesh: &MeshInstall) -> OwnerReference {
         uid: mesh.uid().unwrap_or_default(),
         ..OwnerReference::default()
     }
+}
+
+/// Objects that are left as they are, because what they are to say isn't known.
+fn untouched(settings: &Settings, have_bundle: bool, have_credentials: bool) -> Vec<Key> {
+    let webhooks = settings.parts.keys().filter_map(|role| webhook_configuration(*role)).filter(|_| !have_bundle);
+    webhooks.chain(credential_rights(settings).into_iter().filter(|_| !have_credentials)).collect()
 }

@@ -1,0 +1,279 @@
+//! In which fields an object in the cluster is not what it should be. Pure: objects in, paths and values out.
+
+use serde_json::{Map, Value};
+
+/// One field that differs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Difference {
+    /// Where, as in `spec.template.spec.containers[discovery].image`. Items of lists are named by their keys, or counted.
+    pub path: String,
+    /// What is there; none if it would be added.
+    pub from: Option<Value>,
+    /// What should be there; none if it would be taken away.
+    pub to: Option<Value>,
+}
+
+/// Lists whose items are told apart by a key. Others may add items to them, as to a map; every other list belongs to one writer.
+const KEYED: [(&str, &[&str]); 11] = [
+    ("containers", &["name"]),
+    ("initContainers", &["name"]),
+    ("env", &["name"]),
+    ("volumes", &["name"]),
+    ("volumeMounts", &["mountPath"]),
+    ("imagePullSecrets", &["name"]),
+    ("ports", &["port", "containerPort", "protocol"]),
+    ("topologySpreadConstraints", &["topologyKey", "whenUnsatisfiable"]),
+    ("webhooks", &["name"]),
+    ("matchConditions", &["name"]),
+    ("ownerReferences", &["uid"]),
+];
+
+/// The fields in which `live` lacks what `wanted` says; empty if it has all of it.
+///
+/// Fields that only `live` has don't count: they are the API server's defaults, or somebody else's.
+pub(super) fn missing(wanted: &Value, live: &Value) -> Vec<Difference> {
+    Walk::over(live, wanted, false)
+}
+
+/// Every field in which two objects differ.
+pub fn between(before: &Value, after: &Value) -> Vec<Difference> {
+    Walk::over(before, after, true)
+}
+
+/// What applying `wanted` as `manager` changes in `live`, which still has its `metadata.managedFields`: what it lacks, and what goes
+/// because this manager applied it before, wants it no longer, and nobody else set it.
+pub fn applying(wanted: &Value, live: &Value, manager: &str) -> Vec<Difference> {
+    let mut found = missing(wanted, live);
+    let entries = live["metadata"]["managedFields"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let entries = entries.iter().filter(|entry| entry["subresource"].as_str().unwrap_or_default().is_empty());
+    let (own, others): (Vec<_>, Vec<_>) = entries.partition(|entry| entry["manager"] == manager && entry["operation"] != "Update");
+    let others: Vec<&Value> = others.into_iter().map(|entry| &entry["fieldsV1"]).collect();
+    for entry in own {
+        removed(&entry["fieldsV1"], Some(wanted), live, &others, "", &mut found);
+    }
+    let mut opened: Vec<Difference> = found.into_iter().flat_map(open).collect();
+    opened.sort_by(|a, b| a.path.cmp(&b.path));
+    opened
+}
+
+struct Walk {
+    /// Whether what only the first has counts.
+    both: bool,
+    path: String,
+    found: Vec<Difference>,
+}
+
+// === impl Walk ===
+
+impl Walk {
+    fn over(before: &Value, after: &Value, both: bool) -> Vec<Difference> {
+        let mut walk = Self { both, path: String::new(), found: Vec::new() };
+        walk.value(before, after, "");
+        walk.found
+    }
+
+    /// Compares what is in `field`.
+    fn value(&mut self, before: &Value, after: &Value, field: &str) {
+        match (before, after) {
+            (Value::Object(present), Value::Object(wanted)) => self.object(present, wanted),
+            (Value::Array(present), Value::Array(wanted)) => match KEYED.iter().find(|(name, _)| *name == field) {
+                Some((_, keys)) => self.keyed(present, wanted, keys),
+                None if present.len() == wanted.len() => {
+                    for (index, (present, wanted)) in present.iter().zip(wanted).enumerate() {
+                        self.at(&format!("[{index}]"), |walk| walk.value(present, wanted, ""));
+                    }
+                }
+                None => self.differ(Some(before), Some(after)),
+            },
+            _ if before != after => self.differ(Some(before), Some(after)),
+            _ => {}
+        }
+    }
+
+    fn object(&mut self, before: &Map<String, Value>, after: &Map<String, Value>) {
+        let both = self.both;
+        for (name, wanted) in after {
+            let step = step(&self.path, name);
+            match before.get(name) {
+                Some(present) => self.at(&step, |walk| walk.value(present, wanted, name)),
+                None if is_nothing(wanted) => {}
+                None => self.at(&step, |walk| walk.differ(None, Some(wanted))),
+            }
+        }
+        for (name, present) in before.iter().filter(|(name, present)| both && !after.contains_key(*name) && !is_nothing(present)) {
+            let step = step(&self.path, name);
+            self.at(&step, |walk| walk.differ(Some(present), None));
+        }
+    }
+
+    fn keyed(&mut self, before: &[Value], after: &[Value], keys: &[&str]) {
+        let both = self.both;
+        for wanted in after {
+            let present = before.iter().find(|present| same(present, wanted, keys));
+            self.at(&label(wanted, keys), |walk| match present {
+                Some(present) => walk.value(present, wanted, ""),
+                None => walk.differ(None, Some(wanted)),
+            });
+        }
+        for present in before.iter().filter(|present| both && !after.iter().any(|wanted| same(present, wanted, keys))) {
+            self.at(&label(present, keys), |walk| walk.differ(Some(present), None));
+        }
+    }
+
+    fn at(&mut self, step: &str, walk: impl FnOnce(&mut Self)) {
+        let length = self.path.len();
+        self.path.push_str(step);
+        walk(self);
+        self.path.truncate(length);
+    }
+
+    fn differ(&mut self, from: Option<&Value>, to: Option<&Value>) {
+        self.found.push(Difference { path: self.path.clone(), from: from.cloned(), to: to.cloned() });
+    }
+}
+
+/// Finds what goes with a manager's earlier word. `owned` and `others` are sets of fields as the API server shows them: `f:NAME` a field,
+/// `k:KEYS` an item of a list, `v:VALUE` a member of a set.
+fn removed(owned: &Value, wanted: Option<&Value>, live: &Value, others: &[&Value], path: &str, found: &mut Vec<Difference>) {
+    for (entry, below) in owned.as_object().into_iter().flatten() {
+        let Some((kind, name)) = entry.split_once(':') else { continue };
+        let keys: Value = serde_json::from_str(name).unwrap_or_default();
+        let find = |value: &Value| match kind {
+            "f" => value.get(name).cloned(),
+            "k" => value.as_array()?.iter().find(|item| has(item, &keys)).cloned(),
+            _ => value.as_array()?.iter().find(|item| **item == keys).cloned(),
+        };
+        let Some(present) = find(live) else { continue };
+        let step = match kind {
+            "f" => step(path, name),
+            _ => format!("[{}]", keys.as_object().and_then(|keys| keys.values().next()).map_or_else(|| plain(&keys), plain)),
+        };
+        let path = format!("{path}{step}");
+        let shared: Vec<&Value> = others.iter().filter_map(|other| other.get(entry)).collect();
+        match wanted.and_then(find) {
+            None if shared.is_empty() => found.push(Difference { path, from: Some(present), to: None }),
+            wanted => removed(below, wanted.as_ref(), &present, &shared, &path, found),
+        }
+    }
+}
+
+/// A text in a ConfigMap that holds a document differs in the document's fields.
+fn open(difference: Difference) -> Vec<Difference> {
+    let document = |text: &Option<Value>| {
+        let text = text.as_ref()?.as_str()?;
+        serde_saphyr::from_str::<Value>(text).ok().filter(Value::is_object)
+    };
+    let (true, Some(from), Some(to)) = (difference.path.starts_with("data"), document(&difference.from), document(&difference.to)) else {
+        return vec![difference];
+    };
+    let at = |inner: Difference| Difference { path: format!("{}.{}", difference.path, inner.path), ..inner };
+    between(&from, &to).into_iter().map(at).collect()
+}
+
+/// How a field's name goes on after a path.
+fn step(path: &str, name: &str) -> String {
+    match (path.is_empty(), name.contains(['.', '/'])) {
+        (_, true) => format!("[{name}]"),
+        (true, false) => name.to_owned(),
+        (false, false) => format!(".{name}"),
+    }
+}
+
+fn label(item: &Value, keys: &[&str]) -> String {
+    let key = keys.iter().map(|key| &item[*key]).find(|key| !key.is_null());
+    format!("[{}]", key.map(plain).unwrap_or_default())
+}
+
+/// A value as people would name it.
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+fn same(one: &Value, other: &Value, keys: &[&str]) -> bool {
+    keys.iter().all(|key| one[*key] == other[*key])
+}
+
+fn has(item: &Value, keys: &Value) -> bool {
+    keys.as_object().is_some_and(|keys| keys.iter().all(|(name, value)| item[name] == *value))
+}
+
+/// What the API server may leave out instead of storing it.
+fn is_nothing(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Object(fields) => fields.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn paths(found: &[Difference]) -> Vec<&str> {
+        found.iter().map(|difference| difference.path.as_str()).collect()
+    }
+
+    #[test]
+    fn what_others_add_is_no_difference() {
+        let wanted = json!({"spec": {"replicas": 1, "containers": [{"name": "a", "image": "x"}]}});
+        let live = json!({"status": {}, "spec": {"replicas": 1, "paused": false, "containers": [
+            {"name": "b"}, {"name": "a", "image": "x", "terminationMessagePath": "/dev/termination-log"}]}});
+        assert_eq!(missing(&wanted, &live), []);
+        assert_eq!(paths(&between(&live, &wanted)), ["spec.containers[a].terminationMessagePath", "spec.containers[b]", "spec.paused"]);
+    }
+
+    #[test]
+    fn changes_and_losses_are_named_with_both_values() {
+        let found = missing(&json!({"a": {"b": 1, "c": 2}, "m": {"x/y": 1}}), &json!({"a": {"b": 2}, "m": {}}));
+        let wanted = [("a.b", Some(json!(2)), json!(1)), ("a.c", None, json!(2)), ("m[x/y]", None, json!(1))];
+        let wanted = wanted.map(|(path, from, to)| Difference { path: path.to_owned(), from, to: Some(to) });
+        assert_eq!(found, wanted);
+        let ports = |port: i32| json!({"ports": [{"port": 80, "protocol": "TCP", "targetPort": port}]});
+        assert_eq!(paths(&missing(&ports(80), &ports(81))), ["ports[80].targetPort"]);
+    }
+
+    #[test]
+    fn an_added_subject_is_a_difference() {
+        let wanted = json!({"subjects": [{"name": "a"}]});
+        assert_eq!(paths(&missing(&wanted, &json!({"subjects": [{"name": "a"}, {"name": "intruder"}]}))), ["subjects"]);
+        assert_eq!(paths(&missing(&wanted, &json!({"subjects": [{"name": "b"}]}))), ["subjects[0].name"]);
+    }
+
+    #[test]
+    fn nothing_and_absence_are_the_same() {
+        assert_eq!(missing(&json!({"a": {}, "b": [], "c": null}), &json!({})), []);
+        assert_eq!(between(&json!({"a": {}, "b": [], "c": null}), &json!({})), []);
+    }
+
+    #[test]
+    fn applying_takes_away_what_only_this_manager_applied() {
+        let fields = |names: &[&str]| -> Value { names.iter().map(|name| ((*name).to_owned(), json!({}))).collect::<Map<_, _>>().into() };
+        let labels = |names: &[&str]| json!({"f:metadata": {"f:labels": fields(names)}});
+        let mut ours = labels(&["f:old", "f:shared", "f:kept"]);
+        ours["f:spec"] = json!({"f:env": {"k:{\"name\":\"GONE\"}": {".": {}, "f:name": {}, "f:value": {}}}});
+        let live = json!({
+            "metadata": {
+                "labels": {"old": "1", "shared": "1", "kept": "1", "theirs": "1"},
+                "managedFields": [
+                    {"manager": "us", "operation": "Apply", "fieldsV1": ours},
+                    {"manager": "them", "operation": "Update", "fieldsV1": labels(&["f:shared", "f:theirs"])},
+                    {"manager": "us", "operation": "Update", "subresource": "status", "fieldsV1": labels(&["f:theirs"])},
+                ],
+            },
+            "spec": {"env": [{"name": "GONE", "value": "x"}, {"name": "STAYS", "value": "y"}]},
+        });
+        let wanted = json!({"metadata": {"labels": {"kept": "2"}}});
+        assert_eq!(paths(&applying(&wanted, &live, "us")), ["metadata.labels.kept", "metadata.labels.old", "spec.env[GONE]"]);
+    }
+
+    #[test]
+    fn documents_in_texts_are_compared_by_their_fields() {
+        let text = |text: &str| json!({"data": {"mesh": text, "note": "plain"}});
+        let found = applying(&text("a: 1\nb: {c: 2}\n"), &text("a: 1\nb: {c: 3}\nd: 4\n"), "us");
+        assert_eq!(paths(&found), ["data.mesh.b.c", "data.mesh.d"]);
+        assert_eq!(paths(&applying(&text("word"), &text("a: 1"), "us")), ["data.mesh"]);
+    }
+}

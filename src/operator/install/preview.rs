@@ -1,0 +1,118 @@
+//! What bringing about an installation would change, without changing anything.
+
+use ferromesh_crds::{MeshInstall, install::ChangeAction};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::{Client, ResourceExt};
+use serde_json::Value;
+use std::collections::BTreeSet;
+use time::OffsetDateTime;
+
+use super::{Install, InstallError, owner, untouched};
+use crate::operator::{
+    apply::ApplyError,
+    difference::{Difference, applying},
+    object::Key,
+    plan::{APPLIED, Circumstances, MANAGER, Phase, Planned, plan},
+    settings::Settings,
+};
+
+/// What would happen, in the order in which it would.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(in crate::operator) struct Preview {
+    pub(in crate::operator) changes: Vec<(ChangeAction, Key, Vec<Difference>)>,
+    /// How many objects would stay as they are.
+    pub(in crate::operator) unchanged: usize,
+}
+
+/// What was found out about one object.
+#[derive(Debug)]
+pub(super) struct Previewed {
+    /// The plan's mark and the object's version, for which it holds.
+    state: (String, Value),
+    fields: Vec<Difference>,
+}
+
+// === impl Install ===
+
+impl Install {
+    /// Compares the plan with the cluster; none while the cluster isn't known yet. Nothing is written but what keeps an installation
+    /// that is there alive: its certificates.
+    ///
+    /// # Errors
+    /// When the cluster can't be read.
+    pub(in crate::operator) async fn preview(
+        &mut self,
+        mesh: &MeshInstall,
+        settings: &Settings,
+        now: OffsetDateTime,
+    ) -> Result<Option<Preview>, InstallError> {
+        self.hold(mesh, now).await?;
+        let state = self.certificates(now).await?;
+        let controller = OwnerReference { controller: Some(true), block_owner_deletion: Some(true), ..owner(mesh) };
+        let operator_namespace = self.operator_namespace.clone();
+        let credentials = self.live.credentials.of(&settings.gateways);
+        let circumstances = Circumstances {
+            owner: &controller,
+            operator_namespace: &operator_namespace,
+            bundle: state.missing.is_none().then_some(&*state.bundle),
+            galley: self.galley.unwrap_or(Phase::Unproven),
+            credentials: credentials.as_ref(),
+        };
+        self.attach(settings, circumstances).await?;
+        if !self.is_known()? {
+            return Ok(None);
+        }
+        let circumstances = Circumstances { galley: self.galley_phase(), ..circumstances };
+        let objects = plan(settings, circumstances);
+        let kept = untouched(settings, circumstances.bundle.is_some(), credentials.is_some());
+        self.compare(&objects, &kept, &mesh.uid().unwrap_or_default()).await.map(Some)
+    }
+
+    /// Whether all that is watched has been listed.
+    fn is_known(&self) -> Result<bool, InstallError> {
+        let unlisted = self.live.unlisted();
+        let mut awaited = unlisted.iter().filter(|(kind, _)| self.namespace.is_some() || !kind.is_namespaced()).peekable();
+        let known = awaited.peek().is_none();
+        match awaited.find_map(|(kind, cause)| Some((kind.name(), cause.as_ref()?))) {
+            Some((kind, cause)) => Err(InstallError::Unlisted { kind, cause: Some((*cause).to_owned()) }),
+            None => Ok(known),
+        }
+    }
+
+    async fn compare(&mut self, objects: &[Planned], kept: &[Key], owner: &str) -> Result<Preview, InstallError> {
+        let mut preview = Preview::default();
+        let mut known = std::mem::take(&mut self.previewed);
+        for object in objects {
+            let key = &object.key;
+            let Some(live) = self.live.get(key) else {
+                preview.changes.push((ChangeAction::Create, key.clone(), Vec::new()));
+                continue;
+            };
+            if self.applier.is_right(object, live) {
+                preview.unchanged += 1;
+                continue;
+            }
+            let state = (object.mark().to_owned(), live["metadata"]["resourceVersion"].clone());
+            let found = match known.remove(key).filter(|known| known.state == state) {
+                Some(found) => found,
+                None => Previewed { state, fields: fields(&self.client, object).await? },
+            };
+            preview.changes.push((ChangeAction::Update, key.clone(), found.fields.clone()));
+            self.previewed.insert(key.clone(), found);
+        }
+        let wanted: BTreeSet<&Key> = objects.iter().map(|object| &object.key).chain(kept).collect();
+        let superfluous: Vec<&Key> = self.live.applied_for(owner).filter(|key| !wanted.contains(key)).collect();
+        preview.changes.extend(superfluous.into_iter().rev().map(|key| (ChangeAction::Delete, key.clone(), Vec::new())));
+        Ok(preview)
+    }
+}
+
+/// The fields that would be changed, by the object with all that the API server knows of it. The operator's own mark is no news.
+async fn fields(client: &Client, object: &Planned) -> Result<Vec<Difference>, ApplyError> {
+    let key = &object.key;
+    let live = key.api(client).get_opt(&key.name).await;
+    let live = live.map_err(|source| ApplyError::Read { key: key.clone(), source: Box::new(source) })?;
+    let live = live.and_then(|live| serde_json::to_value(live).ok()).unwrap_or_default();
+    let mark = format!("metadata.annotations[{APPLIED}]");
+    Ok(applying(&object.body, &live, MANAGER).into_iter().filter(|difference| difference.path != mark).collect())
+}

@@ -1,0 +1,118 @@
+//! What 1.4's scripts say, and what comes of it.
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::operator::settings::layers::nest;
+
+fn translated(path: &str, value: Value) -> Result<Translated, String> {
+    let Value::Object(values) = nest(path, value) else { panic!("{path}") };
+    let mut problems = Vec::new();
+    let translated = translate(&values, &mut problems);
+    if problems.is_empty() { Ok(translated) } else { Err(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")) }
+}
+
+#[test]
+fn a_path_leads_to_the_field_that_says_the_same() {
+    let gateway = |fields: Value| json!({"gateways": {"ingress": [overlay(&json!({"name": "istio-ingressgateway"}), &fields)]}});
+    let gateway_path = |setting: &str| format!("gateways.istio-ingressgateway.{setting}");
+    let networks = json!({"far": {"endpoints": [{"fromCidr": "10.20.0.0/16"}], "gateways": [{"address": "192.0.2.1", "port": 15443}]}});
+    for (path, value, spec) in [
+        ("global.meshNetworks".to_owned(), networks.clone(), json!({"meshConfig": {"meshNetworks": networks}})),
+        (
+            "global.localityLbSetting".to_owned(),
+            json!({"enabled": false}),
+            json!({"meshConfig": {"localityLbSetting": {"enabled": false}}}),
+        ),
+        ("global.proxy.dnsRefreshRate".to_owned(), json!("300s"), json!({"meshConfig": {"dnsRefreshRate": "300s"}})),
+        (gateway_path("enabled"), json!(false), gateway(json!({"enabled": false}))),
+        (gateway_path("replicaCount"), json!(3), gateway(json!({"replicas": 3}))),
+        (gateway_path("serviceAnnotations"), json!({"a": "b"}), gateway(json!({"service": {"annotations": {"a": "b"}}}))),
+        (gateway_path("loadBalancerIP"), json!("192.0.2.1"), gateway(json!({"service": {"loadBalancerIP": "192.0.2.1"}}))),
+        (
+            gateway_path("loadBalancerSourceRanges"),
+            json!(["10.0.0.0/8"]),
+            gateway(json!({"service": {"loadBalancerSourceRanges": ["10.0.0.0/8"]}})),
+        ),
+        (gateway_path("externalTrafficPolicy"), json!("Local"), gateway(json!({"service": {"externalTrafficPolicy": "Local"}}))),
+        (gateway_path("labels"), json!({"istio": "edge"}), gateway(json!({"labels": {"istio": "edge"}}))),
+        (gateway_path("autoscaleMax"), json!(7), gateway(json!({"autoscaling": {"maxReplicas": 7}}))),
+        ("pilot.autoscaleEnabled".to_owned(), json!(true), json!({"components": {"pilot": {"autoscaling": {"maxReplicas": 5}}}})),
+        ("pilot.autoscaleEnabled".to_owned(), json!(false), json!({})),
+        (
+            "pilot.autoscaleMin".to_owned(),
+            json!(6),
+            json!({"components": {"pilot": {"autoscaling": {"minReplicas": 6, "maxReplicas": 6}}}}),
+        ),
+        (
+            "pilot.cpu.targetAverageUtilization".to_owned(),
+            json!(60),
+            json!({"components": {"pilot": {"autoscaling": {"targetCPUUtilizationPercentage": 60, "maxReplicas": 5}}}}),
+        ),
+        ("security.trustDomain".to_owned(), json!("shop"), json!({"meshConfig": {"trustDomain": "shop"}})),
+    ] {
+        assert_eq!(translated(&path, value.clone()).map(|found| found.spec), Ok(spec), "{path}={value}");
+    }
+}
+
+#[test]
+fn off_is_off_whatever_the_limits() {
+    let Value::Object(values) = json!({"pilot": {"autoscaleEnabled": false, "autoscaleMin": 2, "autoscaleMax": 5}}) else { panic!() };
+    assert_eq!(translate(&values, &mut Vec::new()).spec, json!({}));
+}
+
+#[test]
+fn what_is_said_of_all_deployments_is_theirs_who_say_nothing() {
+    let found = translated("global.priorityClassName", json!("high")).unwrap();
+    assert_eq!(Value::Object(found.everywhere.clone()), json!({"priorityClassName": "high"}));
+    assert!(translated("global.priorityClassName", json!("")).unwrap().everywhere.is_empty());
+    let mut spec =
+        json!({"components": {"pilot": {}, "galley": {"priorityClassName": "low"}, "cni": {}}, "gateways": {"egress": [{"name": "e"}]}});
+    crate::operator::settings::everywhere::fill(&mut spec, &found.everywhere);
+    let wanted = json!({"components": {"pilot": {"priorityClassName": "high"}, "galley": {"priorityClassName": "low"}, "cni": {}},
+        "gateways": {"egress": [{"name": "e", "priorityClassName": "high"}]}});
+    assert_eq!(spec, wanted);
+}
+
+#[test]
+fn what_always_holds_may_be_said_and_its_opposite_is_refused_with_the_reason() {
+    for (path, held, other, reason) in [
+        ("global.controlPlaneSecurityEnabled", json!(true), json!(false), "the control plane speaks mutual TLS alone"),
+        ("global.sds.enabled", json!(true), json!(false), "proxies get certificates from their agent by SDS"),
+        ("global.disablePolicyChecks", json!(true), json!(false), "istio-policy is not available yet"),
+        ("global.monitoringPort", json!(15014), json!(9093), "all parts are monitored at 15014"),
+        ("global.proxy.clusterDomain", json!("cluster.local"), json!("example"), "another domain"),
+        ("gateways.istio-egressgateway.sds.enabled", json!(true), json!(false), "gateways get their certificates"),
+        ("mixer.policy.enabled", json!(false), json!(true), "istio-policy is not available yet"),
+        ("mixer.telemetry.enabled", json!(false), json!(true), "there is no Mixer"),
+        ("telemetry.enabled", json!(false), json!(true), "there is no Mixer"),
+        ("nodeagent.enabled", json!(false), json!(true), "each proxy's agent"),
+    ] {
+        assert!(translated(path, held).is_ok_and(|found| found.spec == json!({})), "{path}");
+        let refused = translated(path, other).unwrap_err();
+        assert!(refused.starts_with(&format!("spec.values.{path}: {reason}")), "{refused}");
+    }
+}
+
+#[test]
+fn what_is_said_elsewhere_is_refused_with_the_place() {
+    for (path, value, at, reason) in [
+        ("mixer.adapters.prometheus.enabled", json!(true), "mixer.adapters", "there is no Mixer"),
+        ("mixer.telemetry.replicaCount", json!(2), "mixer.telemetry.replicaCount", "there is no Mixer"),
+        ("kiali.dashboard.auth.strategy", json!("login"), "kiali.dashboard", "is not read: of an add-on"),
+        ("global.proxy.image", json!("proxyv2"), "global.proxy.image", "images are hub/ferromesh-proxy:tag"),
+        ("global.tracer.zipkin.address", json!("z:9411"), "global.tracer", "tracing is not available yet"),
+        ("gateways.istio-ilbgateway.enabled", json!(true), "gateways.istio-ilbgateway.enabled", "is no gateway of a profile"),
+        ("pilot.rollingMaxSurge", json!("100%"), "pilot.rollingMaxSurge", "is not read"),
+        ("pilot.image", json!("pilot"), "pilot.image", "is not read: images are"),
+        ("security.workloadCertTtl", json!("2160h"), "security.workloadCertTtl", "set DEFAULT_WORKLOAD_CERT_TTL_SECONDS"),
+        ("global.proxy.nonsense", json!(1), "global.proxy.nonsense", "has no effect in this mesh: remove it"),
+        ("pilot.autoscaleMax", json!("many"), "pilot.autoscaleMax", "must be of type integer"),
+        ("global.mtls.enabled", json!("yes"), "global.mtls.enabled", "must be true or false"),
+        ("global.defaultTolerations", json!("all"), "global.defaultTolerations", "must be of type array"),
+    ] {
+        let refused = translated(path, value).unwrap_err();
+        assert!(refused.starts_with(&format!("spec.values.{at}: {reason}")), "{refused}");
+        assert!(!refused.contains("; spec."), "one problem, not more: {refused}");
+    }
+}

@@ -1,0 +1,148 @@
+//! What is said of what was found.
+
+use super::*;
+use k8s_openapi::jiff::Timestamp;
+
+fn at(second: i64) -> Time {
+    Time(Timestamp::from_second(second).unwrap())
+}
+
+fn applied(galley: Health) -> Outcome {
+    let components = BTreeMap::from([("galley".to_owned(), ("istio-galley".to_owned(), galley))]);
+    Outcome::Applied(Applied {
+        components,
+        addons: BTreeMap::new(),
+        certificates: Some(Ok(())),
+        webhooks: Some(Ok(())),
+        inventory: Vec::new(),
+        injection: Some(Injection::default()),
+    })
+}
+
+fn healthy() -> Outcome {
+    applied(Health { state: State::Healthy, message: String::new() })
+}
+
+fn starting() -> Outcome {
+    applied(Health { state: State::Updating, message: "waiting for its pods".to_owned() })
+}
+
+fn after(outcome: Outcome, previous: &MeshInstallStatus, generation: i64, now: i64) -> MeshInstallStatus {
+    status(&Report { generation: Some(generation), version: "1.0.2".to_owned(), outcome }, previous, &at(now))
+}
+
+fn conditions(status: &MeshInstallStatus) -> Vec<(&str, &str, &str)> {
+    status.conditions.iter().map(|c| (c.type_.as_str(), c.status.as_str(), c.reason.as_str())).collect()
+}
+
+#[test]
+fn a_new_mesh_is_updating_until_it_is_healthy() {
+    let first = after(Outcome::Waiting(None), &MeshInstallStatus::default(), 1, 10);
+    assert_eq!(first.state, Some(State::Updating));
+    let second = after(starting(), &first, 1, 11);
+    assert_eq!(second.state, Some(State::Updating));
+    assert_eq!(second.conditions[0].message, "istio-galley: waiting for its pods");
+    let third = after(healthy(), &second, 1, 12);
+    assert_eq!(third.state, Some(State::Healthy));
+    assert_eq!(
+        conditions(&third),
+        [("Ready", "True", "Healthy"), ("CertificatesReady", "True", "Issued"), ("WebhooksReady", "True", "Answering")]
+    );
+    assert_eq!(third.conditions[1].last_transition_time, at(11), "true since then");
+}
+
+#[test]
+fn the_same_finding_is_the_same_status() {
+    let first = after(healthy(), &MeshInstallStatus::default(), 1, 10);
+    assert_eq!(after(healthy(), &first, 1, 99), first);
+}
+
+#[test]
+fn what_was_well_is_reconciled_and_what_changed_is_updated() {
+    let well = after(healthy(), &MeshInstallStatus::default(), 1, 10);
+    let again = after(starting(), &well, 1, 11);
+    assert_eq!((again.state, again.components["galley"].status), (Some(State::Reconciling), Some(State::Reconciling)));
+    assert_eq!(after(starting(), &well, 2, 11).state, Some(State::Updating));
+}
+
+#[test]
+fn proxies_are_counted_and_told_of_without_making_the_mesh_unwell() {
+    let with = |tally: Tally| match healthy() {
+        Outcome::Applied(applied) => {
+            Outcome::Applied(Applied { injection: Some(Injection { proxies: Some(Arc::new(tally)), ..Injection::default() }), ..applied })
+        }
+        other => other,
+    };
+    let told = |status: &MeshInstallStatus| {
+        let condition = status.conditions.iter().find(|condition| condition.type_ == "ProxiesInSync");
+        condition.map(|condition| (condition.status.clone(), condition.reason.clone()))
+    };
+    let is = |status: &str, reason: &str| Some((status.to_owned(), reason.to_owned()));
+    let well = after(with(Tally { total: 3, ..Tally::default() }), &MeshInstallStatus::default(), 1, 10);
+    assert_eq!((told(&well), well.proxies.clone().unwrap().total), (is("True", "InSync"), Some(3)));
+    let missed = after(with(Tally { total: 3, missed: 2, outdated: 1, ..Tally::default() }), &well, 1, 11);
+    assert_eq!((told(&missed), missed.state), (is("False", "PodsMissed"), Some(State::Healthy)));
+    assert_eq!(missed.proxies.clone().unwrap().missed, Some(2));
+    assert_eq!(told(&after(with(Tally { outdated: 1, ..Tally::default() }), &well, 1, 11)), is("False", "ProxiesOutdated"));
+    let stuck = Tally { missed: 1, stuck: Some("x".to_owned()), ..Tally::default() };
+    assert_eq!(told(&after(with(stuck), &well, 1, 11)), is("False", "RolloutStuck"));
+    let unknown = after(healthy(), &missed, 1, 12);
+    assert_eq!((told(&unknown), unknown.proxies), (told(&missed), missed.proxies), "nothing newer is known");
+}
+
+#[test]
+fn a_lenient_mesh_says_what_that_means() {
+    let Outcome::Applied(applied) = healthy() else { panic!("applied") };
+    let status = after(
+        Outcome::Applied(Applied { injection: Some(Injection { lenient: true, ..Injection::default() }), ..applied }),
+        &MeshInstallStatus::default(),
+        1,
+        10,
+    );
+    assert!(status.conditions[0].message.contains("pods start without a sidecar"), "{:?}", status.conditions[0]);
+}
+
+#[test]
+fn an_add_on_is_shown_and_nothing_waits_for_it() {
+    let Outcome::Applied(applied) = healthy() else { panic!("applied") };
+    let failed = Health { state: State::Error, message: "pod kiali-1 ImagePullBackOff".to_owned() };
+    let addons = BTreeMap::from([("kiali".to_owned(), ("kiali".to_owned(), failed))]);
+    let status = after(Outcome::Applied(Applied { addons, ..applied }), &MeshInstallStatus::default(), 1, 10);
+    assert_eq!((status.state, status.components["kiali"].status), (Some(State::Healthy), Some(State::Error)));
+    let said = "all components are ready, but an add-on is not: kiali: pod kiali-1 ImagePullBackOff";
+    assert_eq!(status.conditions[0].message, said);
+}
+
+#[test]
+fn a_stalled_mesh_keeps_what_is_known_of_its_parts() {
+    let well = after(healthy(), &MeshInstallStatus::default(), 1, 10);
+    let stalled = after(Outcome::Stalled(Reason::InvalidSpec, "spec.mode: no".to_owned()), &well, 2, 11);
+    assert_eq!((stalled.state, &stalled.components), (Some(State::Error), &well.components));
+    assert_eq!(conditions(&stalled)[..2], [("Ready", "False", "InvalidSpec"), ("Stalled", "True", "InvalidSpec")]);
+}
+
+#[test]
+fn what_would_be_done_is_told_and_what_is_there_stays_as_it_was() {
+    let key = crate::operator::object::Key::new(crate::operator::object::Kind::Service, "istio-system", "istiod");
+    let preview = |unchanged| {
+        Outcome::Previewed(Preview { changes: vec![(ferromesh_crds::install::ChangeAction::Create, key.clone(), Vec::new())], unchanged })
+    };
+    let first = after(preview(0), &MeshInstallStatus::default(), 1, 10);
+    assert_eq!((first.state, conditions(&first)), (Some(State::None), vec![("Ready", "False", "Planned")]));
+    assert_eq!(first.plan.as_ref().unwrap().time, Some(at(10)));
+    assert_eq!(after(preview(0), &first, 1, 99), first, "the same plan is no news");
+    assert_eq!(after(preview(1), &first, 1, 99).plan.unwrap().time, Some(at(99)));
+    let Outcome::Applied(applied) = healthy() else { panic!("applied") };
+    let well = after(Outcome::Applied(Applied { inventory: vec![key.inventory_entry()], ..applied }), &first, 1, 11);
+    assert_eq!(well.plan, None);
+    let planned = after(preview(3), &well, 2, 12);
+    assert_eq!((planned.state, &planned.components), (Some(State::Healthy), &well.components));
+    assert_eq!(conditions(&planned)[..2], [("Ready", "True", "Planned"), ("CertificatesReady", "True", "Issued")]);
+    assert_eq!(planned.conditions[0].message, "mode is Plan, nothing is done: 1 to create, 0 to change, 0 to delete, 3 as they are");
+}
+
+#[test]
+fn long_messages_are_cut_between_characters() {
+    assert_eq!(cut("ü".repeat(400).as_str()).chars().count(), LENGTH);
+    assert_eq!(cut("ü".repeat(LENGTH).as_str()), "ü".repeat(LENGTH));
+}

@@ -1,0 +1,215 @@
+//! Whatever happened before, the objects in the end follow from the spec alone.
+
+use ferromesh_crds::{
+    MeshInstall, MeshInstallSpec,
+    install::{Profile, State},
+};
+use futures::{StreamExt, stream};
+use k8s_openapi::{
+    api::{admissionregistration::v1::ValidatingWebhookConfiguration, core::v1::Service},
+    apimachinery::pkg::apis::meta::v1::OwnerReference,
+};
+use kube::Resource;
+use serde_json::{Value, json};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use super::cluster::{Cluster, MESH, OPERATOR};
+use crate::operator::{
+    difference::applying,
+    plan::{APPLIED, Circumstances, MANAGER, Phase, Planned, edits, plan},
+    settings::resolve,
+};
+use crate::testing::{eventually, objects::Choices};
+
+/// So many clusters at once: each of them mostly waits.
+const AT_ONCE: usize = 4;
+
+/// The spec of a profile, with what it can't do without.
+fn of_profile(profile: Profile) -> Value {
+    match profile {
+        Profile::Remote => json!({"profile": "remote", "values": {"global": {"remotePilotAddress": "pilot.example.com"}}}),
+        profile => json!({"profile": profile.name()}),
+    }
+}
+
+/// All objects, by kind and name, without what the server and chance decide.
+fn view(cluster: &Cluster) -> BTreeMap<String, Value> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let objects = cluster.api.all().into_iter().filter(|object| object["kind"] != "Event" && object["kind"] != "MeshInstall");
+    let stable = |mut object: Value| {
+        for field in ["uid", "resourceVersion", "generation", "creationTimestamp", "managedFields"] {
+            object["metadata"].as_object_mut().unwrap().remove(field);
+        }
+        match object["kind"].as_str() {
+            Some("Secret") => object["data"] = Value::Null,
+            Some("Lease") => object["spec"] = Value::Null,
+            Some("ValidatingWebhookConfiguration" | "MutatingWebhookConfiguration") => {
+                for webhook in object["webhooks"].as_array_mut().unwrap() {
+                    webhook["clientConfig"]["caBundle"] = Value::Null;
+                }
+                // The bundle is in the hash of what was applied.
+                object["metadata"]["annotations"] = Value::Null;
+            }
+            _ => {}
+        }
+        let metadata = &object["metadata"];
+        (format!("{} {}/{}", text(&object["kind"]), text(&metadata["namespace"]), text(&metadata["name"])), object)
+    };
+    objects.map(stable).collect()
+}
+
+/// Panics where two clusters differ, with the first object in which they do.
+fn assert_same(found: &BTreeMap<String, Value>, wanted: &BTreeMap<String, Value>, what: &str) {
+    assert_eq!(found.keys().collect::<Vec<_>>(), wanted.keys().collect::<Vec<_>>(), "{what}");
+    for (name, object) in wanted {
+        assert_eq!(&found[name], object, "{what}: {name}");
+    }
+}
+
+#[tokio::test]
+async fn another_profile_leaves_what_a_fresh_install_of_it_has() {
+    let mut fresh = BTreeMap::new();
+    for profile in Profile::ALL {
+        fresh.insert(profile, view(&Cluster::healthy(of_profile(profile)).await));
+    }
+    let names = fresh.values().map(|view| view.keys().cloned().collect::<Vec<_>>()).collect::<BTreeSet<_>>();
+    assert_eq!(names.len(), 5, "profiles differ in their objects");
+    let pairs = Profile::ALL.into_iter().flat_map(|from| Profile::ALL.map(|to| (from, to))).filter(|(from, to)| from != to);
+    let switched = stream::iter(pairs).map(|(from, to)| async move {
+        let cluster = Cluster::healthy(of_profile(from)).await;
+        cluster.install("mesh", of_profile(to));
+        cluster.until_healthy().await;
+        (from, to, view(&cluster))
+    });
+    let switched: Vec<_> = switched.buffer_unordered(AT_ONCE).collect().await;
+    assert_eq!(switched.len(), 20);
+    for (from, to, found) in switched {
+        assert_same(&found, &fresh[&to], &format!("{} after {}", to.name(), from.name()));
+    }
+}
+
+/// A write of the operator's, of whatever it makes.
+fn is_step(call: &crate::testing::fake_api::Call) -> bool {
+    let own_lease = call.target.plural == "leases" && call.target.namespace.as_deref() == Some(OPERATOR);
+    call.is_write() && !own_lease && call.target.plural != "events" && !call.query.contains_key("dryRun")
+}
+
+#[tokio::test]
+async fn an_operator_that_is_killed_at_any_write_is_no_harm() {
+    let undisturbed = Cluster::healthy(json!({"profile": "sds"})).await;
+    let steps = undisturbed.api.calls().iter().filter(|call| is_step(call)).count();
+    let wanted = view(&undisturbed);
+    assert!(steps > 40, "{steps} writes");
+    let killed = stream::iter(0..steps).map(|allowed| async move {
+        let mut cluster = Cluster::new();
+        let left = Arc::new(AtomicUsize::new(allowed));
+        let budget = left.clone();
+        let refused = Arc::new(AtomicUsize::new(0));
+        let counted = refused.clone();
+        // What it does after its end reaches nobody.
+        cluster.api.answer(move |call| {
+            let spent = is_step(call) && budget.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_err();
+            counted.fetch_add(usize::from(spent), Ordering::SeqCst);
+            spent.then(|| (500, json!({"kind": "Status", "status": "Failure", "message": "gone", "reason": "InternalError", "code": 500})))
+        });
+        cluster.install("mesh", json!({"profile": "sds"}));
+        cluster.start();
+        eventually("the write that fails", || {
+            cluster.bring_up_pods();
+            // The last of all writes may come of itself once less was to be told.
+            refused.load(Ordering::SeqCst) > 0 || cluster.status("mesh").state == Some(State::Healthy)
+        })
+        .await;
+        cluster.stop();
+        left.store(usize::MAX, Ordering::SeqCst);
+        cluster.start();
+        cluster.until_healthy().await;
+        (allowed, refused.load(Ordering::SeqCst) > 0, view(&cluster))
+    });
+    let killed: Vec<_> = killed.buffer_unordered(AT_ONCE).collect().await;
+    assert!(killed.iter().filter(|(_, refused, _)| *refused).count() >= steps - 5, "nearly all were killed while they worked");
+    for (allowed, _, found) in &killed {
+        assert_same(found, &wanted, &format!("after {allowed} writes"));
+    }
+}
+
+/// The plan for the MeshInstall that is in the cluster, by what is there.
+fn planned(cluster: &Cluster) -> Vec<Planned> {
+    let mesh = cluster.api.get::<MeshInstall>(None, "mesh").unwrap();
+    let owner = mesh.controller_owner_ref(&()).map(|owner| OwnerReference { block_owner_deletion: Some(true), ..owner }).unwrap();
+    let own = cluster.api.get::<ValidatingWebhookConfiguration>(None, "ferromesh-operator").unwrap();
+    let bundle = String::from_utf8(own.webhooks.unwrap()[0].client_config.ca_bundle.clone().unwrap().0).unwrap();
+    let none = BTreeSet::new();
+    let circumstances = Circumstances {
+        owner: &owner,
+        operator_namespace: OPERATOR,
+        bundle: Some(&bundle),
+        galley: Phase::Proven,
+        credentials: Some(&none),
+    };
+    plan(&resolve(&mesh.spec, &cluster.config().images).unwrap(), circumstances)
+}
+
+/// Objects that the operator applied, by what they are called.
+fn applied(cluster: &Cluster) -> BTreeMap<String, Value> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let marked = cluster.api.all().into_iter().filter(|object| object["metadata"]["annotations"][APPLIED].is_string());
+    let named = marked.map(|object| {
+        let (kind, metadata) = (text(&object["kind"]), &object["metadata"]);
+        let name = match metadata["namespace"].as_str() {
+            Some(namespace) => format!("{kind} {namespace}/{}", text(&metadata["name"])),
+            None => format!("{kind} {}", text(&metadata["name"])),
+        };
+        (name, object)
+    });
+    named.collect()
+}
+
+#[tokio::test]
+async fn what_is_applied_is_what_is_planned_and_then_there_is_rest() {
+    let bytes: Vec<u8> = (0..4000_u32).map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()[1]).collect();
+    let mut choices = Choices::new(&bytes);
+    let mut spec = json!({});
+    let mut cluster = Cluster::healthy(spec.clone()).await;
+    let mut seen = 0;
+    for _ in 0..60 {
+        edits::edit(&mut spec, &mut choices);
+        let parsed: MeshInstallSpec = serde_json::from_value(spec.clone()).unwrap();
+        // There are no nodes here on which the part of the nodes could come up.
+        let good = resolve(&parsed, &cluster.config().images).is_ok_and(|settings| !edits::needs_nodes(&settings));
+        if !good || parsed.namespace() != MESH {
+            continue;
+        }
+        seen += 1;
+        cluster.install("mesh", spec.clone());
+        cluster.until_healthy().await;
+        let (plan, live) = (planned(&cluster), applied(&cluster));
+        assert_eq!(plan.iter().map(|object| object.key.to_string()).collect::<BTreeSet<_>>(), live.keys().cloned().collect(), "{spec}");
+        for object in &plan {
+            let live = &live[&object.key.to_string()];
+            assert_eq!(applying(&object.body, live, MANAGER), [], "{spec}: {}", object.key);
+        }
+        if seen % 5 == 0 {
+            rests(&mut cluster).await;
+        }
+    }
+    assert!(seen >= 25, "{seen} specs");
+}
+
+/// Another operator finds nothing to do but the one thing that shows that it has looked.
+async fn rests(cluster: &mut Cluster) {
+    cluster.stop();
+    let writes = cluster.writes().len();
+    cluster.start();
+    cluster.api.delete::<Service>(Some(MESH), "istio-citadel");
+    eventually("the one repair", || cluster.api.get::<Service>(Some(MESH), "istio-citadel").is_some()).await;
+    cluster.until_healthy().await;
+    let written: Vec<String> = cluster.writes().split_off(writes).into_iter().filter(|write| !write.contains("events")).collect();
+    assert_eq!(written, ["PATCH services/istio-citadel"]);
+}
