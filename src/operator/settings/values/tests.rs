@@ -49,6 +49,7 @@ fn a_path_leads_to_the_field_that_says_the_same() {
             json!(60),
             json!({"components": {"pilot": {"autoscaling": {"targetCPUUtilizationPercentage": 60, "maxReplicas": 5}}}}),
         ),
+        ("prometheus.enabled".to_owned(), json!(true), json!({"addons": {"prometheus": {"enabled": true}}})),
         ("security.trustDomain".to_owned(), json!("shop"), json!({"meshConfig": {"trustDomain": "shop"}})),
     ] {
         assert_eq!(translated(&path, value.clone()).map(|found| found.spec), Ok(spec), "{path}={value}");
