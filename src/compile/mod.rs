@@ -11,7 +11,8 @@
 //! what decides the endpoint, `networks` how it is reached; `names` what agents answer when applications ask for hosts; `remote` has the
 //! servers that proxies fetch code and keys from; `whole_table` puts tables together again whose hosts are sent one by one; `name_lookup`
 //! has what finds hosts by the names in requests. `extension` puts users' code into what was made, `patch` their changes; what of these
-//! can't be applied is left out, and kept beside it as a [`Fault`].
+//! can't be applied is left out, and kept beside it as a [`Fault`]. `grpc` makes of the same what gRPC libraries take, which speak xDS
+//! without an Envoy.
 //!
 //! # How work is shared
 //!
@@ -44,6 +45,7 @@ mod fault;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod gateways;
+mod grpc;
 mod hashing;
 mod input;
 mod listener;
@@ -191,7 +193,7 @@ impl Compiler {
 
     /// What that proxy gets from the current snapshot.
     pub fn compile(&mut self, proxy: &Proxy) -> Compiled {
-        let kinds = SectionKind::of_role(proxy.role);
+        let kinds = SectionKind::of(proxy);
         Compiled { sections: kinds.iter().map(|kind| self.section(*kind, proxy)).collect() }
     }
 

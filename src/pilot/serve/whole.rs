@@ -45,6 +45,10 @@ impl Whole {
         let state = &mut self.kinds[kind as usize];
         translated.subscribe = wanted.difference(&state.wanted).cloned().collect();
         translated.unsubscribe = state.wanted.difference(&wanted).cloned().collect();
+        for name in &translated.unsubscribe {
+            state.accepted.remove_mut(&**name);
+            state.sent.remove_mut(&**name);
+        }
         state.wanted = wanted;
         translated
     }
