@@ -1,13 +1,15 @@
 //! Process 1 with an Envoy that misbehaves.
 
-use std::{
-    fs,
-    net::SocketAddr,
-    os::unix::{fs::PermissionsExt, net::UnixStream},
-    path::PathBuf,
-    time::Duration,
+use envoy_api::envoy::{
+    config::core::v3::Node,
+    service::discovery::v3::{DeltaDiscoveryRequest, aggregated_discovery_service_client::AggregatedDiscoveryServiceClient},
 };
+use hyper_util::rt::TokioIo;
+use std::{fs, net::SocketAddr, os::unix::fs::PermissionsExt, path::PathBuf, time::Duration};
 use tempfile::TempDir;
+use tokio::{net::UnixStream, sync::mpsc};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::Endpoint;
 
 use crate::{
     authority::Authority,
@@ -85,8 +87,26 @@ fn beside_an_application_that_speaks_xds_there_is_no_envoy_and_a_certificate_in_
     // An agent that falls is brought back, and the application's library finds the socket again.
     kill_hard(eventually("the agent runs", || pod.agent()));
     eventually("another one is ready", || get(pod.status, "/healthz/ready").filter(|(status, _)| *status == 200));
-    UnixStream::connect(pod.folder.path().join("proxy/XDS")).unwrap();
+    let stream = runtime.block_on(stream_to_pilot(pod.folder.path().join("proxy/XDS")));
+    eventually("the stream reaches pilot", || pilot.streams.lock().unwrap().contains(&"the application's".to_owned()).then_some(()));
     pod.terminate();
-    assert!(pod.ended(Duration::from_secs(10)).success(), "nobody has a stream open, so that nothing is waited for");
+    eventually("the agent drains", || get(pod.status, "/healthz/ready").filter(|(_, page)| page.contains("draining")));
+    assert!(pod.agent().is_some(), "while the application has a stream, it may look for others");
+    drop(stream);
+    assert!(pod.ended(Duration::from_secs(10)).success());
     runtime.shutdown_background();
+}
+
+/// A stream as an application's library opens it, for as long as what is returned lives.
+async fn stream_to_pilot(socket: PathBuf) -> impl Sized {
+    let connector = tower::service_fn(move |_| {
+        let socket = socket.clone();
+        async move { std::io::Result::Ok(TokioIo::new(UnixStream::connect(socket).await?)) }
+    });
+    let channel = Endpoint::from_static("http://localhost").connect_with_connector(connector).await.unwrap();
+    let (requests, sent) = mpsc::channel(1);
+    let node = Some(Node { id: "the application's".to_owned(), ..Node::default() });
+    requests.send(DeltaDiscoveryRequest { node, ..DeltaDiscoveryRequest::default() }).await.unwrap();
+    let mut client = AggregatedDiscoveryServiceClient::new(channel);
+    (requests, client.delta_aggregated_resources(ReceiverStream::new(sent)).await.unwrap())
 }
