@@ -77,6 +77,7 @@ level_dataplane() {
 level_go() {
   # Of the package that is ours: vetting its neighbour, the components' main, would vet all of Kubernetes.
   step "cluster tool: vet and tests" env CGO_ENABLED=0 go -C e2e/kubernetes test -trimpath -v ./cluster
+  step "sample grpc-echo: vet" env CGO_ENABLED=0 go -C samples/grpc-echo vet .
 }
 
 level_chart() {

@@ -60,7 +60,11 @@ pub(super) async fn changed(
     Ok(changed)
 }
 
-async fn asked(own: &Bootstrap, facts: &ProxyFacts, certificate: &WorkloadCert) -> Result<Bootstrap, ChangeError> {
+/// Pilot's answer to who asks with a configuration of its own.
+///
+/// # Errors
+/// When pilot is away, or does not serve who asks.
+pub(super) async fn asked(own: &Bootstrap, facts: &ProxyFacts, certificate: &WorkloadCert) -> Result<Bootstrap, ChangeError> {
     let tls = client_config_for(certificate, facts.pilot_identity())?;
     let channel = secure_channel(facts.discovery_address(), None, tls).await?;
     Ok(change_bootstrap(channel, own.clone()).await?)

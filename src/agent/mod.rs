@@ -7,8 +7,8 @@
 //!
 //! It watches the mounted token and roots, Envoy's admin port and signals. It asks pilot once, before Envoy starts, what users change in
 //! the bootstrap, and follows the names of the mesh where it answers the application's DNS queries (`dns`); all else Envoy gets from pilot
-//! itself, with the certificate from here. It never speaks to Kubernetes, and never writes a
-//! key to a disk.
+//! itself, with the certificate from here. Beside an application that speaks xDS by its own gRPC library there is no Envoy (`grpc`). It
+//! never speaks to Kubernetes, and never writes a key to a disk.
 
 mod admin;
 mod bootstrap;
@@ -17,6 +17,7 @@ mod dns;
 mod downward;
 mod drain;
 mod envoy;
+mod grpc;
 mod http;
 mod node;
 mod redirect;
@@ -37,7 +38,7 @@ pub use redirect::{
     Action, Backend, Capture, CaptureError, Chain, DnsCapture, Family, Hook, Match, RedirectError, Rule, Rules, Selection, Stage,
     VerifyError, apply, apply_in, restore_input, verify,
 };
-pub use start::{AgentConfig, AgentListeners, StartError, bind, remedy, start};
+pub use start::{AgentConfig, AgentListeners, DataPlane, StartError, bind, remedy, start};
 pub use status::{AppMetrics, Probe, ProbeError, parse_probes, wait_until_ready};
 pub use supervisor::{Order, Program, Supervisor, obey_through_stdout};
 

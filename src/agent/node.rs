@@ -4,7 +4,7 @@ use envoy_api::envoy::config::core::v3::{Locality, Node, node::UserAgentVersionT
 use prost_types::{ListValue, Struct, Value, value::Kind};
 use std::{collections::BTreeMap, net::IpAddr};
 
-use crate::model::{AGENT_STREAM, AGENT_VERSION, ProxyRole, ProxySettings, ProxyStatistics, REFERENCE_VERSION, SpiffeId};
+use crate::model::{AGENT_STREAM, AGENT_VERSION, Generator, ProxyRole, ProxySettings, ProxyStatistics, REFERENCE_VERSION, SpiffeId};
 
 /// What is known of a pod's proxy before it starts.
 #[derive(Clone, Debug, PartialEq)]
@@ -87,6 +87,22 @@ impl ProxyFacts {
         }
     }
 
+    /// The node as gRPC libraries read it from their bootstrap.
+    pub(super) fn to_json(&self) -> serde_json::Value {
+        let node = self.to_node();
+        let metadata = kind(Kind::StructValue(node.metadata.unwrap_or_default()));
+        let mut json = serde_json::json!({"id": node.id, "cluster": node.cluster, "metadata": to_json(metadata)});
+        if let Some(Locality { region, zone, sub_zone }) = node.locality {
+            json["locality"] = serde_json::json!({"region": region, "zone": zone, "sub_zone": sub_zone});
+        }
+        json
+    }
+
+    /// What reads the configuration that pilot makes for the pod.
+    pub fn generator(&self) -> Generator {
+        Generator::of(self.metadata.get(Generator::METADATA).map(String::as_str))
+    }
+
     /// The same of a stream that is the agent's own, and not its Envoy's.
     pub(super) fn to_agent_node(&self) -> Node {
         let mut node = self.to_node();
@@ -147,6 +163,17 @@ fn kind(kind: Kind) -> Value {
 
 fn text(text: &str) -> Value {
     kind(Kind::StringValue(text.to_owned()))
+}
+
+fn to_json(value: Value) -> serde_json::Value {
+    match value.kind {
+        None | Some(Kind::NullValue(_)) => serde_json::Value::Null,
+        Some(Kind::BoolValue(value)) => value.into(),
+        Some(Kind::NumberValue(value)) => value.into(),
+        Some(Kind::StringValue(value)) => value.into(),
+        Some(Kind::ListValue(list)) => list.values.into_iter().map(to_json).collect(),
+        Some(Kind::StructValue(object)) => object.fields.into_iter().map(|(key, value)| (key, to_json(value))).collect(),
+    }
 }
 
 fn from_json(value: serde_json::Value) -> Value {

@@ -19,8 +19,9 @@ use super::{
     changes::{self, Envoy},
     dns::{Dns, DnsConfig},
     drain::drain,
+    grpc::{self, GrpcStart, Streams},
     sds,
-    status::{self, Draining, Status},
+    status::{self, Draining, Serving, Status},
 };
 use crate::runtime::{
     CertificateSource, IdentityClient, IdentityConfig, Limits, Listener, Registry, Security, Shutdown, Tasks, WorkloadCert, causes,
@@ -36,11 +37,9 @@ pub struct AgentConfig {
     pub ports: Ports,
     /// Where the certificate comes from.
     pub identity: IdentityConfig,
-    /// Envoy itself, which is asked about configurations that users change.
-    pub envoy: PathBuf,
-    /// What the pod lays over Envoy's bootstrap, in JSON.
-    pub overriding: Option<String>,
-    /// Envoy's working directory, with its bootstrap and the socket of its secrets.
+    /// What the agent is beside.
+    pub data_plane: DataPlane,
+    /// The working directory of whoever that is, with its bootstrap and the socket at which it asks.
     pub directory: PathBuf,
     /// The application's probes by the path under which they are answered here.
     pub probes: BTreeMap<String, Probe>,
@@ -52,11 +51,29 @@ pub struct AgentConfig {
     pub dns: Option<DnsConfig>,
 }
 
+/// What has the mesh's configuration in a pod.
+#[derive(Clone, Debug)]
+pub enum DataPlane {
+    /// An Envoy of the agent's.
+    Envoy {
+        /// Envoy itself, which is asked about configurations that users change, too.
+        program: PathBuf,
+        /// What the pod lays over Envoy's bootstrap, in JSON.
+        overriding: Option<String>,
+    },
+    /// The application, by its gRPC library.
+    Grpc {
+        /// The folder in which it finds the workload's certificate.
+        certificates: PathBuf,
+    },
+}
+
 /// The agent's sockets.
 #[derive(Debug)]
 pub struct AgentListeners {
     status: Listener,
-    secrets: Listener,
+    /// Where Envoy asks for secrets, and a gRPC library for everything.
+    asked: Listener,
     dns: Option<Dns>,
 }
 
@@ -68,7 +85,7 @@ pub enum StartError {
     Status(#[source] io::Error),
     /// The socket can't be made.
     #[error("can't listen on {path}{}", remedy(source))]
-    Secrets {
+    Socket {
         /// The socket.
         path: PathBuf,
         /// Why.
@@ -104,20 +121,31 @@ pub fn remedy(source: &io::Error) -> &'static str {
     }
 }
 
-/// Binds the agent's port and the socket of Envoy's secrets.
+/// Binds the agent's port and the socket at which it is asked.
 ///
 /// # Errors
 /// When the port is taken or the directory can't be written.
 pub async fn bind(config: &AgentConfig) -> Result<AgentListeners, StartError> {
     let address = SocketAddr::new(agent_address(config.facts.address()), config.ports.status);
     let status = Listener::bind(address).await.map_err(StartError::Status)?;
-    let path = config.directory.join(SDS_SOCKET);
-    let secrets = bind_private(&path).map_err(|source| StartError::Secrets { path, source })?;
+    let (path, bound) = match &config.data_plane {
+        DataPlane::Envoy { .. } => {
+            let path = config.directory.join(SDS_SOCKET);
+            let bound = bind_private(&path);
+            (path, bound)
+        }
+        DataPlane::Grpc { .. } => {
+            let path = grpc::socket(&config.directory);
+            let bound = Listener::bind_unix(&path).and_then(|bound| grpc::open_to_application(&path).map(|()| bound));
+            (path, bound)
+        }
+    };
+    let asked = bound.map_err(|source| StartError::Socket { path, source })?;
     let dns = match &config.dns {
         Some(dns) => Some(Dns::bind(dns).await.map_err(StartError::Dns)?),
         None => None,
     };
-    Ok(AgentListeners { status, secrets, dns })
+    Ok(AgentListeners { status, asked, dns })
 }
 
 /// A socket in a directory that no other user may enter: keys come out of it.
@@ -137,39 +165,56 @@ pub fn start(
     tasks: &mut Tasks,
     mut registry: Registry,
 ) -> impl Future<Output = ()> + Send + 'static {
-    let admin = EnvoyAdmin::new(config.ports.admin);
     let draining = Draining::default();
     let (client, certificate) = IdentityClient::new(config.identity, &mut registry);
     let failures = status::register(&mut registry);
     if let Some(dns) = listeners.dns {
         dns.start(&config.facts, certificate.clone(), tasks, &mut registry);
     }
+    let shutdown = tasks.shutdown();
+    // Streams of secrets, and of xDS, never end by themselves, and nobody needs them any more when the drain is over.
+    let limits = Limits { connections: 256, drain: Duration::from_millis(200), ..Limits::default() };
+    let address = config.facts.address().unwrap_or(Ipv4Addr::LOCALHOST.into());
+    let (serving, routes) = match config.data_plane {
+        DataPlane::Envoy { program, overriding } => {
+            let start = EnvoyStart {
+                own: bootstrap(&config.facts, &config.ports),
+                facts: config.facts,
+                envoy: Envoy { program, directory: config.directory, overriding },
+            };
+            tasks.spawn("envoy", start.run(certificate.clone(), orders.clone(), shutdown.clone()));
+            (Serving::Envoy(EnvoyAdmin::new(config.ports.admin)), sds::routes(certificate.clone()))
+        }
+        DataPlane::Grpc { certificates } => {
+            let streams = Streams::default();
+            let routes = grpc::routes(&config.facts, certificate.clone(), streams.clone());
+            let (start, grpc) = GrpcStart::new(config.facts, config.directory, certificates, certificate.clone(), streams);
+            let start = Arc::new(start);
+            tasks.spawn("files", start.clone().write(shutdown.clone()));
+            tasks.spawn("pilot", start.reach(shutdown.clone()));
+            (Serving::Grpc(grpc), routes)
+        }
+    };
     let status = Status {
-        admin,
+        serving: serving.clone(),
         certificate: certificate.clone(),
-        address: config.facts.address().unwrap_or(Ipv4Addr::LOCALHOST.into()),
+        address,
         probes: config.probes,
         app_metrics: config.app_metrics,
         registry,
         failures,
-        orders: orders.clone(),
+        orders,
         draining: draining.clone(),
     };
-    let shutdown = tasks.shutdown();
-    // Streams of secrets never end by themselves, and nobody needs them any more when the drain is over.
-    let limits = Limits { connections: 256, drain: Duration::from_millis(200), ..Limits::default() };
     tasks.spawn("identity", client.run(shutdown.clone()));
     tasks.spawn("status", listeners.status.serve(status::routes(status), Security::Plain, limits, shutdown.clone()));
-    tasks.spawn("secrets", listeners.secrets.serve(sds::routes(certificate.clone()), Security::PlainHttp2, limits, shutdown.clone()));
-    let start = EnvoyStart {
-        own: bootstrap(&config.facts, &config.ports),
-        facts: config.facts,
-        envoy: Envoy { program: config.envoy, directory: config.directory, overriding: config.overriding },
-    };
-    tasks.spawn("envoy", start.run(certificate, orders, shutdown));
+    tasks.spawn("socket", listeners.asked.serve(routes, Security::PlainHttp2, limits, shutdown));
     async move {
         draining.begin();
-        drain(admin, config.drain_times).await;
+        match serving {
+            Serving::Envoy(admin) => drain(admin, config.drain_times).await,
+            Serving::Grpc(grpc) => grpc.drain(config.drain_times).await,
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use envoy_api::envoy::config::{
 use prost_types::Struct;
 
 use super::{
-    cluster::{self, Discovery},
+    cluster::{self, Discovery, Finder},
     locality::{self, Preference},
     message::{metadata, object, socket_address, text, unix_socket},
     naming::ClusterKey,
@@ -30,22 +30,37 @@ pub(super) fn speaks_mtls() -> Struct {
 /// The endpoints of a cluster, as pilot tells them; `None` if the cluster finds them otherwise.
 pub(super) fn assignment(scope: &Scope<'_>, key: &ClusterKey) -> Option<Draft> {
     let reached = |endpoint: &Endpoint| endpoint.address.is_empty() || endpoint.address.starts_with(UNIX_SOCKET) || has_address(endpoint);
-    told(scope, key, &key.to_string(), |_, endpoint| reached(endpoint))
+    told(scope, key, &key.to_string(), cluster::discovery, |_, endpoint| reached(endpoint))
+}
+
+/// The same for who chooses an endpoint always, and knows no sockets and no gateways of other networks.
+pub(super) fn listed(scope: &Scope<'_>, key: &ClusterKey) -> Option<Draft> {
+    let networks = Networks::of(scope);
+    let is_near = |endpoint: &Endpoint| networks.as_ref().is_none_or(|networks| networks.gateways_to(endpoint).is_none());
+    told(scope, key, &key.to_string(), cluster::listed, |_, endpoint| has_address(endpoint) && is_near(endpoint))
 }
 
 /// The endpoints to which a gateway passes the mesh's own mTLS on unopened: those that speak it.
 pub(super) fn passed_on(scope: &Scope<'_>, key: &ClusterKey) -> Option<Draft> {
     let reached = |endpoint: &Endpoint| endpoint.address.is_empty() || has_address(endpoint);
-    told(scope, key, &key.server_name(), |service, endpoint| reached(endpoint) && answers_mtls(scope, service, endpoint))
+    told(scope, key, &key.server_name(), cluster::discovery, |service, endpoint| {
+        reached(endpoint) && answers_mtls(scope, service, endpoint)
+    })
 }
 
 /// The endpoints of a service's port, and subset of its workloads, under the name of their cluster. Envoy refuses names of hosts here: it
 /// resolves none, so that `reached` must leave them out.
-fn told(scope: &Scope<'_>, key: &ClusterKey, name: &str, reached: impl Fn(&Service, &Endpoint) -> bool) -> Option<Draft> {
+fn told(
+    scope: &Scope<'_>,
+    key: &ClusterKey,
+    name: &str,
+    discovery: Finder,
+    reached: impl Fn(&Service, &Endpoint) -> bool,
+) -> Option<Draft> {
     let service = scope.service(&key.service)?;
     service.port(key.port)?;
     let policy = scope.traffic_policy(service, key.port, key.subset.as_deref());
-    if cluster::discovery(scope, service, &policy) != Discovery::Eds {
+    if discovery(scope, service, &policy) != Discovery::Eds {
         return None;
     }
     scope.shaped_by(&service.origin);

@@ -12,6 +12,7 @@
 //! servers that proxies fetch code and keys from; `whole_table` puts tables together again whose hosts are sent one by one; `name_lookup`
 //! has what finds hosts by the names in requests; `retriable` tells clients' proxies what may go to another endpoint. `extension` puts
 //! users' code into what was made, `patch` their changes; what of these can't be applied is left out, and kept beside it as a [`Fault`].
+//! `grpc` makes of the same what gRPC libraries take, which speak xDS without an Envoy.
 //!
 //! # How work is shared
 //!
@@ -46,6 +47,7 @@ mod fault;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod gateways;
+mod grpc;
 mod hashing;
 mod input;
 mod listener;
@@ -201,7 +203,7 @@ impl Compiler {
 
     /// What that proxy gets from the current snapshot.
     pub fn compile(&mut self, proxy: &Proxy) -> Compiled {
-        let kinds = SectionKind::of_role(proxy.role);
+        let kinds = SectionKind::of(proxy);
         Compiled { sections: kinds.iter().map(|kind| self.section(*kind, proxy)).collect() }
     }
 

@@ -30,6 +30,11 @@ impl Accepted {
 }
 
 impl Scope<'_> {
+    /// What the proxy's own workload accepts.
+    pub(super) fn accepted_here(&self) -> Accepted {
+        self.accepted(self.namespace(), |selector| self.selected_by(selector))
+    }
+
     /// What a workload of that namespace accepts; `selects` tells whether labels pick it. The object that names the workload counts
     /// before that of its namespace, and that before the root namespace's; only the first knows ports.
     pub(super) fn accepted(&self, namespace: &Arc<str>, selects: impl Fn(&Labels) -> bool) -> Accepted {

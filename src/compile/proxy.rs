@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use crate::model::{Labels, ProxyRole, SpiffeId, Workload, WorkloadKey};
+use crate::model::{Generator, Labels, ProxyRole, SpiffeId, Workload, WorkloadKey};
 
 /// Everything that compiling may depend on beside the snapshot. Resources are compiled through [`super::scope::Scope`], which notes
 /// the facts that were really read, so that proxies which agree on them share the result.
@@ -10,6 +10,8 @@ use crate::model::{Labels, ProxyRole, SpiffeId, Workload, WorkloadKey};
 pub struct Proxy {
     /// Sidecar or gateway.
     pub role: ProxyRole,
+    /// What reads its configuration. It decides, as the role does, which sections there are; nothing within them reads it.
+    pub generator: Generator,
     /// Whether the API server knows its pod, so that its labels and account are not only what it says of itself.
     pub vouched: bool,
     /// Its pod.
@@ -43,6 +45,7 @@ impl Proxy {
     pub fn beside(workload: &Workload, role: ProxyRole) -> Self {
         Self {
             role,
+            generator: Generator::default(),
             vouched: true,
             key: workload.key.clone(),
             labels: workload.labels.clone(),

@@ -7,6 +7,7 @@ use super::{
     credentials::{self, SecretSource},
     endpoints, extension,
     gateways::{GatewayPort, Handling, Server, servers},
+    grpc::GrpcRecipe,
     listener, names,
     naming::ClusterKey,
     patch::{self, PatchKey},
@@ -84,6 +85,8 @@ pub(super) enum Recipe {
     HttpsRoutes(ObjectRef, Arc<str>),
     /// The cluster of a server from which something is fetched.
     Remote(Remote),
+    /// What a gRPC library gets.
+    Grpc(GrpcRecipe),
     /// A resource that a user adds. The last, because what the mesh makes itself under its name goes before it.
     Added(PatchKey),
 }
@@ -129,6 +132,7 @@ impl Recipe {
                 let all = servers(scope).into_iter().flat_map(|(port, servers)| servers.into_iter().map(move |it| (port.clone(), it)));
                 all.filter_map(|(port, server)| Self::of_routes(port, &server)).collect()
             }
+            SectionKind::Grpc(section) => section.recipes(scope).into_iter().map(Self::Grpc).collect(),
         }
     }
 
@@ -159,6 +163,8 @@ impl Recipe {
     pub(super) fn compile(&self, scope: &Scope<'_>) -> Option<Draft> {
         match self {
             Self::Added(key) => patch::added(scope, key),
+            // Users' patches and code are Envoy's.
+            Self::Grpc(recipe) => recipe.draft(scope),
             // Users know a host by what it is called in its table, so that comes before the name of the resource is written.
             Self::Host(key) => patch::patched_host(scope, key.table(), key.host(scope)?).map(|host| key.draft(host)),
             _ => patch::patched(scope, self, extension::extended(scope, self.is_inbound(), self.draft(scope)?)),
@@ -190,7 +196,7 @@ impl Recipe {
             Self::GatewayRoutes(port) => route::of_gateway_port(scope, port),
             Self::HttpsRoutes(gateway, table) => route::of_https_server(scope, gateway, table),
             Self::Remote(server) => Some(remote(scope, server)),
-            Self::Host(_) | Self::Added(_) => None,
+            Self::Host(_) | Self::Grpc(_) | Self::Added(_) => None,
         }
     }
 }

@@ -14,6 +14,7 @@ use super::{
     facts::{Fact, without_implied},
     failure::{Failure, caught},
     fault::Fault,
+    grpc::GrpcSection,
     input::Input,
     memo::{Built, Memo},
     mesh::{Dirty, Mesh},
@@ -22,7 +23,7 @@ use super::{
     resource::{Resource, ResourceType},
     scope::Scope,
 };
-use crate::model::ProxyRole;
+use crate::model::{Generator, ProxyRole};
 
 /// The sections that there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -55,12 +56,15 @@ pub(super) enum SectionKind {
     GatewayListeners,
     /// Routes of a gateway.
     GatewayRoutes,
+    /// What gRPC libraries get of each kind.
+    Grpc(GrpcSection),
 }
 
 impl SectionKind {
-    /// The sections of a role.
-    pub(super) fn of_role(role: ProxyRole) -> &'static [Self] {
-        match role {
+    /// The sections of a proxy.
+    pub(super) fn of(proxy: &Proxy) -> &'static [Self] {
+        match proxy.role {
+            _ if proxy.generator == Generator::Grpc => &GrpcSection::ALL,
             ProxyRole::Sidecar => &[
                 Self::OutboundClusters,
                 Self::InboundClusters,
@@ -106,6 +110,7 @@ impl SectionKind {
             Self::OutboundRoutes | Self::GatewayRoutes => ResourceType::Route,
             Self::OutboundHosts => ResourceType::VirtualHost,
             Self::Names => ResourceType::Name,
+            Self::Grpc(section) => section.resource_type(),
         }
     }
 }

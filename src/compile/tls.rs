@@ -34,7 +34,9 @@ use crate::model::{ClientTls, ClientTlsMode, ProxyProtocol, SpiffeId};
 /// The static cluster of Envoy's bootstrap behind which the agent serves secrets.
 const SDS_CLUSTER: &str = "sds-grpc";
 /// The secret with the workload's certificate and key.
-const WORKLOAD_SECRET: &str = "default";
+pub(super) const WORKLOAD_SECRET: &str = "default";
+/// The transport socket of TLS.
+pub(super) const TLS_SOCKET: &str = "envoy.transport_sockets.tls";
 /// The secret with the mesh's roots.
 const ROOTS_SECRET: &str = "ROOTCA";
 /// The public authorities in the proxy's image, as Debian's package lists them: Envoy does not find a system's own.
@@ -161,7 +163,7 @@ pub(super) fn mesh_client(server_name: &str, peers: &Peers<'_>, alpn: &[&str]) -
         sni: server_name.to_owned(),
         ..UpstreamTlsContext::default()
     };
-    transport_socket("envoy.transport_sockets.tls", &context)
+    transport_socket(TLS_SOCKET, &context)
 }
 
 /// A server of the mesh's mTLS: callers must prove an identity of the trust domain.
@@ -176,7 +178,7 @@ pub(super) fn mesh_server_of(peers: &Peers<'_>, alpn: &[&str]) -> TransportSocke
         require_client_certificate: Some(true),
         ..DownstreamTlsContext::default()
     };
-    transport_socket("envoy.transport_sockets.tls", &context)
+    transport_socket(TLS_SOCKET, &context)
 }
 
 /// A client of TLS outside of the mesh, as a DestinationRule asks for it; `with_secrets` if it may use the one that the rule names.
@@ -221,7 +223,7 @@ pub(super) fn client(tls: &ClientTls, server_name: Option<&str>, alpn: &[&str], 
         auto_sni_san_validation: checks_name,
         ..UpstreamTlsContext::default()
     };
-    transport_socket("envoy.transport_sockets.tls", &context)
+    transport_socket(TLS_SOCKET, &context)
 }
 
 /// A socket whose connections begin with the client's address, as the PROXY protocol writes it.

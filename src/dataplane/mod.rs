@@ -13,11 +13,13 @@
 mod capture;
 mod client_certificates;
 mod cluster;
+mod control_plane;
 mod egress;
 mod endings;
 mod extensions;
 mod filters;
 mod gateways;
+mod grpc;
 mod http_versions;
 mod limits;
 mod localities;

@@ -197,10 +197,10 @@ impl<'a> Context<'a> {
         proxy
     }
 
-    /// `istio-proxy` beside an application.
-    pub(super) fn sidecar(&self) -> Value {
+    /// `istio-proxy` beside an application, whose traffic comes to it by `interception`.
+    pub(super) fn sidecar(&self, interception: InterceptionMode) -> Value {
         let options = self.options;
-        let mut proxy = self.proxy("sidecar", options.interception);
+        let mut proxy = self.proxy("sidecar", interception);
         array_mut(&mut proxy, "volumeMounts").extend(options.user_mounts.iter().cloned());
         if self.native {
             proxy["restartPolicy"] = "Always".into();

@@ -148,7 +148,8 @@ fn mean_native(one: &mut Value, other: &Value) {
 /// Lets the agent answer in the application's place, for its metrics and its probes, and tells it what the application said.
 fn take_over(pod: &mut Value, options: &SidecarOptions) -> Result<(), InjectError> {
     let status_port = options.proxy_config.status_port;
-    if options.rewrite_probes {
+    // What a template says of it has come over what the pod said.
+    if options.rewrite_probes && PodView::new(pod).annotation(probes::REWRITE) != Some("false") {
         let probers = probes::rewrite(&mut pod["spec"], status_port);
         if !probers.is_empty() {
             tell_agent(&mut pod["spec"], probes::PROBERS_ENV, &Value::Object(probers));

@@ -12,6 +12,9 @@ const KINDS: [&str; 3] = ["httpGet", "tcpSocket", "grpc"];
 /// Where the name of a port is kept that the agent is told by number.
 const PORT_NAME: &str = "portName";
 
+/// The annotation by which a pod, or a template, says whether probes go through the agent.
+pub(super) const REWRITE: &str = "sidecar.istio.io/rewriteAppHTTPProbers";
+
 /// The agent's environment variable with the original probes, by the path under which the agent answers for them.
 pub(super) const PROBERS_ENV: &str = "ISTIO_KUBE_APP_PROBERS";
 

@@ -91,8 +91,8 @@ pub use pod_repair::PodRepair;
 pub use policy_target::{PolicyTarget, TargetKind, TargetResource};
 pub use protocol::Protocol;
 pub use proxy::{
-    AGENT_STREAM, AGENT_VERSION, InterceptionMode, LOCAL_CLUSTER, OLDEST_VERSION, ProxyImage, ProxyRole, ProxySettings, REFERENCE_VERSION,
-    TRANSPARENT_MARK,
+    AGENT_STREAM, AGENT_VERSION, GRPC_SERVER_PREFIX, Generator, InterceptionMode, LOCAL_CLUSTER, OLDEST_VERSION, ProxyImage, ProxyRole,
+    ProxySettings, REFERENCE_VERSION, TRANSPARENT_MARK,
 };
 pub use proxy_config::ProxyConfig;
 pub use proxy_environment::ProxyEnvironment;

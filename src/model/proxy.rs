@@ -17,6 +17,9 @@ const DNS_CAPTURE: &str = "ISTIO_META_DNS_CAPTURE";
 /// The metadata in which a stream says that it is the agent's own, for names alone, and not its Envoy's.
 pub const AGENT_STREAM: &str = "FERROMESH_AGENT_STREAM";
 
+/// What the listeners of gRPC servers that speak xDS are called, before their address: bootstraps and pilot agree on it.
+pub const GRPC_SERVER_PREFIX: &str = "xds.istio.io/grpc/lds/inbound/";
+
 /// The mark of a transparent proxy's packets: those of its own connections in its callers' names, and those that it is given. Its pod's
 /// redirect rules and its listener agree on it.
 pub const TRANSPARENT_MARK: u32 = 1337;
@@ -51,6 +54,29 @@ impl FromStr for ProxyRole {
             "router" => Ok(Self::Router),
             other => Err(format!("{other:?} is no proxy role: use sidecar or router")),
         }
+    }
+}
+
+/// What reads the configuration that is made for a proxy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Generator {
+    /// Envoy.
+    #[default]
+    Envoy,
+    /// An application's own gRPC library.
+    Grpc,
+}
+
+// === impl Generator ===
+
+impl Generator {
+    /// The metadata in which a proxy says it.
+    pub const METADATA: &str = "GENERATOR";
+
+    /// What that metadata means; whoever says nothing, or what we don't know, is an Envoy.
+    #[must_use]
+    pub fn of(metadata: Option<&str>) -> Self {
+        if metadata == Some("grpc") { Self::Grpc } else { Self::Envoy }
     }
 }
 

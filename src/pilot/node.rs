@@ -7,12 +7,13 @@ use prost_types::{Struct, value::Kind};
 use serde::Deserialize;
 
 use crate::compile::Proxy;
-use crate::model::{AGENT_STREAM, AGENT_VERSION, Labels, ProxyRole, SpiffeId, Workload, WorkloadKey};
+use crate::model::{AGENT_STREAM, AGENT_VERSION, Generator, Labels, ProxyRole, SpiffeId, Workload, WorkloadKey};
 
 /// What a proxy says about itself, as far as it may.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Claims {
     pub(super) role: ProxyRole,
+    generator: Generator,
     pub(super) key: WorkloadKey,
     /// The proven identity.
     pub(super) identity: SpiffeId,
@@ -83,6 +84,7 @@ impl Claims {
         }
         Ok(Self {
             role: id.role,
+            generator: Generator::of(metadata.text(Generator::METADATA)),
             key: WorkloadKey::new(id.namespace, id.pod),
             identity: proven(),
             cluster: metadata.text("CLUSTER_ID").unwrap_or_default().to_owned(),
@@ -107,6 +109,7 @@ impl Claims {
     pub(super) fn proxy(&self, workload: Option<&Workload>) -> Result<Proxy, NodeError> {
         let mut proxy = Proxy {
             role: self.role,
+            generator: self.generator,
             vouched: workload.is_some(),
             key: self.key.clone(),
             labels: self.labels.clone(),

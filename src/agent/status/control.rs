@@ -8,7 +8,7 @@ use axum::{
 };
 use std::sync::Arc;
 
-use super::Status;
+use super::{Serving, Status};
 use crate::agent::Order;
 use crate::runtime::Peer;
 
@@ -29,7 +29,8 @@ pub(super) async fn drain(State(status): State<Arc<Status>>, Extension(peer): Ex
         return forbidden();
     }
     status.draining.begin();
-    match status.admin.drain_listeners().await {
+    let Serving::Envoy(admin) = &status.serving else { return "draining\n".into_response() };
+    match admin.drain_listeners().await {
         Ok(()) => "draining\n".into_response(),
         Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")).into_response(),
     }

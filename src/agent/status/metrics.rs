@@ -18,7 +18,7 @@ use serde::Deserialize;
 use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::time::timeout;
 
-use super::{Status, merge::Page};
+use super::{Serving, Status, merge::Page};
 use crate::agent::{
     HttpError,
     http::{connect_application, send, within},
@@ -75,8 +75,8 @@ impl ScrapeFailures {
 }
 
 pub(super) async fn metrics(State(status): State<Arc<Status>>, RawQuery(query): RawQuery) -> Response {
-    let (envoy, app) = tokio::join!(status.admin.metrics(query.as_deref()), status.app_page());
-    let envoy = page("envoy", Page::of_envoy(), Some(envoy), status.failures.clone());
+    let (envoy, app) = tokio::join!(status.envoy_page(query.as_deref()), status.app_page());
+    let envoy = page("envoy", Page::of_envoy(), envoy, status.failures.clone());
     let app = page("application", Page::of_others(), app, status.failures.clone());
     // Last, so that it counts this scrape's failures too.
     let own = stream::once(async move {
@@ -90,6 +90,14 @@ pub(super) async fn metrics(State(status): State<Arc<Status>>, RawQuery(query): 
 // === impl Status ===
 
 impl Status {
+    /// Envoy's page; none if there is no Envoy.
+    async fn envoy_page(&self, query: Option<&str>) -> Option<Result<http::Response<Incoming>, HttpError>> {
+        match &self.serving {
+            Serving::Envoy(admin) => Some(admin.metrics(query).await),
+            Serving::Grpc(_) => None,
+        }
+    }
+
     /// The application's page; none if it has none. A dead application is not the proxy's failure.
     async fn app_page(&self) -> Option<Result<http::Response<Incoming>, HttpError>> {
         let app = self.app_metrics.as_ref().filter(|app| app.scrape != "false")?;

@@ -28,15 +28,15 @@ use std::{
 };
 use tokio::sync::mpsc;
 
-use super::{EnvoyAdmin, Order};
+use super::{EnvoyAdmin, Order, grpc::Grpc};
 use crate::runtime::{CertificateSource, Registry};
 use metrics::ScrapeFailures;
 
 /// What the port's answers are made of.
 #[derive(Debug)]
 pub(super) struct Status {
-    /// Envoy.
-    pub(super) admin: EnvoyAdmin,
+    /// What serves the application.
+    pub(super) serving: Serving,
     /// The workload's certificate.
     pub(super) certificate: CertificateSource,
     /// The pod's address, at which its application listens.
@@ -53,6 +53,15 @@ pub(super) struct Status {
     pub(super) orders: mpsc::Sender<Order>,
     /// Whether the proxy is on its way out.
     pub(super) draining: Draining,
+}
+
+/// What serves the application, and says how it is.
+#[derive(Clone, Debug)]
+pub(super) enum Serving {
+    /// Envoy.
+    Envoy(EnvoyAdmin),
+    /// Its own gRPC library, with what the agent has for it.
+    Grpc(Grpc),
 }
 
 /// Whether the proxy is on its way out. Cheap to clone; once set, it stays.

@@ -10,7 +10,7 @@ use http_body_util::Empty;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep};
 
-use super::Status;
+use super::{Serving, Status};
 use crate::agent::{
     EnvoyState, HttpError,
     http::{connect, send, text, within},
@@ -32,7 +32,11 @@ impl Status {
         if self.draining.has_begun() {
             return Some("draining");
         }
-        match self.admin.state().await {
+        let admin = match &self.serving {
+            Serving::Envoy(admin) => admin,
+            Serving::Grpc(grpc) => return grpc.awaited(),
+        };
+        match admin.state().await {
             Ok(EnvoyState::Live) => None,
             Ok(EnvoyState::Waiting(awaited)) => Some(awaited),
             Err(_) if self.certificate.borrow().is_none() => Some("no certificate from citadel yet"),

@@ -13,7 +13,7 @@ use std::{collections::BTreeMap, net::Ipv4Addr};
 use tokio::sync::{mpsc, watch};
 use tower::ServiceExt;
 
-use super::{AppMetrics, Draining, Status, parse_probes, register, routes};
+use super::{AppMetrics, Draining, Serving, Status, parse_probes, register, routes};
 use crate::agent::{EnvoyAdmin, Order};
 use crate::model::SpiffeId;
 use crate::runtime::{ClientAuth, Limits, Listener, Peer, Security, Shutdown, Trigger, prefixed_registry, server_config};
@@ -41,7 +41,7 @@ impl Agent {
         let mut registry = prefixed_registry("istio_agent");
         let failures = register(&mut registry);
         let status = Status {
-            admin: EnvoyAdmin::new(admin),
+            serving: Serving::Envoy(EnvoyAdmin::new(admin)),
             certificate: watch::channel(None).1,
             address: Ipv4Addr::LOCALHOST.into(),
             probes: if probes.is_empty() { BTreeMap::new() } else { parse_probes(probes).unwrap() },

@@ -1,4 +1,5 @@
-//! Process 1 of the proxy's container: it starts the agent proper and Envoy, brings back the one that fell, and ends them in order.
+//! Process 1 of the proxy's container: it starts the agent proper and Envoy, brings back the one that fell, and ends them in order. Where the
+//! application does Envoy's work itself, there is the agent alone.
 //!
 //! It does as little as possible, because nobody is left to bring it back: no network, no file, no certificate. The agent proper tells
 //! it by [`Order`]s when Envoy may start. Everything happens on one thread that lives as long as the process, because Envoy ends when
@@ -30,7 +31,8 @@ use phase::Phase;
 #[derive(Debug)]
 pub struct Supervisor {
     agent: Child,
-    envoy: Child,
+    /// None where the application does Envoy's work itself.
+    envoy: Option<Child>,
     drain: Duration,
     phase: Phase,
     orders: mpsc::Receiver<Order>,
@@ -45,11 +47,11 @@ const END: Duration = Duration::from_secs(3);
 // === impl Supervisor ===
 
 impl Supervisor {
-    /// Supervises these two. `drain` is the longest time from the signal to end until Envoy is ended.
-    pub fn new(agent: Program, envoy: Program, drain: Duration) -> Self {
+    /// Supervises these two, or the agent alone. `drain` is the longest time from the signal to end until Envoy is ended.
+    pub fn new(agent: Program, envoy: Option<Program>, drain: Duration) -> Self {
         // A handful of orders in a pod's life.
         let (inbox, orders) = mpsc::channel(4);
-        let (agent, envoy) = (Child::new("agent", agent), Child::new("envoy", envoy));
+        let (agent, envoy) = (Child::new("agent", agent), envoy.map(|envoy| Child::new("envoy", envoy)));
         Self { agent, envoy, drain, phase: Phase::Running, orders, inbox }
     }
 
@@ -67,7 +69,7 @@ impl Supervisor {
                 self.start_what_is_due(now);
             } else {
                 self.end_what_is_due(now);
-                if self.phase != Phase::Running && !self.agent.is_running() && !self.envoy.is_running() {
+                if self.phase != Phase::Running && !self.agent.is_running() && !self.has_envoy() {
                     return Ok(());
                 }
             }
@@ -75,7 +77,7 @@ impl Supervisor {
             tokio::select! {
                 Some(signal) = signals.next() => self.end(signal),
                 Some(order) = self.orders.recv() => match order {
-                    Order::StartEnvoy => self.envoy.want(),
+                    Order::StartEnvoy => self.envoy.iter_mut().for_each(Child::want),
                     Order::Quit => self.end("an order"),
                 },
                 _ = deaths.recv() => self.reap(),
@@ -91,15 +93,19 @@ impl Supervisor {
                 tokio::spawn(order::read(pipe, self.inbox.clone()));
             }
         }
-        if self.envoy.is_due(now) {
-            self.envoy.start(Output::Inherited);
+        for envoy in self.envoy.iter_mut().filter(|envoy| envoy.is_due(now)) {
+            envoy.start(Output::Inherited);
         }
+    }
+
+    fn has_envoy(&self) -> bool {
+        self.envoy.as_ref().is_some_and(Child::is_running)
     }
 
     /// The next moment at which something is to be done without being asked.
     fn wake_at(&self) -> Option<Instant> {
         match self.phase {
-            Phase::Running => [self.agent.due_at(), self.envoy.due_at()].into_iter().flatten().min(),
+            Phase::Running => [&self.agent].into_iter().chain(&self.envoy).filter_map(Child::due_at).min(),
             Phase::Draining { until } | Phase::Ending { until } => Some(until),
             Phase::Killed => None,
         }
@@ -113,7 +119,8 @@ impl Supervisor {
             return self.end_envoy(now);
         }
         tracing::info!(cause, "asked to end");
-        if !self.envoy.is_running() {
+        // Without an Envoy it is the agent that the application goes on with until then.
+        if !self.envoy.as_ref().unwrap_or(&self.agent).is_running() {
             return self.end_envoy(now);
         }
         let grace = if self.agent.is_running() { AGENT_GRACE } else { Duration::ZERO };
@@ -128,8 +135,7 @@ impl Supervisor {
             Phase::Ending { until } if now >= until => {
                 tracing::warn!("children did not end in time");
                 self.phase = Phase::Killed;
-                self.agent.signal(Signal::SIGKILL);
-                self.envoy.signal(Signal::SIGKILL);
+                self.signal(Signal::SIGKILL);
             }
             _ => {}
         }
@@ -140,8 +146,11 @@ impl Supervisor {
             return;
         }
         self.phase = Phase::Ending { until: now + END };
-        self.agent.signal(Signal::SIGTERM);
-        self.envoy.signal(Signal::SIGTERM);
+        self.signal(Signal::SIGTERM);
+    }
+
+    fn signal(&self, signal: Signal) {
+        [&self.agent].into_iter().chain(&self.envoy).for_each(|child| child.signal(signal));
     }
 
     /// Takes in every process that has ended: the two children, and orphans that became process 1's.
@@ -155,7 +164,8 @@ impl Supervisor {
             let success = matches!(status, WaitStatus::Exited(_, 0));
             if self.agent.ended(process, &status) {
                 self.after_agent(success);
-            } else if self.envoy.ended(process, &status) && matches!(self.phase, Phase::Draining { .. }) {
+            } else if self.envoy.as_mut().is_some_and(|envoy| envoy.ended(process, &status)) && matches!(self.phase, Phase::Draining { .. })
+            {
                 self.end_envoy(Instant::now());
             }
         }
@@ -164,7 +174,7 @@ impl Supervisor {
     /// An agent that ends while it drains has drained, if it says so; else Envoy keeps the rest of its time.
     fn after_agent(&mut self, success: bool) {
         if let Phase::Draining { until } = self.phase {
-            if success {
+            if success || self.envoy.is_none() {
                 self.end_envoy(Instant::now());
             } else {
                 tracing::warn!("the agent fell while draining");

@@ -12,10 +12,10 @@ use super::{
     pod::{PodArgs, environment_metadata},
 };
 use crate::agent::{
-    AgentConfig, AppMetrics, DnsConfig, DrainTimes, Ports, Program, ResolvConf, Supervisor, bind, envoy_arguments, obey_through_stdout,
-    parse_probes, remedy, start,
+    AgentConfig, AppMetrics, DataPlane, DnsConfig, DrainTimes, Ports, Program, ResolvConf, Supervisor, bind, envoy_arguments,
+    obey_through_stdout, parse_probes, remedy, start,
 };
-use crate::model::{ProxyRole, parse_duration};
+use crate::model::{Generator, ProxyRole, parse_duration};
 use crate::runtime::{IdentityConfig, Tasks, prefixed_registry, signals};
 
 /// Runs a pod's proxy: its certificate, its Envoy, its probes, its orderly end.
@@ -69,6 +69,10 @@ pub struct ProxyArgs {
     /// A file in JSON or YAML that is laid over Envoy's bootstrap.
     #[arg(long, env = "ISTIO_BOOTSTRAP_OVERRIDE", value_name = "FILE")]
     bootstrap_override: Option<PathBuf>,
+
+    /// The folder in which an application without Envoy finds its certificate.
+    #[arg(long, env = "OUTPUT_CERTS", value_name = "FOLDER", default_value = "/var/lib/istio/data")]
+    output_certs: PathBuf,
 
     #[command(flatten)]
     places: Places,
@@ -134,13 +138,14 @@ impl ProxyArgs {
             arguments: [OsString::from(AGENT)].into_iter().chain(env::args_os().skip(2)).collect(),
             directory: config.directory.clone(),
         };
-        let envoy = Program {
-            path: self.places.envoy.clone(),
-            arguments: envoy_arguments(&config.facts, &self.log_level, &self.component_log_level, changes, config.overriding.as_deref())
-                .into_iter()
-                .map(OsString::from)
-                .collect(),
-            directory: config.directory.clone(),
+        let envoy = match &config.data_plane {
+            DataPlane::Grpc { .. } => None,
+            DataPlane::Envoy { program, overriding } => {
+                let (level, parts) = (&self.log_level, &self.component_log_level);
+                let arguments = envoy_arguments(&config.facts, level, parts, changes, overriding.as_deref());
+                let arguments = arguments.into_iter().map(OsString::from).collect();
+                Some(Program { path: program.clone(), arguments, directory: config.directory.clone() })
+            }
         };
         let supervisor = Supervisor::new(agent, envoy, config.drain_times.longest);
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
@@ -218,8 +223,10 @@ impl ProxyArgs {
                 root_file: places.roots.clone(),
                 lifetime,
             },
-            envoy: places.envoy.clone(),
-            overriding: self.overriding()?,
+            data_plane: match facts.generator() {
+                Generator::Envoy => DataPlane::Envoy { program: places.envoy.clone(), overriding: self.overriding()? },
+                Generator::Grpc => DataPlane::Grpc { certificates: self.output_certs.clone() },
+            },
             directory: places.directory.clone(),
             probes,
             app_metrics,
@@ -309,7 +316,8 @@ mod tests {
         let path = directory.path().join("custom_bootstrap.json");
         fs::write(&path, "stats_flush_interval: 3s\nadmin: {profile_path: /x}\n").unwrap();
         let config = config(&["--bootstrap-override", path.to_str().unwrap()]).unwrap();
-        assert_eq!(config.overriding.as_deref(), Some(r#"{"admin":{"profile_path":"/x"},"stats_flush_interval":"3s"}"#));
+        let DataPlane::Envoy { overriding, .. } = config.data_plane else { panic!("{config:?}") };
+        assert_eq!(overriding.as_deref(), Some(r#"{"admin":{"profile_path":"/x"},"stats_flush_interval":"3s"}"#));
     }
 
     #[test]

@@ -20,7 +20,7 @@ use crate::runtime::{
     CertificateSource, IdentityClient, IdentityConfig, IdentityError, Listener, Readiness, Registry, Shutdown, TaskError, Tasks, Trigger,
     encode_metrics,
 };
-use crate::testing::{TestCa, eventually, fake_api::FakeApi};
+use crate::testing::{TestCa, eventually, fake_api::FakeApi, review_tokens};
 
 const MAP: &str = "istio-ca-root-cert";
 
@@ -30,24 +30,12 @@ fn cluster() -> FakeApi {
     for namespace in ["shop", "istio-system"] {
         api.insert(&named_namespace(namespace));
     }
-    api.answer(|call| (call.target.plural == "tokenreviews").then(|| (201, review(&call.body))));
+    review_tokens(&api);
     api
 }
 
 fn named_namespace(name: &str) -> Namespace {
     serde_json::from_value(json!({"metadata": {"name": name}})).unwrap()
-}
-
-/// What the API server answers to a review: tokens that begin with `!` are good for another audience.
-fn review(body: &Value) -> Value {
-    let token = body["spec"]["token"].as_str().unwrap_or_default();
-    let audiences = if token.starts_with('!') { json!(["elsewhere"]) } else { body["spec"]["audiences"].clone() };
-    let status = match token.trim_start_matches('!').split_once('/') {
-        Some((namespace, account)) => json!({"authenticated": true, "audiences": audiences,
-            "user": {"username": format!("system:serviceaccount:{namespace}:{account}")}}),
-        None => json!({"authenticated": false, "error": "token expired"}),
-    };
-    json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "metadata": {}, "spec": body["spec"], "status": status})
 }
 
 struct Citadel {

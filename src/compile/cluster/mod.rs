@@ -68,12 +68,22 @@ impl Discovery {
     }
 }
 
+/// How the endpoints of a service are found, as its policy has it.
+pub(super) type Finder = fn(&Scope<'_>, &Service, &TrafficPolicy) -> Discovery;
+
 /// How the proxy finds the endpoints of a service.
 pub(super) fn discovery(scope: &Scope<'_>, service: &Service, policy: &TrafficPolicy) -> Discovery {
     let as_addressed = service.resolution == Resolution::Passthrough || algorithm(policy) == Some(&LoadBalancer::Passthrough);
     match service.resolution {
         // Whoever calls a gateway wanted to go to the gateway: it has to choose an endpoint.
         _ if as_addressed && scope.role() == ProxyRole::Sidecar => Discovery::OriginalDst,
+        _ => listed(scope, service, policy),
+    }
+}
+
+/// The same for who chooses an endpoint always.
+pub(super) fn listed(_: &Scope<'_>, service: &Service, _: &TrafficPolicy) -> Discovery {
+    match service.resolution {
         Resolution::Eds | Resolution::Passthrough => Discovery::Eds,
         Resolution::Dns => Discovery::StrictDns,
         Resolution::DnsRoundRobin => Discovery::LogicalDns,
@@ -97,6 +107,12 @@ pub(super) fn outbound_keys(scope: &Scope<'_>) -> Vec<ClusterKey> {
 
 /// The cluster of a service's port, or of a subset of its workloads.
 pub(super) fn outbound(scope: &Scope<'_>, key: &ClusterKey) -> Option<Draft> {
+    let cluster = outbound_by(scope, key, discovery)?;
+    Some(Draft::new(ResourceType::Cluster, &cluster.name, &cluster))
+}
+
+/// The same before it is encoded, with endpoints that are found as `discovery` says.
+pub(super) fn outbound_by(scope: &Scope<'_>, key: &ClusterKey, discovery: Finder) -> Option<Cluster> {
     let service = scope.service(&key.service)?;
     let port = service.port(key.port)?;
     let policy = scope.traffic_policy(service, key.port, key.subset.as_deref());
@@ -120,7 +136,7 @@ pub(super) fn outbound(scope: &Scope<'_>, key: &ClusterKey) -> Option<Draft> {
     let names = transport::names_from_request(service, &policy, port.protocol);
     let options = protocol::outbound_options(spoken, &pool, names, policy.outlier_detection.as_ref());
     protocol::set(&mut cluster, options);
-    Some(Draft::new(ResourceType::Cluster, &name, &cluster))
+    Some(cluster)
 }
 
 /// The cluster that passes connections on to where they wanted to go.

@@ -30,6 +30,8 @@ use crate::model::NormalizationType;
 pub(in crate::compile) const FAULT_FILTER: &str = "envoy.filters.http.fault";
 /// The filter that answers browsers' preflights, and tells them what routes allow.
 pub(in crate::compile) const CORS_FILTER: &str = "envoy.filters.http.cors";
+/// The filter that speaks HTTP.
+pub(in crate::compile) const MANAGER: &str = "envoy.filters.network.http_connection_manager";
 /// What gateways call themselves in the header `server`.
 const SERVER_NAME: &str = "istio-envoy";
 
@@ -47,7 +49,7 @@ pub(super) enum Sender {
 }
 
 /// Routes that come by RDS.
-pub(super) fn rds(name: String) -> RouteSpecifier {
+pub(in crate::compile) fn rds(name: String) -> RouteSpecifier {
     RouteSpecifier::Rds(Rds { config_source: Some(ads()), route_config_name: name })
 }
 
@@ -89,7 +91,7 @@ pub(super) fn manager(scope: &Scope<'_>, sender: Sender, place: &str, routes: Ro
         Sender::Outside => manager.server_name = SERVER_NAME.to_owned(),
     }
     manager.proxy_100_continue = sender != Sender::Outside;
-    network_filter("envoy.filters.network.http_connection_manager", &manager)
+    network_filter(MANAGER, &manager)
 }
 
 /// The filters, in the order in which requests pass them. Only routes of who sends requests out know faults and
@@ -108,11 +110,17 @@ fn filters(scope: &Scope<'_>, sender: Sender) -> Vec<HttpFilter> {
         Sender::Anyone | Sender::Peer => false,
     };
     filters.extend(looks_names_up.then(|| name_lookup::of_requests(scope)));
-    filters.push(filter("envoy.filters.http.router", &Router::default()));
+    filters.push(router());
     filters
 }
 
-fn filter<M: Message + Name>(name: &str, config: &M) -> HttpFilter {
+/// The filter that sends requests on, the last of all.
+pub(in crate::compile) fn router() -> HttpFilter {
+    filter("envoy.filters.http.router", &Router::default())
+}
+
+/// A filter of requests.
+pub(in crate::compile) fn filter<M: Message + Name>(name: &str, config: &M) -> HttpFilter {
     let config_type = Some(http_filter::ConfigType::TypedConfig(envoy_api::any(config)));
     HttpFilter { name: name.to_owned(), config_type, ..HttpFilter::default() }
 }

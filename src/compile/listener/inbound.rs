@@ -70,7 +70,7 @@ enum Transport {
 
 /// The listener to which all connections from outside are redirected.
 pub(in crate::compile) fn virtual_inbound(scope: &Scope<'_>) -> Draft {
-    let ways = ways(scope, &accepted(scope));
+    let ways = ways(scope, &scope.accepted_here());
     let transparent = scope.is_transparent();
     // Whoever calls this port itself would be passed on to it again and again.
     let to_itself = FilterChainMatch { destination_port: Some(INBOUND_PORT.into()), ..FilterChainMatch::default() };
@@ -92,17 +92,13 @@ pub(in crate::compile) fn ingress(scope: &Scope<'_>, number: u16) -> Option<Draf
     let port = workload_ports(scope).remove(&number)?;
     let address = port.opened_at(scope);
     let name = naming::listener(Some(address), number);
-    let ways = [service_way(scope, number, &port, accepted(scope).on(number))];
+    let ways = [service_way(scope, number, &port, scope.accepted_here().on(number))];
     let listener = Listener {
         filter_chains: filter_chains(scope, &ways).collect(),
         listener_filters: inspectors(&ways).collect(),
         ..empty(scope, &name, &address.to_string(), number, TrafficDirection::Inbound)
     };
     Some(Draft::new(ResourceType::Listener, &name, &listener))
-}
-
-fn accepted(scope: &Scope<'_>) -> Accepted {
-    scope.accepted(scope.namespace(), |selector| scope.selected_by(selector))
 }
 
 fn filter_chains(scope: &Scope<'_>, ways: &[Way]) -> impl Iterator<Item = FilterChain> {

@@ -32,7 +32,7 @@ use super::{
 use crate::model::{TRANSPARENT_MARK, parse_duration};
 
 pub(super) use gateway::gateway;
-pub(super) use http::{CORS_FILTER, FAULT_FILTER};
+pub(super) use http::{CORS_FILTER, FAULT_FILTER, MANAGER, filter, rds, router};
 pub(super) use inbound::{ingress, virtual_inbound};
 pub(super) use outbound::{has_sniffed_routes, of_address, of_port, of_socket, outbound_recipes, takes_plain_http, virtual_outbound};
 

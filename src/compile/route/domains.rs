@@ -10,21 +10,21 @@ use crate::model::{HostPattern, Resolution, Service};
 
 /// Names of one table that are taken. Envoy refuses a table in which two virtual hosts have one.
 #[derive(Debug, Default)]
-pub(super) struct Domains {
+pub(in crate::compile) struct Domains {
     taken: HashSet<String>,
 }
 
 /// Names that a host would have if no other one had them.
-pub(super) type Withheld = Arc<[Box<str>]>;
+pub(in crate::compile) type Withheld = Arc<[Box<str>]>;
 
 impl Domains {
     /// A table in which each of these hosts keeps its full name, whatever others are called for short.
-    pub(super) fn reserving<'a>(hosts: impl Iterator<Item = &'a HostPattern>) -> Self {
+    pub(in crate::compile) fn reserving<'a>(hosts: impl Iterator<Item = &'a HostPattern>) -> Self {
         Self { taken: hosts.map(|host| host.as_str().to_owned()).collect() }
     }
 
     /// Takes the names that are free; returns those that are not.
-    pub(super) fn take(&mut self, names: Vec<String>) -> Withheld {
+    pub(in crate::compile) fn take(&mut self, names: Vec<String>) -> Withheld {
         let mut withheld = BTreeSet::new();
         for name in distinct(names) {
             if !self.taken.contains(&name) {
@@ -44,7 +44,7 @@ fn distinct(names: Vec<String>) -> Vec<String> {
 }
 
 /// The names that are not withheld.
-pub(super) fn free(names: Vec<String>, withheld: &[Box<str>]) -> Vec<String> {
+pub(in crate::compile) fn free(names: Vec<String>, withheld: &[Box<str>]) -> Vec<String> {
     distinct(names).into_iter().filter(|name| withheld.binary_search_by(|other| (**other).cmp(name.as_str())).is_err()).collect()
 }
 
@@ -82,11 +82,12 @@ pub(super) fn other_names(service: &Service, near: bool, addresses: &[IpAddr]) -
 }
 
 /// Whether a service has names that are shorter than its host.
-pub(super) fn namespace_that_shortens(service: &Arc<Service>) -> Option<&Arc<str>> {
+pub(in crate::compile) fn namespace_that_shortens(service: &Arc<Service>) -> Option<&Arc<str>> {
     (service.origin.kind == "Service").then_some(&service.key.namespace)
 }
 
-fn short_names(service: &Service, near: bool) -> Vec<String> {
+/// Shorter names of a service than its host, as far as they lead to it from its namespace (`near`) or from elsewhere.
+pub(in crate::compile) fn short_names(service: &Service, near: bool) -> Vec<String> {
     if service.origin.kind != "Service" {
         return Vec::new();
     }

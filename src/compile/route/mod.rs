@@ -17,7 +17,7 @@ mod retry;
 use envoy_api::envoy::config::{
     core::v3::Metadata,
     route::v3::{
-        Decorator, DirectResponseAction, Route, RouteAction, RouteConfiguration, RouteMatch, VirtualHost, route,
+        Decorator, DirectResponseAction, NonForwardingAction, Route, RouteAction, RouteConfiguration, RouteMatch, VirtualHost, route,
         route_action::ClusterSpecifier, route_match::PathSpecifier,
     },
 };
@@ -32,9 +32,13 @@ use crate::model::{Destination, HttpAction, HttpMatch, VirtualService};
 
 use delegate::{Rule, rules};
 
+pub(super) use domains::{Domains, free, namespace_that_shortens, short_names};
 pub(super) use gateway::{of_gateway_port, of_https_server};
 pub(super) use host::{HostKey, Table, hosts};
-pub(super) use outbound::{of_table, sniffed};
+pub(super) use outbound::{of_service, of_table, sniffed};
+
+/// What routes are called that lead nowhere else.
+const INBOUND: &str = "inbound";
 
 /// The longest body that a route may answer itself; Envoy's default of 4 KiB is too short for a page.
 const LONGEST_ANSWER: u32 = 1024 * 1024;
@@ -55,6 +59,13 @@ pub(super) fn inbound(cluster: &str, called: u16, operation: &str) -> RouteConfi
         ..VirtualHost::default()
     };
     table(cluster, vec![host])
+}
+
+/// The routes of a server that answers itself whatever comes.
+pub(super) fn answered_here() -> RouteConfiguration {
+    let everything = everything("default", route::Action::NonForwardingAction(NonForwardingAction {}));
+    let host = VirtualHost { name: INBOUND.to_owned(), domains: vec!["*".to_owned()], routes: vec![everything], ..VirtualHost::default() };
+    table(INBOUND, vec![host])
 }
 
 /// Where the routes of a VirtualService lead, those of its delegates among them.

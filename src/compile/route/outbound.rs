@@ -31,11 +31,16 @@ pub(in crate::compile) fn of_table(scope: &Scope<'_>, of: &Table) -> Draft {
 /// The routes of HTTP that was found on a port of which nobody says what it speaks. The address says which service is meant, so that
 /// every name will do. Having one host, the table is never split.
 pub(in crate::compile) fn sniffed(scope: &Scope<'_>, key: &ServiceKey, port: u16) -> Option<Draft> {
+    let name = naming::sniffed_routes(&key.host, port);
+    of_service(scope, key, port, &name).map(|table| Draft::new(ResourceType::Route, &name, &table))
+}
+
+/// The routes of a service's port alone, whatever it is called by.
+pub(in crate::compile) fn of_service(scope: &Scope<'_>, key: &ServiceKey, port: u16, name: &str) -> Option<RouteConfiguration> {
     let service = scope.service(key)?;
     service.port(port)?;
-    let name = naming::sniffed_routes(&key.host, port);
     let host = virtual_host(&key.host, port, vec!["*".to_owned()], service_routes(scope, service, port));
-    Some(Draft::new(ResourceType::Route, &name, &table(&name, vec![host])))
+    Some(table(name, vec![host]))
 }
 
 /// What becomes of requests for hosts that nobody declared.

@@ -20,8 +20,8 @@ use crate::compile::{
     facts::{Fact, forgetting},
 };
 use crate::model::{
-    Authorities, ClientTls, ClientTlsMode, Credential, HttpMatch, IngressEndpoint, IngressListener, Labels, ObjectRef, OutlierDetection,
-    Protocol, ProxyRole, SecretKey, Sidecar, Snapshot, WorkloadKey,
+    Authorities, ClientTls, ClientTlsMode, Credential, Generator, HttpMatch, IngressEndpoint, IngressListener, Labels, ObjectRef,
+    OutlierDetection, Protocol, ProxyRole, SecretKey, Sidecar, Snapshot, WorkloadKey,
 };
 use crate::testing::{
     TestCa,
@@ -38,10 +38,14 @@ const ASKING: Duration = Duration::from_secs(12);
 const LEAST_MESHES: u64 = 6;
 
 /// The proxies of all workloads of a mesh, one for each service.
-fn proxies_of(snapshot: &Snapshot) -> Vec<Proxy> {
+pub(super) fn proxies_of(snapshot: &Snapshot) -> Vec<Proxy> {
     let mut workloads: Vec<_> = snapshot.workloads.values().filter(|workload| workload.key.name.ends_with("-v1")).collect();
     workloads.sort_by_key(|workload| &workload.key);
-    workloads.into_iter().enumerate().map(|(place, it)| Proxy { splits_tables: place % 2 == 0, ..proxy_of(it) }).collect()
+    let proxies = workloads.into_iter().enumerate().map(|(place, it)| {
+        let generator = if place % 3 == 1 { Generator::Grpc } else { Generator::Envoy };
+        Proxy { splits_tables: place % 2 == 0, generator, ..proxy_of(it) }
+    });
+    proxies.collect()
 }
 
 #[test]
@@ -77,6 +81,7 @@ fn random_proxy(choices: &mut Choices<'_>) -> Proxy {
     proxy.node = choices.pick(&["node-a", "node-b"]).into();
     proxy.locality = choices.pick(&["us-west/a/b", "eu/zone-1", ""]).into();
     proxy.named_ports = vec![("web".into(), choices.pick(&[8080, 9080]))];
+    proxy.generator = choices.pick(&[Generator::Envoy, Generator::Grpc]);
     proxy.splits_tables = choices.pick(&[true, false]);
     proxy
 }
@@ -217,7 +222,8 @@ fn envoy_takes_whatever_is_made_of_random_meshes() {
         (0..14).for_each(|_| mesh.change(&mut choices));
         mesh.without_users_own_code();
         let snapshot = mesh.snapshot();
-        let proxies = proxies_of(&snapshot);
+        let mut proxies = proxies_of(&snapshot);
+        proxies.retain(|proxy| proxy.generator == Generator::Envoy);
         let proxy = &proxies[usize::try_from(seed).unwrap() % proxies.len()];
         let mut bootstrap = Static::of(&compile(snapshot, proxy)).bootstrap();
         fill_files(&mut bootstrap, &files);

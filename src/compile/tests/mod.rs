@@ -11,6 +11,7 @@ mod envoy_routes;
 mod failures;
 mod gateway;
 mod goldens;
+mod grpc;
 mod hosts;
 mod in_place;
 mod inbound;

@@ -13,7 +13,7 @@ use self::syntax::{
     address, agent_level, boolean, component_levels, config_map, control_plane_policy, image_type, interception, interfaces, level,
     named_objects, number, port_or_zero, ports, ports_or_star, quantity, ranges, ranges_or_star, statistics,
 };
-use super::pod::PodView;
+use super::{pod::PodView, probes::REWRITE};
 use crate::model::{InterceptionMode, ProxySettings, ProxyStatistics, SidecarDefaults};
 
 /// An annotation that cannot be understood.
@@ -190,7 +190,7 @@ impl SidecarOptions {
             exclude_inbound_ports: read.checked(&traffic("excludeInboundPorts"), &sidecar.exclude_inbound_ports, ports),
             exclude_interfaces: read.checked(&traffic("excludeInterfaces"), "", interfaces),
             virtual_interfaces: read.checked("istio.io/reroute-virtual-interfaces", &virtual_interfaces, interfaces),
-            rewrite_probes: read.parsed("sidecar.istio.io/rewriteAppHTTPProbers", sidecar.rewrite_probes, boolean) && status_port != 0,
+            rewrite_probes: read.parsed(REWRITE, sidecar.rewrite_probes, boolean) && status_port != 0,
             templates: text("inject.istio.io/templates"),
             image: text("sidecar.istio.io/proxyImage"),
             image_type: read.parsed("sidecar.istio.io/proxyImageType", None, |text| image_type(text).map(Some)),

@@ -2,6 +2,7 @@
 
 mod custom;
 mod gateway;
+mod grpc_agent;
 mod sidecar;
 mod text;
 
@@ -17,9 +18,7 @@ use crate::model::InjectionValues;
 type Patch = fn(&Context<'_>) -> Value;
 
 /// The templates that are always there.
-const BUILT_IN: [(&str, Patch); 2] = [("gateway", gateway::patch), ("sidecar", sidecar::patch)];
-/// A template of the reference that has to wait for an agent that runs no Envoy.
-const NOT_YET: &str = "grpc-agent";
+const BUILT_IN: [(&str, Patch); 3] = [("gateway", gateway::patch), ("grpc-agent", grpc_agent::patch), ("sidecar", sidecar::patch)];
 /// What a pod gets if neither it nor the mesh's owner says anything.
 const USUAL: &str = "sidecar";
 
@@ -34,9 +33,6 @@ pub enum TemplateError {
         /// Those there are.
         have: String,
     },
-    /// The reference has it, this mesh has not.
-    #[error("template {0:?} is not available yet")]
-    NotAvailable(String),
     /// A template of the mesh's owner would hide one that is built in.
     #[error("template {0:?} is built in: give yours another name")]
     BuiltIn(String),
@@ -78,7 +74,7 @@ pub fn check(name: &str, text: &str) -> Result<(), TemplateError> {
 }
 
 fn named(name: &str, text: &str) -> Result<Custom, TemplateError> {
-    if is_built_in(name) || name == NOT_YET {
+    if is_built_in(name) {
         return Err(TemplateError::BuiltIn(name.to_owned()));
     }
     Custom::new(text).map_err(|error| TemplateError::Broken { name: name.to_owned(), error: Box::new(error) })
@@ -155,7 +151,6 @@ impl Templates {
         match self.custom.get(name) {
             Some(Ok(custom)) => Ok(Known::Custom(custom)),
             Some(Err(error)) => Err(error.clone()),
-            None if name == NOT_YET => Err(TemplateError::NotAvailable(name.to_owned())),
             None => {
                 let mut have: Vec<&str> = BUILT_IN.iter().map(|(name, _)| *name).chain(self.custom.keys().map(String::as_str)).collect();
                 have.sort_unstable();
@@ -223,8 +218,7 @@ mod tests {
     #[test]
     fn what_is_not_there_is_named_with_what_is() {
         let error = |name: &str| templates(&[("own", "metadata: {}")], &[], &[]).known(name).map(|_| ()).unwrap_err().to_string();
-        assert_eq!(error("nope"), "requested template \"nope\" not found; have gateway, own, sidecar");
-        assert_eq!(error("grpc-agent"), "template \"grpc-agent\" is not available yet");
+        assert_eq!(error("nope"), "requested template \"nope\" not found; have gateway, grpc-agent, own, sidecar");
     }
 
     #[test]

@@ -7,9 +7,10 @@ use crate::injector::{ProxyConfigs, Surroundings, inject, patch, uninject};
 use crate::testing::{for_many, objects::Choices};
 
 /// Annotations with values that make sense.
-const ANNOTATIONS: [(&str, &str); 28] = [
+const ANNOTATIONS: [(&str, &str); 29] = [
     ("inject.istio.io/templates", "gateway"),
     ("inject.istio.io/templates", "sidecar,sidecar"),
+    ("inject.istio.io/templates", "grpc-agent"),
     ("kubectl.kubernetes.io/default-container", "a"),
     ("istio.io/rev", "mine"),
     ("prometheus.io/port", "80"),
@@ -160,12 +161,24 @@ fn an_application_keeps_all_but_what_the_kubelet_asks() {
                     for asked in ["readinessProbe", "livenessProbe", "startupProbe", "lifecycle"] {
                         container.as_object_mut().unwrap().remove(asked);
                     }
+                    without_what_grpc_is_told(container);
                 }
                 list
             };
             assert_eq!(of(&injected), of(&pod), "{field}");
         }
     });
+}
+
+/// Takes out what the template `grpc-agent` gives to applications.
+fn without_what_grpc_is_told(container: &mut Value) {
+    for (field, told) in [("env", "GRPC_XDS_"), ("volumeMounts", "istio-")] {
+        let Some(list) = container.get_mut(field).and_then(Value::as_array_mut) else { continue };
+        list.retain(|item| !item["name"].as_str().unwrap().starts_with(told));
+        if list.is_empty() {
+            container.as_object_mut().unwrap().remove(field);
+        }
+    }
 }
 
 /// Replaces some value in a pod by one that makes no sense there.

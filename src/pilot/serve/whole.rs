@@ -45,6 +45,10 @@ impl Whole {
         let state = &mut self.kinds[kind as usize];
         translated.subscribe = wanted.difference(&state.wanted).cloned().collect();
         translated.unsubscribe = state.wanted.difference(&wanted).cloned().collect();
+        for name in &translated.unsubscribe {
+            state.accepted.remove_mut(&**name);
+            state.sent.remove_mut(&**name);
+        }
         state.wanted = wanted;
         translated
     }
@@ -144,6 +148,27 @@ mod tests {
         assert_eq!(shown(&third), pairs(&[("a", "1"), ("b", "1"), ("c", "1")]));
         player.says(third.nonce, None);
         assert_eq!(shown(&player.hears()), pairs(&[("a", "1"), ("c", "1")]));
+    }
+
+    #[test]
+    fn what_a_client_no_longer_names_is_no_more_in_responses() {
+        let mut whole = Whole::default();
+        let names = |whole: &mut Whole, names: &[&str]| {
+            let resource_names = names.iter().map(|name| (*name).to_owned()).collect();
+            let type_url = ResourceType::Listener.type_url().to_owned();
+            whole.request(DiscoveryRequest { type_url, resource_names, ..DiscoveryRequest::default() });
+        };
+        let hears = |whole: &mut Whole, resources: &[&str]| {
+            let resource = |name: &&str| Resource::of(ResourceType::Listener, name, "1", &[]);
+            let (type_url, resources) = (ResourceType::Listener.type_url().into(), resources.iter().map(resource).collect());
+            let response = whole.response(Response { type_url, nonce: 1, resources, removed: Vec::new() });
+            whole.accepted(ResourceType::Listener);
+            response.resources.iter().map(|it| it.name.to_string()).collect::<Vec<_>>()
+        };
+        names(&mut whole, &["a", "b"]);
+        assert_eq!(hears(&mut whole, &["a", "b"]), ["a", "b"]);
+        names(&mut whole, &["b", "c"]);
+        assert_eq!(hears(&mut whole, &["c"]), ["b", "c"]);
     }
 
     #[test]
