@@ -210,7 +210,7 @@ impl Compiler {
     /// The same for a proxy that got `last` from this compiler, or from a fork of it, and is what it was then. Parts of it that are up to
     /// date are not looked for.
     pub fn compile_again(&mut self, proxy: &Proxy, last: &Compiled) -> Compiled {
-        let parts = SectionKind::of_role(proxy.role).iter().zip(&last.sections);
+        let parts = SectionKind::of(proxy).iter().zip(&last.sections);
         let again = |(kind, part): (&SectionKind, &Arc<Section>)| match self.current.contains(&part.id) {
             true => part.clone(),
             false => self.section(*kind, proxy),
