@@ -223,7 +223,8 @@ fn nothing_that_is_made_of_random_meshes_is_refused() {
                 table.virtual_hosts.iter().flat_map(|host| &host.routes).for_each(check_route);
             }
             for listener in compiled.each(ResourceType::Listener).map(|it| bootstrap::decoded::<Listener>(it)) {
-                assert!(listener.listener_filters.is_empty() && listener.api_listener.is_some() != !listener.filter_chains.is_empty());
+                assert!(listener.listener_filters.is_empty());
+                assert_eq!(listener.api_listener.is_some(), listener.filter_chains.is_empty());
             }
         }
     });
