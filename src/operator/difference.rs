@@ -151,10 +151,16 @@ fn removed(owned: &Value, wanted: Option<&Value>, live: &Value, others: &[&Value
         let path = format!("{path}{step}");
         let shared: Vec<&Value> = others.iter().filter_map(|other| other.get(entry)).collect();
         match wanted.and_then(find) {
-            None if shared.is_empty() => found.push(Difference { path, from: Some(present), to: None }),
+            // An item of a list goes as a whole; of a map, what this manager said in it.
+            None if shared.is_empty() && (kind != "f" || is_leaf(below)) => found.push(Difference { path, from: Some(present), to: None }),
             wanted => removed(below, wanted.as_ref(), &present, &shared, &path, found),
         }
     }
+}
+
+/// Whether a set of fields ends here.
+fn is_leaf(owned: &Value) -> bool {
+    owned.as_object().is_none_or(|fields| fields.keys().all(|name| name == "."))
 }
 
 /// A text in a ConfigMap that holds a document differs in the document's fields.

@@ -19,7 +19,7 @@ use super::{LEASE, plan::MANAGER, refusal::advised};
 use crate::runtime::{Readiness, ReadyGuard, Shutdown};
 
 /// The roles of the control plane's parts, and the operator's own that are bound as they are needed.
-const ROLES: [&str; 13] = [
+pub(super) const ROLES: [&str; 13] = [
     "ferromesh-citadel",
     "ferromesh-citadel-namespaced",
     "ferromesh-cni",

@@ -93,7 +93,11 @@ fn gateway(name: &str, choices: &mut Choices<'_>) -> Value {
         service["loadBalancerSourceRanges"] = json!(["10.0.0.0/8"]);
         service["externalTrafficPolicy"] = json!("Local");
     }
-    json!({"name": name, "service": service, "labels": {"istio": choices.pick(&["edge", "ingressgateway"])}, field: value})
+    let mut gateway = json!({"name": name, "service": service, "labels": {"istio": choices.pick(&["edge", "ingressgateway"])}});
+    if !value.is_null() {
+        gateway[field] = value;
+    }
+    gateway
 }
 
 fn mesh_config(choices: &mut Choices<'_>) -> (String, Value) {

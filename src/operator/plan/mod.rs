@@ -9,7 +9,7 @@ mod cni;
 mod config;
 mod control_plane;
 #[cfg(test)]
-pub(super) mod edits;
+mod edits;
 mod galley;
 mod gateway;
 mod injector;
@@ -22,6 +22,8 @@ mod webhook;
 mod workload;
 
 pub(super) use config::injection_values;
+#[cfg(test)]
+pub(super) use edits::{edit, needs_nodes};
 pub(super) use galley::WEBHOOK as GALLEY_WEBHOOK;
 pub(super) use object::{APPLIED, DEFAULT_REVISION, MANAGED_BY, MANAGER, Planned};
 

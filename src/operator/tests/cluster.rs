@@ -21,6 +21,7 @@ use std::{
 
 use crate::operator::{
     CertificateSource, Images, LEASE, OperatorConfig, meshes::MeshWatch, metrics::Metrics, plan::GALLEY_WEBHOOK, reconcile::Reconciler,
+    roles::ROLES,
 };
 use crate::runtime::{Elector, LeaseConfig, LeaseTiming, Readiness, Shutdown, Trigger};
 use crate::testing::{eventually, fake_api::FakeApi};
@@ -43,24 +44,8 @@ impl Cluster {
     /// A cluster in which the chart has been installed; no operator runs yet.
     pub(super) fn new() -> Self {
         let api = FakeApi::new();
-        for name in ["ferromesh-operator", "ferromesh-operator-namespaced"] {
+        for name in ["ferromesh-operator", "ferromesh-operator-namespaced"].into_iter().chain(ROLES) {
             api.insert::<ClusterRole>(&serde_json::from_value(json!({"metadata": {"name": name}})).unwrap());
-        }
-        let parts = [
-            "citadel",
-            "citadel-namespaced",
-            "cni",
-            "cni-repair",
-            "galley",
-            "galley-namespaced",
-            "injector",
-            "pilot",
-            "pilot-configuration",
-            "proxies",
-            "rollout",
-        ];
-        for part in parts {
-            api.insert::<ClusterRole>(&serde_json::from_value(json!({"metadata": {"name": format!("ferromesh-{part}")}})).unwrap());
         }
         let webhook = |name: &str| json!({"name": name, "clientConfig": {}, "sideEffects": "None", "admissionReviewVersions": ["v1"]});
         let webhooks = [webhook("meshinstalls.install.ferromesh.dev"), webhook("probe.install.ferromesh.dev")];

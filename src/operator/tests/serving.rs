@@ -51,12 +51,15 @@ async fn the_operator_is_ready_once_the_api_server_reaches_its_webhook_and_trust
         .unwrap_or_else(|_| panic!("waits for {:?}", readiness.awaited()));
 
     let roots = certificates_from_pem(&bundle().unwrap().0).unwrap();
-    let object = json!({"metadata": {"name": "mesh"}, "spec": {"mode": "Plan"}});
+    let object = json!({"metadata": {"name": "mesh"}, "spec": {"version": "0.9"}});
     let request = json!({"uid": "u", "kind": {"group": "install.ferromesh.dev", "version": "v1alpha1", "kind": "MeshInstall"},
         "operation": "CREATE", "name": "mesh", "object": object});
     let review = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request});
     let (_, answer) = ask_trusting(&roots, SERVICE, address, "/validate-meshinstall", review.to_string()).await;
-    assert_eq!(answer["response"]["status"]["message"], "MeshInstall mesh spec.mode: Plan is not available yet: use Apply");
+    assert_eq!(
+        answer["response"]["status"]["message"],
+        "MeshInstall mesh spec.version: a version can't be pinned yet: leave it empty for the operator's own"
+    );
 
     running.abort();
 }

