@@ -334,7 +334,7 @@ fn what_an_injector_would_not_understand_is_refused_by_its_field() {
         (injection(json!({"templates": {"own": "text"}})), "spec.injection.templates[own]: template \"own\": not a part of a pod"),
         (injection(json!({"templates": {"Own": "spec: {}"}})), "spec.injection.templates[Own]: a template's name"),
         // Pods could not be made any more.
-        (injection(json!({"defaultTemplates": ["grpc-agent"]})), "spec.injection.defaultTemplates: there is no template \"grpc-agent\""),
+        (injection(json!({"defaultTemplates": ["waypoint"]})), "spec.injection.defaultTemplates: there is no template \"waypoint\""),
         (injection(json!({"defaultTemplates": ["own"]})), "spec.injection.defaultTemplates: there is no template \"own\""),
         (
             injection(json!({"templateAliases": {"a": ["sidecar", "b"], "b": ["sidecar"]}})),

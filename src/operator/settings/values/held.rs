@@ -68,15 +68,11 @@ const ABSENT: [(&str, &str); 9] = [
 ];
 
 /// What is said elsewhere, or has no place at all; a path is meant with all that is below it.
-const INSTEAD: [(&str, &str); 42] = [
+const INSTEAD: [(&str, &str); 38] = [
     ("mixer.adapters", MIXER),
     ("mixer.templates", MIXER),
     ("mixer.telemetry", MIXER),
     ("mixer.policy", POLICY),
-    ("prometheus", ADDON),
-    ("grafana", ADDON),
-    ("kiali", ADDON),
-    ("tracing", ADDON),
     ("nodeagent", "each proxy's agent does what the node agent did: take it away"),
     ("certmanager", "is not part of the mesh: install cert-manager yourself, and name its Secrets in Gateways"),
     ("istiocoredns", "proxies answer for the mesh's hosts: set defaultConfig.proxyMetadata.ISTIO_META_DNS_CAPTURE to \"true\""),
@@ -122,7 +118,6 @@ const INSTEAD: [(&str, &str); 42] = [
 const POLICY: &str = "istio-policy is not available yet: take it away";
 const MIXER: &str = "there is no Mixer, and the metrics that it made are not available yet: take it away";
 const TRACING: &str = "tracing is not available yet: take it away";
-const ADDON: &str = "is not read: of an add-on spec.addons says whether it is there, its image and its service";
 
 // === impl Held ===
 

@@ -100,7 +100,6 @@ fn what_is_said_elsewhere_is_refused_with_the_place() {
     for (path, value, at, reason) in [
         ("mixer.adapters.prometheus.enabled", json!(true), "mixer.adapters", "there is no Mixer"),
         ("mixer.telemetry.replicaCount", json!(2), "mixer.telemetry.replicaCount", "there is no Mixer"),
-        ("kiali.dashboard.auth.strategy", json!("login"), "kiali.dashboard", "is not read: of an add-on"),
         ("global.proxy.image", json!("proxyv2"), "global.proxy.image", "images are hub/ferromesh-proxy:tag"),
         ("global.tracer.zipkin.address", json!("z:9411"), "global.tracer", "tracing is not available yet"),
         ("gateways.istio-ilbgateway.enabled", json!(true), "gateways.istio-ilbgateway.enabled", "is no gateway of a profile"),
