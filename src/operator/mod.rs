@@ -41,7 +41,7 @@ mod status;
 mod tests;
 mod watch;
 
-pub use settings::{Images, spec_problems};
+pub use settings::{Images, profile, spec_problems};
 pub use webhook_certs::Source as CertificateSource;
 
 use kube::Client;

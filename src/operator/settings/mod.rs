@@ -22,6 +22,7 @@ pub(super) use gateways::{FIRST_UNPRIVILEGED, Gateway};
 pub(super) use injection::Injection;
 pub(super) use part::{Part, Replicas};
 pub(super) use problem::{Problem, Problems};
+pub use profile::profile;
 pub(super) use rolling::Rolling;
 
 use ferromesh_crds::install::{Component, Components, Gateways, ImagePullPolicy, MeshInstallSpec};
@@ -151,7 +152,7 @@ pub(super) fn resolve(spec: &MeshInstallSpec, images: &Images) -> Result<Setting
     let own_config = Value::Object(spec.mesh_config.0.clone());
     problems.extend(mesh_config::problems(&own_config, "spec.meshConfig"));
 
-    let base = profile::profile(spec.profile());
+    let base = profile(spec.profile());
     let values = overlay(&base["values"], &Value::Object(spec.values.0.clone()));
     let translated = values::translate(values.as_object().unwrap_or(&serde_json::Map::new()), &mut problems);
     let own = serde_json::to_value(spec).unwrap_or_default();

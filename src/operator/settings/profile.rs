@@ -5,15 +5,18 @@ use serde_json::{Value, json};
 
 use super::layers::overlay;
 
-/// What a profile sets.
+/// The spec that a profile stands for: what a user could write in place of its name, and have the same mesh.
 ///
 /// As in Istio 1.4, `minimal` is pilot alone; but pilot serves only with a certificate of the mesh, so citadel is part of it.
-pub(super) fn profile(profile: Profile) -> Value {
-    match profile {
-        Profile::Demo => overlay(&default(), &demo()),
-        Profile::Minimal => overlay(&default(), &minimal()),
-        Profile::Default | Profile::Sds | Profile::Remote => default(),
-    }
+pub fn profile(profile: Profile) -> Value {
+    let own = match profile {
+        Profile::Default => json!({}),
+        Profile::Demo => demo(),
+        Profile::Minimal => minimal(),
+        Profile::Sds => sds(),
+        Profile::Remote => remote(),
+    };
+    overlay(&overlay(&default(), &own), &json!({"profile": profile.name()}))
 }
 
 fn default() -> Value {
@@ -79,4 +82,14 @@ fn minimal() -> Value {
         "components": {"galley": {"enabled": false}, "injector": {"enabled": false}},
         "gateways": {"ingress": [{"name": "istio-ingressgateway", "enabled": false}]},
     })
+}
+
+/// Every proxy gets its certificate over a socket in any case; what is left of 1.4's profile is that mutual TLS is required.
+fn sds() -> Value {
+    json!({"values": {"global": {"mtls": {"enabled": true}}}})
+}
+
+/// A cluster whose pilot runs elsewhere: an authority for certificates, and a gateway.
+fn remote() -> Value {
+    json!({"components": {"pilot": {"enabled": false}, "galley": {"enabled": false}, "injector": {"enabled": false}}})
 }
