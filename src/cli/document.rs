@@ -175,6 +175,8 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::cli::check::CheckDocument;
+    use crate::cli::install::{ManifestDifference, ProfileRow, Verification};
 
     fn schema<T: JsonSchema>() -> String {
         let schema = SchemaSettings::draft2020_12().for_serialize().into_generator().into_root_schema_for::<T>();
@@ -185,9 +187,13 @@ mod tests {
     fn the_schemas_of_answers_are_those_of_their_types() {
         let schemas = [
             ("analyze", schema::<Vec<FindingDocument>>()),
+            ("check", schema::<CheckDocument>()),
             ("check-inject", schema::<CheckInjectDocument>()),
             ("explain", schema::<Explanation>()),
+            ("manifest-diff", schema::<Vec<ManifestDifference>>()),
+            ("profile-list", schema::<Vec<ProfileRow>>()),
             ("validate", schema::<ValidationDocument>()),
+            ("verify-install", schema::<Vec<Verification>>()),
             ("version", schema::<VersionsDocument>()),
         ];
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/schema");

@@ -1,9 +1,10 @@
 //! Which answer does a person at a terminal get? The verbs of `ferromesh`, one file each.
 //!
 //! [`run_with`] is the single entry: arguments, what is known of the terminal, and streams in; an exit code out. What a verb answers goes
-//! to standard output, everything else to standard error. It reads no environment and no clock; files and clusters only as told.
+//! to standard output, everything else to standard error. It reads no environment; files and clusters only as told.
 
 mod analyze;
+mod check;
 mod cluster;
 mod codes;
 mod completion;
@@ -14,6 +15,7 @@ mod explain;
 mod finding;
 mod inject;
 mod input;
+mod install;
 mod kinds;
 mod manifest;
 mod mesh;
@@ -36,11 +38,13 @@ use std::ffi::OsString;
 
 use self::{
     analyze::AnalyzeArgs,
+    check::CheckArgs,
     completion::CompletionArgs,
     exit::Failure,
     experimental::ExperimentalArgs,
     explain::ExplainArgs,
     inject::KubeInjectArgs,
+    install::{InstallArgs, ManifestArgs, OperatorArgs, ProfileArgs, UninstallArgs, UpgradeArgs, VerifyArgs},
     proxy::{ProxyConfigArgs, ProxyStatusArgs},
     terminal::Colour,
     validate::ValidateArgs,
@@ -54,7 +58,7 @@ use self::{
     name = "ferromesh",
     version,
     disable_help_subcommand = true,
-    after_help = "Examples:\n  ferromesh validate -R config/\n  ferromesh analyze -A\n  ferromesh explain FM0104"
+    after_help = "Examples:\n  ferromesh install --set profile=demo\n  ferromesh validate -R config/\n  ferromesh analyze -A\n  ferromesh explain FM0104"
 )]
 struct CommandLine {
     /// When to colour the answer
@@ -67,13 +71,21 @@ struct CommandLine {
 #[derive(Debug, Subcommand)]
 enum Verb {
     Analyze(Box<AnalyzeArgs>),
+    Check(Box<CheckArgs>),
     Completion(CompletionArgs),
     Experimental(ExperimentalArgs),
     Explain(ExplainArgs),
+    Install(Box<InstallArgs>),
     KubeInject(Box<KubeInjectArgs>),
+    Manifest(Box<ManifestArgs>),
+    Operator(Box<OperatorArgs>),
+    Profile(Box<ProfileArgs>),
     ProxyConfig(Box<ProxyConfigArgs>),
     ProxyStatus(ProxyStatusArgs),
+    Uninstall(UninstallArgs),
+    Upgrade(Box<UpgradeArgs>),
     Validate(ValidateArgs),
+    VerifyInstall(VerifyArgs),
     Version(VersionArgs),
     Why(Box<WhyArgs>),
 }
@@ -115,13 +127,21 @@ impl CommandLine {
         let style = environment.style(self.color);
         match self.verb {
             Verb::Analyze(args) => args.run(streams, style),
+            Verb::Check(args) => args.run(streams, style, environment.now),
             Verb::Completion(args) => args.run(streams),
-            Verb::Experimental(args) => args.run(streams, style),
+            Verb::Experimental(args) => args.run(streams, style, environment.now),
             Verb::Explain(args) => args.run(streams),
+            Verb::Install(args) => args.run(streams, style, environment.interactive),
             Verb::KubeInject(args) => args.run(streams),
+            Verb::Manifest(args) => args.run(streams, style, environment.interactive),
+            Verb::Operator(args) => args.run(streams, style, environment.interactive),
+            Verb::Profile(args) => args.run(streams),
             Verb::ProxyConfig(args) => args.run(streams, environment.now),
             Verb::ProxyStatus(args) => args.run(streams, style),
+            Verb::Uninstall(args) => args.run(streams, style, environment.interactive),
+            Verb::Upgrade(args) => args.run(streams, style, environment.interactive),
             Verb::Validate(args) => args.run(streams, style),
+            Verb::VerifyInstall(args) => args.run(streams, style),
             Verb::Version(args) => args.run(streams),
             Verb::Why(args) => args.run(streams, style),
         }

@@ -21,6 +21,7 @@ mod certificates;
 mod credentials;
 mod differs;
 mod events;
+mod generate;
 mod health;
 mod install;
 mod live;
@@ -41,6 +42,7 @@ mod status;
 mod tests;
 mod watch;
 
+pub use generate::{generate, laid_over};
 pub use settings::{Images, profile, spec_problems};
 pub use webhook_certs::Source as CertificateSource;
 

@@ -79,6 +79,16 @@ impl Pilots {
         Ok(all.into_iter().find(|it| it.proxy == proxy).map(|it| it.rejections))
     }
 
+    /// Of each proxy its name, whether it has acknowledged all that was sent, and how many resources it refuses.
+    ///
+    /// # Errors
+    /// When a replica does not answer.
+    pub(in crate::cli) async fn standing(&self) -> Result<Vec<(String, bool, usize)>, Failure> {
+        let synced = |proxy: &Connected| proxy.progress.iter().all(|(sent, acked)| sent == acked);
+        let all = self.connected().await?;
+        Ok(all.into_iter().map(|proxy| (proxy.proxy.clone(), synced(&proxy), proxy.rejections.len())).collect())
+    }
+
     /// What a proxy should have: the page `config_dump` of the replica that serves it.
     ///
     /// # Errors

@@ -20,6 +20,7 @@ mod values;
 pub(super) use cni::Cni;
 pub(super) use gateways::{FIRST_UNPRIVILEGED, Gateway};
 pub(super) use injection::Injection;
+pub(super) use layers::overlay;
 pub(super) use part::{Part, Replicas};
 pub(super) use problem::{Problem, Problems};
 pub use profile::profile;
@@ -29,7 +30,7 @@ use ferromesh_crds::install::{Component, Components, Gateways, ImagePullPolicy, 
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
-use self::{gateways::Direction, layers::overlay};
+use self::gateways::Direction;
 use crate::config::{self, kubernetes::is_dns_label};
 use crate::model::{MeshConfig, SidecarDefaults};
 
@@ -136,7 +137,7 @@ pub fn spec_problems(spec: &MeshInstallSpec) -> Vec<config::Problem> {
     // Which images the operator would choose matters to no check.
     let images = Images { hub: "registry".to_owned(), tag: "tag".to_owned(), pull_policy: "IfNotPresent".to_owned() };
     let found = resolve(spec, &images).err().map(|problems| problems.0).unwrap_or_default();
-    found.into_iter().map(|Problem { path, reason }| config::Problem { path, message: reason, code: config::Code::BrokenRule }).collect()
+    found.into_iter().map(config::Problem::from).collect()
 }
 
 /// Reads a spec.
