@@ -40,6 +40,7 @@ inputs() {
     base_files
     case "$1" in
     ferromesh)
+        binary ferromesh
         binary ferromeshd
         binary istio-cni
         ;;
@@ -75,11 +76,14 @@ stack() {
 }
 
 fill_ferromesh() {
-    local base
+    local base command_line
     stack base_layer
     base="$added"
+    stack program_layer ferromesh
+    # For `helm test`; apart, so that who changes only the other moves only that.
+    command_line="$added"
     stack program_layer ferromeshd istio-cni
-    add_image "$hub/ferromesh:$tag" "$mesh_user" /usr/local/bin/ferromeshd "" "$base" "$added"
+    add_image "$hub/ferromesh:$tag" "$mesh_user" /usr/local/bin/ferromeshd "" "$base" "$command_line" "$added"
 }
 
 # Envoy has a layer of its own: an upgrade of the agent then moves a few megabytes.

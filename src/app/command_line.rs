@@ -39,7 +39,8 @@ mod tests {
 
     #[test]
     fn an_empty_variable_is_none() {
-        let with = |name: &'static str, value: &'static str| environment(move |asked| (asked == name).then(|| value.to_owned()), false, false);
+        let with =
+            |name: &'static str, value: &'static str| environment(move |asked| (asked == name).then(|| value.to_owned()), false, false);
         assert!(with("NO_COLOR", "1").no_color && !with("NO_COLOR", "").no_color);
         assert!(with("CLICOLOR_FORCE", "1").force_color && !with("CLICOLOR_FORCE", "0").force_color);
         assert!(with("TERM", "dumb").dumb && !with("TERM", "xterm").dumb);

@@ -176,7 +176,7 @@ mod tests {
 
     use super::*;
     use crate::cli::check::CheckDocument;
-    use crate::cli::install::{ManifestDifference, ProfileRow, Verification};
+    use crate::cli::install::{ImageRow, ManifestDifference, ProfileRow, Verification};
 
     fn schema<T: JsonSchema>() -> String {
         let schema = SchemaSettings::draft2020_12().for_serialize().into_generator().into_root_schema_for::<T>();
@@ -190,6 +190,7 @@ mod tests {
             ("check", schema::<CheckDocument>()),
             ("check-inject", schema::<CheckInjectDocument>()),
             ("explain", schema::<Explanation>()),
+            ("images", schema::<Vec<ImageRow>>()),
             ("manifest-diff", schema::<Vec<ManifestDifference>>()),
             ("profile-list", schema::<Vec<ProfileRow>>()),
             ("validate", schema::<ValidationDocument>()),

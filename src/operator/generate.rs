@@ -24,8 +24,7 @@ pub fn laid_over(base: &Value, over: &Value) -> Value {
 pub fn generate(spec: &MeshInstallSpec, images: &Images, operator_namespace: &str) -> Result<Vec<Value>, Vec<config::Problem>> {
     let settings = resolve(spec, images).map_err(|problems| problems.0.into_iter().map(config::Problem::from).collect::<Vec<_>>())?;
     let owner = OwnerReference::default();
-    let circumstances =
-        Circumstances { owner: &owner, operator_namespace, bundle: Some(""), galley: Phase::Proven, credentials: None };
+    let circumstances = Circumstances { owner: &owner, operator_namespace, bundle: Some(""), galley: Phase::Proven, credentials: None };
     Ok(plan(&settings, circumstances).into_iter().map(|planned| without_cluster(planned.body)).collect())
 }
 

@@ -1,8 +1,9 @@
 //! Checks of a cluster in which the mesh is to be installed.
 
 use ferromesh_crds::catalog;
-use k8s_openapi::api::admissionregistration::v1::{RuleWithOperations, WebhookClientConfig};
+use k8s_openapi::api::admissionregistration::v1::{RuleWithOperations, ServiceReference};
 use kube::ResourceExt;
+use std::collections::BTreeSet;
 
 use super::{
     facts::{Facts, known},
@@ -14,7 +15,8 @@ use crate::injector;
 /// The oldest Kubernetes that the chart takes, and the newest that the end-to-end tests run on.
 const KUBERNETES: [(u32, u32); 2] = [(1, 30), (1, 34)];
 /// Labels by which objects are known to be of another mesh's installer.
-const OTHER_INSTALLERS: [&str; 3] = ["operator.istio.io/managed", "operator.istio.io/component", "install.operator.istio.io/owning-resource"];
+const OTHER_INSTALLERS: [&str; 3] =
+    ["operator.istio.io/managed", "operator.istio.io/component", "install.operator.istio.io/owning-resource"];
 /// The value of `app.kubernetes.io/managed-by` on what the operator makes.
 const OPERATOR: &str = "ferromesh-operator";
 
@@ -65,7 +67,10 @@ fn foreign_crds(facts: &Facts) -> Result<Vec<Found>, String> {
     let ours = known(&facts.crds)?.iter().filter(|crd| catalog::find(&crd.spec.group, &crd.spec.names.kind).is_some());
     let told = ours.filter_map(|crd| {
         let label = OTHER_INSTALLERS.iter().find(|label| crd.labels().contains_key(**label))?;
-        Some(Found::new(format!("has the label {label} of another mesh's installer, which may take it back")).of("CustomResourceDefinition", crd))
+        Some(
+            Found::new(format!("has the label {label} of another mesh's installer, which may take it back"))
+                .of("CustomResourceDefinition", crd),
+        )
     });
     Ok(told.collect())
 }
@@ -85,38 +90,21 @@ fn rights(facts: &Facts) -> Result<Vec<Found>, String> {
 }
 
 fn dead_webhooks(facts: &Facts) -> Result<Vec<Found>, String> {
-    let mut found = Vec::new();
-    for configuration in known(&facts.mutating)? {
-        for webhook in configuration.webhooks.iter().flatten() {
-            let rules = webhook.rules.as_deref().unwrap_or_default();
-            let dead = dead(facts, &webhook.client_config, webhook.failure_policy.as_deref(), rules)?;
-            found.extend(dead.map(|reason| Found::new(reason).of("MutatingWebhookConfiguration", configuration)));
+    let mut dead = BTreeSet::new();
+    // The mesh's own are looked at with the control plane.
+    for webhook in facts.webhooks()?.iter().filter(|webhook| !webhook.is_own() && !webhook.lenient && is_about_pods(webhook.rules)) {
+        let Some(ServiceReference { namespace, name, .. }) = &webhook.client.service else { continue };
+        if !facts.answers(namespace, name)? {
+            let what = format!("{} {}", webhook.kind, webhook.configuration);
+            dead.insert(format!("{what} must answer before a pod is made, and nobody does: Service {namespace}/{name} has no endpoints"));
         }
     }
-    for configuration in known(&facts.validating)? {
-        for webhook in configuration.webhooks.iter().flatten() {
-            let rules = webhook.rules.as_deref().unwrap_or_default();
-            let dead = dead(facts, &webhook.client_config, webhook.failure_policy.as_deref(), rules)?;
-            found.extend(dead.map(|reason| Found::new(reason).of("ValidatingWebhookConfiguration", configuration)));
-        }
-    }
-    found.dedup();
-    Ok(found)
+    Ok(dead.into_iter().map(Found::new).collect())
 }
 
-/// Why nothing that a webhook is asked about can be made: it has to answer, and nobody is there.
-fn dead(
-    facts: &Facts,
-    client: &WebhookClientConfig,
-    policy: Option<&str>,
-    rules: &[RuleWithOperations],
-) -> Result<Option<String>, String> {
+fn is_about_pods(rules: &[RuleWithOperations]) -> bool {
     let holds = |list: &Option<Vec<String>>, value: &str| list.iter().flatten().any(|one| one == value || one == "*");
-    let about_pods = rules.iter().any(|rule| holds(&rule.resources, "pods") && holds(&rule.operations, "CREATE"));
-    let Some(service) = client.service.as_ref().filter(|_| about_pods && policy != Some("Ignore")) else { return Ok(None) };
-    let there = facts.answers(&service.namespace, &service.name)?;
-    let told = || format!("must answer before a pod is made, and nobody does: Service {}/{} has no endpoints", service.namespace, service.name);
-    Ok((!there).then(told))
+    rules.iter().any(|rule| holds(&rule.resources, "pods") && holds(&rule.operations, "CREATE"))
 }
 
 /// The names under which clusters have their DNS.
@@ -154,7 +142,9 @@ fn foreign_cni(facts: &Facts) -> Result<Vec<Found>, String> {
 }
 
 fn load_balancers(facts: &Facts) -> Result<Vec<Found>, String> {
-    let all = known(&facts.services)?.iter().filter(|service| service.spec.as_ref().and_then(|spec| spec.type_.as_deref()) == Some("LoadBalancer"));
+    let all = known(&facts.services)?
+        .iter()
+        .filter(|service| service.spec.as_ref().and_then(|spec| spec.type_.as_deref()) == Some("LoadBalancer"));
     let (with, without): (Vec<_>, Vec<_>) = all.partition(|service| has_address(service));
     if with.is_empty() && without.is_empty() {
         return Err("there is no Service of type LoadBalancer yet by which it could be told".to_owned());

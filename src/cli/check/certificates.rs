@@ -7,8 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use x509_parser::parse_x509_certificate;
 
 use super::{
-    control_plane::WEBHOOKS,
-    facts::{Facts, known, shown},
+    facts::{Facts, Webhook, known, shown},
     row::{Area, Check, Found, when},
 };
 use crate::cli::{
@@ -53,24 +52,18 @@ fn signed(chain: &[u8], bundle: &[u8]) -> bool {
     let Ok(leaf) = CertificateDer::from_pem_slice(chain) else { return false };
     let Ok((_, leaf)) = parse_x509_certificate(&leaf) else { return false };
     CertificateDer::pem_slice_iter(bundle).flatten().any(|issuer| {
-        parse_x509_certificate(&issuer).is_ok_and(|(_, issuer)| {
-            issuer.subject() == leaf.issuer() && leaf.verify_signature(Some(issuer.public_key())).is_ok()
-        })
+        parse_x509_certificate(&issuer)
+            .is_ok_and(|(_, issuer)| issuer.subject() == leaf.issuer() && leaf.verify_signature(Some(issuer.public_key())).is_ok())
     })
 }
 
 /// The caBundles of the mesh's own webhook configurations, by the configuration's name.
-fn bundles(facts: &Facts) -> Result<BTreeMap<String, Vec<&[u8]>>, String> {
-    let mut bundles: BTreeMap<String, Vec<&[u8]>> = BTreeMap::new();
-    for one in known(&facts.mutating)?.iter().filter(|one| WEBHOOKS.contains(&&*one.name_any())) {
-        let own = one.webhooks.iter().flatten().map(|webhook| webhook.client_config.ca_bundle.as_ref().map_or(&[][..], |bundle| &bundle.0));
-        bundles.entry(one.name_any()).or_default().extend(own);
+fn bundles(webhooks: &[Webhook<'_>]) -> BTreeMap<String, Vec<Vec<u8>>> {
+    let mut bundles: BTreeMap<String, Vec<Vec<u8>>> = BTreeMap::new();
+    for webhook in webhooks.iter().filter(|webhook| webhook.is_own()) {
+        bundles.entry(webhook.configuration.to_owned()).or_default().push(webhook.bundle().to_vec());
     }
-    for one in known(&facts.validating)?.iter().filter(|one| WEBHOOKS.contains(&&*one.name_any())) {
-        let own = one.webhooks.iter().flatten().map(|webhook| webhook.client_config.ca_bundle.as_ref().map_or(&[][..], |bundle| &bundle.0));
-        bundles.entry(one.name_any()).or_default().extend(own);
-    }
-    Ok(bundles)
+    bundles
 }
 
 /// The serving certificate in a Secret.
@@ -79,10 +72,13 @@ fn chain(secret: &Secret) -> Option<&[u8]> {
 }
 
 fn untrusted(facts: &Facts) -> Result<Vec<Found>, String> {
-    let bundles = bundles(facts)?;
+    let bundles = bundles(&facts.webhooks()?);
     let mut found = Vec::new();
     for secret in known(&facts.certificates)? {
-        let trusted = SERVING.iter().find(|(name, _)| *name == secret.name_any()).and_then(|(_, configuration)| Some((*configuration, bundles.get(*configuration)?)));
+        let trusted = SERVING
+            .iter()
+            .find(|(name, _)| *name == secret.name_any())
+            .and_then(|(_, configuration)| Some((*configuration, bundles.get(*configuration)?)));
         let (Some(chain), Some((configuration, bundles))) = (chain(secret), trusted) else { continue };
         if bundles.iter().any(|bundle| !bundle.is_empty() && !signed(chain, bundle)) {
             let message = format!("no certificate of the caBundle of {configuration} has signed this one: the API server refuses it");
@@ -93,8 +89,10 @@ fn untrusted(facts: &Facts) -> Result<Vec<Found>, String> {
 }
 
 fn no_bundle(facts: &Facts) -> Result<Vec<Found>, String> {
-    let empty = bundles(facts)?.into_iter().filter(|(_, bundles)| bundles.iter().any(|bundle| bundle.is_empty()));
-    Ok(empty.map(|(name, _)| Found::new(format!("webhook configuration {name} has no caBundle: the API server trusts nobody there"))).collect())
+    let empty = bundles(&facts.webhooks()?).into_iter().filter(|(_, bundles)| bundles.iter().any(Vec::is_empty));
+    Ok(empty
+        .map(|(name, _)| Found::new(format!("webhook configuration {name} has no caBundle: the API server trusts nobody there")))
+        .collect())
 }
 
 fn root_of(map: &ConfigMap) -> Option<&str> {
@@ -104,7 +102,7 @@ fn root_of(map: &ConfigMap) -> Option<&str> {
 /// The root as the mesh's own namespace has it; else of any.
 fn root(facts: &Facts) -> Result<&str, String> {
     let roots = known(&facts.roots)?;
-    let own = roots.iter().find(|map| map.namespace().as_deref() == Some(&facts.mesh_namespace)).or_else(|| roots.first());
+    let own = roots.iter().find(|map| facts.is_of_mesh(*map)).or_else(|| roots.first());
     own.and_then(root_of).ok_or_else(|| "no ConfigMap has a root".to_owned())
 }
 
@@ -138,7 +136,9 @@ fn renewal_overdue(facts: &Facts) -> Result<Vec<Found>, String> {
             () => None,
         };
         found.extend(severity.map(|severity| {
-            Found::new(format!("its certificate {}, and should have been renewed", ends(end, facts.now))).of("Secret", secret).rated(severity)
+            Found::new(format!("its certificate {}, and should have been renewed", ends(end, facts.now)))
+                .of("Secret", secret)
+                .rated(severity)
         }));
     }
     Ok(found)
@@ -150,7 +150,11 @@ fn no_root(facts: &Facts) -> Result<Vec<Found>, String> {
     let without = known(&facts.namespaces)?.iter().filter(|one| !going(one) && !there.contains(&one.name_any()));
     let names: Vec<String> = without.map(ResourceExt::name_any).collect();
     let told = || {
-        let message = format!("{} without ConfigMap istio-ca-root-cert, so that pods with a sidecar can't start: {}", counted(names.len(), "namespace"), names.join(", "));
+        let message = format!(
+            "{} without ConfigMap istio-ca-root-cert, so that pods with a sidecar can't start: {}",
+            counted(names.len(), "namespace"),
+            names.join(", ")
+        );
         Found::new(message).with(format!("kubectl logs -n {} deploy/istio-citadel", facts.mesh_namespace))
     };
     Ok(when(!names.is_empty(), told))
@@ -163,13 +167,14 @@ fn other_root(facts: &Facts) -> Result<Vec<Found>, String> {
 }
 
 fn no_certificate(facts: &Facts) -> Result<Vec<Found>, String> {
-    let secrets = known(&facts.certificates)?;
+    let (secrets, bundles) = (known(&facts.certificates)?, bundles(&facts.webhooks()?));
     let mut found = Vec::new();
     for (name, configuration) in SERVING {
-        let asked = bundles(facts)?.contains_key(configuration);
+        let asked = bundles.contains_key(configuration);
         let secret = secrets.iter().find(|secret| secret.name_any() == name);
         if asked && secret.and_then(chain).is_none() {
-            let message = secret.map_or_else(|| format!("Secret {name} is not there"), |secret| format!("Secret {} has no tls.crt", shown(secret)));
+            let message =
+                secret.map_or_else(|| format!("Secret {name} is not there"), |secret| format!("Secret {} has no tls.crt", shown(secret)));
             found.push(Found::new(format!("{message}: the webhook of {configuration} can't answer")));
         }
     }

@@ -37,12 +37,9 @@ pub(super) const CHECKS: &[Check] = &[
 
 /// So many restarts are no accident any more.
 const MANY: i32 = 5;
-/// The mesh's own webhook configurations.
-pub(super) const WEBHOOKS: [&str; 3] = ["ferromesh-operator", "istio-galley", "istio-sidecar-injector"];
 
 fn deployments(facts: &Facts) -> Result<impl Iterator<Item = &Deployment>, String> {
-    let of_mesh = |one: &&Deployment| one.namespace().as_deref() == Some(&facts.mesh_namespace);
-    Ok(known(&facts.deployments)?.iter().filter(of_mesh))
+    Ok(known(&facts.deployments)?.iter().filter(move |one| facts.is_of_mesh(*one)))
 }
 
 fn wanted(deployment: &Deployment) -> i32 {
@@ -60,7 +57,7 @@ fn unavailable(facts: &Facts) -> Result<Vec<Found>, String> {
 }
 
 fn not_everywhere(facts: &Facts) -> Result<Vec<Found>, String> {
-    let sets = known(&facts.daemon_sets)?.iter().filter(|set| set.namespace().as_deref() == Some(&facts.mesh_namespace));
+    let sets = known(&facts.daemon_sets)?.iter().filter(|set| facts.is_of_mesh(*set));
     let told = sets.filter_map(|set| {
         let status = set.status.clone().unwrap_or_default();
         let (there, wanted) = (status.number_available.unwrap_or(0), status.desired_number_scheduled);
@@ -105,7 +102,8 @@ fn crashing(facts: &Facts) -> Result<Vec<Found>, String> {
     let told = facts.mesh_pods()?.flat_map(|pod| {
         let crashed = containers(pod).filter(|container| waits_for(container).is_some_and(|(reason, _)| reason == "CrashLoopBackOff"));
         crashed.map(move |container| {
-            let command = format!("kubectl logs --previous -n {} {} -c {}", pod.namespace().unwrap_or_default(), pod.name_any(), container.name);
+            let command =
+                format!("kubectl logs --previous -n {} {} -c {}", pod.namespace().unwrap_or_default(), pod.name_any(), container.name);
             Found::new(format!("container {} ends again and again", container.name)).of("Pod", pod).with(command)
         })
     });
@@ -156,18 +154,14 @@ fn several_images(facts: &Facts) -> Result<Vec<Found>, String> {
 
 fn unanswered_webhooks(facts: &Facts) -> Result<Vec<Found>, String> {
     let mut found = Vec::new();
-    let mutating = known(&facts.mutating)?.iter().flat_map(|one| {
-        one.webhooks.iter().flatten().map(move |webhook| ("MutatingWebhookConfiguration", one.name_any(), &webhook.client_config))
-    });
-    let validating = known(&facts.validating)?.iter().flat_map(|one| {
-        one.webhooks.iter().flatten().map(move |webhook| ("ValidatingWebhookConfiguration", one.name_any(), &webhook.client_config))
-    });
-    let mut asked: BTreeSet<(&str, String, &str, &str)> = BTreeSet::new();
-    for (kind, name, client) in mutating.chain(validating).filter(|(_, name, _)| WEBHOOKS.contains(&name.as_str())) {
-        if let Some(service) = &client.service {
-            asked.insert((kind, name, &service.namespace, &service.name));
-        }
-    }
+    let webhooks = facts.webhooks()?;
+    let own = webhooks.iter().filter(|webhook| webhook.is_own());
+    let asked: BTreeSet<(&str, &str, &str, &str)> = own
+        .filter_map(|webhook| {
+            let service = webhook.client.service.as_ref()?;
+            Some((webhook.kind, webhook.configuration, service.namespace.as_str(), service.name.as_str()))
+        })
+        .collect();
     for (kind, name, namespace, service) in asked {
         if !facts.answers(namespace, service)? {
             let message = format!("{kind} {name}: nobody answers at Service {namespace}/{service}");
@@ -180,7 +174,7 @@ fn unanswered_webhooks(facts: &Facts) -> Result<Vec<Found>, String> {
 fn no_address(facts: &Facts) -> Result<Vec<Found>, String> {
     let waiting = known(&facts.services)?.iter().filter(|service| {
         let type_ = service.spec.as_ref().and_then(|spec| spec.type_.as_deref());
-        service.namespace().as_deref() == Some(&facts.mesh_namespace) && type_ == Some("LoadBalancer") && !has_address(service)
+        facts.is_of_mesh(*service) && type_ == Some("LoadBalancer") && !has_address(service)
     });
     let command = "ferromesh upgrade --set 'gateways.ingress[istio-ingressgateway].service.type=NodePort'";
     Ok(waiting.map(|service| Found::new("waits for an address from outside").of("Service", service).with(command)).collect())
@@ -188,14 +182,14 @@ fn no_address(facts: &Facts) -> Result<Vec<Found>, String> {
 
 fn blocking_budgets(facts: &Facts) -> Result<Vec<Found>, String> {
     let blocking = known(&facts.budgets)?.iter().filter(|budget| {
-        let of_mesh = budget.namespace().as_deref() == Some(&facts.mesh_namespace);
-        of_mesh && budget.status.as_ref().is_some_and(|status| status.expected_pods > 0 && status.disruptions_allowed == 0)
+        facts.is_of_mesh(*budget)
+            && budget.status.as_ref().is_some_and(|status| status.expected_pods > 0 && status.disruptions_allowed == 0)
     });
     Ok(blocking.map(|budget| Found::new("lets no pod be moved: its node can't be drained").of("PodDisruptionBudget", budget)).collect())
 }
 
 fn no_metrics(facts: &Facts) -> Result<Vec<Found>, String> {
-    let told = known(&facts.autoscalers)?.iter().filter(|one| one.namespace().as_deref() == Some(&facts.mesh_namespace)).filter_map(|one| {
+    let told = known(&facts.autoscalers)?.iter().filter(|one| facts.is_of_mesh(*one)).filter_map(|one| {
         let conditions = one.status.as_ref()?.conditions.as_ref()?;
         let failed = conditions.iter().find(|condition| condition.type_ == "ScalingActive" && condition.status == "False")?;
         Some(Found::new(format!("does not scale: {}", failed.message.as_deref().unwrap_or_default())).of("HorizontalPodAutoscaler", one))
@@ -204,7 +198,7 @@ fn no_metrics(facts: &Facts) -> Result<Vec<Found>, String> {
 }
 
 fn at_most(facts: &Facts) -> Result<Vec<Found>, String> {
-    let told = known(&facts.autoscalers)?.iter().filter(|one| one.namespace().as_deref() == Some(&facts.mesh_namespace)).filter_map(|one| {
+    let told = known(&facts.autoscalers)?.iter().filter(|one| facts.is_of_mesh(*one)).filter_map(|one| {
         let conditions = one.status.as_ref()?.conditions.as_ref()?;
         let limited = conditions.iter().find(|condition| condition.type_ == "ScalingLimited" && condition.status == "True")?;
         let most = limited.reason.as_deref() == Some("TooManyReplicas");
@@ -218,10 +212,13 @@ const NEEDED: [&str; 2] = ["istio-galley", "istio-sidecar-injector"];
 
 fn single(facts: &Facts) -> Result<Vec<Found>, String> {
     let nodes = known(&facts.nodes)?.len();
-    let alone: Vec<String> =
-        deployments(facts)?.filter(|one| NEEDED.contains(&&*one.name_any()) && wanted(one) == 1).map(|one| shown(one)).collect();
+    let alone: Vec<String> = deployments(facts)?.filter(|one| NEEDED.contains(&&*one.name_any()) && wanted(one) == 1).map(shown).collect();
     let told = || {
-        let message = format!("{} with one pod: while it is away, what it must answer for is refused: {}", counted(alone.len(), "Deployment"), alone.join(", "));
+        let message = format!(
+            "{} with one pod: while it is away, what it must answer for is refused: {}",
+            counted(alone.len(), "Deployment"),
+            alone.join(", ")
+        );
         Found::new(message).with("ferromesh upgrade --set components.injector.replicas=2,components.galley.replicas=2")
     };
     // On one node a second pod would go with the first.

@@ -3,7 +3,9 @@
 use ferromesh_crds::MeshInstall;
 use k8s_openapi::{
     api::{
-        admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration},
+        admissionregistration::v1::{
+            MutatingWebhookConfiguration, RuleWithOperations, ValidatingWebhookConfiguration, WebhookClientConfig,
+        },
         apps::v1::{DaemonSet, Deployment},
         autoscaling::v2::HorizontalPodAutoscaler,
         coordination::v1::Lease,
@@ -68,6 +70,22 @@ pub(super) struct Proxy {
     pub(super) refused: usize,
 }
 
+/// A webhook, of whichever kind its configuration is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Webhook<'f> {
+    /// The configuration's kind.
+    pub(super) kind: &'static str,
+    /// The configuration's name.
+    pub(super) configuration: &'f str,
+    pub(super) client: &'f WebhookClientConfig,
+    /// Whether what it is asked about goes on without it.
+    pub(super) lenient: bool,
+    pub(super) rules: &'f [RuleWithOperations],
+}
+
+/// The mesh's own webhook configurations.
+const OWN_WEBHOOKS: [&str; 3] = ["ferromesh-operator", "istio-galley", "istio-sidecar-injector"];
+
 /// Namespaces of Kubernetes itself, whose pods are nobody's to mesh.
 const SYSTEM: [&str; 3] = ["kube-node-lease", "kube-public", "kube-system"];
 
@@ -82,6 +100,20 @@ pub(super) fn known<T>(fact: &Known<T>) -> Result<&T, String> {
 /// `NAMESPACE/NAME`, or the name alone.
 pub(super) fn shown(object: &impl ResourceExt) -> String {
     object.namespace().map(|namespace| format!("{namespace}/{}", object.name_any())).unwrap_or_else(|| object.name_any())
+}
+
+// === impl Webhook ===
+
+impl Webhook<'_> {
+    /// Whether it is one of the mesh's own.
+    pub(super) fn is_own(&self) -> bool {
+        OWN_WEBHOOKS.contains(&self.configuration)
+    }
+
+    /// Whose signature the API server trusts, in PEM; empty if it trusts nobody's.
+    pub(super) fn bundle(&self) -> &[u8] {
+        self.client.ca_bundle.as_ref().map_or(&[], |bundle| bundle.0.as_slice())
+    }
 }
 
 // === impl Facts ===
@@ -107,7 +139,7 @@ impl Facts {
     /// # Errors
     /// When pods are not known.
     pub(super) fn mesh_pods(&self) -> Result<impl Iterator<Item = &Pod>, String> {
-        Ok(known(&self.pods)?.iter().filter(|pod| pod.namespace().as_deref() == Some(&self.mesh_namespace)))
+        Ok(known(&self.pods)?.iter().filter(move |pod| self.is_of_mesh(*pod)))
     }
 
     /// Whether a namespace's workloads are looked at: those of the namespace that is asked about, or of all that are no system's.
@@ -124,7 +156,7 @@ impl Facts {
     /// # Errors
     /// When pods are not known.
     pub(super) fn workload_pods(&self) -> Result<impl Iterator<Item = &Pod>, String> {
-        Ok(known(&self.pods)?.iter().filter(|pod| self.is_asked(pod.metadata.namespace.as_deref())))
+        Ok(known(&self.pods)?.iter().filter(move |pod| self.is_asked(pod.metadata.namespace.as_deref())))
     }
 
     /// Those of them that have a sidecar.
@@ -139,6 +171,39 @@ impl Facts {
     pub(super) fn nodes_redirect(&self) -> bool {
         let is_cni = |set: &DaemonSet| set.name_any() == "istio-cni-node";
         self.daemon_sets.as_ref().is_ok_and(|sets| sets.iter().any(is_cni))
+    }
+
+    /// All webhooks, those that change objects first.
+    ///
+    /// # Errors
+    /// When the configurations of either kind are not known.
+    pub(super) fn webhooks(&self) -> Result<Vec<Webhook<'_>>, String> {
+        let is_lenient = |policy: &Option<String>| policy.as_deref() == Some("Ignore");
+        let mut found = Vec::new();
+        for one in known(&self.mutating)? {
+            found.extend(one.webhooks.iter().flatten().map(|webhook| Webhook {
+                kind: "MutatingWebhookConfiguration",
+                configuration: one.metadata.name.as_deref().unwrap_or_default(),
+                client: &webhook.client_config,
+                lenient: is_lenient(&webhook.failure_policy),
+                rules: webhook.rules.as_deref().unwrap_or_default(),
+            }));
+        }
+        for one in known(&self.validating)? {
+            found.extend(one.webhooks.iter().flatten().map(|webhook| Webhook {
+                kind: "ValidatingWebhookConfiguration",
+                configuration: one.metadata.name.as_deref().unwrap_or_default(),
+                client: &webhook.client_config,
+                lenient: is_lenient(&webhook.failure_policy),
+                rules: webhook.rules.as_deref().unwrap_or_default(),
+            }));
+        }
+        Ok(found)
+    }
+
+    /// Whether an object is in the mesh's namespace.
+    pub(super) fn is_of_mesh(&self, object: &impl ResourceExt) -> bool {
+        object.meta().namespace.as_deref() == Some(self.mesh_namespace.as_str())
     }
 
     /// Whether somebody answers at a Service.

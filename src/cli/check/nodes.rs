@@ -73,17 +73,21 @@ fn none_ready(facts: &Facts) -> Result<Vec<Found>, String> {
 fn no_architecture(facts: &Facts) -> Result<Vec<Found>, String> {
     let nodes = known(&facts.nodes)?;
     let runs = nodes.iter().any(|node| info(node).is_some_and(|info| info.architecture == ARCHITECTURE));
-    Ok(when(!runs && !nodes.is_empty(), || Found::new(format!("no node is of architecture {ARCHITECTURE}, the only one that the images are for"))))
+    Ok(when(!runs && !nodes.is_empty(), || {
+        Found::new(format!("no node is of architecture {ARCHITECTURE}, the only one that the images are for"))
+    }))
 }
 
 fn other_architectures(facts: &Facts) -> Result<Vec<Found>, String> {
-    let other: Vec<&Node> = known(&facts.nodes)?.iter().filter(|node| info(node).is_some_and(|info| info.architecture != ARCHITECTURE)).collect();
+    let other: Vec<&Node> =
+        known(&facts.nodes)?.iter().filter(|node| info(node).is_some_and(|info| info.architecture != ARCHITECTURE)).collect();
     let told = || Found::new(format!("{} of another architecture than {ARCHITECTURE}: {}", counted(other.len(), "node"), names(&other)));
     Ok(when(!other.is_empty() && other.len() < known(&facts.nodes)?.len(), told))
 }
 
 fn other_systems(facts: &Facts) -> Result<Vec<Found>, String> {
-    let other: Vec<&Node> = known(&facts.nodes)?.iter().filter(|node| info(node).is_some_and(|info| info.operating_system != "linux")).collect();
+    let other: Vec<&Node> =
+        known(&facts.nodes)?.iter().filter(|node| info(node).is_some_and(|info| info.operating_system != "linux")).collect();
     let told = || Found::new(format!("{} not on Linux, whose pods can't have a sidecar: {}", counted(other.len(), "node"), names(&other)));
     Ok(when(!other.is_empty(), told))
 }
@@ -115,7 +119,9 @@ fn no_room(facts: &Facts) -> Result<Vec<Found>, String> {
         let allocatable: f64 = nodes.iter().map(|node| allocatable(node, resource)).sum();
         let requested: f64 = pods.iter().map(|pod| requested(pod, resource)).sum();
         if !nodes.is_empty() && allocatable - requested < wanted {
-            found.push(Found::new(format!("less than {told} of {resource} are free on the nodes that are ready")).with("kubectl describe nodes"));
+            found.push(
+                Found::new(format!("less than {told} of {resource} are free on the nodes that are ready")).with("kubectl describe nodes"),
+            );
         }
     }
     Ok(found)
@@ -127,7 +133,8 @@ fn allocatable(node: &Node, resource: &str) -> f64 {
 }
 
 fn requested(pod: &Pod, resource: &str) -> f64 {
-    let ended = pod.status.as_ref().and_then(|status| status.phase.as_deref()).is_some_and(|phase| phase == "Succeeded" || phase == "Failed");
+    let ended =
+        pod.status.as_ref().and_then(|status| status.phase.as_deref()).is_some_and(|phase| phase == "Succeeded" || phase == "Failed");
     let containers = pod.spec.iter().flat_map(|spec| &spec.containers).filter(|_| !ended);
     let requests = containers.filter_map(|container| quantity(&container.resources.as_ref()?.requests.as_ref()?.get(resource)?.0));
     requests.sum()
@@ -135,7 +142,8 @@ fn requested(pod: &Pod, resource: &str) -> f64 {
 
 fn pressure(facts: &Facts) -> Result<Vec<Found>, String> {
     const PRESSURES: [&str; 3] = ["DiskPressure", "MemoryPressure", "PIDPressure"];
-    let pressed = known(&facts.nodes)?.iter().filter_map(|node| Some((node, PRESSURES.into_iter().find(|type_| has_condition(node, type_))?)));
+    let pressed =
+        known(&facts.nodes)?.iter().filter_map(|node| Some((node, PRESSURES.into_iter().find(|type_| has_condition(node, type_))?)));
     Ok(pressed.map(|(node, type_)| Found::new(format!("is under {type_}: pods are evicted")).of("Node", node)).collect())
 }
 
@@ -144,12 +152,19 @@ fn skew(facts: &Facts) -> Result<Vec<Found>, String> {
     let mut found = Vec::new();
     for lease in known(&facts.leases)? {
         let renewed = lease.spec.as_ref().and_then(|spec| spec.renew_time.as_ref()).map(|time| time.0.as_second());
-        let noted = lease.metadata.managed_fields.iter().flatten().filter_map(|entry| entry.time.as_ref()).map(|time| time.0.as_second()).max();
+        let noted =
+            lease.metadata.managed_fields.iter().flatten().filter_map(|entry| entry.time.as_ref()).map(|time| time.0.as_second()).max();
         let (Some(renewed), Some(noted)) = (renewed, noted) else { continue };
         let apart = renewed - noted;
         if apart.abs() > SKEW {
             let way = if apart > 0 { "ahead of" } else { "behind" };
-            found.push(Found::new(format!("its clock is {} s {way} the API server's: certificates are taken for expired or not valid yet", apart.abs())).of("Node", &without_namespace(lease)));
+            found.push(
+                Found::new(format!(
+                    "its clock is {} s {way} the API server's: certificates are taken for expired or not valid yet",
+                    apart.abs()
+                ))
+                .of("Node", &without_namespace(lease)),
+            );
         }
     }
     Ok(found)

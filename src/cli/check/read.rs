@@ -127,13 +127,18 @@ async fn rights(client: &Client) -> Known<BTreeMap<String, bool>> {
         let reviews = reviews.clone();
         async move {
             let [verb, group, resource] = [verb, group, resource].map(str::to_owned);
-            let attributes = ResourceAttributes { verb: Some(verb.clone()), group: Some(group), resource: Some(resource.clone()), ..ResourceAttributes::default() };
+            let attributes = ResourceAttributes {
+                verb: Some(verb.clone()),
+                group: Some(group),
+                resource: Some(resource.clone()),
+                ..ResourceAttributes::default()
+            };
             let spec = SelfSubjectAccessReviewSpec { resource_attributes: Some(attributes), ..SelfSubjectAccessReviewSpec::default() };
             let review = SelfSubjectAccessReview { spec, ..SelfSubjectAccessReview::default() };
             let answer = reviews.create(&PostParams::default(), &review).await;
             let answer = answer.map_err(|error| Failure::cluster("ask for your rights", &error).message)?;
             let allowed = answer.status.map(|status| status.allowed).ok_or("the API server did not tell your rights")?;
-            Ok((format!("{verb} {resource}"), allowed))
+            Ok::<_, String>((format!("{verb} {resource}"), allowed))
         }
     });
     join_all(asked).await.into_iter().collect()

@@ -59,15 +59,8 @@ impl Check {
 // === impl Area ===
 
 impl Area {
-    pub(super) const ALL: [Self; 7] = [
-        Self::Cluster,
-        Self::Nodes,
-        Self::Installation,
-        Self::ControlPlane,
-        Self::Certificates,
-        Self::Proxies,
-        Self::Workloads,
-    ];
+    pub(super) const ALL: [Self; 7] =
+        [Self::Cluster, Self::Nodes, Self::Installation, Self::ControlPlane, Self::Certificates, Self::Proxies, Self::Workloads];
 
     pub(super) fn name(self) -> &'static str {
         match self {

@@ -58,7 +58,10 @@ fn missed(facts: &Facts) -> Result<Vec<Found>, String> {
 
 fn outdated(facts: &Facts) -> Result<Vec<Found>, String> {
     let (outdated, total) = counts(facts, |proxies| proxies.outdated)?;
-    let told = || Found::new(format!("{outdated} of {total} sidecars are older than the mesh")).with("kubectl rollout restart deployment -n NAMESPACE");
+    let told = || {
+        Found::new(format!("{outdated} of {total} sidecars are older than the mesh"))
+            .with("kubectl rollout restart deployment -n NAMESPACE")
+    };
     Ok(when(outdated > 0, told))
 }
 
@@ -73,7 +76,8 @@ fn refused(facts: &Facts) -> Result<Vec<Found>, String> {
     let refusing = known(&facts.proxies)?.iter().filter(|proxy| proxy.refused > 0);
     let told = refusing.map(|proxy| {
         let resources = counted(proxy.refused, "resource");
-        Found::new(format!("proxy {} refuses {resources}, and keeps the last good form", proxy.name)).with(format!("ferromesh why nack {}", proxy.name))
+        Found::new(format!("proxy {} refuses {resources}, and keeps the last good form", proxy.name))
+            .with(format!("ferromesh why nack {}", proxy.name))
     });
     Ok(told.collect())
 }
@@ -86,7 +90,8 @@ fn few(names: &[&str]) -> String {
 
 fn is_meshed(namespace: &Namespace) -> bool {
     let label = |name: &str| namespace.labels().get(name).map(String::as_str);
-    label("istio-injection") == Some("enabled") || (label("istio-injection").is_none() && label("istio.io/rev").is_some_and(|rev| !rev.is_empty()))
+    label("istio-injection") == Some("enabled")
+        || (label("istio-injection").is_none() && label("istio.io/rev").is_some_and(|rev| !rev.is_empty()))
 }
 
 /// Pods of namespaces that are labelled for injection.
@@ -107,7 +112,8 @@ fn pod_security(facts: &Facts) -> Result<Vec<Found>, String> {
     let level = |one: &Namespace| one.labels().get("pod-security.kubernetes.io/enforce").cloned().filter(|level| level != "privileged");
     let meshed = known(&facts.namespaces)?.iter().filter(|one| is_meshed(one) && facts.is_asked(one.metadata.name.as_deref()));
     let told = meshed.filter_map(|one| {
-        let message = format!("enforces Pod Security level {}, which forbids what istio-init needs (NET_ADMIN): pods are refused", level(one)?);
+        let message =
+            format!("enforces Pod Security level {}, which forbids what istio-init needs (NET_ADMIN): pods are refused", level(one)?);
         Some(Found::new(message).of("Namespace", one).with("ferromesh upgrade --set components.cni.enabled=true"))
     });
     Ok(told.collect())
@@ -170,16 +176,15 @@ fn services_on_own_ports(facts: &Facts) -> Result<Vec<Found>, String> {
 fn containers_on_own_ports(facts: &Facts) -> Result<Vec<Found>, String> {
     let told = facts.meshed_pods()?.flat_map(|pod| {
         let apps = pod.spec.iter().flat_map(|spec| &spec.containers).filter(|container| container.name != "istio-proxy");
-        apps.flat_map(own_ports).map(move |(container, port)| {
-            Found::new(format!("container {container} has port {port}, which is the proxy's")).of("Pod", pod)
-        })
+        apps.flat_map(own_ports)
+            .map(move |(container, port)| Found::new(format!("container {container} has port {port}, which is the proxy's")).of("Pod", pod))
     });
     Ok(told.collect())
 }
 
 fn own_ports(container: &Container) -> impl Iterator<Item = (&str, i32)> {
     let ports = container.ports.iter().flatten().map(|port| port.container_port);
-    ports.filter(|port| PORTS.contains(port)).map(|port| (container.name.as_str(), port))
+    ports.filter(move |port| PORTS.contains(port)).map(move |port| (container.name.as_str(), port))
 }
 
 fn selecting_nothing(facts: &Facts) -> Result<Vec<Found>, String> {

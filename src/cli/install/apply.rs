@@ -7,10 +7,11 @@ use serde_json::{Value, json};
 use std::{str::FromStr, time::Duration};
 
 use super::{
+    chart::MANAGER,
     cluster::{self, Operator},
     difference::{Difference, differences},
     manifest::told_differences,
-    operator::{self, MANAGER, PlaceArgs},
+    operator::{self, PlaceArgs},
     progress::Progress,
     spec::{Described, NAME, SpecArgs},
 };

@@ -173,7 +173,9 @@ mod tests {
 
     #[test]
     fn what_is_no_assignment_is_refused() {
-        for (argument, reason) in [("profile", "must be PATH=VALUE"), ("a..b=1", "name is missing"), ("a[0=1", "without"), ("a[3]=1", "only 0")] {
+        for (argument, reason) in
+            [("profile", "must be PATH=VALUE"), ("a..b=1", "name is missing"), ("a[0=1", "without"), ("a[3]=1", "only 0")]
+        {
             assert!(set(&json!({}), argument).unwrap_err().contains(reason), "{argument}");
         }
     }

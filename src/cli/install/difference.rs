@@ -145,10 +145,10 @@ mod tests {
         let list = |items: Value| json!({"ports": items});
         let (a, b) = (json!({"name": "a", "port": 1}), json!({"name": "b", "port": 2}));
         assert_eq!(told(&list(json!([a, b])), &list(json!([b, a]))), Vec::<String>::new());
-        assert_eq!(told(&list(json!([a, b])), &list(json!([{"name": "b", "port": 3}]))), [
-            r#"ports[a]: {"name":"a","port":1} → "#,
-            "ports[b].port: 2 → 3"
-        ]);
+        assert_eq!(
+            told(&list(json!([a, b])), &list(json!([{"name": "b", "port": 3}]))),
+            [r#"ports[a]: {"name":"a","port":1} → "#, "ports[b].port: 2 → 3"]
+        );
     }
 
     #[test]

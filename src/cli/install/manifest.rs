@@ -8,9 +8,9 @@ use std::{collections::BTreeMap, slice::from_ref};
 
 use super::{
     apply::ManifestApplyArgs,
+    chart::NAMESPACE,
     difference::{Difference, differences, without_traces},
     object::Id,
-    operator::NAMESPACE,
     spec::{NAME, SpecArgs},
     verify::VerifyArgs,
 };

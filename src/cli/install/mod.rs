@@ -5,9 +5,11 @@
 
 mod apply;
 mod assignment;
+mod chart;
 mod cluster;
 mod difference;
 mod gone;
+mod images;
 mod manifest;
 mod object;
 mod operator;
@@ -20,12 +22,14 @@ mod uninstall;
 mod verify;
 
 pub(super) use apply::{InstallArgs, UpgradeArgs};
+pub(super) use chart::chart_roles;
 pub(super) use cluster::timeout;
+pub(super) use images::ImagesArgs;
 pub(super) use manifest::ManifestArgs;
-pub(super) use operator::{OperatorArgs, chart_roles};
+pub(super) use operator::OperatorArgs;
 pub(super) use profile::ProfileArgs;
 pub(super) use uninstall::UninstallArgs;
 pub(super) use verify::{VerifyArgs, quantity};
 
 #[cfg(test)]
-pub(super) use {manifest::ManifestDifference, profile::ProfileRow, verify::Verification};
+pub(super) use {images::ImageRow, manifest::ManifestDifference, profile::ProfileRow, verify::Verification};

@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use super::{
     apply::QUESTIONS,
+    chart::crds,
     cluster::{self, Operator, timeout},
     gone::{Confirmation, delete, until_gone},
     object::Id,
-    operator::{crds, removable},
+    operator::removable,
     progress::Progress,
 };
 use crate::cli::{

@@ -106,7 +106,10 @@ impl VerifyArgs {
         if found.iter().all(|one| one.state == State::Ok) {
             return Ok(Exit::Clean);
         }
-        streams.note(&format!("error: {} not as they should be", counted(found.iter().filter(|one| one.state != State::Ok).count(), "object")));
+        streams.note(&format!(
+            "error: {} not as they should be",
+            counted(found.iter().filter(|one| one.state != State::Ok).count(), "object")
+        ));
         Ok(Exit::Findings)
     }
 }
@@ -194,10 +197,9 @@ pub(super) fn readiness(object: &Value) -> Option<Result<(), String>> {
     Some(match object["kind"].as_str()? {
         "Deployment" => enough(count("/status/availableReplicas").min(count("/status/updatedReplicas")), replicas),
         "StatefulSet" => enough(count("/status/readyReplicas"), replicas),
-        "DaemonSet" => enough(
-            count("/status/numberAvailable").min(count("/status/updatedNumberScheduled")),
-            count("/status/desiredNumberScheduled"),
-        ),
+        "DaemonSet" => {
+            enough(count("/status/numberAvailable").min(count("/status/updatedNumberScheduled")), count("/status/desiredNumberScheduled"))
+        }
         "MeshInstall" | "Pod" => condition(object, "Ready"),
         "CustomResourceDefinition" => condition(object, "Established"),
         "Job" => condition(object, "Complete"),
@@ -228,7 +230,11 @@ fn human(found: &[Verification], style: Style) -> String {
         table.row([one.object.clone(), one.state.word().to_owned(), one.message.clone().unwrap_or_default()]);
     }
     let right = found.iter().filter(|one| one.state == State::Ok).count();
-    let (mark, all) = if right == found.len() { (style.good(), counted(right, "object")) } else { (style.bad(), format!("{right} of {}", counted(found.len(), "object"))) };
+    let (mark, all) = if right == found.len() {
+        (style.good(), counted(right, "object"))
+    } else {
+        (style.bad(), format!("{right} of {}", counted(found.len(), "object")))
+    };
     format!("{}{mark} {all} there, as applied and ready\n", table.shown())
 }
 
@@ -279,8 +285,10 @@ mod tests {
         assert_eq!(readiness(&deployment(2, 2)), Some(Ok(())));
         assert_eq!(readiness(&deployment(1, 2)), Some(Err("1 of 2 pods are ready".to_owned())));
         assert!(readiness(&deployment(2, 1)).unwrap().is_err(), "a change that nobody has seen");
-        let mesh = |status: &str| json!({"kind": "MeshInstall", "metadata": {"generation": 1}, "status": {"conditions": [
-            {"type": "Ready", "status": status, "reason": "Progressing", "message": "istio-galley: waiting", "observedGeneration": 1}]}});
+        let mesh = |status: &str| {
+            json!({"kind": "MeshInstall", "metadata": {"generation": 1}, "status": {"conditions": [
+            {"type": "Ready", "status": status, "reason": "Progressing", "message": "istio-galley: waiting", "observedGeneration": 1}]}})
+        };
         assert_eq!(readiness(&mesh("True")), Some(Ok(())));
         assert_eq!(readiness(&mesh("False")), Some(Err("Progressing: istio-galley: waiting".to_owned())));
         assert_eq!(readiness(&json!({"kind": "Service"})), None);
