@@ -5,6 +5,7 @@
 mod bookinfo;
 mod capture;
 mod cni;
+mod command_line;
 mod conformance;
 mod distribution;
 mod drift;

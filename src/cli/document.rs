@@ -127,11 +127,23 @@ pub(super) struct ClientVersion {
 
 /// A mesh that is installed.
 #[derive(Clone, Debug, JsonSchema, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct Mesh {
     /// The name of its MeshInstall.
     pub(super) name: String,
     /// The version that its control plane has; null before it has one.
     pub(super) version: Option<String>,
+    /// The versions of the proxies that are connected; null if pilot could not be asked.
+    pub(super) data_plane: Option<Vec<DataPlane>>,
+}
+
+/// Proxies of one version.
+#[derive(Clone, Debug, JsonSchema, PartialEq, Eq, Serialize)]
+pub(super) struct DataPlane {
+    /// The version.
+    pub(super) version: String,
+    /// How many there are.
+    pub(super) proxies: usize,
 }
 
 /// The answer of `ferromesh experimental check-inject`.

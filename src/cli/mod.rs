@@ -4,6 +4,7 @@
 //! to standard output, everything else to standard error. It reads no environment; files and clusters only as told.
 
 mod analyze;
+mod bug_report;
 mod check;
 mod cluster;
 mod codes;
@@ -33,11 +34,12 @@ mod workload;
 pub use exit::Exit;
 pub use terminal::{Environment, Streams};
 
-use clap::{Parser, Subcommand, error::ErrorKind};
-use std::ffi::OsString;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, error::ErrorKind};
+use std::{ffi::OsString, path::Path};
 
 use self::{
     analyze::AnalyzeArgs,
+    bug_report::BugReportArgs,
     check::CheckArgs,
     completion::CompletionArgs,
     exit::Failure,
@@ -68,9 +70,13 @@ struct CommandLine {
     verb: Verb,
 }
 
+/// The name under which kubectl finds it.
+const PLUGIN: &str = "kubectl-ferromesh";
+
 #[derive(Debug, Subcommand)]
 enum Verb {
     Analyze(Box<AnalyzeArgs>),
+    BugReport(Box<BugReportArgs>),
     Check(Box<CheckArgs>),
     Completion(CompletionArgs),
     Experimental(ExperimentalArgs),
@@ -93,7 +99,7 @@ enum Verb {
 
 /// Runs the verb that the arguments name, the first of which is the program's own name, and returns how it ended.
 pub fn run_with(arguments: impl IntoIterator<Item = OsString>, environment: &Environment, mut streams: Streams<'_>) -> Exit {
-    let command = match CommandLine::try_parse_from(arguments) {
+    let command = match understood(arguments.into_iter().collect()) {
         Ok(command) => command,
         Err(error) => return misunderstood(&error, &mut streams),
     };
@@ -104,6 +110,17 @@ pub fn run_with(arguments: impl IntoIterator<Item = OsString>, environment: &Env
             exit
         }
     }
+}
+
+/// Reads the arguments. A program of the plugin's name was called by kubectl, and is called so in help and errors.
+fn understood(arguments: Vec<OsString>) -> Result<CommandLine, clap::Error> {
+    let mut command = CommandLine::command();
+    let is_plugin = arguments.first().is_some_and(|program| Path::new(program).file_stem().is_some_and(|name| name == PLUGIN));
+    if is_plugin {
+        command = command.bin_name("kubectl ferromesh");
+    }
+    let matches = command.try_get_matches_from_mut(arguments)?;
+    CommandLine::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
 }
 
 /// Help and version are answers; the rest is wrong usage.
@@ -128,6 +145,7 @@ impl CommandLine {
         let style = environment.style(self.color);
         match self.verb {
             Verb::Analyze(args) => args.run(streams, style),
+            Verb::BugReport(args) => args.run(streams, environment.now),
             Verb::Check(args) => args.run(streams, style, environment.now),
             Verb::Completion(args) => args.run(streams),
             Verb::Experimental(args) => args.run(streams, style, environment.now),

@@ -69,6 +69,19 @@ fn wrong_usage_suggests_what_was_meant() {
 }
 
 #[test]
+fn a_plugin_of_kubectl_is_called_as_people_call_it() {
+    let usage = |program: &str| {
+        let (mut stdin, mut stdout, mut stderr) = (&b""[..], Vec::new(), Vec::new());
+        let streams = Streams { stdin: &mut stdin, stdout: &mut stdout, stderr: &mut stderr };
+        let exit = run_with([program, "explain", "--help"].map(OsString::from), &PIPE, streams);
+        assert_eq!(exit, Exit::Clean);
+        String::from_utf8(stdout).unwrap()
+    };
+    assert!(usage("/usr/local/bin/kubectl-ferromesh").contains("Usage: kubectl ferromesh explain "));
+    assert!(usage("/usr/local/bin/ferromesh").contains("Usage: ferromesh explain "));
+}
+
+#[test]
 fn a_code_is_explained_offline() {
     insta::assert_snapshot!(run("explain fm0104", "").stdout);
     insta::assert_snapshot!(run("explain FM0104 -o json", "").stdout);

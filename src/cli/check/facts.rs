@@ -19,6 +19,8 @@ use k8s_openapi::{
 use kube::ResourceExt;
 use std::collections::BTreeMap;
 
+use crate::cli::proxy::Standing;
+
 /// Something that was read, or why it was not.
 pub(super) type Known<T> = Result<T, String>;
 
@@ -56,18 +58,7 @@ pub(super) struct Facts {
     pub(super) certificates: Known<Vec<Secret>>,
     pub(super) meshes: Known<Vec<MeshInstall>>,
     /// The proxies that are connected to pilot.
-    pub(super) proxies: Known<Vec<Proxy>>,
-}
-
-/// A proxy, as pilot sees it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Proxy {
-    /// `POD.NAMESPACE`.
-    pub(super) name: String,
-    /// Whether it has acknowledged everything.
-    pub(super) synced: bool,
-    /// How many resources it refuses.
-    pub(super) refused: usize,
+    pub(super) proxies: Known<Vec<Standing>>,
 }
 
 /// A webhook, of whichever kind its configuration is.

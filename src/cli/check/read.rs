@@ -16,12 +16,12 @@ use tokio::time::timeout;
 
 use super::{
     certificates::SERVING,
-    facts::{Facts, Known, Proxy},
+    facts::{Facts, Known},
 };
 use crate::cli::{
     cluster::Cluster,
     exit::{Exit, Failure},
-    proxy::{Pilots, Pods},
+    proxy::{Pilots, Pods, Standing},
 };
 
 /// How long pilot may take.
@@ -167,9 +167,8 @@ async fn certificates(client: &Client, facts: &Facts) -> Known<Vec<Secret>> {
     Ok(found)
 }
 
-async fn proxies(client: &Client, namespace: &str) -> Known<Vec<Proxy>> {
+async fn proxies(client: &Client, namespace: &str) -> Known<Vec<Standing>> {
     let asked = async { Pilots::find(&Pods::new(client.clone()), namespace).await?.standing().await };
     let late = |_| format!("pilot did not answer within {} s", PILOT.as_secs());
-    let all = timeout(PILOT, asked).await.map_err(late)?.map_err(|failure| failure.message)?;
-    Ok(all.into_iter().map(|(name, synced, refused)| Proxy { name, synced, refused }).collect())
+    timeout(PILOT, asked).await.map_err(late)?.map_err(|failure| failure.message)
 }

@@ -9,15 +9,12 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use tempfile::TempDir;
 
-use super::{
-    Stage, checks,
-    facts::{Facts, Proxy},
-    run,
-};
+use super::{Stage, checks, facts::Facts, run};
 use crate::cli::{
     Exit,
     finding::Severity,
     install::chart_roles,
+    proxy::Standing,
     tests::{Run, run as command_line},
 };
 use crate::testing::{TestCa, fake_api::FakeApi};
@@ -160,7 +157,7 @@ fn healthy(certificates: &Certificates) -> Facts {
             secret("istio-system", "istio-sidecar-injector-webhook-certs"),
         ]),
         meshes: all([mesh(env!("CARGO_PKG_VERSION"))]),
-        proxies: Ok(vec![Proxy { name: "web-1.shop".to_owned(), synced: true, refused: 0 }]),
+        proxies: Ok(vec![Standing { name: "web-1.shop".to_owned(), version: "1".to_owned(), synced: true, refused: 0 }]),
     }
 }
 

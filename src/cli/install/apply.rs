@@ -13,7 +13,7 @@ use super::{
     manifest::told_differences,
     operator::{self, PlaceArgs},
     progress::Progress,
-    spec::{Described, NAME, SpecArgs},
+    spec::{Described, NAME, SpecArgs, is_default},
 };
 use crate::cli::{
     cluster::{Cluster, ClusterArgs, ask},
@@ -195,7 +195,7 @@ impl WriteArgs {
         let described = self.spec.over(&base(kept, before.as_ref())?, streams.stdin)?;
         described.checked()?;
         let name = present.name(&described)?;
-        let changes = before.as_ref().map(|before| differences(before, &described.spec)).unwrap_or_default();
+        let changes = before.as_ref().map(|before| changes(before, &described.spec)).unwrap_or_default();
         if self.dry_run {
             return self.try_out(&present, &described, &name, &changes, streams);
         }
@@ -306,6 +306,12 @@ impl WriteArgs {
 
 fn unanswered(error: std::io::Error) -> Failure {
     Failure::new(Exit::Failed, error)
+}
+
+/// The fields that change. What is not named comes back as the API server's default.
+fn changes(before: &Value, described: &Value) -> Vec<Difference> {
+    let stays = |one: &Difference| one.to.is_none() && one.from.as_ref().is_some_and(|value| is_default(&one.path, value));
+    differences(before, described).into_iter().filter(|one| !stays(one)).collect()
 }
 
 /// What a description is laid over.

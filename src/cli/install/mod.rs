@@ -26,6 +26,7 @@ pub(super) use chart::chart_roles;
 pub(super) use cluster::timeout;
 pub(super) use images::ImagesArgs;
 pub(super) use manifest::ManifestArgs;
+pub(super) use object::Id;
 pub(super) use operator::OperatorArgs;
 pub(super) use profile::ProfileArgs;
 pub(super) use uninstall::UninstallArgs;

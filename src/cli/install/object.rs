@@ -63,18 +63,13 @@ impl Id {
         })
     }
 
-    /// The API of its kind, in its namespace.
+    /// The API of its kind, in its namespace; without one in the whole cluster.
     pub(in crate::cli) fn api(&self, client: &Client) -> Api<DynamicObject> {
         let resource = self.resource();
         match &self.namespace {
             Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
             None => Api::all_with(client.clone(), &resource),
         }
-    }
-
-    /// The API of its kind, in all namespaces.
-    pub(in crate::cli) fn everywhere(&self, client: &Client) -> Api<DynamicObject> {
-        Api::all_with(client.clone(), &self.resource())
     }
 
     /// The object as the cluster has it, if it does.

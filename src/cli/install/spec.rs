@@ -94,6 +94,11 @@ fn kind() -> &'static catalog::Kind {
     catalog::find(&MeshInstall::group(&()), &MeshInstall::kind(&())).expect("the catalog has every kind of this crate")
 }
 
+/// Whether a field of the spec has the value that the API server gives it where nobody gave it one.
+pub(super) fn is_default(path: &str, value: &Value) -> bool {
+    kind().schema()["properties"]["spec"]["properties"][path].get("default") == Some(value)
+}
+
 /// That a spec has no such field. Of Istio 1.4's own paths some have a place under `values`.
 fn unknown(assignment: &Assignment, schema: &Value) -> Failure {
     let root = assignment.root();
@@ -160,5 +165,16 @@ impl Described {
         let problems = validate::errors_of(&self.object(self.name.as_deref().unwrap_or(NAME)));
         Failure::all(problems.into_iter().map(Failure::usage).collect())?;
         serde_json::from_value(self.spec.clone()).map_err(|error| Failure::usage(format_args!("spec: {error}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_api_server_fills_in_is_known() {
+        assert!(is_default("mode", &json!("Apply")) && is_default("profile", &json!("default")));
+        assert!(!is_default("mode", &json!("Plan")) && !is_default("hub", &json!("x")));
     }
 }

@@ -245,7 +245,7 @@ async fn an_installation_from_nothing_brings_the_operator_and_waits() {
 async fn what_an_installation_would_lose_is_told_and_asked_about() {
     let cluster = Cluster::new().await;
     let operator = cluster.operator(Answer::Healthy);
-    assert_eq!(cluster.run("install --set profile=demo,meshConfig.accessLogFile=/dev/stderr").await.exit, Exit::Clean);
+    assert_eq!(cluster.run("install --set profile=demo,mode=Apply,meshConfig.accessLogFile=/dev/stderr").await.exit, Exit::Clean);
     let dry = cluster.run("manifest apply --set profile=default --dry-run").await;
     insta::assert_snapshot!("install_dry_run", dry.stdout);
     assert_eq!(serde_json::to_value(&cluster.mesh().spec).unwrap()["profile"], "demo", "nothing is changed");

@@ -155,7 +155,7 @@ async fn configuration(client: &Client) -> Result<Option<String>, Failure> {
     let mut told = Vec::new();
     for kind in catalog::kinds().iter().filter(|kind| kind.name != MeshInstall::kind(&())) {
         let api_version = format!("{}/{}", kind.group, kind.versions[0]);
-        let api = Id { api_version, kind: kind.name.to_owned(), namespace: None, name: String::new() }.everywhere(client);
+        let api = Id { api_version, kind: kind.name.to_owned(), namespace: None, name: String::new() }.api(client);
         match api.list_metadata(&ListParams::default()).await {
             Ok(list) if list.items.is_empty() => {}
             Ok(list) => told.push(counted(list.items.len(), kind.name)),
