@@ -302,7 +302,7 @@ fn human(rows: &[CheckRow], verbose: bool, style: Style) -> String {
     told
 }
 
-fn row_lines<'r>(row: &'r CheckRow, verbose: bool, style: Style) -> Vec<(String, String, &'r str, String)> {
+fn row_lines(row: &CheckRow, verbose: bool, style: Style) -> Vec<(String, String, &str, String)> {
     if let Some(reason) = &row.skipped {
         return vec![("-".to_owned(), format!("{}: skipped, {reason}", row.about), SKIPPED, String::new())];
     }

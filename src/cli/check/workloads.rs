@@ -167,7 +167,7 @@ fn services_on_own_ports(facts: &Facts) -> Result<Vec<Found>, String> {
             Some(IntOrString::String(_)) => 0,
             None => port.port,
         };
-        let taken = ports.filter_map(move |port| PORTS.contains(&target(port)).then(|| target(port)));
+        let taken = ports.map(target).filter(|port| PORTS.contains(port));
         taken.map(move |port| Found::new(format!("leads to port {port} of its pods, which is their proxy's")).of("Service", service))
     });
     Ok(told.collect())

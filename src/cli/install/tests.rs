@@ -79,7 +79,7 @@ fn what_describes_no_installation_is_refused_with_all_reasons() {
     assert!(refused("--set global.mtls.enabled=true", "").contains("did you mean \"values.global.mtls.enabled\"?"));
     assert!(refused("--set profil=demo", "").contains("did you mean \"profile\"?"));
     let both = refused("--set profile=huge,components.pilot.replicas=x", "");
-    assert!(both.contains("spec.profile: ") && both.contains("\nerror: spec.components.pilot.replicas: "), "{both}");
+    assert!(both.contains("error: spec.profile: ") && both.contains("error: spec.components.pilot.replicas: "), "{both}");
     assert!(refused("--set values.mixer.enabled=true", "").contains("spec.values.mixer.enabled"));
     assert!(refused("-f -", "apiVersion: v1\nkind: Service\nmetadata: {name: a}\n").contains("stdin:1: Service describes no installation"));
     let of_istio = "apiVersion: install.istio.io/v1alpha2\nkind: IstioControlPlane\nspec: {profile: demo, gateways: {}}\n";
@@ -115,7 +115,7 @@ fn manifests_are_compared_field_by_field() {
     let second = file("second.yaml", "--set components.pilot.replicas=2,gateways.ingress[istio-ingressgateway].enabled=false");
     let told = run(&format!("manifest diff {first} {second} --exit-code"), "");
     assert_eq!(told.exit, Exit::Findings);
-    for line in ["Service istio-system/istio-ingressgateway: only in ", "Deployment istio-system/istio-pilot:\n", "  spec.replicas  1 "] {
+    for line in ["Service istio-system/istio-ingressgateway: only in ", "Deployment istio-system/istio-pilot:\n", "  spec.replicas "] {
         assert!(told.stdout.contains(line), "{line}: {}", told.stdout);
     }
     let json: Value = serde_json::from_str(&run(&format!("manifest diff {first} {second} -o json"), "").stdout).unwrap();
@@ -419,6 +419,6 @@ async fn without_a_file_the_objects_of_the_meshinstall_are_verified() {
     let told = cluster.run("verify-install").await;
     assert_eq!(told.exit, Exit::Findings);
     assert!(told.stdout.contains("MeshInstall mesh") && told.stdout.contains("Deployment istio-system/istio-pilot"), "{}", told.stdout);
-    assert!(told.stdout.lines().any(|line| line.starts_with("MeshInstall mesh ") && line.ends_with("ok")), "{}", told.stdout);
+    assert!(told.stdout.lines().any(|line| line.split_whitespace().eq(["MeshInstall", "mesh", "ok", "-"])), "{}", told.stdout);
     operator.abort();
 }
