@@ -42,8 +42,9 @@ unit: ## pure tests, those with a fake API server, and those with Envoy on loopb
 test-dataplane: prepare ## only what clients and servers see of a real Envoy on loopback, configured by users' YAML
 	@ci/test.sh dataplane
 
-generate: ## make the CRDs' YAML and the chart's templates from the API types
+generate: cluster-tools ## make the CRDs' YAML and the chart's templates from the API types, and the command line's operator from the chart
 	cargo run --locked --quiet -p ferromesh-crds --example generate-crds
+	helm template ferromesh charts/ferromesh -n ferromesh-system --no-hooks --set crds.install=false >src/cli/install/operator.yaml
 
 envoy-api: ## make Envoy's descriptors again from the pinned binary
 	cargo run --locked --quiet -p envoy-api --bin extract-descriptors -- "$$(images/envoy.sh)" envoy-api/descriptors.binpb

@@ -40,6 +40,7 @@ inputs() {
     base_files
     case "$1" in
     ferromesh)
+        binary ferromesh
         binary ferromeshd
         binary istio-cni
         iptables_files
@@ -77,13 +78,16 @@ stack() {
 }
 
 fill_ferromesh() {
-    local base iptables
+    local base iptables command_line
     stack base_layer
     base="$added"
     stack iptables_layer
     iptables="$added"
+    stack program_layer ferromesh
+    # For `helm test`; apart, so that who changes only the other moves only that.
+    command_line="$added"
     stack program_layer ferromeshd istio-cni
-    add_image "$hub/ferromesh:$tag" "$mesh_user" /usr/local/bin/ferromeshd "" "$base" "$iptables" "$added"
+    add_image "$hub/ferromesh:$tag" "$mesh_user" /usr/local/bin/ferromeshd "" "$base" "$iptables" "$command_line" "$added"
 }
 
 # Envoy has a layer of its own: an upgrade of the agent then moves a few megabytes.

@@ -30,7 +30,7 @@ main() {
     work="$(mktemp -d)"
     trap 'rm -rf "$work"' EXIT
     "$here/build.sh"
-    product ferromesh 1337 ferromeshd istio-cni
+    product ferromesh 1337 ferromeshd istio-cni ferromesh
     product ferromesh-proxy 1337 ferromesh-agent envoy
     product bookinfo 1000 bookinfo
     for name in ferromesh ferromesh-proxy; do

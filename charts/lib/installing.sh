@@ -33,10 +33,15 @@ uninstall() {
 }
 
 restricted() {
+    local part
     kubectl create namespace restricted --dry-run=client -o yaml | kubectl apply -f - >/dev/null
     kubectl label namespace restricted pod-security.kubernetes.io/warn=restricted --overwrite >/dev/null
-    helm template ferromesh "$chart" -n restricted -s templates/operator/deployment.yaml |
-        kubectl apply --dry-run=server --warnings-as-errors -f -
+    # A pod is refused without its account.
+    kubectl create serviceaccount ferromesh-check -n restricted >/dev/null
+    for part in operator/deployment test; do
+        helm template ferromesh "$chart" -n restricted -s "templates/$part.yaml" |
+            kubectl apply --dry-run=server --warnings-as-errors -f -
+    done
 }
 
 as_operator() {

@@ -14,6 +14,8 @@ rendering() {
     proves "CRDs and the mesh's roles outlive the release, nothing else" kept_objects
     proves "the webhook has no caBundle, and never asks about DELETE" webhook_rendered
     proves "an outside issuer's Secrets aren't the operator's to write" external_certificates
+    proves "the command line installs the same operator" same_operator
+    proves "helm test may read what checks look at, and change nothing" test_only_reads
     proves "the notes are at most 15 lines" notes_are_short
 }
 
@@ -101,6 +103,20 @@ external_certificates() {
 # creations ARGUMENT...: how many rules let the operator create something.
 creations() {
     render -s templates/roles/operator.yaml "$@" | grep -A1 'verbs:' | grep -c create
+}
+
+# `ferromesh operator init` has what Helm renders built in.
+same_operator() {
+    local built_in="$here/../src/cli/install/operator.yaml"
+    diff "$built_in" <(render --no-hooks --set crds.install=false) || { explain "make generate writes $built_in anew"; return 1; }
+}
+
+test_only_reads() {
+    local output
+    output="$(render -s templates/test.yaml)"
+    equal "$(grep 'verbs:' <<<"$output" | sort -u | xargs)" "verbs: [list]"
+    [[ "$output" != *secrets* ]]
+    equal "$(grep -c 'helm.sh/hook: test' <<<"$output")" 4
 }
 
 notes_are_short() {

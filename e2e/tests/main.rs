@@ -7,6 +7,7 @@ mod bookinfo;
 mod capture;
 mod certificate;
 mod cni;
+mod command_line;
 mod conformance;
 mod distribution;
 mod drift;

@@ -13,13 +13,13 @@ use crate::cli::{self, Environment, Streams};
 #[must_use]
 pub fn command_line() -> ExitCode {
     let (mut stdin, mut stdout, mut stderr) = (io::stdin().lock(), io::stdout().lock(), io::stderr().lock());
-    let environment = environment(|name| env::var(name).ok(), stdout.is_terminal());
+    let environment = environment(|name| env::var(name).ok(), stdout.is_terminal(), stdin.is_terminal());
     let streams = Streams { stdin: &mut stdin, stdout: &mut stdout, stderr: &mut stderr };
     ExitCode::from(cli::run_with(env::args_os(), &environment, streams).code())
 }
 
 /// What the variables say of the terminal.
-fn environment(variable: impl Fn(&str) -> Option<String>, terminal: bool) -> Environment {
+fn environment(variable: impl Fn(&str) -> Option<String>, terminal: bool, interactive: bool) -> Environment {
     let given = |name: &str| variable(name).filter(|value| !value.is_empty());
     let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(given).unwrap_or_default().to_ascii_lowercase();
     Environment {
@@ -27,6 +27,7 @@ fn environment(variable: impl Fn(&str) -> Option<String>, terminal: bool) -> Env
         force_color: given("CLICOLOR_FORCE").is_some_and(|value| value != "0"),
         dumb: given("TERM").is_some_and(|value| value == "dumb"),
         terminal,
+        interactive,
         utf8: locale.contains("utf-8") || locale.contains("utf8"),
         now: OffsetDateTime::now_utc().unix_timestamp(),
     }
@@ -38,7 +39,8 @@ mod tests {
 
     #[test]
     fn an_empty_variable_is_none() {
-        let with = |name: &'static str, value: &'static str| environment(move |asked| (asked == name).then(|| value.to_owned()), false);
+        let with =
+            |name: &'static str, value: &'static str| environment(move |asked| (asked == name).then(|| value.to_owned()), false, false);
         assert!(with("NO_COLOR", "1").no_color && !with("NO_COLOR", "").no_color);
         assert!(with("CLICOLOR_FORCE", "1").force_color && !with("CLICOLOR_FORCE", "0").force_color);
         assert!(with("TERM", "dumb").dumb && !with("TERM", "xterm").dumb);
@@ -47,7 +49,7 @@ mod tests {
     #[test]
     fn the_first_variable_of_the_locale_counts() {
         let locale = |all: &'static [(&str, &str)]| {
-            environment(move |asked| all.iter().find(|(name, _)| *name == asked).map(|(_, value)| (*value).to_owned()), false).utf8
+            environment(move |asked| all.iter().find(|(name, _)| *name == asked).map(|(_, value)| (*value).to_owned()), false, false).utf8
         };
         assert!(locale(&[("LANG", "en_GB.UTF-8")]));
         assert!(!locale(&[("LC_ALL", "C"), ("LANG", "en_GB.UTF-8")]));

@@ -1,11 +1,12 @@
-//! What each code means: the tables of the pages docs/codes.md and, for the analysis' own, docs/analysis.md.
+//! What each code means: the tables of the pages docs/codes.md, docs/checks.md and, for the analysis' own, docs/analysis.md.
 
 use std::collections::BTreeSet;
 
 use super::document::Explanation;
 
-/// The pages, as they were when this program was built. Where both explain a code, the first counts.
-const PAGES: [&str; 2] = [include_str!("../../docs/analysis.md"), include_str!("../../docs/codes.md")];
+/// The pages, as they were when this program was built. Where several explain a code, the first counts.
+const PAGES: [&str; 3] =
+    [include_str!("../../docs/analysis.md"), include_str!("../../docs/codes.md"), include_str!("../../docs/checks.md")];
 
 /// All codes that there are, in their order.
 pub(super) fn explanations() -> Vec<Explanation> {

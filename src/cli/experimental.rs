@@ -3,6 +3,7 @@
 use clap::{Args, Subcommand};
 
 use super::{
+    check::PrecheckArgs,
     exit::{Exit, Failure},
     inject::UninjectArgs,
     mesh::{AddToMeshArgs, CheckInjectArgs, RemoveFromMeshArgs},
@@ -28,6 +29,7 @@ pub(super) struct ExperimentalArgs {
 enum Verb {
     AddToMesh(Box<AddToMeshArgs>),
     CheckInject(Box<CheckInjectArgs>),
+    Precheck(Box<PrecheckArgs>),
     RemoveFromMesh(Box<RemoveFromMeshArgs>),
     Uninject(UninjectArgs),
 }
@@ -39,10 +41,11 @@ impl ExperimentalArgs {
     ///
     /// # Errors
     /// Those of the verb.
-    pub(super) fn run(&self, streams: &mut Streams<'_>, style: Style) -> Result<Exit, Failure> {
+    pub(super) fn run(&self, streams: &mut Streams<'_>, style: Style, now: i64) -> Result<Exit, Failure> {
         match &self.verb {
             Verb::AddToMesh(args) => args.run(streams),
             Verb::CheckInject(args) => args.run(streams, style),
+            Verb::Precheck(args) => args.run(streams, style, now),
             Verb::RemoveFromMesh(args) => args.run(streams),
             Verb::Uninject(args) => args.run(streams),
         }

@@ -1,9 +1,11 @@
 //! Which answer does a person at a terminal get? The verbs of `ferromesh`, one file each.
 //!
 //! [`run_with`] is the single entry: arguments, what is known of the terminal, and streams in; an exit code out. What a verb answers goes
-//! to standard output, everything else to standard error. It reads no environment and no clock; files and clusters only as told.
+//! to standard output, everything else to standard error. It reads no environment; files and clusters only as told.
 
 mod analyze;
+mod bug_report;
+mod check;
 mod cluster;
 mod codes;
 mod completion;
@@ -14,6 +16,7 @@ mod explain;
 mod finding;
 mod inject;
 mod input;
+mod install;
 mod kinds;
 mod manifest;
 mod mesh;
@@ -31,16 +34,19 @@ mod workload;
 pub use exit::Exit;
 pub use terminal::{Environment, Streams};
 
-use clap::{Parser, Subcommand, error::ErrorKind};
-use std::ffi::OsString;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, error::ErrorKind};
+use std::{ffi::OsString, path::Path};
 
 use self::{
     analyze::AnalyzeArgs,
+    bug_report::BugReportArgs,
+    check::CheckArgs,
     completion::CompletionArgs,
     exit::Failure,
     experimental::ExperimentalArgs,
     explain::ExplainArgs,
     inject::KubeInjectArgs,
+    install::{ImagesArgs, InstallArgs, ManifestArgs, OperatorArgs, ProfileArgs, UninstallArgs, UpgradeArgs, VerifyArgs},
     proxy::{ProxyConfigArgs, ProxyStatusArgs},
     terminal::Colour,
     validate::ValidateArgs,
@@ -54,7 +60,7 @@ use self::{
     name = "ferromesh",
     version,
     disable_help_subcommand = true,
-    after_help = "Examples:\n  ferromesh validate -R config/\n  ferromesh analyze -A\n  ferromesh explain FM0104"
+    after_help = "Examples:\n  ferromesh install --set profile=demo\n  ferromesh validate -R config/\n  ferromesh analyze -A\n  ferromesh explain FM0104"
 )]
 struct CommandLine {
     /// When to colour the answer
@@ -64,23 +70,36 @@ struct CommandLine {
     verb: Verb,
 }
 
+/// The name under which kubectl finds it.
+const PLUGIN: &str = "kubectl-ferromesh";
+
 #[derive(Debug, Subcommand)]
 enum Verb {
     Analyze(Box<AnalyzeArgs>),
+    BugReport(Box<BugReportArgs>),
+    Check(Box<CheckArgs>),
     Completion(CompletionArgs),
     Experimental(ExperimentalArgs),
     Explain(ExplainArgs),
+    Images(Box<ImagesArgs>),
+    Install(Box<InstallArgs>),
     KubeInject(Box<KubeInjectArgs>),
+    Manifest(Box<ManifestArgs>),
+    Operator(Box<OperatorArgs>),
+    Profile(Box<ProfileArgs>),
     ProxyConfig(Box<ProxyConfigArgs>),
     ProxyStatus(ProxyStatusArgs),
+    Uninstall(UninstallArgs),
+    Upgrade(Box<UpgradeArgs>),
     Validate(ValidateArgs),
+    VerifyInstall(VerifyArgs),
     Version(VersionArgs),
     Why(Box<WhyArgs>),
 }
 
 /// Runs the verb that the arguments name, the first of which is the program's own name, and returns how it ended.
 pub fn run_with(arguments: impl IntoIterator<Item = OsString>, environment: &Environment, mut streams: Streams<'_>) -> Exit {
-    let command = match CommandLine::try_parse_from(arguments) {
+    let command = match understood(arguments.into_iter().collect()) {
         Ok(command) => command,
         Err(error) => return misunderstood(&error, &mut streams),
     };
@@ -91,6 +110,17 @@ pub fn run_with(arguments: impl IntoIterator<Item = OsString>, environment: &Env
             exit
         }
     }
+}
+
+/// Reads the arguments. A program of the plugin's name was called by kubectl, and is called so in help and errors.
+fn understood(arguments: Vec<OsString>) -> Result<CommandLine, clap::Error> {
+    let mut command = CommandLine::command();
+    let is_plugin = arguments.first().is_some_and(|program| Path::new(program).file_stem().is_some_and(|name| name == PLUGIN));
+    if is_plugin {
+        command = command.bin_name("kubectl ferromesh");
+    }
+    let matches = command.try_get_matches_from_mut(arguments)?;
+    CommandLine::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
 }
 
 /// Help and version are answers; the rest is wrong usage.
@@ -115,13 +145,23 @@ impl CommandLine {
         let style = environment.style(self.color);
         match self.verb {
             Verb::Analyze(args) => args.run(streams, style),
+            Verb::BugReport(args) => args.run(streams, environment.now),
+            Verb::Check(args) => args.run(streams, style, environment.now),
             Verb::Completion(args) => args.run(streams),
-            Verb::Experimental(args) => args.run(streams, style),
+            Verb::Experimental(args) => args.run(streams, style, environment.now),
             Verb::Explain(args) => args.run(streams),
+            Verb::Images(args) => args.run(streams),
+            Verb::Install(args) => args.run(streams, style, environment.interactive),
             Verb::KubeInject(args) => args.run(streams),
+            Verb::Manifest(args) => args.run(streams, style, environment.interactive),
+            Verb::Operator(args) => args.run(streams, style, environment.interactive),
+            Verb::Profile(args) => args.run(streams),
             Verb::ProxyConfig(args) => args.run(streams, environment.now),
             Verb::ProxyStatus(args) => args.run(streams, style),
+            Verb::Uninstall(args) => args.run(streams, style, environment.interactive),
+            Verb::Upgrade(args) => args.run(streams, style, environment.interactive),
             Verb::Validate(args) => args.run(streams, style),
+            Verb::VerifyInstall(args) => args.run(streams, style),
             Verb::Version(args) => args.run(streams),
             Verb::Why(args) => args.run(streams, style),
         }

@@ -3,6 +3,8 @@
 use clap::ValueEnum;
 use std::io::{self, Read, Write};
 
+use super::exit::{Exit, Failure};
+
 /// What the verbs may know of the terminal that they run in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Environment {
@@ -14,6 +16,8 @@ pub struct Environment {
     pub dumb: bool,
     /// Standard output is a terminal.
     pub terminal: bool,
+    /// Standard input is a terminal, so that questions can be answered.
+    pub interactive: bool,
     /// The locale's encoding is UTF-8.
     pub utf8: bool,
     /// The time, in seconds since the epoch.
@@ -89,6 +93,28 @@ impl Streams<'_> {
         }
     }
 
+    /// Writes the answer of a verb that has nothing else to tell.
+    ///
+    /// # Errors
+    /// As [`Streams::answer`].
+    pub(super) fn answered(&mut self, text: &str) -> Result<Exit, Failure> {
+        self.answer(text).map(|()| Exit::Clean).map_err(|error| Failure::new(Exit::Failed, error))
+    }
+
+    /// Asks a question, and reads whether the answer is yes.
+    ///
+    /// # Errors
+    /// When no answer can be read.
+    pub(super) fn agreed(&mut self, question: &str) -> io::Result<bool> {
+        let _ = write!(self.stderr, "{question} [y/N] ").and_then(|()| self.stderr.flush());
+        let (mut answer, mut letter) = (Vec::new(), [0]);
+        // Letter by letter: what is behind the line is not ours.
+        while self.stdin.read(&mut letter)? == 1 && letter != *b"\n" {
+            answer.extend(letter);
+        }
+        Ok(matches!(answer.trim_ascii(), b"y" | b"Y" | b"yes" | b"Yes"))
+    }
+
     /// Writes a line beside the answer. There is nowhere to say that this failed.
     pub(super) fn note(&mut self, line: &str) {
         let _ = writeln!(self.stderr, "{line}");
@@ -112,6 +138,16 @@ impl Style {
     /// The mark of something that is as it should be.
     pub(super) fn good(self) -> String {
         self.paint(Paint::Green, if self.utf8 { "✓" } else { "ok" })
+    }
+
+    /// The mark of something that is not.
+    pub(super) fn bad(self) -> String {
+        self.paint(Paint::Red, if self.utf8 { "✗" } else { "FAIL" })
+    }
+
+    /// The mark of something that may not be.
+    pub(super) fn doubtful(self) -> String {
+        self.paint(Paint::Yellow, if self.utf8 { "!" } else { "warn" })
     }
 }
 

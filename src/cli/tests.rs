@@ -14,8 +14,8 @@ pub(super) struct Run {
 }
 
 pub(super) const TERMINAL: Environment =
-    Environment { no_color: false, force_color: false, dumb: false, terminal: true, utf8: true, now: 0 };
-pub(super) const PIPE: Environment = Environment { terminal: false, ..TERMINAL };
+    Environment { no_color: false, force_color: false, dumb: false, terminal: true, interactive: true, utf8: true, now: 0 };
+pub(super) const PIPE: Environment = Environment { terminal: false, interactive: false, ..TERMINAL };
 
 /// Runs a command line, split at spaces, with a text on standard input.
 pub(super) fn run_in(environment: &Environment, command: &str, stdin: &str) -> Run {
@@ -41,8 +41,11 @@ fn every_help_ends_in_examples_that_are_understood() {
     let mut command = CommandLine::command();
     command.build();
     let mut verbs: Vec<String> = command.get_subcommands().map(|verb| verb.get_name().to_owned()).collect();
-    let experimental = command.find_subcommand("experimental").unwrap();
-    verbs.extend(experimental.get_subcommands().map(|verb| format!("experimental {}", verb.get_name())));
+    // Those that keep only verbs of their own below them.
+    for group in ["experimental", "manifest", "operator", "profile"] {
+        let of_group = command.find_subcommand(group).unwrap().get_subcommands();
+        verbs.extend(of_group.map(|verb| format!("{group} {}", verb.get_name())));
+    }
     for verb in verbs.iter().map(String::as_str).chain([""]) {
         let help = run(&format!("{verb} --help"), "");
         assert_eq!(help.exit, Exit::Clean);
@@ -66,6 +69,19 @@ fn wrong_usage_suggests_what_was_meant() {
 }
 
 #[test]
+fn a_plugin_of_kubectl_is_called_as_people_call_it() {
+    let usage = |program: &str| {
+        let (mut stdin, mut stdout, mut stderr) = (&b""[..], Vec::new(), Vec::new());
+        let streams = Streams { stdin: &mut stdin, stdout: &mut stdout, stderr: &mut stderr };
+        let exit = run_with([program, "explain", "--help"].map(OsString::from), &PIPE, streams);
+        assert_eq!(exit, Exit::Clean);
+        String::from_utf8(stdout).unwrap()
+    };
+    assert!(usage("/usr/local/bin/kubectl-ferromesh").contains("Usage: kubectl ferromesh explain "));
+    assert!(usage("/usr/local/bin/ferromesh").contains("Usage: ferromesh explain "));
+}
+
+#[test]
 fn a_code_is_explained_offline() {
     insta::assert_snapshot!(run("explain fm0104", "").stdout);
     insta::assert_snapshot!(run("explain FM0104 -o json", "").stdout);
@@ -78,7 +94,7 @@ fn a_code_is_explained_offline() {
 #[test]
 fn all_codes_are_listed() {
     let list = run("explain", "").stdout;
-    assert!(list.starts_with("FM0101   The text can't be read at all.\n") && list.contains("\nIST0174  "), "{list}");
+    assert!(list.contains("\nFM0101   The text can't be read at all.\n") && list.contains("\nIST0174  "), "{list}");
 }
 
 #[test]

@@ -21,6 +21,7 @@ mod certificates;
 mod credentials;
 mod difference;
 mod events;
+mod generate;
 mod health;
 mod install;
 mod live;
@@ -43,6 +44,7 @@ mod tests;
 mod watch;
 
 pub use difference::{Difference, applying, between};
+pub use generate::{generate, laid_over};
 pub use settings::{Images, profile, spec_problems};
 pub use webhook_certs::Source as CertificateSource;
 

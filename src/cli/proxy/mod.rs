@@ -19,7 +19,7 @@ mod table;
 mod tests;
 
 pub(super) use config::ProxyConfigArgs;
-pub(super) use pilot::Pilots;
+pub(super) use pilot::{Pilots, Standing};
 pub(super) use pod::{Named, Pods};
 pub(super) use rejection::Rejection;
 pub(super) use status::ProxyStatusArgs;

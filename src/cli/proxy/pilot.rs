@@ -31,6 +31,18 @@ pub(super) struct Connected {
     pub(super) rejections: Vec<Rejection>,
 }
 
+/// How a proxy stands, all in all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::cli) struct Standing {
+    /// `POD.NAMESPACE`.
+    pub(in crate::cli) name: String,
+    pub(in crate::cli) version: String,
+    /// Whether it has acknowledged everything.
+    pub(in crate::cli) synced: bool,
+    /// How many resources it refuses.
+    pub(in crate::cli) refused: usize,
+}
+
 /// The kinds in the order of the columns, as pilot's page names them.
 pub(super) const KINDS: [&str; 4] = ["cluster", "listener", "endpoint", "route"];
 
@@ -77,6 +89,20 @@ impl Pilots {
     pub(in crate::cli) async fn rejections(&self, proxy: &str) -> Result<Option<Vec<Rejection>>, Failure> {
         let all = self.connected().await?;
         Ok(all.into_iter().find(|it| it.proxy == proxy).map(|it| it.rejections))
+    }
+
+    /// How each proxy stands.
+    ///
+    /// # Errors
+    /// When a replica does not answer.
+    pub(in crate::cli) async fn standing(&self) -> Result<Vec<Standing>, Failure> {
+        let standing = |proxy: Connected| Standing {
+            synced: proxy.progress.iter().all(|(sent, acked)| sent == acked),
+            refused: proxy.rejections.len(),
+            name: proxy.proxy,
+            version: proxy.version,
+        };
+        Ok(self.connected().await?.into_iter().map(standing).collect())
     }
 
     /// What a proxy should have: the page `config_dump` of the replica that serves it.

@@ -63,6 +63,22 @@ struct Seen {
     unreadable: bool,
 }
 
+/// All that the cluster would refuse of an object, a line each.
+pub(super) fn errors_of(object: &serde_json::Value) -> Vec<String> {
+    let (documents, _) = source::read(&object.to_string());
+    let mut checker = Checker::new(None);
+    let verdicts = documents.iter().flat_map(manifests).map(|manifest| checker.check(&manifest));
+    let findings = verdicts.flat_map(|verdict| match verdict {
+        Verdict::Checked(findings) => findings,
+        Verdict::OtherApi => Vec::new(),
+    });
+    let line = |Finding { path, message, hint, code, .. }: Finding| {
+        let hint = hint.map(|hint| format!(", {hint}")).unwrap_or_default();
+        format!("{path}: {message}{hint} ({code})")
+    };
+    findings.filter(|finding| finding.severity == Severity::Error).map(line).collect()
+}
+
 // === impl ValidateArgs ===
 
 impl ValidateArgs {

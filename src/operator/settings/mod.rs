@@ -25,6 +25,7 @@ pub(super) use addons::{Addon, Program};
 pub(super) use cni::Cni;
 pub(super) use gateways::{FIRST_UNPRIVILEGED, Gateway};
 pub(super) use injection::Injection;
+pub(super) use layers::overlay;
 pub(super) use part::{Part, Replicas};
 pub(super) use problem::{Problem, Problems};
 pub use profile::profile;
@@ -36,7 +37,7 @@ use ferromesh_crds::install::{Components, Gateways, ImagePullPolicy, MeshInstall
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-use self::{layers::overlay, values::Translated};
+use self::values::Translated;
 use crate::config::{self, kubernetes::is_dns_label};
 use crate::model::{MeshConfig, SidecarDefaults};
 
@@ -100,7 +101,7 @@ pub fn spec_problems(spec: &MeshInstallSpec) -> Vec<config::Problem> {
     // Which images the operator would choose matters to no check.
     let images = Images { hub: "registry".to_owned(), tag: "tag".to_owned(), pull_policy: "IfNotPresent".to_owned() };
     let found = resolve(spec, &images).err().map(|problems| problems.0).unwrap_or_default();
-    found.into_iter().map(|Problem { path, reason }| config::Problem { path, message: reason, code: config::Code::BrokenRule }).collect()
+    found.into_iter().map(config::Problem::from).collect()
 }
 
 /// Reads a spec.

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::config;
+
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::operator) struct Problem {
@@ -26,6 +28,12 @@ impl Problem {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.path, self.reason)
+    }
+}
+
+impl From<Problem> for config::Problem {
+    fn from(Problem { path, reason }: Problem) -> Self {
+        Self { path, message: reason, code: config::Code::BrokenRule }
     }
 }
 

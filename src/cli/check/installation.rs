@@ -1,0 +1,137 @@
+//! Checks of the installation: what describes it, and the objects that it needs.
+
+use ferromesh_crds::{MeshInstall, catalog, install::State};
+use kube::ResourceExt;
+use std::collections::BTreeSet;
+
+use super::{
+    facts::{Facts, known},
+    row::{Area, Check, Found, when},
+};
+use crate::cli::{
+    finding::Severity::{Error, Info, Warning},
+    install::chart_roles,
+};
+
+/// The checks.
+pub(super) const CHECKS: &[Check] = &[
+    Check::new("FM5001", Area::Installation, Error, "a MeshInstall is there", no_mesh),
+    Check::new("FM5002", Area::Installation, Warning, "one MeshInstall is there", several_meshes),
+    Check::new("FM5003", Area::Installation, Error, "the MeshInstall is healthy", unhealthy),
+    Check::new("FM5004", Area::Installation, Error, "the operator has seen the MeshInstall", unseen),
+    Check::new("FM5005", Area::Installation, Error, "the operator runs", no_operator),
+    Check::new("FM5006", Area::Installation, Warning, "versions agree", versions),
+    Check::new("FM5007", Area::Installation, Error, "the mesh's roles are there", roles),
+    Check::new("FM5008", Area::Installation, Error, "the CRDs are there and established", crds),
+    Check::new("FM5009", Area::Installation, Warning, "the CRDs are this version's", old_crds),
+    Check::new("FM5010", Area::Installation, Info, "changes are made", plan_only),
+];
+
+fn the_mesh(facts: &Facts) -> Result<&MeshInstall, String> {
+    known(&facts.meshes)?;
+    facts.mesh().ok_or_else(|| "there is no MeshInstall".to_owned())
+}
+
+fn no_mesh(facts: &Facts) -> Result<Vec<Found>, String> {
+    Ok(when(known(&facts.meshes)?.is_empty(), || Found::new("the cluster has no MeshInstall").with("ferromesh install")))
+}
+
+fn several_meshes(facts: &Facts) -> Result<Vec<Found>, String> {
+    let installed = the_mesh(facts)?.name_any();
+    let others = known(&facts.meshes)?.iter().filter(|mesh| mesh.name_any() != installed);
+    let told = |mesh| Found::new(format!("has no effect: MeshInstall {installed} is older")).of("MeshInstall", mesh);
+    Ok(others.map(told).collect())
+}
+
+fn condition(mesh: &MeshInstall, type_: &str) -> Option<(bool, String)> {
+    let status = mesh.status.as_ref()?;
+    let found = status.conditions.iter().find(|condition| condition.type_ == type_)?;
+    Some((found.status == "True", format!("{}: {}", found.reason, found.message)))
+}
+
+fn unhealthy(facts: &Facts) -> Result<Vec<Found>, String> {
+    let mesh = the_mesh(facts)?;
+    let told = match condition(mesh, "Ready") {
+        Some((true, _)) => return Ok(Vec::new()),
+        Some((false, message)) => message,
+        None => "its condition Ready is not known".to_owned(),
+    };
+    let state = mesh.status.as_ref().and_then(|status| status.state);
+    // What is on its way may well arrive.
+    let severity = if matches!(state, Some(State::Updating | State::Reconciling)) { Warning } else { Error };
+    Ok(vec![Found::new(told).of("MeshInstall", mesh).rated(severity).with(format!("kubectl describe meshinstall {}", mesh.name_any()))])
+}
+
+fn unseen(facts: &Facts) -> Result<Vec<Found>, String> {
+    let mesh = the_mesh(facts)?;
+    let seen = mesh.status.as_ref().and_then(|status| status.observed_generation).unwrap_or(-1);
+    let behind = seen < mesh.metadata.generation.unwrap_or_default();
+    let told = || Found::new("was changed, and the operator has not seen it").of("MeshInstall", mesh).with("kubectl get lease -A");
+    Ok(when(behind, told))
+}
+
+fn no_operator(facts: &Facts) -> Result<Vec<Found>, String> {
+    let Some(operator) = facts.operator()? else {
+        return Ok(vec![Found::new("no operator: nobody installs or heals the mesh").with("ferromesh operator init")]);
+    };
+    let available = operator.status.as_ref().and_then(|status| status.available_replicas).unwrap_or_default();
+    let command = format!("kubectl logs -n {} deploy/{}", operator.namespace().unwrap_or_default(), operator.name_any());
+    Ok(when(available == 0, || Found::new("no pod of the operator is available").of("Deployment", operator).with(command)))
+}
+
+fn versions(facts: &Facts) -> Result<Vec<Found>, String> {
+    let own = env!("CARGO_PKG_VERSION");
+    let mesh = the_mesh(facts)?;
+    let Some(version) = mesh.status.as_ref().and_then(|status| status.version.as_deref()) else { return Ok(Vec::new()) };
+    let told = || Found::new(format!("is of version {version}, and this program of {own}")).of("MeshInstall", mesh);
+    Ok(when(version != own, told))
+}
+
+fn roles(facts: &Facts) -> Result<Vec<Found>, String> {
+    let there: BTreeSet<String> = known(&facts.cluster_roles)?.iter().map(ResourceExt::name_any).collect();
+    let missing: Vec<String> = chart_roles().into_iter().filter(|name| !there.contains(name)).collect();
+    let told = || {
+        let roles = missing.join(", ");
+        Found::new(format!("ClusterRoles are missing, so that parts of the mesh have no rights: {roles}")).with("ferromesh operator init")
+    };
+    Ok(when(!missing.is_empty(), told))
+}
+
+fn crds(facts: &Facts) -> Result<Vec<Found>, String> {
+    let all = known(&facts.crds)?;
+    let mut found = Vec::new();
+    for kind in catalog::kinds() {
+        let name = kind.crd_name();
+        let Some(crd) = all.iter().find(|crd| crd.name_any() == name) else {
+            found.push(Found::new(format!("CustomResourceDefinition {name} is not there")).with("ferromesh operator init"));
+            continue;
+        };
+        let conditions = crd.status.iter().flat_map(|status| status.conditions.iter().flatten());
+        let established = conditions.into_iter().any(|condition| condition.type_ == "Established" && condition.status == "True");
+        if !established {
+            found.push(Found::new("is not established: the API server does not serve it").of("CustomResourceDefinition", crd));
+        }
+    }
+    Ok(found)
+}
+
+fn old_crds(facts: &Facts) -> Result<Vec<Found>, String> {
+    let mut found = Vec::new();
+    for crd in known(&facts.crds)? {
+        let Some(kind) = catalog::find(&crd.spec.group, &crd.spec.names.kind) else { continue };
+        let served: BTreeSet<&str> = crd.spec.versions.iter().filter(|version| version.served).map(|version| &*version.name).collect();
+        let missing: Vec<&str> = kind.versions.iter().copied().filter(|version| !served.contains(version)).collect();
+        if !missing.is_empty() {
+            let told = format!("does not serve version {}", missing.join(", "));
+            found.push(Found::new(told).of("CustomResourceDefinition", crd).with("ferromesh operator init"));
+        }
+    }
+    Ok(found)
+}
+
+fn plan_only(facts: &Facts) -> Result<Vec<Found>, String> {
+    let mesh = the_mesh(facts)?;
+    let plans = mesh.spec.mode() == ferromesh_crds::install::Mode::Plan;
+    let told = || Found::new("is in mode Plan: changes are listed in its status, and not made").of("MeshInstall", mesh);
+    Ok(when(plans, told))
+}

@@ -1,0 +1,97 @@
+//! What a cluster has of an installation: its MeshInstall, and its operator.
+
+use ferromesh_crds::MeshInstall;
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::Container};
+use kube::{Api, Client, ResourceExt, api::ListParams};
+use std::time::Duration;
+
+use super::verify::readiness;
+use crate::cli::exit::{Exit, Failure};
+use crate::model::parse_duration;
+use crate::operator::Images;
+
+/// The labels of the operator's Deployment.
+const OPERATOR: &str = "app.kubernetes.io/name=ferromesh-operator,app.kubernetes.io/component=operator";
+
+/// An operator that is installed.
+#[derive(Clone, Debug)]
+pub(super) struct Operator {
+    pub(super) namespace: String,
+    /// The images that it installs where a MeshInstall names none.
+    pub(super) images: Images,
+    /// The release of Helm's that it belongs to.
+    pub(super) release: Option<String>,
+    /// Whether it answers, or why not.
+    pub(super) ready: Result<(), String>,
+}
+
+/// The MeshInstalls of a cluster; none as well if it doesn't know the kind.
+///
+/// # Errors
+/// When they can't be listed.
+pub(super) async fn meshes(client: &Client) -> Result<Vec<MeshInstall>, Failure> {
+    match Api::<MeshInstall>::all(client.clone()).list(&ListParams::default()).await {
+        Ok(list) => Ok(list.items),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(Vec::new()),
+        Err(error) => Err(Failure::cluster("list MeshInstalls", &error)),
+    }
+}
+
+/// The MeshInstall of a cluster, if it has one.
+///
+/// # Errors
+/// When they can't be listed, or it has several.
+pub(super) async fn only_mesh(client: &Client) -> Result<Option<MeshInstall>, Failure> {
+    let mut meshes = meshes(client).await?;
+    if meshes.len() > 1 {
+        let names: Vec<String> = meshes.iter().map(ResourceExt::name_any).collect();
+        let told = format!("the cluster has several MeshInstalls, of which only the oldest is installed: {}", names.join(", "));
+        return Err(Failure::new(Exit::Failed, told));
+    }
+    Ok(meshes.pop())
+}
+
+/// The operator of a cluster, if it has one.
+///
+/// # Errors
+/// When Deployments can't be listed.
+pub(super) async fn operator(client: &Client) -> Result<Option<Operator>, Failure> {
+    let found = Api::<Deployment>::all(client.clone()).list(&ListParams::default().labels(OPERATOR)).await;
+    let found = found.map_err(|error| Failure::cluster("look for the operator", &error))?;
+    Ok(found.items.into_iter().next().map(|deployment| Operator::of(&deployment)))
+}
+
+/// A time that may be spent: `30s`, `5m`; a number alone is seconds.
+pub(in crate::cli) fn timeout(text: &str) -> Result<Duration, String> {
+    let number = text.parse().ok().map(Duration::from_secs);
+    number.or_else(|| parse_duration(text)).ok_or_else(|| "write for example 30s or 5m".to_owned())
+}
+
+// === impl Operator ===
+
+impl Operator {
+    fn of(deployment: &Deployment) -> Self {
+        let containers = deployment.spec.iter().flat_map(|spec| &spec.template.spec).flat_map(|pod| &pod.containers);
+        let container = containers.into_iter().next().cloned().unwrap_or_default();
+        let published = Images::published();
+        let given = |name: &str, default: String| variable(&container, name).unwrap_or(default);
+        let labels = deployment.labels();
+        let is_helms = labels.get("app.kubernetes.io/managed-by").is_some_and(|manager| manager == "Helm");
+        let mut object = serde_json::to_value(deployment).unwrap_or_default();
+        object["kind"] = "Deployment".into();
+        Self {
+            namespace: deployment.namespace().unwrap_or_default(),
+            images: Images {
+                hub: given("FERROMESH_HUB", published.hub),
+                tag: given("FERROMESH_TAG", published.tag),
+                pull_policy: given("FERROMESH_IMAGE_PULL_POLICY", published.pull_policy),
+            },
+            release: labels.get("app.kubernetes.io/instance").filter(|_| is_helms).cloned(),
+            ready: readiness(&object).unwrap_or(Ok(())),
+        }
+    }
+}
+
+fn variable(container: &Container, name: &str) -> Option<String> {
+    container.env.iter().flatten().find(|one| one.name == name)?.value.clone()
+}

@@ -1,0 +1,268 @@
+//! `ferromesh manifest`: the objects of an installation, as documents.
+
+use clap::{Args, Subcommand};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::{Value, json};
+use std::{collections::BTreeMap, slice::from_ref};
+
+use super::{
+    apply::ManifestApplyArgs,
+    chart::NAMESPACE,
+    difference::{Difference, differences, without_traces},
+    object::Id,
+    spec::{NAME, SpecArgs},
+    verify::VerifyArgs,
+};
+use crate::cli::{
+    exit::{Exit, Failure},
+    input,
+    manifest::manifests,
+    proxy::Table,
+    report::{self, Form, counted},
+    source,
+    terminal::{Streams, Style},
+};
+use crate::operator::{Images, generate};
+
+/// Write, apply, compare and verify the objects of an installation
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  ferromesh manifest generate --set profile=demo
+  ferromesh manifest apply --set profile=demo
+  ferromesh manifest diff before.yaml after.yaml")]
+pub(in crate::cli) struct ManifestArgs {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Generate(Box<GenerateArgs>),
+    Apply(Box<ManifestApplyArgs>),
+    Diff(DiffArgs),
+    VerifyInstall(VerifyArgs),
+}
+
+/// Write the objects that the operator would apply, the MeshInstall first
+#[derive(Args, Debug)]
+#[command(after_help = "\
+No cluster is asked. What only a cluster tells is left out: the objects' owner, the webhooks' caBundle, and pilot's right to the Secrets
+that gateways name. CRDs and the operator are not part of it: ferromesh operator init --dump.
+
+Examples:
+  ferromesh manifest generate
+  ferromesh manifest generate --set profile=demo
+  ferromesh manifest generate -f mesh.yaml --set components.pilot.replicas=2 -o json")]
+pub(in crate::cli) struct GenerateArgs {
+    /// Write a file for each object into this directory, instead of all to standard output
+    #[arg(short = 'd', long, value_name = "DIRECTORY")]
+    output_directory: Option<std::path::PathBuf>,
+    /// The operator's namespace
+    #[arg(long = "operatorNamespace", visible_alias = "operator-namespace", default_value = NAMESPACE, value_name = "NAMESPACE")]
+    operator_namespace: String,
+    /// The form of the answer
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORM")]
+    output: Form,
+    #[command(flatten)]
+    spec: SpecArgs,
+}
+
+/// Show how the objects of two files differ, field by field
+#[derive(Args, Debug)]
+#[command(after_help = "\
+What the API server writes into every object (status, uid, times) does not count.
+
+Examples:
+  ferromesh manifest diff before.yaml after.yaml
+  ferromesh manifest diff before.yaml - --exit-code -o json")]
+struct DiffArgs {
+    /// A file, or - for standard input
+    first: String,
+    /// Another
+    second: String,
+    /// End with 79 if they differ
+    #[arg(long)]
+    exit_code: bool,
+    /// The form of the answer
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORM")]
+    output: Form,
+}
+
+/// An object that is not the same in both files. `ferromesh manifest diff` answers with a list of them.
+#[derive(Debug, JsonSchema, Serialize)]
+pub(in crate::cli) struct ManifestDifference {
+    /// The object, for example `Deployment istio-system/istio-pilot`.
+    object: String,
+    /// Whether the object is in one file alone, or in both with other fields.
+    change: Change,
+    /// The fields, where both have the object.
+    fields: Vec<Difference>,
+}
+
+/// What becomes of an object from the first file to the second.
+#[derive(Clone, Copy, Debug, JsonSchema, PartialEq, Eq, Serialize)]
+enum Change {
+    /// Only the first has it.
+    Removed,
+    /// Only the second has it.
+    Added,
+    /// Both have it, and not the same.
+    Changed,
+}
+
+// === impl ManifestArgs ===
+
+impl ManifestArgs {
+    /// Runs the verb.
+    ///
+    /// # Errors
+    /// Those of the verb.
+    pub(in crate::cli) fn run(&self, streams: &mut Streams<'_>, style: Style, interactive: bool) -> Result<Exit, Failure> {
+        match &self.verb {
+            Verb::Generate(args) => args.run(streams),
+            Verb::Apply(args) => args.run(streams, style, interactive),
+            Verb::Diff(args) => args.run(streams),
+            Verb::VerifyInstall(args) => args.run(streams, style),
+        }
+    }
+}
+
+// === impl GenerateArgs ===
+
+impl GenerateArgs {
+    fn run(&self, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
+        let described = self.spec.over(&json!({}), streams.stdin)?;
+        let spec = described.checked()?;
+        let objects = generate(&spec, &Images::published(), &self.operator_namespace);
+        let objects = objects.map_err(|problems| refused(&problems))?;
+        let mesh = described.object(described.name.as_deref().unwrap_or(NAME));
+        // First: kubectl deletes in this order, and whatever else went before it the operator would make anew.
+        let objects: Vec<Value> = std::iter::once(mesh).chain(objects).collect();
+        match &self.output_directory {
+            Some(directory) => {
+                write_files(directory, &objects, self.output)?;
+                streams.note(&format!("{} written to {}", counted(objects.len(), "object"), directory.display()));
+                Ok(Exit::Clean)
+            }
+            None => streams.answered(&documents(&objects, self.output)),
+        }
+    }
+}
+
+/// That the operator would not install a spec, in a line for each reason.
+pub(super) fn refused(problems: &[crate::config::Problem]) -> Failure {
+    let all = problems.iter().map(Failure::usage).collect();
+    Failure::all(all).err().unwrap_or_else(|| Failure::usage("the operator would refuse this"))
+}
+
+/// Objects as a file that kubectl reads: YAML documents, or a list in JSON.
+pub(super) fn documents(objects: &[Value], form: Form) -> String {
+    if form == Form::Json {
+        return report::document(&json!({"apiVersion": "v1", "kind": "List", "items": objects}), false);
+    }
+    objects.iter().map(|object| format!("---\n{}", report::document(object, true))).collect()
+}
+
+/// Writes each object to a file of its own; numbers in front keep the order.
+fn write_files(directory: &std::path::Path, objects: &[Value], form: Form) -> Result<(), Failure> {
+    let failed = |error: std::io::Error| Failure::new(Exit::Failed, format_args!("can't write to {}: {error}", directory.display()));
+    std::fs::create_dir_all(directory).map_err(failed)?;
+    let ending = if form == Form::Json { "json" } else { "yaml" };
+    for (number, object) in objects.iter().enumerate() {
+        let text = |field: &Value| field.as_str().unwrap_or_default().to_ascii_lowercase();
+        let name = format!("{number:02}-{}-{}.{ending}", text(&object["kind"]), text(&object["metadata"]["name"]));
+        std::fs::write(directory.join(name), report::document(object, form != Form::Json)).map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// Differences as a table, under the names of the two.
+pub(super) fn told_differences(found: &[Difference], names: [&str; 2]) -> String {
+    let mut table = Table::new(&["FIELD", names[0], names[1]]);
+    for difference in found {
+        let [from, to] = difference.shown();
+        table.row([difference.path.clone(), from, to]);
+    }
+    table.shown()
+}
+
+// === impl DiffArgs ===
+
+impl DiffArgs {
+    fn run(&self, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
+        let first = by_name(objects_of(from_ref(&self.first), streams)?);
+        let second = by_name(objects_of(from_ref(&self.second), streams)?);
+        let found = compared(&first, &second);
+        let told = match self.output {
+            Form::Human => human(&found, [&self.first, &self.second]),
+            form => report::document(&found, form == Form::Yaml),
+        };
+        streams.answered(&told)?;
+        Ok(if self.exit_code && !found.is_empty() { Exit::Findings } else { Exit::Clean })
+    }
+}
+
+/// The objects of files, in their order.
+///
+/// # Errors
+/// When a file can't be read, or a document is no object.
+pub(super) fn objects_of(names: &[String], streams: &mut Streams<'_>) -> Result<Vec<Value>, Failure> {
+    let mut objects = Vec::new();
+    for text in input::texts(names, false, streams.stdin) {
+        let text = text?;
+        let (documents, problems) = source::read(&text.text);
+        if let Some(problem) = problems.first() {
+            let message = format_args!("{}:{}: {}", text.name, problem.place.line, problem.message);
+            return Err(Failure::new(Exit::Unreadable, message));
+        }
+        for manifest in documents.iter().flat_map(manifests) {
+            let object = manifest.to_value();
+            if Id::of(&object, "").is_none() {
+                let message = format_args!("{}:{}: this is no object with apiVersion, kind and name", text.name, manifest.node.place.line);
+                return Err(Failure::new(Exit::Unreadable, message));
+            }
+            objects.push(object);
+        }
+    }
+    Ok(objects)
+}
+
+fn by_name(objects: Vec<Value>) -> BTreeMap<String, Value> {
+    let named = |object: Value| Some((Id::of(&object, "")?.to_string(), without_traces(object)));
+    objects.into_iter().filter_map(named).collect()
+}
+
+fn compared(first: &BTreeMap<String, Value>, second: &BTreeMap<String, Value>) -> Vec<ManifestDifference> {
+    let names: std::collections::BTreeSet<&String> = first.keys().chain(second.keys()).collect();
+    let difference = |name: &String| {
+        let (change, fields) = match (first.get(name), second.get(name)) {
+            (Some(first), Some(second)) => (Change::Changed, differences(first, second)),
+            (Some(_), None) => (Change::Removed, Vec::new()),
+            (None, _) => (Change::Added, Vec::new()),
+        };
+        let same = change == Change::Changed && fields.is_empty();
+        (!same).then(|| ManifestDifference { object: name.clone(), change, fields })
+    };
+    names.into_iter().filter_map(difference).collect()
+}
+
+fn human(found: &[ManifestDifference], names: [&str; 2]) -> String {
+    if found.is_empty() {
+        return "no differences\n".to_owned();
+    }
+    let mut told = String::new();
+    for ManifestDifference { object, change, fields } in found {
+        match change {
+            Change::Removed => told.push_str(&format!("{object}: only in {}\n", names[0])),
+            Change::Added => told.push_str(&format!("{object}: only in {}\n", names[1])),
+            Change::Changed => {
+                told.push_str(&format!("{object}:\n"));
+                let table = told_differences(fields, names);
+                table.lines().for_each(|line| told.push_str(&format!("  {line}\n")));
+            }
+        }
+    }
+    told
+}

@@ -1,0 +1,36 @@
+//! Verbs about the installation: what it would consist of, bringing it about, seeing that it is there, taking it away.
+//!
+//! They write a MeshInstall and leave the rest to the operator; the operator itself they install where there is none. What an
+//! installation consists of they ask the operator's own plan.
+
+mod apply;
+mod assignment;
+mod chart;
+mod cluster;
+mod difference;
+mod gone;
+mod images;
+mod manifest;
+mod object;
+mod operator;
+mod profile;
+mod progress;
+mod spec;
+#[cfg(test)]
+mod tests;
+mod uninstall;
+mod verify;
+
+pub(super) use apply::{InstallArgs, UpgradeArgs};
+pub(super) use chart::chart_roles;
+pub(super) use cluster::timeout;
+pub(super) use images::ImagesArgs;
+pub(super) use manifest::ManifestArgs;
+pub(super) use object::Id;
+pub(super) use operator::OperatorArgs;
+pub(super) use profile::ProfileArgs;
+pub(super) use uninstall::UninstallArgs;
+pub(super) use verify::{VerifyArgs, quantity};
+
+#[cfg(test)]
+pub(super) use {images::ImageRow, manifest::ManifestDifference, profile::ProfileRow, verify::Verification};

@@ -1,0 +1,293 @@
+//! `ferromesh operator`: installs and removes the operator, for clusters without Helm.
+
+use clap::{Args, Subcommand};
+use kube::{
+    Client,
+    api::{DeleteParams, Patch, PatchParams},
+};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+use super::{
+    apply::WaitArgs,
+    chart::{KEPT, MANAGED_BY, MANAGER, NAMESPACE, objects},
+    cluster::{self, Operator},
+    gone::{Confirmation, delete, until_gone},
+    manifest::documents,
+    object::Id,
+    progress::{BETWEEN, Progress},
+};
+use crate::cli::{
+    cluster::{Cluster, ClusterArgs, ask},
+    exit::{Exit, Failure},
+    report::{Form, counted},
+    terminal::{Streams, Style},
+};
+use crate::operator::Images;
+
+/// Install and remove the operator
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Helm does the same: charts/ferromesh. What Helm has installed is Helm's to upgrade and to remove.
+
+Examples:
+  ferromesh operator init
+  ferromesh operator remove")]
+pub(in crate::cli) struct OperatorArgs {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Init(Box<InitArgs>),
+    Remove(RemoveArgs),
+}
+
+/// Install the operator and the CRDs, or bring them to this version
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Exit codes: 0 installed, 1 refused, 69 no cluster, 75 not ready in time, 77 forbidden.
+
+Examples:
+  ferromesh operator init
+  ferromesh operator init --hub registry.example/team --tag 1.0.2
+  ferromesh operator init --dump")]
+struct InitArgs {
+    #[command(flatten)]
+    place: PlaceArgs,
+    /// Print the objects, and ask no cluster
+    #[arg(long)]
+    dump: bool,
+    /// Have the API server check the objects, and change nothing
+    #[arg(long, conflicts_with = "dump")]
+    dry_run: bool,
+    /// The form of what --dump prints
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORM")]
+    output: Form,
+    #[command(flatten)]
+    wait: WaitArgs,
+    #[command(flatten)]
+    cluster: ClusterArgs,
+}
+
+/// Where the operator is, and where its images come from.
+#[derive(Args, Clone, Debug)]
+pub(super) struct PlaceArgs {
+    /// The operator's namespace
+    #[arg(
+        long = "operatorNamespace",
+        visible_alias = "operator-namespace",
+        default_value = NAMESPACE,
+        value_name = "NAMESPACE",
+        help_heading = "Operator"
+    )]
+    pub(super) namespace: String,
+    /// Registry and path of the images `ferromesh` and `ferromesh-proxy`
+    #[arg(long, value_name = "HUB", help_heading = "Operator")]
+    hub: Option<String>,
+    /// Tag of the images
+    #[arg(long, value_name = "TAG", help_heading = "Operator")]
+    tag: Option<String>,
+    /// When a node fetches an image
+    #[arg(long, value_name = "POLICY", value_parser = ["Always", "IfNotPresent", "Never"], help_heading = "Operator")]
+    image_pull_policy: Option<String>,
+}
+
+/// Remove the operator; a mesh that runs goes on running, and nobody heals it
+#[derive(Args, Debug)]
+#[command(after_help = "\
+The CRDs stay, and so does the mesh: ferromesh uninstall removes that, and with --purge everything.
+Exit codes: 0 removed, or not there; 1 refused, 69 no cluster, 75 not gone in time, 77 forbidden.
+
+Examples:
+  ferromesh operator remove
+  ferromesh operator remove --dry-run")]
+struct RemoveArgs {
+    #[command(flatten)]
+    confirmation: Confirmation,
+    /// How long it may take
+    #[arg(long, default_value = "2m", value_parser = cluster::timeout, value_name = "TIME")]
+    timeout: Duration,
+    #[command(flatten)]
+    cluster: ClusterArgs,
+}
+
+// === impl OperatorArgs ===
+
+impl OperatorArgs {
+    /// Runs the verb.
+    ///
+    /// # Errors
+    /// Those of the verb.
+    pub(in crate::cli) fn run(&self, streams: &mut Streams<'_>, style: Style, interactive: bool) -> Result<Exit, Failure> {
+        match &self.verb {
+            Verb::Init(args) => args.run(streams, style),
+            Verb::Remove(args) => args.run(streams, style, interactive),
+        }
+    }
+}
+
+// === impl PlaceArgs ===
+
+impl PlaceArgs {
+    /// The images, where nothing else is said those that are published, or those that a MeshInstall names.
+    pub(super) fn images(&self, spec: &Value) -> Images {
+        let published = Images::published();
+        let first = |given: &Option<String>, field: &str, default: String| {
+            given.clone().or_else(|| spec[field].as_str().map(str::to_owned)).unwrap_or(default)
+        };
+        Images {
+            hub: first(&self.hub, "hub", published.hub),
+            tag: first(&self.tag, "tag", published.tag),
+            pull_policy: first(&self.image_pull_policy, "imagePullPolicy", published.pull_policy),
+        }
+    }
+
+    /// The images of this version, where those of another one came from.
+    pub(super) fn images_after(&self, before: &Images) -> Images {
+        self.images(&json!({"hub": before.hub, "imagePullPolicy": before.pull_policy}))
+    }
+}
+
+// === impl InitArgs ===
+
+impl InitArgs {
+    fn run(&self, streams: &mut Streams<'_>, style: Style) -> Result<Exit, Failure> {
+        let images = self.place.images(&Value::Null);
+        if self.dump {
+            return streams.answered(&documents(&objects(&self.place.namespace, &images), self.output));
+        }
+        let told = ask(self.wait.longest(), async {
+            let cluster = self.cluster.connect().await?;
+            let mut progress = Progress::new(streams, self.wait.timeout());
+            if let Some(found) = cluster::operator(&cluster.client).await? {
+                found.upgradable(&self.place.namespace)?;
+            }
+            if self.dry_run {
+                let count = apply(&cluster.client, &self.place.namespace, &images, true).await?;
+                return Ok(format!("{} would be applied\n", counted(count, "object")));
+            }
+            bring(&cluster, &self.place.namespace, &images, self.wait.waits(true), &mut progress).await?;
+            Ok(format!("{} the operator is installed in namespace {}: ferromesh install\n", style.good(), self.place.namespace))
+        })?;
+        streams.answered(&told)
+    }
+}
+
+// === impl Operator ===
+
+impl Operator {
+    /// # Errors
+    /// When it isn't ours to write, or is somewhere else.
+    fn upgradable(&self, namespace: &str) -> Result<(), Failure> {
+        let Self { namespace: own, release, .. } = self;
+        match release {
+            Some(release) => {
+                let told = format!("the operator is of Helm's release {release}: helm upgrade {release} charts/ferromesh -n {own}");
+                Err(Failure::new(Exit::Failed, told))
+            }
+            None if own != namespace => {
+                let told = format!("the operator runs in namespace {own}: say --operatorNamespace {own}, or remove that one first");
+                Err(Failure::new(Exit::Failed, told))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// Installs the operator, and waits for it if that is wanted.
+///
+/// # Errors
+/// When an object is refused, or the operator isn't ready in time.
+pub(super) async fn bring(
+    cluster: &Cluster,
+    namespace: &str,
+    images: &Images,
+    wait: bool,
+    progress: &mut Progress<'_, '_>,
+) -> Result<(), Failure> {
+    let count = apply(&cluster.client, namespace, images, false).await?;
+    progress.tell(&format!("operator: applied {}", counted(count, "object")));
+    if !wait {
+        return Ok(());
+    }
+    loop {
+        match cluster::operator(&cluster.client).await?.map(|operator| operator.ready) {
+            Some(Ok(())) => {
+                progress.tell("operator ready");
+                return Ok(());
+            }
+            Some(Err(reason)) => progress.waiting(&format!("the operator: {reason}, see kubectl get pods -n {namespace}"))?,
+            None => progress.waiting("the operator's Deployment")?,
+        }
+        tokio::time::sleep(BETWEEN).await;
+    }
+}
+
+/// Applies all objects; returns how many there are.
+async fn apply(client: &Client, namespace: &str, images: &Images, dry_run: bool) -> Result<usize, Failure> {
+    let params = PatchParams { dry_run, ..PatchParams::apply(MANAGER).force() };
+    let objects = objects(namespace, images);
+    for object in &objects {
+        let Some(id) = Id::of(object, namespace) else { continue };
+        let answer = id.api(client).patch(&id.name, &params, &Patch::Apply(object)).await;
+        match answer {
+            Ok(_) => {}
+            // Nothing can be tried in a namespace that is not there yet.
+            Err(kube::Error::Api(status)) if dry_run && status.code == 404 => {}
+            Err(error) => return Err(Failure::cluster(format_args!("apply {id}"), &error)),
+        }
+    }
+    Ok(objects.len())
+}
+
+// === impl RemoveArgs ===
+
+impl RemoveArgs {
+    fn run(&self, streams: &mut Streams<'_>, style: Style, interactive: bool) -> Result<Exit, Failure> {
+        let found = ask(self.timeout, async {
+            let client = self.cluster.connect().await?.client;
+            let Some(operator) = cluster::operator(&client).await? else { return Ok(None) };
+            Ok(Some((removable(&client, &operator).await?, client)))
+        })?;
+        let Some((ids, _)) = found else { return streams.answered("there is no operator\n") };
+        if !self.confirmation.given(&ids, streams, interactive)? {
+            return Ok(Exit::Clean);
+        }
+        ask(self.timeout + BETWEEN, async {
+            let client = self.cluster.connect().await?.client;
+            let mut progress = Progress::new(streams, self.timeout);
+            delete(&client, &ids, &DeleteParams::default(), &mut progress).await?;
+            until_gone(&client, &ids, &mut progress).await
+        })?;
+        streams.answered(&format!("{} the operator is removed; a mesh that runs goes on running\n", style.good()))
+    }
+}
+
+/// What goes with the operator.
+///
+/// # Errors
+/// When it is Helm's, or can't be read.
+pub(super) async fn removable(client: &Client, operator: &Operator) -> Result<Vec<Id>, Failure> {
+    if let Some(release) = &operator.release {
+        let told = format!("the operator is of Helm's release {release}: helm uninstall {release} -n {}", operator.namespace);
+        return Err(Failure::new(Exit::Failed, told));
+    }
+    let mut ids = Vec::new();
+    let kept = |object: &Value| object["metadata"]["annotations"].get(KEPT).is_some();
+    for object in objects(&operator.namespace, &operator.images).iter().rev().filter(|object| object["kind"] != "CustomResourceDefinition")
+    {
+        let Some(id) = Id::of(object, &operator.namespace) else { continue };
+        let Some(live) = id.read(client).await? else { continue };
+        let owned = live["metadata"]["ownerReferences"].as_array().is_some_and(|owners| !owners.is_empty());
+        // The roles that the mesh is bound to go with their last owner, by garbage collection.
+        let stays = kept(object) && owned;
+        // A namespace that was there before is not ours.
+        let others = object["kind"] == "Namespace" && live["metadata"]["labels"][MANAGED_BY] != MANAGER;
+        if !stays && !others {
+            ids.push(id);
+        }
+    }
+    Ok(ids)
+}

@@ -1,0 +1,74 @@
+//! What the operator would apply for a spec, for those who have no cluster to look at.
+
+use ferromesh_crds::MeshInstallSpec;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use serde_json::{Map, Value};
+
+use super::{
+    plan::{APPLIED, Circumstances, Phase, plan},
+    settings::{Images, overlay, resolve},
+};
+use crate::config;
+
+/// A spec laid over another, as a MeshInstall's is over its profile's.
+pub fn laid_over(base: &Value, over: &Value) -> Value {
+    overlay(base, over)
+}
+
+/// All objects of an installation, in the order in which the operator applies them, with exactly the fields that it decides. What only a
+/// cluster tells is left out: owners and the operator's mark, the webhooks' `caBundle`, and pilot's right to the Secrets that gateways
+/// name. Galley's webhook is as it is once galley has been seen at work.
+///
+/// # Errors
+/// All that is wrong with the spec.
+pub fn generate(spec: &MeshInstallSpec, images: &Images, operator_namespace: &str) -> Result<Vec<Value>, Vec<config::Problem>> {
+    let settings = resolve(spec, images).map_err(|problems| problems.0.into_iter().map(config::Problem::from).collect::<Vec<_>>())?;
+    let owner = OwnerReference::default();
+    let circumstances = Circumstances { owner: &owner, operator_namespace, bundle: Some(""), galley: Phase::Proven, credentials: None };
+    Ok(plan(&settings, circumstances).into_iter().map(|planned| without_cluster(planned.body)).collect())
+}
+
+fn without_cluster(mut body: Value) -> Value {
+    if let Some(metadata) = body["metadata"].as_object_mut() {
+        metadata.remove("ownerReferences");
+        if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
+            annotations.remove(APPLIED);
+        }
+        if metadata.get("annotations").and_then(Value::as_object).is_some_and(Map::is_empty) {
+            metadata.remove("annotations");
+        }
+    }
+    for webhook in body.get_mut("webhooks").and_then(Value::as_array_mut).into_iter().flatten() {
+        if let Some(client) = webhook["clientConfig"].as_object_mut() {
+            client.remove("caBundle");
+        }
+    }
+    body
+}
+
+// === impl Images ===
+
+impl Images {
+    /// Where this version's images are published.
+    #[must_use]
+    pub fn published() -> Self {
+        let [hub, tag, pull_policy] = ["docker.io/ferromesh", env!("CARGO_PKG_VERSION"), "IfNotPresent"].map(str::to_owned);
+        Self { hub, tag, pull_policy }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_only_a_cluster_tells_is_left_out() {
+        let objects = generate(&MeshInstallSpec::default(), &Images::published(), "ferromesh-system").unwrap();
+        let text = serde_json::to_string(&objects).unwrap();
+        for absent in ["ownerReferences", APPLIED, "caBundle", "ferromesh-pilot-credentials"] {
+            assert!(!text.contains(absent), "{absent}");
+        }
+        let kinds: Vec<&str> = objects.iter().filter_map(|object| object["kind"].as_str()).collect();
+        assert!(kinds.contains(&"MutatingWebhookConfiguration") && kinds.contains(&"ValidatingWebhookConfiguration"), "{kinds:?}");
+    }
+}
