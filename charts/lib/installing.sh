@@ -4,7 +4,8 @@
 operator="system:serviceaccount:$namespace:ferromesh-operator"
 mesh_roles=(
     ferromesh-citadel ferromesh-citadel-namespaced ferromesh-cni ferromesh-cni-repair ferromesh-galley ferromesh-galley-namespaced
-    ferromesh-injector ferromesh-pilot ferromesh-pilot-configuration ferromesh-proxies ferromesh-rollout
+    ferromesh-injector ferromesh-kiali ferromesh-pilot ferromesh-pilot-configuration ferromesh-prometheus ferromesh-proxies
+    ferromesh-rollout
 )
 
 installing() {
