@@ -26,7 +26,7 @@ const SHOWN: usize = 60;
 /// The fields in which two values differ. What is null or empty is the same as what is not there.
 pub(in crate::cli) fn differences(from: &Value, to: &Value) -> Vec<Difference> {
     let mut found = Vec::new();
-    compare("", something(Some(from)), something(Some(to)), &mut found);
+    compare("", Some(from), Some(to), &mut found);
     found
 }
 
@@ -72,7 +72,7 @@ fn something(value: Option<&Value>) -> Option<&Value> {
     value.filter(|value| match value {
         Value::Null => false,
         Value::Array(items) => !items.is_empty(),
-        Value::Object(fields) => fields.values().any(|field| something(Some(field)).is_some()),
+        Value::Object(fields) => !fields.is_empty(),
         _ => true,
     })
 }

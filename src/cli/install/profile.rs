@@ -1,7 +1,7 @@
 //! `ferromesh profile`: the profiles, what each sets, and how they differ.
 
 use clap::{Args, Subcommand};
-use ferromesh_crds::{MeshInstallSpec, check::nearest, install::Profile};
+use ferromesh_crds::{check::nearest, install::Profile};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -118,7 +118,7 @@ impl ProfileArgs {
 impl ListArgs {
     fn run(&self, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
         let rows: Vec<ProfileRow> =
-            available().map(|profile| ProfileRow { name: profile.name(), description: description(profile) }).collect();
+            Profile::ALL.into_iter().map(|profile| ProfileRow { name: profile.name(), description: description(profile) }).collect();
         let told = match self.output {
             Form::Human => {
                 let mut table = Table::new(&["NAME", "DESCRIPTION"]);
@@ -172,16 +172,10 @@ fn effective(name: &str, streams: &mut Streams<'_>) -> Result<Value, Failure> {
     Ok(laid_over(&operator::profile(described.checked()?.profile()), &described.spec))
 }
 
-/// The profiles that can be installed.
-fn available() -> impl Iterator<Item = Profile> {
-    let spec = |profile| MeshInstallSpec { profile: Some(profile), ..MeshInstallSpec::default() };
-    Profile::ALL.into_iter().filter(move |profile| operator::spec_problems(&spec(*profile)).is_empty())
-}
-
 fn named(name: &str) -> Result<Profile, Failure> {
-    let found = available().find(|profile| profile.name() == name);
+    let found = Profile::ALL.into_iter().find(|profile| profile.name() == name);
     found.ok_or_else(|| {
-        let names: Vec<&str> = available().map(Profile::name).collect();
+        let names: Vec<&str> = Profile::ALL.into_iter().map(Profile::name).collect();
         let meant = nearest(name, names.iter().copied()).map(|meant| format!(", did you mean {meant:?}?"));
         let meant = meant.unwrap_or_else(|| format!(": there are {}", names.join(", ")));
         Failure::usage(format_args!("there is no profile {name:?}{meant}"))
