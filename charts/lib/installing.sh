@@ -94,9 +94,9 @@ binds_only_ours() {
     kubectl create namespace istio-system --dry-run=client -o yaml | kubectl apply -f - >/dev/null
     for role in "${mesh_roles[@]}"; do
         if [[ "$role" == *-namespaced ]]; then
-            as_operator create rolebinding "$role" -n istio-system --clusterrole "$role" --serviceaccount istio-system:istio-test
+            as_operator create rolebinding "$role" -n istio-system --clusterrole "$role" --serviceaccount "istio-system:${role#ferromesh-}"
         else
-            as_operator create clusterrolebinding "$role" --clusterrole "$role" --serviceaccount istio-system:istio-test
+            as_operator create clusterrolebinding "$role" --clusterrole "$role" --serviceaccount "istio-system:${role#ferromesh-}"
         fi
     done
     as_operator create rolebinding ferromesh-operator-namespaced -n istio-system --clusterrole ferromesh-operator-namespaced \
@@ -117,7 +117,7 @@ binds_only_ours() {
 }
 
 citadel_lists_roots() {
-    local citadel=(kubectl --as system:serviceaccount:istio-system:istio-test)
+    local citadel=(kubectl --as system:serviceaccount:istio-system:citadel)
     "${citadel[@]}" get configmaps -A --field-selector metadata.name=istio-ca-root-cert
     refused "${citadel[@]}" get configmaps -A
 }
