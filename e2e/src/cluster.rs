@@ -203,15 +203,6 @@ impl Cluster {
         Ok(found)
     }
 
-    /// The kubeconfig of the local cluster, whose pods can be reached from here by their addresses.
-    ///
-    /// # Errors
-    /// [`Skip`] for a cluster of the user's.
-    pub fn local(&self) -> anyhow::Result<&Path> {
-        let skip = || Skip("pods can be reached by their addresses in the local cluster alone".to_owned());
-        Ok(self.kubeconfig.as_deref().ok_or_else(skip)?)
-    }
-
     /// The local cluster has its own kubeconfig, and no proxy of the machine leads to it.
     fn local_environment(&self, command: &mut Command) {
         if let Some(kubeconfig) = &self.kubeconfig {

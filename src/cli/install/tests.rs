@@ -40,7 +40,10 @@ fn profiles_are_listed_dumped_and_compared() {
     let set = run("profile dump --set profile=minimal,components.pilot.replicas=3 -p components.pilot.replicas -o json", "");
     assert_eq!((set.exit, set.stdout.trim()), (Exit::Clean, "3"));
     let unknown = run("profile dump dmeo", "");
-    assert_eq!((unknown.exit, unknown.stderr.as_str()), (Exit::Usage, "error: there is no profile \"dmeo\": there are default, demo, minimal, sds, remote\n"));
+    assert_eq!(
+        (unknown.exit, unknown.stderr.as_str()),
+        (Exit::Usage, "error: there is no profile \"dmeo\": there are default, demo, minimal, sds, remote\n")
+    );
 }
 
 #[test]
