@@ -38,6 +38,16 @@ fn without_cluster(mut body: Value) -> Value {
             metadata.remove("annotations");
         }
     }
+    // Citadel is told whose its Secrets are.
+    for container in body.pointer_mut("/spec/template/spec/containers").and_then(Value::as_array_mut).into_iter().flatten() {
+        for variable in container.get_mut("env").and_then(Value::as_array_mut).into_iter().flatten() {
+            if variable["name"] == "MESH_OWNER"
+                && let Some(fields) = variable.as_object_mut()
+            {
+                fields.remove("value");
+            }
+        }
+    }
     for webhook in body.get_mut("webhooks").and_then(Value::as_array_mut).into_iter().flatten() {
         if let Some(client) = webhook["clientConfig"].as_object_mut() {
             client.remove("caBundle");
@@ -68,6 +78,7 @@ mod tests {
         for absent in ["ownerReferences", APPLIED, "caBundle", "ferromesh-pilot-credentials"] {
             assert!(!text.contains(absent), "{absent}");
         }
+        assert!(text.contains(r#"{"name":"MESH_OWNER"}"#), "without the owner's uid");
         let kinds: Vec<&str> = objects.iter().filter_map(|object| object["kind"].as_str()).collect();
         assert!(kinds.contains(&"MutatingWebhookConfiguration") && kinds.contains(&"ValidatingWebhookConfiguration"), "{kinds:?}");
     }
