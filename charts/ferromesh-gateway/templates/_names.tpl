@@ -12,7 +12,6 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{ include "gateway.selector" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/component: gateway
-app.kubernetes.io/part-of: ferromesh
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version | replace "+" "_" }}
 {{- end }}
