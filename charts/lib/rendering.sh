@@ -57,10 +57,10 @@ everything_set() {
     local output part
     output="$(render --set 'image.pullSecrets[0].name=hub-password,replicas=3,resources.limits.memory=77Mi,nodeSelector.disk=ssd' \
         --set 'tolerations[0].key=dedicated,affinity.podAntiAffinity.x=spread,podAnnotations.note=hello,logLevel=debug' \
-        --set 'podAnnotations.prometheus\.io/port=off,image.pullPolicy=Never,revisions={canary}')"
+        --set 'podAnnotations.prometheus\.io/port=off,image.pullPolicy=Never,revisions={canary},tags={prod}')"
     for part in "name: hub-password" "replicas: 3" "memory: 77Mi" "disk: ssd" "key: dedicated" "x: spread" "note: hello" \
         'value: "debug"' "prometheus.io/port: \"off\"" "imagePullPolicy: Never" "kind: PodDisruptionBudget" \
-        "- istio-galley-canary" "- ferromesh-pilot-canary"; do
+        "- istio-galley-canary" "- ferromesh-pilot-canary" "- istio-revision-tag-prod"; do
         has "$output" "$part" || return
     done
 }

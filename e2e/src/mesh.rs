@@ -140,7 +140,9 @@ impl Mesh {
     /// When something stays.
     async fn remove(&self) -> anyhow::Result<()> {
         if !self.installs().await?.is_empty() {
-            self.delete().await?;
+            // An aborted run may have left a second control plane.
+            let own = format!("{OWN}=true");
+            self.cluster.kubectl(&["delete", "meshinstalls", "-l", &own, "--ignore-not-found", "--timeout=60s"]).await?;
         }
         self.uninstall_chart().await?;
         // Owners let these go; an operator that never came up has entered none.
@@ -220,7 +222,7 @@ impl Mesh {
     where
         K: kube::Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
     {
-        const OURS: [&str; 3] = ["ferromesh-", "istio-sidecar-injector", "istio-galley"];
+        const OURS: [&str; 4] = ["ferromesh-", "istio-sidecar-injector", "istio-galley", "istio-revision-tag-"];
         let all = Api::<K>::all(self.cluster.client()).list(&ListParams::default()).await?;
         let ours = all.iter().map(ResourceExt::name_any).filter(|name| OURS.iter().any(|prefix| name.starts_with(prefix)));
         Ok(ours.map(|name| format!("{kind} {name}")).collect())

@@ -22,6 +22,7 @@ mod page;
 mod probes;
 mod programmed;
 mod refusals;
+mod revisions;
 mod rolling;
 mod secrets;
 mod shop;

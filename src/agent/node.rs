@@ -63,13 +63,17 @@ impl ProxyFacts {
         }
     }
 
-    /// The identity that pilot's certificate must state: its service account in the namespace that its address names.
+    /// The identity that pilot's certificate must state: its service account in the namespace that its address names. A revision's pilot has
+    /// an account of its own, with the name of its Service.
     pub fn pilot_identity(&self) -> SpiffeId {
         let address = self.discovery_address();
         let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
         let is_address = host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
         let namespace = host.split('.').nth(1).filter(|label| !is_address && !label.is_empty());
-        SpiffeId::new(&self.trust_domain, namespace.unwrap_or(PILOT_NAMESPACE), PILOT_ACCOUNT)
+        let service = host.split('.').next().unwrap_or_default();
+        let of_revision = service.strip_prefix(PILOT_ACCOUNT).is_some_and(|rest| rest.starts_with('-'));
+        let account = if of_revision { service } else { PILOT_ACCOUNT };
+        SpiffeId::new(&self.trust_domain, namespace.unwrap_or(PILOT_NAMESPACE), account)
     }
 
     /// Envoy's node.
@@ -240,7 +244,8 @@ pub(super) mod tests {
             ProxyFacts { proxy_config, ..facts() }.pilot_identity().to_string()
         };
         assert_eq!(pilot(""), "spiffe://cluster.local/ns/istio-system/sa/istio-pilot");
-        assert_eq!(pilot("istio-pilot-canary.mesh.svc:15012"), "spiffe://cluster.local/ns/mesh/sa/istio-pilot");
+        assert_eq!(pilot("istiod.mesh.svc:15012"), "spiffe://cluster.local/ns/mesh/sa/istio-pilot");
+        assert_eq!(pilot("istio-pilot-canary.mesh.svc:15012"), "spiffe://cluster.local/ns/mesh/sa/istio-pilot-canary");
         assert_eq!(pilot("127.0.0.1:15012"), "spiffe://cluster.local/ns/istio-system/sa/istio-pilot");
     }
 

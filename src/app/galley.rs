@@ -8,6 +8,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use super::{IdentityArgs, Process, ProcessArgs};
 use crate::galley::{self, DistributionConfig, GalleyConfig};
+use crate::model::of_revision;
 use crate::runtime::{ContentWatch, IdentityClient, Listener};
 
 /// Refuses configuration that the mesh would not understand, and tells authors what became of theirs.
@@ -37,6 +38,10 @@ pub struct GalleyArgs {
     #[arg(long, env = "POD_NAME", default_value = "istio-galley")]
     pod_name: String,
 
+    /// The control plane's revision: objects that name another are none of its business. Empty for the default one.
+    #[arg(long, value_name = "REVISION", default_value = "", hide_default_value = true)]
+    revision: String,
+
     /// The cluster's DNS domain, under which short host names are looked for.
     #[arg(long, value_name = "DOMAIN", env = "CLUSTER_DOMAIN", default_value = "cluster.local")]
     cluster_domain: String,
@@ -49,7 +54,7 @@ pub struct GalleyArgs {
     identity: IdentityArgs,
 }
 
-/// The service account that may read all configuration.
+/// The service account that may read all configuration, in the default revision.
 const PILOT: &str = "istio-pilot";
 
 // === impl GalleyArgs ===
@@ -76,7 +81,7 @@ impl GalleyArgs {
     fn distribution(&self, process: &mut Process) -> DistributionConfig {
         let (identity, certificate) = IdentityClient::new(self.identity.config(&self.namespace), &mut process.registry);
         process.tasks.spawn("identity", identity.run(process.tasks.shutdown()));
-        DistributionConfig { certificate, reader: PILOT.to_owned() }
+        DistributionConfig { certificate, reader: of_revision(PILOT, &self.revision) }
     }
 
     fn config(self, distribution: Option<(DistributionConfig, Listener)>) -> GalleyConfig {
@@ -87,6 +92,7 @@ impl GalleyArgs {
             namespace: self.namespace,
             pod: self.pod_name,
             cluster_domain: self.cluster_domain,
+            revision: self.revision,
             distribution,
         }
     }

@@ -8,7 +8,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use super::{IdentityArgs, Process, ProcessArgs};
 use crate::index::{self, ConfigSource, IndexConfig};
 use crate::mcp;
-use crate::model::SpiffeId;
+use crate::model::{SpiffeId, of_revision};
 use crate::pilot::{self, DebugAccess, PilotConfig};
 use crate::runtime::{CertificateSource, IdentityClient, Listener};
 
@@ -35,6 +35,10 @@ pub struct PilotArgs {
     #[arg(long, value_name = "FILE", default_value = "/etc/istio/config/mesh")]
     mesh_config: PathBuf,
 
+    /// The control plane's revision: objects that name another are none of its business. Empty for the default one.
+    #[arg(long, value_name = "REVISION", default_value = "", hide_default_value = true)]
+    revision: String,
+
     /// The cluster's DNS domain.
     #[arg(long, value_name = "DOMAIN", env = "CLUSTER_DOMAIN", default_value = "cluster.local")]
     cluster_domain: String,
@@ -43,7 +47,7 @@ pub struct PilotArgs {
     #[arg(long, value_name = "SOURCE", default_value = "kubernetes")]
     config_source: SourceArg,
 
-    /// Galley, if configuration comes from there; by default the one in the control plane's namespace.
+    /// Galley, if configuration comes from there; by default the one of the same revision in the control plane's namespace.
     #[arg(long, value_name = "HOST:PORT")]
     galley_address: Option<String>,
 
@@ -64,7 +68,7 @@ enum SourceArg {
     Galley,
 }
 
-/// The service account of galley, and the host under which it is found.
+/// The service account of galley, and the host under which it is found, in the default revision.
 const GALLEY: &str = "istio-galley";
 
 // === impl PilotArgs ===
@@ -94,13 +98,14 @@ impl PilotArgs {
             SourceArg::Kubernetes => ConfigSource::Kubernetes,
             SourceArg::Galley => ConfigSource::Galley(self.galley(certificate)),
         };
-        IndexConfig { mesh_config, cluster_domain, source, ..IndexConfig::default() }
+        IndexConfig { mesh_config, cluster_domain, source, revision: self.revision.clone(), ..IndexConfig::default() }
     }
 
     fn galley(&self, certificate: &CertificateSource) -> mcp::ClientConfig {
-        let account = || mcp::Server::Account { namespace: self.namespace.clone(), name: GALLEY.to_owned() };
+        let galley = of_revision(GALLEY, &self.revision);
+        let account = || mcp::Server::Account { namespace: self.namespace.clone(), name: galley.clone() };
         mcp::ClientConfig {
-            address: self.galley_address.clone().unwrap_or_else(|| format!("{GALLEY}.{}.svc:9901", self.namespace)),
+            address: self.galley_address.clone().unwrap_or_else(|| format!("{galley}.{}.svc:9901", self.namespace)),
             server: self.galley_identity.clone().map_or_else(account, mcp::Server::Named),
             certificate: certificate.clone(),
             name: self.pod.clone(),
@@ -133,6 +138,9 @@ mod tests {
         assert_eq!(galley(&[]), None);
         let server = mcp::Server::Account { namespace: "mesh".to_owned(), name: "istio-galley".to_owned() };
         assert_eq!(galley(&["--config-source", "galley", "--namespace", "mesh"]), Some(("istio-galley.mesh.svc:9901".to_owned(), server)));
+        let server = mcp::Server::Account { namespace: "istio-system".to_owned(), name: "istio-galley-canary".to_owned() };
+        let canary = galley(&["--config-source", "galley", "--revision", "canary"]);
+        assert_eq!(canary, Some(("istio-galley-canary.istio-system.svc:9901".to_owned(), server)));
         let identity = "spiffe://td/ns/a/sa/b";
         let told = galley(&["--config-source", "galley", "--galley-address", "g:1", "--galley-identity", identity]);
         assert_eq!(told, Some(("g:1".to_owned(), mcp::Server::Named(identity.parse().unwrap()))));

@@ -23,6 +23,7 @@ mod mesh;
 mod proxy;
 mod report;
 mod source;
+mod tag;
 mod terminal;
 #[cfg(test)]
 mod tests;
@@ -48,6 +49,7 @@ use self::{
     inject::KubeInjectArgs,
     install::{ImagesArgs, InstallArgs, ManifestArgs, OperatorArgs, ProfileArgs, UninstallArgs, UpgradeArgs, VerifyArgs},
     proxy::{ProxyConfigArgs, ProxyStatusArgs},
+    tag::TagArgs,
     terminal::Colour,
     validate::ValidateArgs,
     version::VersionArgs,
@@ -89,6 +91,7 @@ enum Verb {
     Profile(Box<ProfileArgs>),
     ProxyConfig(Box<ProxyConfigArgs>),
     ProxyStatus(ProxyStatusArgs),
+    Tag(TagArgs),
     Uninstall(UninstallArgs),
     Upgrade(Box<UpgradeArgs>),
     Validate(ValidateArgs),
@@ -158,6 +161,7 @@ impl CommandLine {
             Verb::Profile(args) => args.run(streams),
             Verb::ProxyConfig(args) => args.run(streams, environment.now),
             Verb::ProxyStatus(args) => args.run(streams, style),
+            Verb::Tag(args) => args.run(streams),
             Verb::Uninstall(args) => args.run(streams, style, environment.interactive),
             Verb::Upgrade(args) => args.run(streams, style, environment.interactive),
             Verb::Validate(args) => args.run(streams, style),

@@ -42,7 +42,7 @@ fn every_help_ends_in_examples_that_are_understood() {
     command.build();
     let mut verbs: Vec<String> = command.get_subcommands().map(|verb| verb.get_name().to_owned()).collect();
     // Those that keep only verbs of their own below them.
-    for group in ["experimental", "manifest", "operator", "profile"] {
+    for group in ["experimental", "manifest", "operator", "profile", "tag"] {
         let of_group = command.find_subcommand(group).unwrap().get_subcommands();
         verbs.extend(of_group.map(|verb| format!("{group} {}", verb.get_name())));
     }

@@ -40,6 +40,7 @@ use self::{
 };
 use crate::config::ParseContext;
 use crate::index::{self, ConfigSource, IndexConfig, Purpose};
+use crate::model::of_revision;
 use crate::runtime::{CertificateFiles, Elector, LeaseConfig, LeaseTiming, Limits, Listener, Readiness, Registry, Tasks, admission_route};
 
 /// What galley is told.
@@ -57,11 +58,13 @@ pub struct GalleyConfig {
     pub pod: String,
     /// The DNS domain of the cluster, under which short host names are looked for.
     pub cluster_domain: String,
+    /// The control plane's revision; empty for the default one.
+    pub revision: String,
     /// How the configuration is distributed, and where; none if it is not.
     pub distribution: Option<(DistributionConfig, Listener)>,
 }
 
-/// The lease by which galley's replicas agree on one that writes statuses.
+/// The lease by which galley's replicas agree on one that writes statuses, in the default revision.
 const LEASE: &str = "istio-galley";
 
 /// Starts galley's tasks. They end with `tasks`; `readiness` turns good once there is a certificate: what the cluster holds is not waited
@@ -78,6 +81,7 @@ pub fn start(config: GalleyConfig, client: Client, listener: Listener, tasks: &m
         cluster_domain: config.cluster_domain.clone(),
         purpose: if config.distribution.is_some() { Purpose::Distribution } else { Purpose::Review },
         source: ConfigSource::Kubernetes,
+        revision: config.revision.clone(),
     };
     let source = index::start(client.clone(), index, tasks, &Readiness::new(), registry);
     if let Some((distribution, listener)) = config.distribution {
@@ -85,8 +89,8 @@ pub fn start(config: GalleyConfig, client: Client, listener: Listener, tasks: &m
     }
     let mesh = KnownMesh::default();
     tasks.spawn("review of the mesh", mesh.clone().follow(source.clone(), shutdown.clone()));
-    let lease =
-        LeaseConfig { namespace: config.namespace, name: LEASE.to_owned(), identity: config.pod.clone(), timing: LeaseTiming::default() };
+    let name = of_revision(LEASE, &config.revision);
+    let lease = LeaseConfig { namespace: config.namespace, name, identity: config.pod.clone(), timing: LeaseTiming::default() };
     let (elector, leadership) = Elector::new(client.clone(), lease);
     tasks.spawn("lease", elector.run(shutdown.clone()));
     let statuses = StatusWriter::new(client, source.verdicts(), &config.pod, StatusMetrics::registered(registry));

@@ -28,6 +28,7 @@ mod listing;
 mod mesh_file;
 mod metrics;
 mod rejected;
+mod revision;
 mod secrets;
 mod shared;
 mod slices;
@@ -71,6 +72,7 @@ use self::{
     distributed::Distributed,
     mesh_file::MeshFile,
     metrics::Metrics,
+    revision::Concern,
     secrets::Secrets,
     update::{MESH_CONFIG, NODE, POD, SERVICE, SLICE, Update},
     watch::{Watch, Watched},
@@ -93,6 +95,8 @@ pub struct IndexConfig {
     pub purpose: Purpose,
     /// Where the mesh's configuration comes from.
     pub source: ConfigSource,
+    /// The control plane's revision, which leaves out objects that name another; empty for the default one. Galley leaves them out itself.
+    pub revision: String,
 }
 
 /// Where the mesh's configuration comes from. Everything else comes from Kubernetes, always.
@@ -133,6 +137,7 @@ impl Default for IndexConfig {
             cluster_domain: "cluster.local".to_owned(),
             purpose: Purpose::default(),
             source: ConfigSource::default(),
+            revision: String::new(),
         }
     }
 }
@@ -155,7 +160,8 @@ pub fn start(client: Client, config: IndexConfig, tasks: &mut Tasks, readiness: 
     let context = Arc::new(ParseContext { cluster_domain: config.cluster_domain.clone(), ..ParseContext::default() });
     let source = match config.source {
         ConfigSource::Kubernetes => {
-            configuration().for_each(|kind| starting.watch_config(kind, context.clone(), config.purpose));
+            let revision: Arc<str> = config.revision.into();
+            configuration().for_each(|kind| starting.watch_config(kind, context.clone(), config.purpose, revision.clone()));
             source
         }
         ConfigSource::Galley(galley) => source.knowing(starting.follow_galley(galley, context, config.purpose)),
@@ -200,11 +206,14 @@ impl Starting<'_> {
         self.follow(kind, api, selection, decode);
     }
 
-    fn watch_config(&mut self, kind: &'static catalog::Kind, context: Arc<ParseContext>, purpose: Purpose) {
+    fn watch_config(&mut self, kind: &'static catalog::Kind, context: Arc<ParseContext>, purpose: Purpose, revision: Arc<str>) {
         let Some(resource) = stored::resource(kind) else { return };
         // As plain JSON, so that one object of a wrong shape can't break the whole list.
         let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &resource);
-        self.follow(kind.name, api, watcher::Config::default(), move |object| update::config(kind, object, &context, purpose));
+        self.follow(kind.name, api, watcher::Config::default(), move |object| {
+            let concern = Concern::of(&object.metadata, &revision);
+            update::config(kind, object, &context, purpose).concerning(concern, purpose)
+        });
     }
 
     /// Takes all configuration from galley. Returns what is to be known of its objects.

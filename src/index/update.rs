@@ -11,6 +11,7 @@ use std::sync::Arc;
 use super::{
     Purpose,
     rejected::Rejected,
+    revision::Concern,
     verdict::{PROGRAMMED, Reported, Verdict},
 };
 use crate::config::kubernetes::{self, KubernetesService, PodFacts, PodView, Slice};
@@ -112,6 +113,15 @@ impl Fact {
     fn new(kind: &'static str, metadata: &ObjectMeta, form: Option<Form>) -> Self {
         let (namespace, name) = (metadata.namespace.as_deref().unwrap_or_default(), metadata.name.as_deref().unwrap_or_default());
         Self { object: ObjectRef::new(kind, namespace, name), form, verdict: None, carried: None }
+    }
+
+    /// The same object as a control plane takes it in whom it concerns that way.
+    pub(super) fn concerning(self, concern: Concern, purpose: Purpose) -> Self {
+        match concern {
+            Concern::None => self.gone(),
+            Concern::Common if purpose != Purpose::Traffic => Self { verdict: None, ..self },
+            Concern::Own | Concern::Common => self,
+        }
     }
 
     /// The same object, gone.

@@ -32,6 +32,7 @@ mod proxy_config;
 mod proxy_environment;
 mod proxy_statistics;
 mod request_authentication;
+mod revision;
 mod route;
 mod service;
 mod service_entry;
@@ -98,6 +99,7 @@ pub use proxy_config::ProxyConfig;
 pub use proxy_environment::ProxyEnvironment;
 pub use proxy_statistics::ProxyStatistics;
 pub use request_authentication::{ClaimHeader, JwtKeys, JwtRule, KeySetUrl, RequestAuthentication, TokenLocation};
+pub use revision::{DEFAULT_REVISION, of_revision};
 pub use route::{
     AbortStatus, Body, Cors, Destination, HeaderOperations, HttpAction, HttpFault, HttpRedirect, HttpRetry, HttpRewrite, HttpRoute,
     MESH_GATEWAY, Mirror, PerMillion, RedirectPort, TcpMatch, TcpRoute, TlsMatch, TlsRoute, VirtualService, WeightedDestination,

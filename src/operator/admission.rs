@@ -5,9 +5,10 @@ use kube::core::admission::AdmissionResponse;
 use serde_json::Value;
 
 use super::{
+    family::together,
     meshes::{MeshSource, Meshes},
     probe::PROBE,
-    settings::{Images, Problem, Problems, resolve},
+    settings::{Images, Problem, Problems, Revision},
 };
 use crate::runtime::AdmissionRequest;
 
@@ -48,10 +49,13 @@ fn problems(name: &str, object: &Value, old: Option<&Value>, images: &Images, st
     }
     if let Some(other) = stored.values().find(|other| is_rival(name, &spec, other)) {
         let other = other.metadata.name.as_deref().unwrap_or_default();
-        let reason = format!("MeshInstall {other} already is the default revision of this cluster: change that one, or delete it first");
+        let revision = Revision::of(&spec);
+        let reason =
+            format!("MeshInstall {other} already is revision {} of this cluster: change that one, or delete it first", revision.name());
         problems.push(Problem::new("spec.revision", reason));
     }
-    if let Err(found) = resolve(&spec, images) {
+    let of_the_mesh = stored.values().find(|other| other.metadata.name.as_deref() != Some(name) && Revision::of(&other.spec).is_default());
+    if let Err(found) = together(&spec, images, of_the_mesh.filter(|_| !Revision::of(&spec).is_default())) {
         problems.extend(found.0);
     }
     problems
@@ -120,6 +124,20 @@ mod tests {
         let message = verdict("two", Operation::Create, &json!({}), None, &[("one", json!({}))]).unwrap_err();
         assert!(message.starts_with("MeshInstall two spec.revision: MeshInstall one already is"), "{message}");
         assert_eq!(verdict("one", Operation::Update, &json!({}), Some(&json!({})), &[("one", json!({}))]), Ok(()));
+    }
+
+    #[test]
+    fn a_revision_passes_beside_the_default_one_if_both_are_one_mesh() {
+        let stored = [("mesh", json!({"namespace": "mesh-system"}))];
+        let canary = |spec: Value| verdict("canary", Operation::Create, &spec, None, &stored);
+        assert_eq!(canary(json!({"revision": "canary", "namespace": "mesh-system"})), Ok(()));
+        let message = canary(json!({"revision": "canary"})).unwrap_err();
+        assert!(
+            message.starts_with("MeshInstall canary spec.namespace: is \"istio-system\", and \"mesh-system\" in MeshInstall mesh"),
+            "{message}"
+        );
+        let message = verdict("b", Operation::Create, &json!({"revision": "x"}), None, &[("a", json!({"revision": "x"}))]).unwrap_err();
+        assert!(message.starts_with("MeshInstall b spec.revision: MeshInstall a already is revision x of this cluster"), "{message}");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::{
     difference::missing,
     live::{Live, mark, stripped},
     object::{Key, Kind},
-    plan::{MANAGER, Planned},
+    plan::{MANAGER, Planned, Share},
     refusal::advised,
 };
 use crate::runtime::{NotLeader, Term};
@@ -23,6 +23,17 @@ pub(super) struct Applier {
     /// Of each object that was applied, the mark and the resource version that it had then. What the API server stores in another form
     /// than it was sent in would look different for ever.
     settled: BTreeMap<Key, (String, Value)>,
+}
+
+/// Which objects a plan decides about.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Holding<'a> {
+    /// The MeshInstall's uid.
+    pub(super) owner: &'a str,
+    /// What the mesh's control planes share, if the plan has it.
+    pub(super) share: Option<&'a Share>,
+    /// What is kept although the plan lacks it.
+    pub(super) untouched: &'a [Key],
 }
 
 /// What one plan changed.
@@ -68,28 +79,26 @@ impl Applier {
         Self { client, settled: BTreeMap::new() }
     }
 
-    /// Brings the cluster to the plan of `owner` (a uid), in the plan's order. `untouched` are kept although the plan lacks them.
+    /// Brings the cluster to the plan, in the plan's order.
     ///
     /// # Errors
     /// The first write that failed; what comes after it has not been tried.
     pub(super) async fn run(
         &mut self,
         plan: &[Planned],
-        untouched: &[Key],
-        owner: &str,
+        holding: Holding<'_>,
         live: &mut Live,
         term: &Term,
     ) -> (Changes, Result<(), ApplyError>) {
         let mut changes = Changes::default();
-        let result = self.write_all(plan, untouched, owner, live, term, &mut changes).await;
+        let result = self.write_all(plan, holding, live, term, &mut changes).await;
         (changes, result)
     }
 
     async fn write_all(
         &mut self,
         plan: &[Planned],
-        untouched: &[Key],
-        owner: &str,
+        holding: Holding<'_>,
         live: &mut Live,
         term: &Term,
         changes: &mut Changes,
@@ -119,8 +128,7 @@ impl Applier {
         if let Some(failure) = failure {
             return Err(failure);
         }
-        let wanted: BTreeSet<&Key> = plan.iter().map(|object| &object.key).chain(untouched).collect();
-        let superfluous: Vec<Key> = live.applied_for(owner).filter(|key| !wanted.contains(key)).cloned().collect();
+        let superfluous: Vec<Key> = holding.superfluous(plan, live).into_iter().cloned().collect();
         // Backwards: a webhook configuration goes before the server that it names, or what it asks about would be refused meanwhile.
         for key in superfluous.into_iter().rev() {
             term.check()?;
@@ -215,6 +223,26 @@ impl Applier {
         self.settled.remove(key);
         live.remove(key);
         Ok(())
+    }
+}
+
+// === impl Holding ===
+
+impl Holding<'_> {
+    /// What is there and no longer planned.
+    pub(super) fn superfluous<'l>(&self, plan: &[Planned], live: &'l Live) -> Vec<&'l Key> {
+        let wanted: BTreeSet<&Key> = plan.iter().map(|object| &object.key).chain(self.untouched).collect();
+        live.applied().filter(|(key, owner)| self.decides(key, owner) && !wanted.contains(key)).map(|(key, _)| key).collect()
+    }
+
+    /// Whether an object that was made for a MeshInstall is this plan's to take away. What is shared is so by whoever has it now, and by
+    /// nobody who only had it once.
+    fn decides(&self, key: &Key, owner: &str) -> bool {
+        match self.share {
+            Some(share) if Share::holds(key) => owner == self.owner || share.heirs.iter().any(|heir| heir.uid == owner),
+            None if Share::holds(key) => false,
+            _ => owner == self.owner,
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use webhook_certs::{Ensured, LeafSpec, SecretSpec, Source, Store, StoreError, en
 
 use super::{
     plan::{MANAGED_BY, MANAGER, serving_certificate},
-    settings::{Role, Settings},
+    settings::{Revision, Role, Settings},
 };
 use crate::runtime::causes;
 
@@ -41,8 +41,8 @@ pub(super) struct State {
     wanted: Wanted,
     /// Roots to trust, in PEM.
     pub(super) bundle: String,
-    /// Why the mesh's certificates aren't there, although its MeshInstall asks for some.
-    pub(super) missing: Option<String>,
+    /// Why a MeshInstall's certificates aren't there, although it asks for some, by its uid.
+    pub(super) missing: BTreeMap<String, String>,
     /// Why the API server doesn't trust the operator's own webhook.
     pub(super) untrusted: Option<String>,
     /// When to look again at the latest.
@@ -54,16 +54,17 @@ pub(super) struct State {
 pub(super) struct Wanted {
     /// The chart's, which all of the operator's own goes with.
     pub(super) chart: OwnerReference,
-    /// The mesh's, if there is one.
-    pub(super) mesh: Option<OfMesh>,
+    /// Those of the MeshInstalls.
+    pub(super) meshes: Vec<OfMesh>,
 }
 
-/// What a mesh has of certificates.
+/// What a MeshInstall has of certificates.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct OfMesh {
     /// The MeshInstall.
     pub(super) owner: OwnerReference,
     namespace: String,
+    revision: Revision,
     /// Those of its webhooks.
     leaves: Vec<LeafSpec>,
 }
@@ -128,34 +129,38 @@ impl Certificates {
     async fn renew(&self, now: OffsetDateTime, wanted: &Wanted) -> Result<State, StoreError> {
         let mut own = self.own.clone();
         own.secret.owners = vec![wanted.chart.clone()];
-        let mut owners = vec![wanted.chart.clone()];
-        let mut leaves = vec![own];
-        if let Some(mesh) = &wanted.mesh {
-            owners.push(mesh.owner.clone());
-            leaves.extend(mesh.leaves.iter().cloned());
-        }
-        let mut missing = None;
-        let ensured = match self.store.ensure(now, &owners, &leaves).await {
-            Err(error) if leaves.len() > 1 && self.concerns_the_mesh_alone(&error) => {
-                missing = Some(causes(&error));
-                leaves.truncate(1);
-                self.store.ensure(now, &owners, &leaves).await?
+        let owners: Vec<_> = [&wanted.chart].into_iter().chain(wanted.meshes.iter().map(|mesh| &mesh.owner)).cloned().collect();
+        let mut missing = BTreeMap::new();
+        let ensured = loop {
+            let there = wanted.meshes.iter().filter(|mesh| !missing.contains_key(&mesh.owner.uid));
+            let leaves: Vec<LeafSpec> = [&own].into_iter().chain(there.clone().flat_map(|mesh| &mesh.leaves)).cloned().collect();
+            match self.store.ensure(now, &owners, &leaves).await {
+                Err(error) if leaves.len() > 1 && self.concerns_a_mesh_alone(&error) => {
+                    // One that can't have its own must not keep the others from theirs.
+                    let at_fault = there.clone().find(|mesh| mesh.has(&error));
+                    let without: Vec<_> = at_fault.map_or_else(|| there.collect(), |mesh| vec![mesh]);
+                    missing.extend(without.into_iter().map(|mesh| (mesh.owner.uid.clone(), causes(&error))));
+                }
+                other => break other?,
             }
-            other => other?,
         };
-        if let (Some(mesh), Source::Own) = (&wanted.mesh, self.source) {
-            self.remove_unneeded(mesh).await;
+        if self.source == Source::Own {
+            for mesh in &wanted.meshes {
+                self.remove_unneeded(mesh).await;
+            }
         }
         let Ensured { bundle, next, .. } = ensured;
-        let next = if missing.is_some() { next.min(now + SOON) } else { next };
+        let next = if missing.is_empty() { next } else { next.min(now + SOON) };
         Ok(State { wanted: wanted.clone(), bundle, missing, untrusted: None, next })
     }
 
     /// Takes away the Secrets of webhooks that this mesh had. They do no harm, so a failure is only logged; the next look finds them.
     async fn remove_unneeded(&self, mesh: &OfMesh) {
         let secrets: Api<Secret> = Api::namespaced(self.client.clone(), &mesh.namespace);
-        let unneeded = |name: &&str| mesh.leaves.iter().all(|leaf| leaf.secret.name != *name);
-        for name in Role::ALL.into_iter().filter_map(serving_certificate).filter(unneeded) {
+        let unneeded = |name: &String| mesh.leaves.iter().all(|leaf| leaf.secret.name != *name);
+        let all = Role::ALL.into_iter().filter_map(|role| serving_certificate(role, &mesh.revision));
+        for name in all.filter(unneeded) {
+            let name = name.as_str();
             let found = match secrets.get_metadata_opt(name).await {
                 Ok(found) => found.filter(|found| found.owner_references().iter().any(|owner| owner.uid == mesh.owner.uid)),
                 Err(error) => {
@@ -172,9 +177,9 @@ impl Certificates {
         }
     }
 
-    /// Whether the mesh's own Secrets can't be there: its namespace isn't ready, or an outside issuer hasn't made them. A failure of any
+    /// Whether a MeshInstall's own Secrets can't be there: its namespace isn't ready, or an outside issuer hasn't made them. A failure of any
     /// other kind must not have a certificate count as gone whose root is still to be trusted.
-    fn concerns_the_mesh_alone(&self, error: &StoreError) -> bool {
+    fn concerns_a_mesh_alone(&self, error: &StoreError) -> bool {
         let elsewhere = |namespace: &str, name: &str| namespace != self.own.secret.namespace || name.starts_with("istio-");
         match error {
             StoreError::Api { namespace, name, source, .. } => {
@@ -192,28 +197,35 @@ impl Certificates {
 impl OfMesh {
     /// What an installation needs.
     pub(super) fn wanted(settings: &Settings, owner: OwnerReference) -> Self {
-        Self::new(&settings.namespace, settings.parts.keys().copied(), owner)
+        Self::new(&settings.namespace, &settings.revision, settings.parts.keys().copied(), owner)
+    }
+
+    /// Whether an error is about one of its Secrets.
+    fn has(&self, error: &StoreError) -> bool {
+        let (StoreError::Api { namespace, name, .. } | StoreError::External { namespace, name, .. }) = error else { return false };
+        *namespace == self.namespace && self.leaves.iter().any(|leaf| leaf.secret.name == *name)
     }
 
     /// What one has that an operator has made, by its status; none if there is none.
     pub(super) fn installed(mesh: &MeshInstall, owner: OwnerReference) -> Option<Self> {
         let inventory = &mesh.status.as_ref()?.inventory;
         let namespace = inventory.iter().find_map(|entry| entry.namespace.as_deref())?;
-        let is_there = |role: &Role| inventory.iter().any(|entry| entry.kind == "Deployment" && entry.name == role.object());
-        Some(Self::new(namespace, Role::ALL.into_iter().filter(is_there), owner))
+        let revision = Revision::of(&mesh.spec);
+        let is_there = |role: &Role| inventory.iter().any(|entry| entry.kind == "Deployment" && entry.name == revision.part(*role));
+        Some(Self::new(namespace, &revision, Role::ALL.into_iter().filter(is_there), owner))
     }
 
-    fn new(namespace: &str, roles: impl Iterator<Item = Role>, owner: OwnerReference) -> Self {
+    fn new(namespace: &str, revision: &Revision, roles: impl Iterator<Item = Role>, owner: OwnerReference) -> Self {
         let leaf = |role: Role| {
             let secret = SecretSpec {
                 namespace: namespace.to_owned(),
-                name: serving_certificate(role)?.to_owned(),
+                name: serving_certificate(role, revision)?,
                 labels: labels(),
                 owners: vec![owner.clone()],
             };
-            Some(LeafSpec { secret, dns_names: vec![format!("{}.{namespace}.svc", role.object())] })
+            Some(LeafSpec { secret, dns_names: vec![format!("{}.{namespace}.svc", revision.part(role))] })
         };
-        Self { leaves: roles.filter_map(leaf).collect(), namespace: namespace.to_owned(), owner }
+        Self { leaves: roles.filter_map(leaf).collect(), namespace: namespace.to_owned(), revision: revision.clone(), owner }
     }
 }
 

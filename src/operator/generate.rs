@@ -5,8 +5,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use serde_json::{Map, Value};
 
 use super::{
-    plan::{APPLIED, Circumstances, Phase, plan},
-    settings::{Images, overlay, resolve},
+    plan::{APPLIED, Circumstances, Phase, Share, Tag, plan},
+    settings::{Images, Revision, Settings, overlay, resolve},
 };
 use crate::config;
 
@@ -17,14 +17,29 @@ pub fn laid_over(base: &Value, over: &Value) -> Value {
 
 /// All objects of an installation, in the order in which the operator applies them, with exactly the fields that it decides. What only a
 /// cluster tells is left out: owners and the operator's mark, the webhooks' `caBundle`, and pilot's right to the Secrets that gateways
-/// name. Galley's webhook is as it is once galley has been seen at work.
+/// name. Galley's webhook is as it is once galley has been seen at work. A revision is shown beside a default one, which has what both share;
+/// revisions that tags stand for are taken to be there, with an injector like this one's.
 ///
 /// # Errors
 /// All that is wrong with the spec.
 pub fn generate(spec: &MeshInstallSpec, images: &Images, operator_namespace: &str) -> Result<Vec<Value>, Vec<config::Problem>> {
     let settings = resolve(spec, images).map_err(|problems| problems.0.into_iter().map(config::Problem::from).collect::<Vec<_>>())?;
     let owner = OwnerReference::default();
-    let circumstances = Circumstances { owner: &owner, operator_namespace, bundle: Some(""), galley: Phase::Proven, credentials: None };
+    let is_default = Revision::of(spec).is_default();
+    let settings = if is_default { settings } else { settings.without_shared(false) };
+    let share = Share::alone(&settings);
+    let targets: Vec<_> =
+        settings.tags.iter().map(|(name, revision)| (name, Settings { revision: revision.clone(), ..settings.clone() })).collect();
+    let tags: Vec<_> = targets.iter().map(|(name, target)| Tag { name, target }).collect();
+    let circumstances = Circumstances {
+        owner: &owner,
+        operator_namespace,
+        bundle: Some(""),
+        galley: Phase::Proven,
+        credentials: None,
+        share: is_default.then_some(&share),
+        tags: &tags,
+    };
     Ok(plan(&settings, circumstances).into_iter().map(|planned| without_cluster(planned.body)).collect())
 }
 

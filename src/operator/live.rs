@@ -78,15 +78,22 @@ impl Live {
         self.objects.remove(key);
     }
 
-    /// Objects that the operator applied for this owner: with its mark under their own name.
-    pub(super) fn applied_for<'a>(&'a self, owner: &'a str) -> impl Iterator<Item = &'a Key> {
-        let owned = move |object: &Value| {
-            object["metadata"]["ownerReferences"].as_array().is_some_and(|all| all.iter().any(|one| one["uid"] == owner))
+    /// Objects that the operator applied, with its mark under their own name; each with the uid of the MeshInstall that it is for. Others
+    /// that would inherit it don't count.
+    pub(super) fn applied(&self) -> impl Iterator<Item = (&Key, &str)> {
+        let marked = self.objects.iter().filter(|(key, object)| mark(object).is_some_and(|(name, _)| name == key.name));
+        marked.filter_map(|(key, object)| {
+            let owner = object["metadata"]["ownerReferences"].as_array()?.iter().find(|one| one["controller"] == true)?;
+            Some((key, owner["uid"].as_str()?))
+        })
+    }
+
+    /// Webhook configurations of ours by which the injector of a revision is asked.
+    pub(super) fn webhooks_of<'a>(&'a self, revision: &'a str) -> impl Iterator<Item = &'a Value> {
+        let ours = move |key: &Key, object: &Value| {
+            key.kind == Kind::MutatingWebhookConfiguration && object["metadata"]["labels"]["istio.io/rev"] == revision && is_ours(object)
         };
-        self.objects
-            .iter()
-            .filter(move |(key, object)| owned(object) && mark(object).is_some_and(|(name, _)| name == key.name))
-            .map(|(key, _)| key)
+        self.objects.iter().filter(move |(key, object)| ours(key, object)).map(|(_, object)| object)
     }
 
     /// Webhook configurations of another Istio, which would do the same to the same pods.

@@ -65,8 +65,3 @@ impl MeshWatch {
         }
     }
 }
-
-/// The MeshInstall that is installed: the oldest. The webhook lets no second one in, but it may have been away.
-pub(super) fn installed(meshes: &Meshes) -> Option<&MeshInstall> {
-    meshes.values().min_by_key(|mesh| (mesh.metadata.creation_timestamp.clone().map(|time| time.0), mesh.name_any()))
-}

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use std::{convert::Infallible, time::Duration};
 use tokio::time::sleep;
 
-use super::{certificates::OWN_WEBHOOKS, plan::GALLEY_WEBHOOK};
+use super::{certificates::OWN_WEBHOOKS, plan::GALLEY_WEBHOOK, settings::Revision};
 use crate::runtime::{Backoff, ReadyGuard, Shutdown, causes};
 
 /// The name of the objects that are never stored. The chart's configuration sends this one to the webhook `probe`.
@@ -50,7 +50,7 @@ async fn until_refused(client: &Client) {
 }
 
 /// Whether galley refuses what is wrong: a Gateway whose port speaks a protocol that there isn't.
-pub(super) async fn galley(client: &Client, namespace: &str) -> bool {
+pub(super) async fn galley(client: &Client, namespace: &str, revision: &Revision) -> bool {
     let resource = ApiResource {
         group: "networking.istio.io".to_owned(),
         version: "v1".to_owned(),
@@ -59,7 +59,11 @@ pub(super) async fn galley(client: &Client, namespace: &str) -> bool {
         plural: "gateways".to_owned(),
     };
     let gateways: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
-    let object = DynamicObject::new(PROBE, &resource).data(wrong_gateway());
+    let mut object = DynamicObject::new(PROBE, &resource).data(wrong_gateway());
+    if !revision.is_default() {
+        // The galley of a revision is asked about what names it.
+        object.metadata.labels = Some([("istio.io/rev".to_owned(), revision.name().to_owned())].into());
+    }
     let answer = gateways.create(&dry_run(), &object).await.map(drop);
     let refused = refused_by(&answer, GALLEY_WEBHOOK);
     if !refused {

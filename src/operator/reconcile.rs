@@ -6,21 +6,22 @@ use ferromesh_crds::{
 };
 use futures::{FutureExt, StreamExt};
 use k8s_openapi::jiff::Timestamp;
-use kube::Client;
-use std::{convert::Infallible, time::Duration};
+use kube::{Client, ResourceExt};
+use std::{collections::BTreeMap, convert::Infallible, time::Duration};
 use time::OffsetDateTime;
 use tokio::time::{Instant, sleep_until};
 
 use super::{
     OperatorConfig,
-    install::{Install, InstallError, Installed},
+    family::{Family, Member},
+    install::{Install, InstallError, Installed, Wish},
     live::Seen,
-    meshes::{MeshSource, Meshes, installed},
+    meshes::{MeshSource, Meshes},
     metrics::Metrics,
     plan::MANAGER,
-    proxies::{self, ProxyLink},
+    proxies::{self, ProxyLink, Wanted},
     report::Reporter,
-    settings::{Settings, resolve},
+    settings::Revision,
     status::{Outcome, Reason},
     watch::Changes,
 };
@@ -42,11 +43,20 @@ struct Work<'a> {
     /// What is found of the mesh's proxies, and what is to be looked for.
     proxies: ProxyLink,
     metrics: &'a Metrics,
-    backoff: Backoff,
-    /// Since when passes have failed, and why the last one did.
-    failing: Option<(Instant, String)>,
+    /// How pods of each revision should be.
+    wanted: BTreeMap<String, Wanted>,
+    /// MeshInstalls that can't be brought about at present, by their uids; under none what there is to do without one.
+    troubles: BTreeMap<String, Trouble>,
     /// When to look again although nothing has happened.
     due: Instant,
+}
+
+/// A MeshInstall whose passes fail.
+struct Trouble {
+    since: Instant,
+    /// Why the last one did.
+    failure: String,
+    backoff: Backoff,
 }
 
 /// The longest time between two passes. Watches tell of every change; this is for what no watch tells.
@@ -129,8 +139,8 @@ impl<'a> Work<'a> {
             reporter: Reporter::new(client.clone(), EventPublisher::new(client.clone(), MANAGER, &config.pod, "Reconcile")),
             proxies,
             metrics,
-            backoff: Backoff::new(Duration::from_millis(200), Duration::from_secs(4)),
-            failing: None,
+            wanted: BTreeMap::new(),
+            troubles: BTreeMap::new(),
             due: Instant::now(),
         }
     }
@@ -151,114 +161,142 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// Looks at everything once.
+    /// Looks at everything once. What is wrong with one MeshInstall is no harm to the others.
     async fn pass(&mut self, meshes: &Meshes, term: &Term) {
         self.metrics.passes.inc();
+        self.due = Instant::now() + INTERVAL;
         let now = OffsetDateTime::now_utc();
-        let mesh = installed(meshes);
-        for other in meshes.values().filter(|other| Some(*other) != mesh) {
-            let first = mesh.and_then(|mesh| mesh.metadata.name.as_deref()).unwrap_or_default();
-            let message = format!("MeshInstall {first} is the default revision of this cluster: delete one of the two");
+        let family = Family::of(meshes, &self.config.images);
+        for (other, first) in &family.rivals {
+            let revision = Revision::of(&other.spec);
+            let message = format!("MeshInstall {first} is revision {} of this cluster: delete one of the two", revision.name());
             self.reporter.report(other, Outcome::Stalled(Reason::AnotherInstalled, message), self.tag(), term).await;
         }
-        // One that is being deleted is left to the garbage collector.
-        let Some(mesh) = mesh.filter(|mesh| mesh.metadata.deletion_timestamp.is_none()) else {
-            self.metrics.healthy.set(0);
-            self.proxies.want(None);
+        self.install.meet(&family);
+        self.wanted.retain(|name, _| family.members.iter().any(|member| Revision::of(&member.mesh.spec).name() == name));
+        self.troubles.retain(|uid, _| uid.is_empty() || family.members.iter().any(|member| member.mesh.uid().as_ref() == Some(uid)));
+        let mut healthy = !family.members.is_empty();
+        for member in &family.members {
+            healthy &= self.member(member, now, term).await;
+        }
+        if family.members.is_empty() {
             let result = self.install.leave(now).await;
-            return self.settle(result.err());
-        };
-        let settings = match resolve(&mesh.spec, &self.config.images) {
+            self.settle("", result.err());
+        }
+        self.metrics.healthy.set(i64::from(healthy));
+        self.proxies.want(self.wanted.clone());
+    }
+
+    /// Looks at one MeshInstall; whether it is healthy.
+    async fn member(&mut self, member: &Member<'_>, now: OffsetDateTime, term: &Term) -> bool {
+        let mesh = member.mesh;
+        let settings = match &member.settings {
             Ok(settings) => settings,
             Err(problems) => return self.stall(mesh, Reason::InvalidSpec, problems.to_string(), now, term).await,
         };
         if let Some(unknown) = self.install.unknown_webhooks() {
-            return self.settle(Some(unknown));
+            self.settle(&mesh.uid().unwrap_or_default(), Some(unknown));
+            return false;
         }
         if let Some(foreign) = self.install.foreign_mesh() {
             let message = format!("{foreign} belongs to another Istio: remove that first; nothing of it has been touched");
             return self.stall(mesh, Reason::ForeignMesh, message, now, term).await;
         }
+        let wish = Wish { mesh, settings, share: member.share.as_ref(), tags: &member.tags };
         match mesh.spec.mode() {
-            Mode::Plan => self.preview(mesh, &settings, now, term).await,
-            Mode::Apply => self.bring_about(mesh, &settings, now, term).await,
+            Mode::Plan => self.preview(wish, now, term).await,
+            Mode::Apply => self.bring_about(wish, now, term).await,
         }
     }
 
     /// Leaves everything as it is, and says why.
-    async fn stall(&mut self, mesh: &MeshInstall, reason: Reason, message: String, now: OffsetDateTime, term: &Term) {
+    async fn stall(&mut self, mesh: &MeshInstall, reason: Reason, message: String, now: OffsetDateTime, term: &Term) -> bool {
         self.reporter.report(mesh, Outcome::Stalled(reason, message), self.tag(), term).await;
-        let result = self.install.hold(mesh, now).await;
-        self.settle(result.err());
+        let result = self.install.hold(now).await;
+        self.settle(&mesh.uid().unwrap_or_default(), result.err());
+        false
     }
 
     /// Leaves everything as it is, and says what would be changed.
-    async fn preview(&mut self, mesh: &MeshInstall, settings: &Settings, now: OffsetDateTime, term: &Term) {
-        self.proxies.want(None);
-        match self.install.preview(mesh, settings, now).await {
+    async fn preview(&mut self, wish: Wish<'_>, now: OffsetDateTime, term: &Term) -> bool {
+        self.wanted.remove(wish.settings.revision.name());
+        match self.install.preview(wish, now).await {
             Ok(preview) => {
+                let mut state = wish.mesh.status.as_ref().and_then(|status| status.state);
                 if let Some(preview) = preview {
-                    self.reporter.report(mesh, Outcome::Previewed(preview), self.tag(), term).await;
+                    state = self.reporter.report(wish.mesh, Outcome::Previewed(preview), self.tag(), term).await;
                 }
-                self.settle(None);
+                self.settle(&wish.mesh.uid().unwrap_or_default(), None);
+                state == Some(State::Healthy)
             }
-            Err(failure) => self.fail(mesh, self.tag(), failure, term).await,
+            Err(failure) => self.fail(wish.mesh, self.tag(), failure, term).await,
         }
     }
 
-    async fn bring_about(&mut self, mesh: &MeshInstall, settings: &Settings, now: OffsetDateTime, term: &Term) {
-        let version = &settings.images.tag;
-        let (changes, result) = self.install.run(mesh, settings, now, term).await;
+    async fn bring_about(&mut self, wish: Wish<'_>, now: OffsetDateTime, term: &Term) -> bool {
+        let Wish { mesh, settings, .. } = wish;
+        let (version, revision) = (&settings.images.tag, settings.revision.name());
+        let (changes, result) = self.install.run(wish, now, term).await;
         self.count(&changes);
         self.reporter.tell(mesh, &changes).await;
         match result {
             Ok(Installed { mut applied, again }) => {
-                self.proxies.want(self.install.wanted_proxies(settings));
+                match self.install.wanted_proxies(settings) {
+                    Some(wanted) => _ = self.wanted.insert(revision.to_owned(), wanted),
+                    None => _ = self.wanted.remove(revision),
+                }
                 if let Some(injection) = &mut applied.injection {
-                    injection.proxies = self.proxies.found.borrow_and_update().clone();
+                    injection.proxies = self.proxies.found.borrow_and_update().get(revision).cloned();
                 }
                 let state = self.reporter.report(mesh, Outcome::Applied(applied), version, term).await;
-                self.metrics.healthy.set(i64::from(state == Some(State::Healthy)));
-                self.settle(None);
+                self.settle(&mesh.uid().unwrap_or_default(), None);
                 if let Some(again) = again {
                     self.due = self.due.min(Instant::now() + again);
                 }
+                state == Some(State::Healthy)
             }
             Err(failure) => self.fail(mesh, version, failure, term).await,
         }
     }
 
     /// Says that a pass didn't go through, once that has lasted or nothing is known of this spec yet.
-    async fn fail(&mut self, mesh: &MeshInstall, version: &str, failure: InstallError, term: &Term) {
-        let lasting = self.failing.as_ref().is_some_and(|(since, _)| since.elapsed() >= LASTING);
+    async fn fail(&mut self, mesh: &MeshInstall, version: &str, failure: InstallError, term: &Term) -> bool {
+        let uid = mesh.uid().unwrap_or_default();
+        let lasting = self.troubles.get(&uid).is_some_and(|trouble| trouble.since.elapsed() >= LASTING);
         let told = lasting.then(|| failure.to_string());
         if lasting || mesh.status.as_ref().and_then(|status| status.observed_generation) != mesh.metadata.generation {
             self.reporter.report(mesh, Outcome::Waiting(told), version, term).await;
         }
-        self.settle(Some(failure));
+        self.settle(&uid, Some(failure));
+        false
     }
 
-    /// Decides when to look again.
-    fn settle(&mut self, failure: Option<InstallError>) {
+    /// Decides when to look again at the MeshInstall of that uid.
+    fn settle(&mut self, uid: &str, failure: Option<InstallError>) {
         let wait = match failure {
-            Some(failure) => {
-                self.metrics.failures.inc();
-                let failure = failure.to_string();
-                let (since, before) = self.failing.take().map_or_else(|| (Instant::now(), None), |(since, before)| (since, Some(before)));
-                // Once each: a failure that lasts is met every few seconds.
-                if before.as_ref() != Some(&failure) && since.elapsed() > Duration::from_secs(1) {
-                    tracing::warn!(failure, "the mesh can't be brought to its plan; it is tried again");
-                }
-                self.failing = Some((since, failure));
-                self.backoff.next_delay()
-            }
+            Some(failure) => self.trouble(uid, failure.to_string()),
             None => {
-                self.failing = None;
-                self.backoff.reset();
-                self.install.certificates_due(OffsetDateTime::now_utc()).map_or(INTERVAL, |due| due.min(INTERVAL))
+                self.troubles.remove(uid);
+                self.install.certificates_due(OffsetDateTime::now_utc()).unwrap_or(INTERVAL)
             }
         };
-        self.due = Instant::now() + wait;
+        self.due = self.due.min(Instant::now() + wait);
+    }
+
+    /// Notes a failure; how long to wait before the next try.
+    fn trouble(&mut self, uid: &str, failure: String) -> Duration {
+        self.metrics.failures.inc();
+        let trouble = self.troubles.entry(uid.to_owned()).or_insert_with(|| Trouble {
+            since: Instant::now(),
+            failure: String::new(),
+            backoff: Backoff::new(Duration::from_millis(200), Duration::from_secs(4)),
+        });
+        // Once each: a failure that lasts is met every few seconds.
+        if trouble.failure != failure && trouble.since.elapsed() > Duration::from_secs(1) {
+            tracing::warn!(failure, "the mesh can't be brought to its plan; it is tried again");
+        }
+        trouble.failure = failure;
+        trouble.backoff.next_delay()
     }
 
     fn count(&self, changes: &super::apply::Changes) {

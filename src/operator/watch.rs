@@ -41,16 +41,13 @@ pub(super) fn of_cluster(client: &Client, operator_namespace: &str, secrets: &[&
 }
 
 /// What is watched in the mesh's namespace, once the operator has its rights there.
-pub(super) fn of_namespace(client: &Client, namespace: &str, secrets: &[&str]) -> Changes {
+pub(super) fn of_namespace(client: &Client, namespace: &str) -> Changes {
     let mut changes = Changes::new();
     for kind in Kind::NAMESPACED {
         changes.push(objects(client, kind, namespace, ours()));
     }
     let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
     changes.push(watcher(pods, ours()).default_backoff().map(|event| Seen::Pod(Box::new(event))).boxed());
-    for secret in secrets {
-        changes.push(certificate(client, namespace, secret));
-    }
     changes.push(end_of_namespace(client, namespace));
     changes
 }
@@ -65,7 +62,7 @@ fn naming(kind: NamingKind, api: Api<DynamicObject>) -> Pin<Box<dyn Stream<Item 
 }
 
 /// A Secret's metadata is enough to know that it changed.
-fn certificate(client: &Client, namespace: &str, name: &str) -> Pin<Box<dyn Stream<Item = Seen> + Send>> {
+pub(super) fn certificate(client: &Client, namespace: &str, name: &str) -> Pin<Box<dyn Stream<Item = Seen> + Send>> {
     let secrets: Api<PartialObjectMeta<Secret>> = Api::namespaced(client.clone(), namespace);
     let events = watcher(secrets, watcher::Config::default().fields(&format!("metadata.name={name}"))).default_backoff();
     events

@@ -14,6 +14,8 @@ pub use status::{
     ChangeAction, ComponentStatus, FieldChange, InventoryEntry, MeshInstallStatus, Plan, PlannedChange, ProxyCounts, RevisionStatus, State,
 };
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::core::v1::LocalObjectReference;
 use kube::CustomResource;
 use schemars::JsonSchema;
@@ -68,6 +70,11 @@ api_objects! {
             ("self != 'default'", "leave revision empty for the default one"),
         ]))]
         pub revision: Option<String>,
+        /// Names that stand for revisions, each with its revision (`default` for the one without a name): namespaces
+        /// that choose `istio.io/rev: prod` move when the tag `prod` does. The tag `default` decides for namespaces
+        /// with `istio-injection: enabled`. Only in the MeshInstall of the default revision.
+        #[schemars(extend("maxProperties" = 32))]
+        pub tags: BTreeMap<String, String>,
         /// Where images come from: a registry and repository. Without it: where the operator's own came from.
         pub hub: Option<String>,
         /// The images' tag. Without it: the version.

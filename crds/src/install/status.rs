@@ -23,7 +23,7 @@ api_objects! {
         /// The version that is installed.
         pub version: Option<String>,
         /// Ready sums up. Reconciling and Stalled exist only while True. WebhooksReady,
-        /// CertificatesReady and ProxiesInSync tell the rest.
+        /// CertificatesReady, TagsReady and ProxiesInSync tell the rest.
         #[schemars(schema_with = "conditions")]
         pub conditions: Vec<Condition>,
         /// Each part's state, by name.
@@ -31,6 +31,8 @@ api_objects! {
         /// Control planes that run, the new and those that workloads still use.
         #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
         pub revisions: Vec<RevisionStatus>,
+        /// Each tag with the revision that it stands for at present.
+        pub tags: BTreeMap<String, String>,
         /// Proxies of the mesh.
         pub proxies: Option<ProxyCounts>,
         /// Every object that the operator made and keeps.

@@ -27,7 +27,7 @@ const KUBERNETES: [(&str, &str, &str, &str); 6] = [
     ("apps", "v1", "Deployment", "deployments"),
     ("admissionregistration.k8s.io", "v1", "MutatingWebhookConfiguration", "mutatingwebhookconfigurations"),
 ];
-/// The ConfigMaps that matter; others may be large, and none of our business.
+/// The ConfigMaps that matter, the second also with a revision behind it; others may be large, and none of our business.
 const CONFIG_MAPS: [&str; 2] = ["istio", "istio-sidecar-injector"];
 
 /// What a cluster holds.
@@ -97,8 +97,7 @@ async fn list(client: Client, resource: ApiResource, namespace: Option<&str>) ->
         Err(kube::Error::Api(status)) if status.code == 404 => Vec::new(),
         Err(error) => return Err(Failure::cluster(format_args!("list {}", resource.plural), &error)),
     };
-    let wanted =
-        |object: &DynamicObject| namespace.is_none() || object.metadata.name.as_deref().is_some_and(|name| CONFIG_MAPS.contains(&name));
+    let wanted = |object: &DynamicObject| namespace.is_none() || object.metadata.name.as_deref().is_some_and(is_of_mesh);
     let typed = |mut object: DynamicObject| {
         object.metadata.managed_fields = None;
         let mut value = serde_json::to_value(object).unwrap_or_default();
@@ -143,4 +142,9 @@ fn named_secrets(objects: &[Value]) -> BTreeSet<String> {
     });
     let names = credentials.filter_map(Value::as_str);
     names.flat_map(|name| [name.to_owned(), format!("{name}-cacert")]).collect()
+}
+
+/// Whether a ConfigMap of that name tells how the mesh is.
+fn is_of_mesh(name: &str) -> bool {
+    CONFIG_MAPS.contains(&name) || name.strip_prefix(CONFIG_MAPS[1]).is_some_and(|rest| rest.starts_with('-'))
 }

@@ -74,7 +74,7 @@ pub(super) struct Webhook<'f> {
     pub(super) rules: &'f [RuleWithOperations],
 }
 
-/// The mesh's own webhook configurations.
+/// The mesh's own webhook configurations; those of revisions have these behind a dash.
 const OWN_WEBHOOKS: [&str; 3] = ["ferromesh-operator", "istio-galley", "istio-sidecar-injector"];
 
 /// Namespaces of Kubernetes itself, whose pods are nobody's to mesh.
@@ -98,7 +98,8 @@ pub(super) fn shown(object: &impl ResourceExt) -> String {
 impl Webhook<'_> {
     /// Whether it is one of the mesh's own.
     pub(super) fn is_own(&self) -> bool {
-        OWN_WEBHOOKS.contains(&self.configuration)
+        let own = |name: &&str| self.configuration.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'));
+        OWN_WEBHOOKS.iter().any(own)
     }
 
     /// Whose signature the API server trusts, in PEM; empty if it trusts nobody's.

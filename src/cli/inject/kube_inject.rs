@@ -3,17 +3,14 @@
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 
-use super::{
-    Configuration, FileArgs, Object, Outcome,
-    values::{Source, of_revision},
-};
+use super::{Configuration, FileArgs, Object, Outcome, values::Source};
 use crate::cli::{
     cluster::ClusterArgs,
     exit::{Exit, Failure},
     terminal::Streams,
 };
 use crate::injector::{Decision, Owner, PodView, Skip, Surroundings, decide, inject};
-use crate::model::InjectionValues;
+use crate::model::{InjectionValues, of_revision};
 
 /// Put the sidecar into manifests, as the webhook does when pods are made
 #[derive(Args, Debug)]

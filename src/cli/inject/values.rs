@@ -12,7 +12,7 @@ use crate::cli::{
 };
 use crate::config::{self, ParseContext, mesh_config};
 use crate::injector::{ProxyConfigs, Template, native_everywhere};
-use crate::model::InjectionValues;
+use crate::model::{InjectionValues, of_revision};
 
 /// How long all the questions may take.
 const LONGEST: Duration = Duration::from_secs(30);
@@ -86,11 +86,6 @@ impl Configuration {
         let proxy_configs = parsed.map(|parsed| Arc::new(parsed.value)).collect();
         Ok((Self { template: Template::new(values, mesh), proxy_configs, native: found.native }, found.notes))
     }
-}
-
-/// The name of a revision's ConfigMap.
-pub(super) fn of_revision(name: &str, revision: &str) -> String {
-    if revision.is_empty() { name.to_owned() } else { format!("{name}-{revision}") }
 }
 
 /// A setting's text, and where it stands.

@@ -13,7 +13,7 @@ use super::{
     manifest::told_differences,
     operator::{self, PlaceArgs},
     progress::Progress,
-    spec::{Described, NAME, SpecArgs, is_default},
+    spec::{Described, SpecArgs, is_default},
 };
 use crate::cli::{
     cluster::{Cluster, ClusterArgs, ask},
@@ -187,13 +187,22 @@ impl ManifestApplyArgs {
 
 impl WriteArgs {
     fn run(&self, kept: Kept, wait: bool, streams: &mut Streams<'_>, style: Style, interactive: bool) -> Result<Exit, Failure> {
-        let present = ask(QUESTIONS, async {
+        let (meshes, operator) = ask(QUESTIONS, async {
             let client = self.cluster.connect().await?.client;
-            Ok(Present { mesh: cluster::only_mesh(&client).await?, operator: cluster::operator(&client).await? })
+            Ok((cluster::meshes(&client).await?, cluster::operator(&client).await?))
         })?;
-        let before = present.mesh.as_ref().map(|mesh| serde_json::to_value(&mesh.spec).unwrap_or_default());
-        let described = self.spec.over(&base(kept, before.as_ref())?, streams.stdin)?;
-        described.checked()?;
+        let mut present = Present { mesh: cluster::of_revision(&meshes, ""), operator };
+        let described = self.spec.over(&base(kept, present.spec().as_ref())?, streams.stdin)?;
+        let revision = described.checked()?.revision().to_owned();
+        if !revision.is_empty() {
+            if kept == Kept::Everything {
+                let told =
+                    format!("upgrade is for the default revision: write ferromesh install --set revision={revision} and the other fields");
+                return Err(Failure::usage(told));
+            }
+            present.mesh = cluster::of_revision(&meshes, &revision);
+        }
+        let before = present.spec();
         let name = present.name(&described)?;
         let changes = before.as_ref().map(|before| changes(before, &described.spec)).unwrap_or_default();
         if self.dry_run {
@@ -358,7 +367,12 @@ impl Present {
                 Err(Failure::new(Exit::Failed, told))
             }
             (Some(mesh), _) => Ok(mesh.name_any()),
-            (None, name) => Ok(name.clone().unwrap_or_else(|| NAME.to_owned())),
+            (None, _) => Ok(described.name()),
         }
+    }
+
+    /// The spec of the MeshInstall that is there.
+    fn spec(&self) -> Option<Value> {
+        self.mesh.as_ref().map(|mesh| serde_json::to_value(&mesh.spec).unwrap_or_default())
     }
 }

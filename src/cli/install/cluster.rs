@@ -37,18 +37,10 @@ pub(super) async fn meshes(client: &Client) -> Result<Vec<MeshInstall>, Failure>
     }
 }
 
-/// The MeshInstall of a cluster, if it has one.
-///
-/// # Errors
-/// When they can't be listed, or it has several.
-pub(super) async fn only_mesh(client: &Client) -> Result<Option<MeshInstall>, Failure> {
-    let mut meshes = meshes(client).await?;
-    if meshes.len() > 1 {
-        let names: Vec<String> = meshes.iter().map(ResourceExt::name_any).collect();
-        let told = format!("the cluster has several MeshInstalls, of which only the oldest is installed: {}", names.join(", "));
-        return Err(Failure::new(Exit::Failed, told));
-    }
-    Ok(meshes.pop())
+/// The MeshInstall of a revision, which is empty for the default one; where several have it, the oldest.
+pub(super) fn of_revision(meshes: &[MeshInstall], revision: &str) -> Option<MeshInstall> {
+    let of_it = meshes.iter().filter(|mesh| mesh.spec.revision() == revision);
+    of_it.min_by_key(|mesh| (mesh.creation_timestamp().map(|time| time.0), mesh.name_any())).cloned()
 }
 
 /// The operator of a cluster, if it has one.

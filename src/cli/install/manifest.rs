@@ -11,7 +11,7 @@ use super::{
     chart::NAMESPACE,
     difference::{Difference, differences, without_traces},
     object::Id,
-    spec::{NAME, SpecArgs},
+    spec::SpecArgs,
     verify::VerifyArgs,
 };
 use crate::cli::{
@@ -137,7 +137,7 @@ impl GenerateArgs {
         let spec = described.checked()?;
         let objects = generate(&spec, &Images::published(), &self.operator_namespace);
         let objects = objects.map_err(|problems| refused(&problems))?;
-        let mesh = described.object(described.name.as_deref().unwrap_or(NAME));
+        let mesh = described.object(&described.name());
         // First: kubectl deletes in this order, and whatever else went before it the operator would make anew.
         let objects: Vec<Value> = std::iter::once(mesh).chain(objects).collect();
         match &self.output_directory {

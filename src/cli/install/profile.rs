@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{
     difference::differences,
     manifest::told_differences,
-    spec::{Described, NAME, SpecArgs},
+    spec::{Described, SpecArgs},
 };
 use crate::cli::{
     exit::{Exit, Failure},
@@ -142,7 +142,7 @@ impl DumpArgs {
         let spec = laid_over(&operator::profile(profile), &described.spec);
         let shown = match &self.config_path {
             Some(path) => part(&spec, path)?,
-            None => Described { name: None, spec }.object(described.name.as_deref().unwrap_or(NAME)),
+            None => Described { spec, ..described.clone() }.object(&described.name()),
         };
         streams.answered(&report::document(&shown, self.output != Form::Json))
     }

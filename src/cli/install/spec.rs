@@ -13,10 +13,11 @@ use crate::cli::{
     manifest::{Manifest, manifests},
     source, validate,
 };
+use crate::model::of_revision;
 use crate::operator::laid_over;
 
-/// The name of a MeshInstall that nobody gave one.
-pub(super) const NAME: &str = "mesh";
+/// The name of a MeshInstall of the default revision that nobody gave one.
+const NAME: &str = "mesh";
 
 /// What describes an installation.
 #[derive(Args, Clone, Debug, Default)]
@@ -147,6 +148,11 @@ fn of_istio(spec: &Value, at: &str) -> Result<Value, Failure> {
 // === impl Described ===
 
 impl Described {
+    /// The MeshInstall's name, also if nobody gives one.
+    pub(super) fn name(&self) -> String {
+        self.name.clone().unwrap_or_else(|| of_revision(NAME, self.spec["revision"].as_str().unwrap_or_default()))
+    }
+
     /// The MeshInstall.
     pub(super) fn object(&self, name: &str) -> Value {
         json!({
@@ -162,7 +168,7 @@ impl Described {
     /// # Errors
     /// All that is wrong with it.
     pub(super) fn checked(&self) -> Result<MeshInstallSpec, Failure> {
-        let problems = validate::errors_of(&self.object(self.name.as_deref().unwrap_or(NAME)));
+        let problems = validate::errors_of(&self.object(&self.name()));
         Failure::all(problems.into_iter().map(Failure::usage).collect())?;
         serde_json::from_value(self.spec.clone()).map_err(|error| Failure::usage(format_args!("spec: {error}")))
     }

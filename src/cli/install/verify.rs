@@ -26,7 +26,7 @@ use crate::operator::generate;
 /// Verify that each object of an installation is there, as it was applied, and ready
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Without a file, the objects of the cluster's MeshInstall are verified.
+Without a file, the objects of the cluster's MeshInstalls are verified.
 Exit codes: 0 all are as they should be, 79 some are not, 65 a file can't be parsed, 69 no cluster, 77 forbidden.
 
 Examples:
@@ -114,17 +114,23 @@ impl VerifyArgs {
     }
 }
 
-/// The objects of the cluster's installation: its MeshInstall, and what its operator applies for it.
+/// The objects of the cluster's installation: its MeshInstalls, and what the operator applies for them.
 async fn of_cluster(client: &Client) -> Result<Vec<Value>, Failure> {
-    let mesh = cluster::only_mesh(client).await?.ok_or_else(|| {
-        Failure::new(Exit::Failed, "the cluster has no MeshInstall: ferromesh install makes one; -f FILE verifies the objects of a file")
-    })?;
+    let meshes = cluster::meshes(client).await?;
+    if meshes.is_empty() {
+        let told = "the cluster has no MeshInstall: ferromesh install makes one; -f FILE verifies the objects of a file";
+        return Err(Failure::new(Exit::Failed, told));
+    }
     let operator = cluster::operator(client).await?.ok_or_else(|| {
         Failure::new(Exit::Failed, "no operator runs in the cluster, so its images are not known: name the objects with -f FILE")
     })?;
-    let objects = generate(&mesh.spec, &operator.images, &operator.namespace).map_err(|problems| refused(&problems))?;
-    let own = serde_json::to_value(&mesh).unwrap_or_default();
-    Ok(std::iter::once(super::difference::without_traces(own)).chain(objects).collect())
+    let mut all = Vec::new();
+    for mesh in meshes {
+        let objects = generate(&mesh.spec, &operator.images, &operator.namespace).map_err(|problems| refused(&problems))?;
+        let own = serde_json::to_value(&mesh).unwrap_or_default();
+        all.extend(std::iter::once(super::difference::without_traces(own)).chain(objects));
+    }
+    Ok(all)
 }
 
 async fn verify(client: &Client, namespace: &str, wanted: Value) -> Verification {

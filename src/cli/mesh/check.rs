@@ -3,7 +3,10 @@
 use clap::Args;
 use k8s_openapi::api::{admissionregistration::v1::MutatingWebhookConfiguration, core::v1::ConfigMap};
 use kube::{Api, api::ListParams};
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use super::{
     pair,
@@ -19,7 +22,7 @@ use crate::cli::{
     terminal::{Streams, Style},
 };
 use crate::injector::{Labels, parse};
-use crate::model::InjectionValues;
+use crate::model::{InjectionValues, of_revision};
 
 /// How long all the questions may take.
 const LONGEST: Duration = Duration::from_secs(30);
@@ -91,21 +94,25 @@ impl CheckInjectArgs {
         let found = found.map_err(|error| Failure::cluster("list webhook configurations", &error))?;
         let mut configurations: Vec<_> = found.items.iter().filter_map(parse).collect();
         configurations.sort_by(|a, b| a.name.cmp(&b.name));
-        let (values, unread) = match values(&cluster, &self.mesh.namespace).await {
-            Ok(values) => (Some(values), None),
-            // Who may not read the control plane's namespace still learns what the selectors say.
-            Err(failure) if !configurations.is_empty() => (None, Some(failure.message)),
-            Err(_) => (None, None),
-        };
-        Ok((subject, World { configurations, values }, unread))
+        let revisions: BTreeSet<&str> = configurations.iter().map(|it| it.revision.as_str()).collect();
+        let (mut known, mut unread) = (BTreeMap::new(), None);
+        for revision in revisions {
+            match values(&cluster, &self.mesh.namespace, revision).await {
+                Ok(values) => _ = known.insert(revision.to_owned(), values),
+                // Who may not read the control plane's namespace still learns what the selectors say.
+                Err(failure) => unread = Some(failure.message),
+            }
+        }
+        Ok((subject, World { configurations, values: known }, unread))
     }
 }
 
-/// What the injector is told.
-async fn values(cluster: &Cluster, namespace: &str) -> Result<InjectionValues, Failure> {
-    let name = format!("ConfigMap {namespace}/istio-sidecar-injector");
+/// What a revision's injector is told.
+async fn values(cluster: &Cluster, namespace: &str, revision: &str) -> Result<InjectionValues, Failure> {
+    let map = of_revision("istio-sidecar-injector", revision);
+    let name = format!("ConfigMap {namespace}/{map}");
     let maps: Api<ConfigMap> = Api::namespaced(cluster.client.clone(), namespace);
-    let map = maps.get("istio-sidecar-injector").await.map_err(|error| Failure::cluster(format_args!("read {name}"), &error))?;
+    let map = maps.get(&map).await.map_err(|error| Failure::cluster(format_args!("read {name}"), &error))?;
     let text = map.data.and_then(|mut data| data.remove("values")).unwrap_or_default();
     serde_saphyr::from_str(&text).map_err(|error| Failure::new(Exit::Failed, format_args!("{name} is not understood: {error}")))
 }

@@ -1,5 +1,7 @@
 //! What becomes of a pod, by what the cluster's webhook configurations say and by the decision inside our own webhook. Pure.
 
+use std::collections::BTreeMap;
+
 use super::subject::Subject;
 use crate::cli::{
     document::{CheckInjectDocument, InjectingWebhook},
@@ -13,25 +15,25 @@ use crate::model::InjectionValues;
 pub(super) struct World {
     /// Webhook configurations of injectors, in the order of their names.
     pub(super) configurations: Vec<Configuration>,
-    /// What our injector is told; none if that could not be read.
-    pub(super) values: Option<InjectionValues>,
+    /// What our injectors are told, by their revisions, as far as that could be read.
+    pub(super) values: BTreeMap<String, InjectionValues>,
 }
 
-/// The webhook configuration whose injector decides by [`decide`].
+/// The webhook configuration whose injector decides by [`decide`]; those of revisions have these behind a dash.
 const OURS: &str = "istio-sidecar-injector";
 
 /// Judges a subject.
 pub(super) fn verdict(subject: &Subject, world: &World) -> CheckInjectDocument {
     let webhooks: Vec<InjectingWebhook> = world.configurations.iter().map(|it| webhook(it, subject)).collect();
     let injecting: Vec<&InjectingWebhook> = webhooks.iter().filter(|it| it.injected).collect();
-    let asked_ours = injecting.iter().any(|it| is_ours(&it.webhook));
-    let decision =
-        world.values.as_ref().filter(|_| asked_ours).map(|values| match decide(&PodView::new(&subject.pod), &subject.namespace, values) {
-            Decision::Inject => Ok(()),
-            Decision::Skip(skip) => Err(skip.to_string()),
-        });
-    let others = injecting.iter().any(|it| !is_ours(&it.webhook));
-    let injected = others || (asked_ours && !matches!(decision, Some(Err(_))));
+    let asked_ours = injecting.iter().find(|it| world.is_ours(it));
+    let values = asked_ours.and_then(|it| world.values.get(&it.revision));
+    let decision = values.map(|values| match decide(&PodView::new(&subject.pod), &subject.namespace, values) {
+        Decision::Inject => Ok(()),
+        Decision::Skip(skip) => Err(skip.to_string()),
+    });
+    let others = injecting.iter().any(|it| !world.is_ours(it));
+    let injected = others || (asked_ours.is_some() && !matches!(decision, Some(Err(_))));
     let conflict = (injecting.len() > 1).then(|| {
         let names: Vec<&str> = injecting.iter().map(|it| it.webhook.as_str()).collect();
         format!("{} inject this pod: its labels, or its namespace's, must choose one", names.join(" and "))
@@ -68,8 +70,15 @@ fn webhook(configuration: &Configuration, subject: &Subject) -> InjectingWebhook
     }
 }
 
-fn is_ours(configuration: &str) -> bool {
-    configuration == OURS || configuration.starts_with("istio-sidecar-injector-")
+// === impl World ===
+
+impl World {
+    /// Whether the injector behind a webhook is ours: by its name; a tag's leads to one that is told something here.
+    fn is_ours(&self, webhook: &InjectingWebhook) -> bool {
+        let InjectingWebhook { webhook, revision, .. } = webhook;
+        let of_tag = webhook.starts_with("istio-revision-tag-") && self.values.contains_key(revision);
+        of_tag || webhook.strip_prefix(OURS).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+    }
 }
 
 fn has_sidecar(pod: &PodView<'_>) -> bool {

@@ -187,6 +187,7 @@ impl Server {
             namespace: "istio-system".to_owned(),
             pod: "istio-galley-1".to_owned(),
             cluster_domain: "cluster.local".to_owned(),
+            revision: String::new(),
             distribution: None,
         };
         let (mut tasks, readiness, mut registry) = (Tasks::new(), Readiness::new(), Registry::default());

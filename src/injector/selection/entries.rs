@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::injector::decide::INJECT;
-use crate::model::{LabelSelector, Operator, Requirement};
+use crate::model::{DEFAULT_REVISION, LabelSelector, Operator, Requirement};
 
 /// What decides which entries there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,8 +58,6 @@ pub(super) const INJECTION: &str = "istio-injection";
 pub(super) const REVISION: &str = "istio.io/rev";
 /// The label that the API server gives every namespace: its name.
 pub(super) const NAMESPACE: &str = "kubernetes.io/metadata.name";
-/// The revision without a name.
-const DEFAULT_REVISION: &str = "default";
 
 /// The entries of a control plane's configuration. They exclude each other, so that no pod is asked about twice.
 #[must_use]

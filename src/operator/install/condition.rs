@@ -7,12 +7,12 @@ use k8s_openapi::api::{
 };
 use std::collections::BTreeMap;
 
-use super::Install;
+use super::{Install, Wish};
 use crate::injector;
 use crate::operator::{
     health::Health,
     object::{Key, Kind},
-    plan::{Phase, injection_values, webhook_configuration},
+    plan::{injection_values, webhook_configuration},
     proxies,
     settings::{Role, Settings},
 };
@@ -21,26 +21,28 @@ use crate::operator::{
 
 impl Install {
     pub(super) fn components(&self, settings: &Settings) -> BTreeMap<String, (String, Health)> {
-        let roles = settings.parts.keys().map(|role| (role.name(), role.object()));
-        let gateways = settings.gateways.iter().map(|gateway| (&*gateway.name, &*gateway.name));
-        roles.chain(gateways).map(|(name, object)| (name.to_owned(), (object.to_owned(), self.health(object)))).collect()
+        let roles = settings.parts.keys().map(|role| (role.name(), settings.revision.part(*role)));
+        let gateways = settings.gateways.iter().map(|gateway| (&*gateway.name, gateway.name.clone()));
+        let healths = roles.chain(gateways).map(|(name, object)| (name.to_owned(), (self.health(&object), object)));
+        healths.map(|(name, (health, object))| (name, (object, health))).collect()
     }
 
     /// How pods should be, by the webhook configuration as it is in the cluster; none without an injector.
     pub(in crate::operator) fn wanted_proxies(&self, settings: &Settings) -> Option<proxies::Wanted> {
         settings.parts.get(&Role::Injector)?;
-        let live = webhook_configuration(Role::Injector).and_then(|key| self.live.get(&key));
-        let live = live.and_then(|live| serde_json::from_value::<MutatingWebhookConfiguration>(live.clone()).ok());
+        // Its own, and those of the tags that stand for it.
+        let live = self.live.webhooks_of(settings.revision.name());
+        let live = live.filter_map(|live| serde_json::from_value::<MutatingWebhookConfiguration>(live.clone()).ok());
         Some(proxies::Wanted {
-            entries: live.as_ref().and_then(injector::parse).map(|configuration| configuration.entries).unwrap_or_default(),
+            entries: live.filter_map(|live| injector::parse(&live)).flat_map(|configuration| configuration.entries).collect(),
             values: injection_values(settings),
-            injector_ready: self.health(Role::Injector.object()).is_ready(),
+            injector_ready: self.health(&settings.revision.part(Role::Injector)).is_ready(),
             rolling: settings.rolling,
         })
     }
 
     pub(super) fn health(&self, deployment: &str) -> Health {
-        let namespace = self.namespace.as_ref().map_or("", |(name, _)| name);
+        let namespace = self.namespace.as_ref().map_or("", |place| &place.name);
         if deployment == Role::Cni.object() {
             let live = self.live.get(&Key::new(Kind::DaemonSet, namespace, deployment));
             let typed: Option<DaemonSet> = live.and_then(|live| serde_json::from_value(live.clone()).ok());
@@ -53,11 +55,12 @@ impl Install {
 
     pub(super) fn webhooks(
         &self,
-        settings: &Settings,
+        wish: Wish<'_>,
         components: &BTreeMap<String, (String, Health)>,
         have_bundle: bool,
     ) -> Option<Result<(), String>> {
-        let asked: Vec<Role> = settings.parts.keys().copied().filter(|role| webhook_configuration(*role).is_some()).collect();
+        let Settings { parts, revision, namespace, .. } = wish.settings;
+        let asked: Vec<Role> = parts.keys().copied().filter(|role| webhook_configuration(*role, revision).is_some()).collect();
         if asked.is_empty() {
             return None;
         }
@@ -66,10 +69,10 @@ impl Install {
         }
         let unready = |role: &&Role| components.get(role.name()).is_some_and(|(_, health)| health.state != State::Healthy);
         if let Some(role) = asked.iter().find(unready) {
-            return Some(Err(format!("{} is not ready", role.object())));
+            return Some(Err(format!("{} is not ready", revision.part(*role))));
         }
-        if asked.contains(&Role::Galley) && self.galley != Some(Phase::Proven) {
-            let (galley, namespace) = (Role::Galley.object(), self.namespace.as_ref().map_or("", |(name, _)| name));
+        if asked.contains(&Role::Galley) && !self.is_proven(wish) {
+            let galley = revision.part(Role::Galley);
             let what = format!("{galley} has not yet refused a wrong object through the API server");
             return Some(Err(format!("{what}: if it stays so, see kubectl logs deploy/{galley} -n {namespace}")));
         }

@@ -1,32 +1,40 @@
-//! One installation in the cluster: its namespace, rights, certificates and objects, in the order in which they need each other.
+//! The installations in the cluster: the mesh's namespace, rights, certificates and objects, in the order in which they need each other.
 
 mod condition;
 mod place;
 mod preview;
+mod tags;
 
 pub(super) use preview::Preview;
 
 use ferromesh_crds::MeshInstall;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use kube::{Client, Resource, ResourceExt};
+use kube::{Client, ResourceExt};
 use serde_json::Value;
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 use time::OffsetDateTime;
 use webhook_certs::{CA_SECRET, Source};
 
-use self::{place::confirm, preview::Previewed};
+use self::{
+    place::{Place, confirm},
+    preview::Previewed,
+};
 use super::{
     OperatorConfig,
-    apply::{Applier, ApplyError, Changes as Written},
+    apply::{Applier, ApplyError, Changes as Written, Holding},
     certificates::{self, CertificateError, Certificates, OWN_CONFIGURATION, OWN_SECRET, OfMesh, Wanted},
+    family::{Family, TagWish, owner},
     live::{Live, Seen},
     object::{Key, Kind},
-    plan::{Circumstances, Phase, Planned, credential_rights, plan, serving_certificate, webhook_configuration},
+    plan::{Circumstances, Phase, Planned, Share, credential_rights, plan, serving_certificate, tag_configuration, webhook_configuration},
     probe,
     refusal::advised,
     roles::{Roles, RolesError},
     settings::{Role, Settings},
-    status::{Applied, Injection},
+    status::{Applied, Injection, Tagging},
     watch::{self, Changes},
 };
 use crate::runtime::Term;
@@ -41,14 +49,32 @@ pub(super) struct Install {
     roles: Roles,
     cluster: Changes,
     /// The mesh's namespace with what is watched there.
-    namespace: Option<(String, Changes)>,
+    namespace: Option<Place>,
     chart: Option<OwnerReference>,
-    /// For whom certificates were last wanted.
-    mesh: Option<OfMesh>,
+    /// What is known of each MeshInstall, by its uid.
+    known: BTreeMap<String, Known>,
+}
+
+/// What is known of a MeshInstall.
+#[derive(Debug, Default)]
+struct Known {
+    /// What it last wanted of certificates.
+    certificates: Option<OfMesh>,
     /// Whether galley has been seen at work; not known before its webhook's configuration has been looked at.
     galley: Option<Phase>,
     /// What was last found out about objects that would be changed, so that it is asked for once.
     previewed: BTreeMap<Key, Previewed>,
+}
+
+/// A MeshInstall that can be installed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wish<'a> {
+    pub(super) mesh: &'a MeshInstall,
+    pub(super) settings: &'a Settings,
+    /// What the mesh's control planes share, if that is this one's.
+    pub(super) share: Option<&'a Share>,
+    /// The tags that it has.
+    pub(super) tags: &'a [TagWish],
 }
 
 /// A pass that went through.
@@ -100,15 +126,13 @@ impl Install {
             cluster: watch::of_cluster(client, &config.namespace, secrets),
             namespace: None,
             chart: None,
-            mesh: None,
-            galley: None,
-            previewed: BTreeMap::new(),
+            known: BTreeMap::new(),
         }
     }
 
     /// The watches.
     pub(super) fn changes(&mut self) -> (&mut Changes, Option<&mut Changes>) {
-        (&mut self.cluster, self.namespace.as_mut().map(|(_, changes)| changes))
+        (&mut self.cluster, self.namespace.as_mut().map(|place| &mut place.changes))
     }
 
     /// Takes in what a watch says; whether a pass is worth it.
@@ -138,15 +162,23 @@ impl Install {
         Some(InstallError::Unlisted { kind: kind.name(), cause: cause.map(str::to_owned) })
     }
 
+    /// Says which MeshInstalls there are. What one of them has is kept from the start, also if it comes to nothing else.
+    pub(super) fn meet(&mut self, family: &Family<'_>) {
+        let uids: Vec<String> = family.members.iter().filter_map(|member| member.mesh.uid()).collect();
+        self.known.retain(|uid, _| uids.contains(uid));
+        for member in &family.members {
+            let known = || Known { certificates: OfMesh::installed(member.mesh, owner(member.mesh)), ..Known::default() };
+            self.known.entry(member.mesh.uid().unwrap_or_default()).or_insert_with(known);
+        }
+    }
+
     /// There is no mesh: the operator's own webhook still needs its certificate, and nothing else is left to do.
     ///
     /// # Errors
     /// When the certificate can't be had.
     pub(super) async fn leave(&mut self, now: OffsetDateTime) -> Result<(), InstallError> {
         self.forget_namespace();
-        self.mesh = None;
-        self.galley = None;
-        self.previewed.clear();
+        self.known.clear();
         self.certificates(now).await?;
         Ok(self.enter_owners().await?)
     }
@@ -155,35 +187,26 @@ impl Install {
     ///
     /// # Errors
     /// When they can't be had.
-    pub(super) async fn hold(&mut self, mesh: &MeshInstall, now: OffsetDateTime) -> Result<(), InstallError> {
-        if self.mesh.is_none() {
-            self.mesh = OfMesh::installed(mesh, owner(mesh));
-        }
+    pub(super) async fn hold(&mut self, now: OffsetDateTime) -> Result<(), InstallError> {
         self.certificates(now).await?;
         Ok(self.enter_owners().await?)
     }
 
-    /// Brings the cluster to what `settings` describe; answers what was changed on the way, in any case.
-    pub(super) async fn run(
-        &mut self,
-        mesh: &MeshInstall,
-        settings: &Settings,
-        now: OffsetDateTime,
-        term: &Term,
-    ) -> (Written, Result<Installed, InstallError>) {
+    /// Brings the cluster to what a MeshInstall describes; answers what was changed on the way, in any case.
+    pub(super) async fn run(&mut self, wish: Wish<'_>, now: OffsetDateTime, term: &Term) -> (Written, Result<Installed, InstallError>) {
         let mut written = Written::default();
-        let result = self.bring_about(mesh, settings, now, term, &mut written).await;
+        let result = self.bring_about(wish, now, term, &mut written).await;
         (written, result)
     }
 
     async fn bring_about(
         &mut self,
-        mesh: &MeshInstall,
-        settings: &Settings,
+        wish: Wish<'_>,
         now: OffsetDateTime,
         term: &Term,
         written: &mut Written,
     ) -> Result<Installed, InstallError> {
+        let Wish { mesh, settings, share } = wish;
         term.check().map_err(ApplyError::from)?;
         if self.namespace.is_none() || !self.certificates.are_known() {
             confirm(&self.client, mesh).await?;
@@ -191,68 +214,69 @@ impl Install {
         let plain = owner(mesh);
         let controller = OwnerReference { controller: Some(true), block_owner_deletion: Some(true), ..plain.clone() };
         let operator_namespace = self.operator_namespace.clone();
-        let credentials = self.live.credentials.of(&settings.gateways);
+        let credentials = self.credentials(settings);
         let before = Circumstances {
             owner: &controller,
             operator_namespace: &operator_namespace,
             bundle: None,
             galley: Phase::Unproven,
             credentials: credentials.as_ref(),
+            share,
+            tags: &[],
         };
         self.prepare(settings, before).await?;
 
-        self.previewed.clear();
-        self.mesh = Some(OfMesh::wanted(settings, plain.clone()));
-        let state = self.certificates(now).await?;
+        let certificates = Some(OfMesh::wanted(settings, plain.clone()));
+        let known = self.known.entry(plain.uid.clone()).or_default();
+        *known = Known { certificates, galley: known.galley, previewed: BTreeMap::new() };
+        let mut state = self.certificates(now).await?;
         if let Some((kind, cause)) = self.live.unlisted().first() {
             return Err(InstallError::Unlisted { kind: kind.name(), cause: cause.map(str::to_owned) });
         }
-        let bundle = state.missing.is_none().then_some(&*state.bundle);
-        let untouched = untouched(settings, bundle.is_some(), credentials.is_some());
-        let uid = &plain.uid;
-        let mut circumstances = Circumstances { bundle, galley: self.galley_phase(), ..before };
+        let missing = state.missing.remove(&plain.uid);
+        let bundle = missing.is_none().then_some(&*state.bundle);
+        let tags = self.tags(wish);
+        let mut untouched = untouched(wish, bundle.is_some(), credentials.is_some());
+        untouched.extend(tags.kept);
+        let holding = Holding { owner: &plain.uid, share, untouched: &untouched };
+        let mut circumstances = Circumstances { bundle, galley: self.galley_phase(wish), tags: &tags.in_force, ..before };
         let mut objects = self.planned(settings, circumstances);
         if self.applier.misses_any(&objects, &self.live) {
             confirm(&self.client, mesh).await?;
         }
-        self.write(&objects, &untouched, uid, term, written).await?;
-        if self.prove_galley(settings, bundle.is_some()).await {
+        self.write(&objects, holding, term, written).await?;
+        if self.prove_galley(wish, bundle.is_some()).await {
             circumstances.galley = Phase::Proven;
             objects = self.planned(settings, circumstances);
-            self.write(&objects, &untouched, uid, term, written).await?;
+            self.write(&objects, holding, term, written).await?;
         }
 
         // Last: a role that is missing must not keep the others from their work.
         self.enter_owners().await?;
 
         let components = self.components(settings);
-        let webhooks = self.webhooks(settings, &components, bundle.is_some());
-        let awaited = state.missing.is_some() || self.galley == Some(Phase::Unproven) && settings.parts.contains_key(&Role::Galley);
+        let webhooks = self.webhooks(wish, &components, bundle.is_some());
+        let awaited = missing.is_some() || !self.is_proven(wish) && settings.parts.contains_key(&Role::Galley);
         let mut inventory: Vec<Key> = objects.into_iter().map(|object| object.key).collect();
         inventory.extend(untouched.into_iter().filter(|key| self.live.get(key).is_some()));
         inventory.sort();
-        let needs_certificates = settings.parts.keys().any(|role| serving_certificate(*role).is_some());
+        let needs_certificates = settings.parts.keys().any(|role| serving_certificate(*role, &settings.revision).is_some());
         let addons = settings.addons.keys().map(|program| (program.name(), program.object()));
         let applied = Applied {
             components,
             addons: addons.map(|(name, object)| (name.to_owned(), (object.to_owned(), self.health(object)))).collect(),
-            certificates: needs_certificates.then(|| state.missing.map_or(Ok(()), Err)),
+            certificates: needs_certificates.then(|| missing.map_or(Ok(()), Err)),
             webhooks: state.untrusted.map(Err).or(webhooks),
             inventory: inventory.iter().map(Key::inventory_entry).collect(),
+            tags: (!wish.tags.is_empty())
+                .then(|| Tagging { standing: self.standing(wish), problem: tags.problems.into_iter().reduce(joined) }),
             injection: settings.parts.get(&Role::Injector).map(|_| Injection { lenient: settings.injection.lenient, proxies: None }),
         };
         Ok(Installed { applied, again: awaited.then_some(SOON) })
     }
 
-    async fn write(
-        &mut self,
-        objects: &[Planned],
-        untouched: &[Key],
-        owner: &str,
-        term: &Term,
-        written: &mut Written,
-    ) -> Result<(), ApplyError> {
-        let (changes, result) = self.applier.run(objects, untouched, owner, &mut self.live, term).await;
+    async fn write(&mut self, objects: &[Planned], holding: Holding<'_>, term: &Term, written: &mut Written) -> Result<(), ApplyError> {
+        let (changes, result) = self.applier.run(objects, holding, &mut self.live, term).await;
         written.applied.extend(changes.applied);
         written.repaired.extend(changes.repaired);
         written.pruned.extend(changes.pruned);
@@ -264,15 +288,24 @@ impl Install {
             Some(chart) => chart.clone(),
             None => self.chart.insert(self.roles.chart().await?).clone(),
         };
-        let wanted = Wanted { chart, mesh: self.mesh.clone() };
+        let wanted = Wanted { chart, meshes: self.wanted_certificates().cloned().collect() };
         let own = self.live.get(&Key::new(Kind::ValidatingWebhookConfiguration, "", OWN_CONFIGURATION));
         let state = self.certificates.ensure(now, &wanted, own).await?;
         Ok(state)
     }
 
-    /// Has the roles go with the chart and the MeshInstall.
+    fn wanted_certificates(&self) -> impl Iterator<Item = &OfMesh> {
+        self.known.values().filter_map(|known| known.certificates.as_ref())
+    }
+
+    /// The names of the Secrets that gateways need. Those are the mesh's, and so known to its default control plane.
+    fn credentials(&self, settings: &Settings) -> Option<BTreeSet<String>> {
+        self.live.credentials.of(&settings.gateways).filter(|_| settings.revision.is_default())
+    }
+
+    /// Has the roles go with the last of the chart and the MeshInstalls.
     async fn enter_owners(&mut self) -> Result<(), RolesError> {
-        let owners: Vec<OwnerReference> = self.chart.iter().chain(self.mesh.as_ref().map(|mesh| &mesh.owner)).cloned().collect();
+        let owners: Vec<OwnerReference> = self.chart.iter().chain(self.wanted_certificates().map(|mesh| &mesh.owner)).cloned().collect();
         self.roles.enter(&owners, &self.operator_namespace).await
     }
 
@@ -280,32 +313,39 @@ impl Install {
     /// already, it would refuse every pod until there is.
     fn planned(&self, settings: &Settings, circumstances: Circumstances<'_>) -> Vec<Planned> {
         let mut objects = plan(settings, circumstances);
-        let webhook = webhook_configuration(Role::Injector).filter(|key| self.live.get(key).is_none());
-        if let Some(webhook) = webhook.filter(|_| !self.health(Role::Injector.object()).is_ready()) {
+        let webhook = webhook_configuration(Role::Injector, &settings.revision).filter(|key| self.live.get(key).is_none());
+        if let Some(webhook) = webhook.filter(|_| !self.health(&settings.revision.part(Role::Injector)).is_ready()) {
             objects.retain(|object| object.key != webhook);
         }
         objects
     }
 
     /// Whether galley was seen at work: by this process, or by one before it that has left its mark.
-    fn galley_phase(&mut self) -> Phase {
-        let live = webhook_configuration(Role::Galley).and_then(|key| self.live.get(&key));
+    fn galley_phase(&mut self, wish: Wish<'_>) -> Phase {
+        let live = webhook_configuration(Role::Galley, &wish.settings.revision).and_then(|key| self.live.get(&key));
         let firm = |live: &Value| {
             live["webhooks"].as_array().is_some_and(|all| !all.is_empty() && all.iter().all(|one| one["failurePolicy"] == "Fail"))
         };
-        *self.galley.get_or_insert(if live.is_some_and(firm) { Phase::Proven } else { Phase::Unproven })
+        let found = if live.is_some_and(firm) { Phase::Proven } else { Phase::Unproven };
+        *self.known.entry(wish.mesh.uid().unwrap_or_default()).or_default().galley.get_or_insert(found)
+    }
+
+    fn is_proven(&self, wish: Wish<'_>) -> bool {
+        let known = self.known.get(&wish.mesh.uid().unwrap_or_default());
+        known.is_some_and(|known| known.galley == Some(Phase::Proven))
     }
 
     /// Tries galley, once it could answer; whether it has been proven just now.
-    async fn prove_galley(&mut self, settings: &Settings, has_webhook: bool) -> bool {
-        let ready = settings.parts.contains_key(&Role::Galley) && self.health(Role::Galley.object()).is_ready();
-        if !ready || !has_webhook || self.galley == Some(Phase::Proven) {
+    async fn prove_galley(&mut self, wish: Wish<'_>, has_webhook: bool) -> bool {
+        let Settings { parts, revision, namespace, .. } = wish.settings;
+        let ready = parts.contains_key(&Role::Galley) && self.health(&revision.part(Role::Galley)).is_ready();
+        if !ready || !has_webhook || self.is_proven(wish) {
             return false;
         }
-        let proven = probe::galley(&self.client, &settings.namespace).await;
+        let proven = probe::galley(&self.client, namespace, revision).await;
         if proven {
-            tracing::info!("galley refuses what is wrong; from now on its absence does too");
-            self.galley = Some(Phase::Proven);
+            tracing::info!(revision = revision.name(), "galley refuses what is wrong; from now on its absence does too");
+            self.known.entry(wish.mesh.uid().unwrap_or_default()).or_default().galley = Some(Phase::Proven);
         }
         proven
     }
@@ -316,19 +356,15 @@ impl Install {
     }
 }
 
-/// The MeshInstall as an owner.
-fn owner(mesh: &MeshInstall) -> OwnerReference {
-    OwnerReference {
-        api_version: MeshInstall::api_version(&()).into_owned(),
-        kind: MeshInstall::kind(&()).into_owned(),
-        name: mesh.name_any(),
-        uid: mesh.uid().unwrap_or_default(),
-        ..OwnerReference::default()
-    }
+fn joined(one: String, other: String) -> String {
+    format!("{one}; {other}")
 }
 
 /// Objects that are left as they are, because what they are to say isn't known.
-fn untouched(settings: &Settings, have_bundle: bool, have_credentials: bool) -> Vec<Key> {
-    let webhooks = settings.parts.keys().filter_map(|role| webhook_configuration(*role)).filter(|_| !have_bundle);
-    webhooks.chain(credential_rights(settings).into_iter().filter(|_| !have_credentials)).collect()
+fn untouched(wish: Wish<'_>, have_bundle: bool, have_credentials: bool) -> Vec<Key> {
+    let Wish { settings, tags, .. } = wish;
+    let revision = &settings.revision;
+    let webhooks = settings.parts.keys().filter_map(|role| webhook_configuration(*role, revision)).filter(|_| !have_bundle);
+    let webhooks = webhooks.chain(tags.iter().map(|tag| tag_configuration(&tag.name)).filter(|_| !have_bundle));
+    webhooks.chain(credential_rights(settings).into_iter().filter(|_| !have_credentials && revision.is_default())).collect()
 }

@@ -7,13 +7,23 @@ use kube::{
     api::{ObjectMeta, PostParams},
 };
 
+use std::collections::BTreeSet;
+
 use super::{Install, InstallError};
 use crate::operator::{
     apply::ApplyError,
     plan::{Circumstances, preparation, serving_certificate},
     settings::{Role, Settings},
-    watch,
+    watch::{self, Changes},
 };
+
+/// The mesh's namespace, while it is watched.
+pub(super) struct Place {
+    pub(super) name: String,
+    pub(super) changes: Changes,
+    /// The Secrets with certificates that are watched by their names.
+    secrets: BTreeSet<String>,
+}
 
 // === impl Install ===
 
@@ -21,7 +31,7 @@ impl Install {
     /// Sees to the namespace, the operator's rights in it, and the watches, once.
     pub(super) async fn prepare(&mut self, settings: &Settings, circumstances: Circumstances<'_>) -> Result<(), InstallError> {
         let name = &settings.namespace;
-        if self.watches(name) {
+        if self.watches(settings) {
             return Ok(());
         }
         let failed = |source| InstallError::Namespace { name: name.clone(), source: Box::new(source) };
@@ -39,33 +49,42 @@ impl Install {
             }
         }
         self.applier.ensure(&preparation(settings, circumstances), &mut self.live).await?;
-        self.watch(name);
+        self.watch(settings);
         Ok(())
     }
 
     /// Watches the namespace if the operator has rights in it already, and changes nothing. Without them it has made nothing there.
     pub(super) async fn attach(&mut self, settings: &Settings, circumstances: Circumstances<'_>) -> Result<(), InstallError> {
         let name = &settings.namespace;
-        if self.watches(name) {
+        if self.watches(settings) {
             return Ok(());
         }
         let key = preparation(settings, circumstances).key;
         let bindings: Api<RoleBinding> = Api::namespaced(self.client.clone(), name);
         let found = bindings.get_opt(&key.name).await;
         if found.map_err(|source| ApplyError::Read { key, source: Box::new(source) })?.is_some() {
-            self.watch(name);
+            self.watch(settings);
         }
         Ok(())
     }
 
-    fn watches(&self, namespace: &str) -> bool {
-        self.namespace.as_ref().is_some_and(|(watched, _)| watched == namespace)
+    /// Whether the namespace is watched already; then the certificates of this control plane are, too.
+    fn watches(&mut self, settings: &Settings) -> bool {
+        let Some(place) = self.namespace.as_mut().filter(|place| place.name == settings.namespace) else { return false };
+        for name in Role::ALL.into_iter().filter_map(|role| serving_certificate(role, &settings.revision)) {
+            if !place.secrets.contains(&name) {
+                place.changes.push(watch::certificate(&self.client, &place.name, &name));
+                place.secrets.insert(name);
+            }
+        }
+        true
     }
 
-    fn watch(&mut self, namespace: &str) {
-        let secrets: Vec<&str> = Role::ALL.into_iter().filter_map(serving_certificate).collect();
+    fn watch(&mut self, settings: &Settings) {
+        let name = settings.namespace.clone();
         self.live.forget_namespace();
-        self.namespace = Some((namespace.to_owned(), watch::of_namespace(&self.client, namespace, &secrets)));
+        self.namespace = Some(Place { changes: watch::of_namespace(&self.client, &name), name, secrets: BTreeSet::new() });
+        self.watches(settings);
     }
 }
 

@@ -1,19 +1,18 @@
 //! What bringing about an installation would change, without changing anything.
 
-use ferromesh_crds::{MeshInstall, install::ChangeAction};
+use ferromesh_crds::install::ChangeAction;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Client, ResourceExt};
 use serde_json::Value;
-use std::collections::BTreeSet;
 use time::OffsetDateTime;
 
-use super::{Install, InstallError, owner, untouched};
+use super::{Install, InstallError, Wish, untouched};
 use crate::operator::{
-    apply::ApplyError,
+    apply::{ApplyError, Holding},
     difference::{Difference, applying},
+    family::owner,
     object::Key,
     plan::{APPLIED, Circumstances, MANAGER, Phase, Planned, plan},
-    settings::Settings,
 };
 
 /// What would happen, in the order in which it would.
@@ -40,32 +39,34 @@ impl Install {
     ///
     /// # Errors
     /// When the cluster can't be read.
-    pub(in crate::operator) async fn preview(
-        &mut self,
-        mesh: &MeshInstall,
-        settings: &Settings,
-        now: OffsetDateTime,
-    ) -> Result<Option<Preview>, InstallError> {
-        self.hold(mesh, now).await?;
+    pub(in crate::operator) async fn preview(&mut self, wish: Wish<'_>, now: OffsetDateTime) -> Result<Option<Preview>, InstallError> {
+        let Wish { mesh, settings, share } = wish;
+        self.hold(now).await?;
+        let uid = mesh.uid().unwrap_or_default();
         let state = self.certificates(now).await?;
         let controller = OwnerReference { controller: Some(true), block_owner_deletion: Some(true), ..owner(mesh) };
         let operator_namespace = self.operator_namespace.clone();
-        let credentials = self.live.credentials.of(&settings.gateways);
+        let credentials = self.credentials(settings);
         let circumstances = Circumstances {
             owner: &controller,
             operator_namespace: &operator_namespace,
-            bundle: state.missing.is_none().then_some(&*state.bundle),
-            galley: self.galley.unwrap_or(Phase::Unproven),
+            bundle: (!state.missing.contains_key(&uid)).then_some(&*state.bundle),
+            galley: Phase::Unproven,
             credentials: credentials.as_ref(),
+            share,
+            tags: &[],
         };
         self.attach(settings, circumstances).await?;
         if !self.is_known()? {
             return Ok(None);
         }
-        let circumstances = Circumstances { galley: self.galley_phase(), ..circumstances };
+        let circumstances = Circumstances { galley: self.galley_phase(wish), ..circumstances };
+        let tags = self.tags(wish);
+        let circumstances = Circumstances { tags: &tags.in_force, ..circumstances };
         let objects = plan(settings, circumstances);
-        let kept = untouched(settings, circumstances.bundle.is_some(), credentials.is_some());
-        self.compare(&objects, &kept, &mesh.uid().unwrap_or_default()).await.map(Some)
+        let mut kept = untouched(wish, circumstances.bundle.is_some(), credentials.is_some());
+        kept.extend(tags.kept.iter().cloned());
+        self.compare(&objects, Holding { owner: &uid, share, untouched: &kept }).await.map(Some)
     }
 
     /// Whether all that is watched has been listed.
@@ -79,9 +80,10 @@ impl Install {
         }
     }
 
-    async fn compare(&mut self, objects: &[Planned], kept: &[Key], owner: &str) -> Result<Preview, InstallError> {
+    async fn compare(&mut self, objects: &[Planned], holding: Holding<'_>) -> Result<Preview, InstallError> {
         let mut preview = Preview::default();
-        let mut known = std::mem::take(&mut self.previewed);
+        let remembered = &mut self.known.entry(holding.owner.to_owned()).or_default().previewed;
+        let mut known = std::mem::take(remembered);
         for object in objects {
             let key = &object.key;
             let Some(live) = self.live.get(key) else {
@@ -98,10 +100,9 @@ impl Install {
                 None => Previewed { state, fields: fields(&self.client, object).await? },
             };
             preview.changes.push((ChangeAction::Update, key.clone(), found.fields.clone()));
-            self.previewed.insert(key.clone(), found);
+            remembered.insert(key.clone(), found);
         }
-        let wanted: BTreeSet<&Key> = objects.iter().map(|object| &object.key).chain(kept).collect();
-        let superfluous: Vec<&Key> = self.live.applied_for(owner).filter(|key| !wanted.contains(key)).collect();
+        let superfluous = holding.superfluous(objects, &self.live);
         preview.changes.extend(superfluous.into_iter().rev().map(|key| (ChangeAction::Delete, key.clone(), Vec::new())));
         Ok(preview)
     }

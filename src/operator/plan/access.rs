@@ -3,7 +3,10 @@
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
-use super::object::{Base, MANAGER, Planned};
+use super::{
+    Share,
+    object::{Base, MANAGER, Planned},
+};
 use crate::model::PodRepair;
 use crate::operator::{
     object::Kind,
@@ -29,20 +32,25 @@ pub(super) fn own(base: Base<'_>, operator_namespace: &str) -> Planned {
 
 /// The operator's own rights to look after the mesh's proxies: to see pods and who made them, and to restart workloads as long as that is
 /// asked for. That right reaches every workload of the cluster, so it is held no longer than it is needed.
-pub(super) fn proxies(base: Base<'_>, operator_namespace: &str) -> Vec<Planned> {
+pub(super) fn proxies(base: Base<'_>, share: &Share, operator_namespace: &str) -> Vec<Planned> {
     let bind = |name: &str| {
         let fields = json!({"roleRef": role(name), "subjects": [subject(MANAGER, operator_namespace)]});
         base.object(Kind::ClusterRoleBinding, name, "operator", fields)
     };
-    let rollout = base.settings.rolling.is_some().then(|| bind(ROLLOUT));
-    [bind(PROXIES)].into_iter().chain(rollout).collect()
+    [(share.injects, PROXIES), (share.injects && share.rolls, ROLLOUT)]
+        .into_iter()
+        .filter(|(bound, _)| *bound)
+        .map(|(_, name)| bind(name))
+        .collect()
 }
 
-/// The rights of one part of the control plane. A binding has the name of its role.
+/// The rights of one part of the control plane. A binding has the name of its role, and the revision behind it.
 pub(super) fn bindings(base: Base<'_>, part: Role) -> Vec<Planned> {
+    let revision = &base.settings.revision;
     let bind = |kind, name: &str| {
-        let fields = json!({"roleRef": role(name), "subjects": [subject(part.object(), base.namespace())]});
-        base.object(kind, name, part.name(), fields)
+        let fields = json!({"roleRef": role(name), "subjects": [subject(&revision.part(part), base.namespace())]});
+        let name = if part.is_shared() { name.to_owned() } else { revision.object(name) };
+        base.object(kind, &name, part.name(), fields)
     };
     let cluster = format!("ferromesh-{}", part.name());
     let mut bindings = vec![bind(Kind::ClusterRoleBinding, &cluster)];
@@ -81,12 +89,17 @@ pub(super) fn credentials(base: Base<'_>, names: &BTreeSet<String>) -> [Planned;
 /// The lease by which a part's replicas agree on one that writes. They make it themselves; here it gets its owner, so that it goes with
 /// the mesh.
 pub(super) fn lease(base: Base<'_>, part: Role) -> Option<Planned> {
-    elects(part).then(|| base.object(Kind::Lease, part.object(), part.name(), json!({})))
+    elects(part).then(|| base.object(Kind::Lease, &base.settings.revision.part(part), part.name(), json!({})))
 }
 
 /// Whether a part's replicas agree on one that writes.
 fn elects(part: Role) -> bool {
     matches!(part, Role::Citadel | Role::Galley)
+}
+
+/// Whether an object is one that the control planes of a mesh share.
+pub(super) fn is_shared(name: &str) -> bool {
+    [OWN_ROLE, PROXIES, ROLLOUT, Role::Citadel.object()].contains(&name) || name.starts_with("ferromesh-citadel")
 }
 
 fn role(name: &str) -> Value {

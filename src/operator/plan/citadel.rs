@@ -22,7 +22,7 @@ pub(super) fn plan(base: Base<'_>, part: &Part) -> Vec<Planned> {
         args: Vec::new(),
         ports: vec![Port { name: "grpc-citadel", pod: 15012, service: 15012 }],
         env: vec![json!({"name": "MESH_OWNER", "value": owner.to_string()})],
-        mounts: vec![Mount::mesh_config()],
+        mounts: vec![Mount::mesh_config(base)],
         read_at_start: vec![(TRUST_DOMAIN, &base.settings.mesh.trust_domain)],
     };
     parts.plan(base, part)

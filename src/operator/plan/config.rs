@@ -2,16 +2,16 @@
 
 use serde_json::json;
 
-use super::object::{Base, DEFAULT_REVISION, Planned};
+use super::object::{Base, Planned};
 use crate::model::InjectionValues;
 use crate::operator::{
     object::Kind,
     settings::{Role, Settings},
 };
 
-/// The mesh's configuration, key `mesh`.
+/// The mesh's configuration in the default revision, key `mesh`.
 pub(super) const MESH: &str = "istio";
-/// The injector's own values, key `values`.
+/// The injector's own values in the default revision, key `values`.
 pub(super) const INJECTION: &str = "istio-sidecar-injector";
 
 /// The mesh's configuration.
@@ -19,13 +19,13 @@ pub(super) fn mesh(base: Base<'_>) -> Planned {
     let mesh = &base.settings.mesh;
     // JSON is YAML, only less pleasant to read.
     let text = serde_saphyr::to_string(mesh).unwrap_or_else(|_| json!(mesh).to_string());
-    base.object(Kind::ConfigMap, MESH, "mesh-config", json!({"data": {"mesh": text}}))
+    base.object(Kind::ConfigMap, &base.settings.revision.object(MESH), "mesh-config", json!({"data": {"mesh": text}}))
 }
 
 /// What the injector is told.
 pub(super) fn injection(base: Base<'_>) -> Planned {
     let text = serde_json::to_string_pretty(&injection_values(base.settings)).unwrap_or_default();
-    base.object(Kind::ConfigMap, INJECTION, Role::Injector.name(), json!({"data": {"values": text}}))
+    base.object(Kind::ConfigMap, &base.settings.revision.object(INJECTION), Role::Injector.name(), json!({"data": {"values": text}}))
 }
 
 /// The injector's values, of which the operator too decides who should have a sidecar.
@@ -36,7 +36,7 @@ pub(in crate::operator) fn injection_values(settings: &Settings) -> InjectionVal
         tag: settings.images.tag.clone(),
         image_pull_policy: settings.images.pull_policy.clone(),
         image_pull_secrets: settings.pull_secrets.clone(),
-        revision: DEFAULT_REVISION.to_owned(),
+        revision: settings.revision.name().to_owned(),
         istio_namespace: settings.namespace.clone(),
         ca_address: ca_address(settings),
         cluster_id: settings.cluster.clone(),
@@ -49,7 +49,7 @@ pub(in crate::operator) fn injection_values(settings: &Settings) -> InjectionVal
         default_templates: injection.default_templates,
         template_aliases: injection.template_aliases,
         allowed_images: injection.allowed_images,
-        cni: settings.parts.contains_key(&Role::Cni),
+        cni: settings.by_cni,
     }
 }
 

@@ -26,7 +26,7 @@ pub(super) struct Parts<'a> {
     /// The ports that it serves.
     pub(super) ports: Vec<Port>,
     pub(super) env: Vec<Value>,
-    pub(super) mounts: Vec<Mount<'a>>,
+    pub(super) mounts: Vec<Mount>,
     /// Settings that the process reads only when it starts, by the annotation that replaces its pods when they change.
     pub(super) read_at_start: Vec<(&'static str, &'a str)>,
 }
@@ -40,16 +40,16 @@ pub(super) struct Port {
 }
 
 /// Something that is mounted, always read-only.
-pub(super) struct Mount<'a> {
+pub(super) struct Mount {
     pub(super) name: &'static str,
     pub(super) path: &'static str,
-    pub(super) source: Source<'a>,
+    pub(super) source: Source,
 }
 
 /// Where it comes from.
-pub(super) enum Source<'a> {
-    ConfigMap(&'a str),
-    Secret(&'a str),
+pub(super) enum Source {
+    ConfigMap(String),
+    Secret(String),
     /// A token of the pod's ServiceAccount for citadel.
     CitadelToken,
 }
@@ -59,7 +59,7 @@ pub(super) enum Source<'a> {
 impl Parts<'_> {
     /// All objects of the role: Service first, so that its name resolves when the pods start.
     pub(super) fn plan(&self, base: Base<'_>, part: &Part) -> Vec<Planned> {
-        let name = self.role.object();
+        let name = &base.settings.revision.part(self.role);
         let mut objects = vec![self.service(base, name)];
         let mut annotations = scraped(MONITORING, "/metrics");
         annotations.extend(self.read_at_start.iter().map(|(key, value)| ((*key).to_owned(), json!(value))));
@@ -84,7 +84,7 @@ impl Parts<'_> {
         let ports = self
             .all_ports()
             .map(|Port { name, pod, service }| json!({"name": name, "port": service, "targetPort": pod, "protocol": "TCP"}));
-        let spec = json!({"selector": Base::selector(self.role.object()), "ports": ports.collect::<Vec<_>>()});
+        let spec = json!({"selector": Base::selector(&base.settings.revision.part(self.role)), "ports": ports.collect::<Vec<_>>()});
         base.object(Kind::Service, name, self.role.name(), json!({"spec": spec}))
     }
 
@@ -116,10 +116,11 @@ impl Parts<'_> {
 
 // === impl Mount ===
 
-impl Mount<'_> {
+impl Mount {
     /// The mesh's configuration.
-    pub(super) fn mesh_config() -> Self {
-        Mount { name: "mesh-config", path: "/etc/istio/config", source: Source::ConfigMap(super::config::MESH) }
+    pub(super) fn mesh_config(base: Base<'_>) -> Self {
+        let map = base.settings.revision.object(super::config::MESH);
+        Mount { name: "mesh-config", path: "/etc/istio/config", source: Source::ConfigMap(map) }
     }
 
     /// What it takes to get a certificate from citadel: a token, and the mesh's roots.
@@ -127,12 +128,12 @@ impl Mount<'_> {
         [
             Mount { name: "istio-token", path: "/var/run/secrets/tokens", source: Source::CitadelToken },
             // The pod waits for it: citadel writes it before anybody has any use for a root.
-            Mount { name: "istiod-ca-cert", path: "/var/run/secrets/istio", source: Source::ConfigMap("istio-ca-root-cert") },
+            Mount { name: "istiod-ca-cert", path: "/var/run/secrets/istio", source: Source::ConfigMap("istio-ca-root-cert".to_owned()) },
         ]
     }
 
     /// A webhook's serving certificate.
-    pub(super) fn serving_certificate(secret: &'static str) -> Self {
+    pub(super) fn serving_certificate(secret: String) -> Self {
         Mount { name: "webhook-certs", path: "/etc/ferromesh/webhook-certs", source: Source::Secret(secret) }
     }
 
@@ -141,7 +142,7 @@ impl Mount<'_> {
     }
 
     pub(super) fn volume(&self) -> Value {
-        match self.source {
+        match &self.source {
             Source::ConfigMap(name) => json!({"name": self.name, "configMap": {"name": name}}),
             Source::Secret(name) => json!({"name": self.name, "secret": {"secretName": name}}),
             Source::CitadelToken => {

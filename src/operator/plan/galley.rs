@@ -9,17 +9,17 @@ use super::{
     Phase,
     citadel::TRUST_DOMAIN,
     control_plane::{Mount, Parts, Port},
-    object::{Base, DEFAULT_REVISION, Planned},
+    object::{Base, Planned},
     webhook::{client, expressions},
 };
 use crate::operator::{
     object::Kind,
-    settings::{ConfigSource, Part, Role},
+    settings::{ConfigSource, Part, Revision, Role},
 };
 
-/// The Secret with its serving certificate.
+/// The Secret with its serving certificate, in the default revision.
 pub(in crate::operator) const CERTIFICATE: &str = "istio-galley-webhook-certs";
-/// The webhook configuration.
+/// The webhook configuration, in the default revision.
 pub(in crate::operator) const CONFIGURATION: &str = "istio-galley";
 /// The end of the name of each webhook in it.
 pub(in crate::operator) const WEBHOOK: &str = "validation.istio.io";
@@ -32,10 +32,10 @@ pub(super) fn plan(base: Base<'_>, part: &Part) -> Vec<Planned> {
         role: Role::Galley,
         container: "galley",
         labels: ("galley", "galley"),
-        args: Vec::new(),
+        args: base.settings.revision.argument().into_iter().collect(),
         ports: vec![Port { name: "https-validate", pod: 9443, service: 443 }],
         env: Vec::new(),
-        mounts: vec![Mount::mesh_config(), Mount::serving_certificate(CERTIFICATE)],
+        mounts: vec![Mount::mesh_config(base), Mount::serving_certificate(base.settings.revision.object(CERTIFICATE))],
         read_at_start: Vec::new(),
     };
     if base.settings.config_source == ConfigSource::Galley {
@@ -51,11 +51,10 @@ pub(super) fn plan(base: Base<'_>, part: &Part) -> Vec<Planned> {
 /// Annotations that change what an object means.
 const ANNOTATIONS: [&str; 2] = ["internal.istio.io/webhook-always-reject", "istio.io/dry-run"];
 
-/// Objects that name no revision, and those that name this one. Nothing but the mesh's own configuration is ever asked about, so that
+/// Objects that name this revision, and to the default one those that name none. Nothing but the mesh's own configuration is ever asked about, so that
 /// an outage of galley can't hold up anything else.
 pub(super) fn webhooks(base: Base<'_>, bundle: &str, phase: Phase) -> Planned {
-    let unnamed = json!([{"key": "istio.io/rev", "operator": "DoesNotExist"}]);
-    let ours = json!([{"key": "istio.io/rev", "operator": "In", "values": [DEFAULT_REVISION]}]);
+    let revision = &base.settings.revision;
     let webhook = |name: String, selector: Value| {
         json!({
             "name": name,
@@ -73,8 +72,17 @@ pub(super) fn webhooks(base: Base<'_>, bundle: &str, phase: Phase) -> Planned {
             "admissionReviewVersions": ["v1"],
         })
     };
-    let webhooks = json!({"webhooks": [webhook(WEBHOOK.to_owned(), unnamed), webhook(format!("rev.{WEBHOOK}"), ours)]});
-    base.object(Kind::ValidatingWebhookConfiguration, CONFIGURATION, Role::Galley.name(), webhooks)
+    let webhooks: Vec<Value> = asked(revision).into_iter().map(|(name, selector)| webhook(name, selector)).collect();
+    let name = revision.object(CONFIGURATION);
+    base.object(Kind::ValidatingWebhookConfiguration, &name, Role::Galley.name(), json!({"webhooks": webhooks}))
+}
+
+/// The webhooks by their names, each with the objects that it is about.
+fn asked(revision: &Revision) -> Vec<(String, Value)> {
+    let named = json!([{"key": "istio.io/rev", "operator": "In", "values": [revision.name()]}]);
+    let unnamed = json!([{"key": "istio.io/rev", "operator": "DoesNotExist"}]);
+    let unnamed = revision.is_default().then(|| (WEBHOOK.to_owned(), unnamed));
+    unnamed.into_iter().chain([(format!("rev.{WEBHOOK}"), named)]).collect()
 }
 
 /// One a group, with every kind that is configuration: a MeshInstall is the operator's to judge.

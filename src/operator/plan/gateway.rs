@@ -124,7 +124,7 @@ fn volumes() -> Vec<Value> {
     vec![
         json!({"name": "istio-envoy", "emptyDir": {"medium": "Memory"}}),
         mount("istio-token", Source::CitadelToken),
-        mount("istiod-ca-cert", Source::ConfigMap("istio-ca-root-cert")),
+        mount("istiod-ca-cert", Source::ConfigMap("istio-ca-root-cert".to_owned())),
         json!({"name": "istio-podinfo", "downwardAPI": {"items": [labels, annotations]}}),
     ]
 }

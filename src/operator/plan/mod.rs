@@ -25,7 +25,7 @@ pub(super) use config::injection_values;
 #[cfg(test)]
 pub(super) use edits::{edit, needs_nodes};
 pub(super) use galley::WEBHOOK as GALLEY_WEBHOOK;
-pub(super) use object::{APPLIED, DEFAULT_REVISION, MANAGED_BY, MANAGER, Planned};
+pub(super) use object::{APPLIED, MANAGED_BY, MANAGER, Planned};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use std::collections::BTreeSet;
@@ -33,8 +33,9 @@ use std::collections::BTreeSet;
 use self::object::Base;
 use super::{
     object::{Key, Kind},
-    settings::{Role, Settings},
+    settings::{Revision, Role, Settings},
 };
+use crate::model::DEFAULT_REVISION;
 
 /// Whether galley has been seen to refuse what is wrong, through the API server. Before that its absence must not count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,20 +56,84 @@ pub(super) struct Circumstances<'a> {
     pub(super) galley: Phase,
     /// The names of the Secrets that gateways need. None while they aren't known; the right to read them is then left as it is.
     pub(super) credentials: Option<&'a BTreeSet<String>>,
+    /// What the mesh's control planes share, if that is this one's to make.
+    pub(super) share: Option<&'a Share>,
+    /// Tags in force.
+    pub(super) tags: &'a [Tag<'a>],
+}
+
+/// A name that stands for a control plane.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tag<'a> {
+    pub(super) name: &'a str,
+    /// Those of the control plane.
+    pub(super) target: &'a Settings,
+}
+
+/// What the control planes of a mesh share, and who they are.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Share {
+    /// The MeshInstalls of the others: what is shared stays with them.
+    pub(super) heirs: Vec<OwnerReference>,
+    /// Whether any has an injector.
+    pub(super) injects: bool,
+    /// Whether any has workloads restarted.
+    pub(super) rolls: bool,
+}
+
+// === impl Share ===
+
+impl Share {
+    /// Of the only control plane there is.
+    pub(super) fn alone(settings: &Settings) -> Self {
+        let mut share = Self::default();
+        share.count(settings);
+        share
+    }
+
+    /// Whether an object is one that the control planes of a mesh share, whoever of them made it.
+    pub(super) fn holds(key: &Key) -> bool {
+        access::is_shared(&key.name)
+    }
+
+    /// Takes a control plane into account.
+    pub(super) fn count(&mut self, settings: &Settings) {
+        self.injects |= settings.parts.contains_key(&Role::Injector);
+        self.rolls |= settings.rolling.is_some();
+    }
+}
+
+// === impl Circumstances ===
+
+impl<'a> Circumstances<'a> {
+    fn base(self, settings: &'a Settings) -> Base<'a> {
+        Base { settings, owner: self.owner, heirs: &[] }
+    }
+
+    fn shared_base(self, settings: &'a Settings) -> Base<'a> {
+        Base { heirs: self.share.map_or(&[], |share| &share.heirs), ..self.base(settings) }
+    }
 }
 
 /// The operator's own rights in the mesh's namespace: the one object that must be there before the others.
 pub(super) fn preparation(settings: &Settings, circumstances: Circumstances<'_>) -> Planned {
-    access::own(Base { settings, owner: circumstances.owner }, circumstances.operator_namespace)
+    access::own(circumstances.shared_base(settings), circumstances.operator_namespace)
 }
 
 /// All objects of an installation, in the order in which they are applied.
 pub(super) fn plan(settings: &Settings, circumstances: Circumstances<'_>) -> Vec<Planned> {
-    let base = Base { settings, owner: circumstances.owner };
-    let mut objects = vec![preparation(settings, circumstances), config::mesh(base)];
+    let (base, shared) = (circumstances.base(settings), circumstances.shared_base(settings));
+    let mut objects = Vec::new();
+    if let Some(share) = circumstances.share {
+        objects.push(preparation(settings, circumstances));
+        objects.extend(access::proxies(shared, share, circumstances.operator_namespace));
+    }
+    objects.push(config::mesh(base));
     objects.extend(mtls::plan(base));
     objects.extend(pilot::elsewhere(base));
     for (role, part) in &settings.parts {
+        // The nodes' part goes with the MeshInstall that asks for it: proxies of others are redirected in their pods then.
+        let base = if *role == Role::Citadel { shared } else { base };
         objects.extend(access::bindings(base, *role));
         objects.extend(access::lease(base, *role));
         objects.extend(match role {
@@ -80,8 +145,7 @@ pub(super) fn plan(settings: &Settings, circumstances: Circumstances<'_>) -> Vec
             }
             Role::Galley => galley::plan(base, part),
             Role::Injector => {
-                let mut objects = access::proxies(base, circumstances.operator_namespace);
-                objects.push(config::injection(base));
+                let mut objects = vec![config::injection(base)];
                 objects.extend(injector::plan(base, part));
                 objects
             }
@@ -94,8 +158,13 @@ pub(super) fn plan(settings: &Settings, circumstances: Circumstances<'_>) -> Vec
         if settings.parts.contains_key(&Role::Galley) {
             objects.push(galley::webhooks(base, bundle, circumstances.galley));
         }
+        // The tags' first: where the tag `default` moves, both ask for a moment, and never none.
+        let by_default = settings.injection.by_default;
+        let tag = |tag: &Tag<'_>| injector::tag(Base { settings: tag.target, ..base }, tag.name, by_default, bundle);
+        objects.extend(circumstances.tags.iter().map(tag));
         if settings.parts.contains_key(&Role::Injector) {
-            objects.push(injector::webhooks(base, bundle));
+            let moved = circumstances.tags.iter().any(|tag| tag.name == DEFAULT_REVISION);
+            objects.push(injector::webhooks(base, bundle, moved));
         }
     }
     objects
@@ -106,20 +175,25 @@ pub(super) fn credential_rights(settings: &Settings) -> [Key; 2] {
     [Kind::Role, Kind::RoleBinding].map(|kind| Key::new(kind, &settings.namespace, access::CREDENTIALS))
 }
 
+/// The webhook configuration of a tag.
+pub(super) fn tag_configuration(tag: &str) -> Key {
+    Key::new(Kind::MutatingWebhookConfiguration, "", &injector::tag_configuration(tag))
+}
+
 /// The webhook configuration of a role that has one.
-pub(super) fn webhook_configuration(role: Role) -> Option<Key> {
+pub(super) fn webhook_configuration(role: Role, revision: &Revision) -> Option<Key> {
     match role {
-        Role::Galley => Some(Key::new(Kind::ValidatingWebhookConfiguration, "", galley::CONFIGURATION)),
-        Role::Injector => Some(Key::new(Kind::MutatingWebhookConfiguration, "", injector::CONFIGURATION)),
+        Role::Galley => Some(Key::new(Kind::ValidatingWebhookConfiguration, "", &revision.object(galley::CONFIGURATION))),
+        Role::Injector => Some(Key::new(Kind::MutatingWebhookConfiguration, "", &revision.object(injector::CONFIGURATION))),
         Role::Citadel | Role::Pilot | Role::Cni => None,
     }
 }
 
 /// The Secret with the serving certificate of a role that is a webhook.
-pub(super) fn serving_certificate(role: Role) -> Option<&'static str> {
+pub(super) fn serving_certificate(role: Role, revision: &Revision) -> Option<String> {
     match role {
-        Role::Galley => Some(galley::CERTIFICATE),
-        Role::Injector => Some(injector::CERTIFICATE),
+        Role::Galley => Some(revision.object(galley::CERTIFICATE)),
+        Role::Injector => Some(revision.object(injector::CERTIFICATE)),
         Role::Citadel | Role::Pilot | Role::Cni => None,
     }
 }

@@ -18,8 +18,6 @@ pub(in crate::operator) const MANAGER: &str = "ferromesh-operator";
 /// `NAME/HASH`: the object's name, so that a copy under another name isn't taken for ours, and a hash of what was applied, so that a
 /// field which the plan no longer has is noticed.
 pub(in crate::operator) const APPLIED: &str = "install.ferromesh.dev/applied";
-/// The revision without a name.
-pub(in crate::operator) const DEFAULT_REVISION: &str = "default";
 
 /// An object as it should be.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,6 +33,8 @@ pub(super) struct Base<'a> {
     pub(super) settings: &'a Settings,
     /// The MeshInstall.
     pub(super) owner: &'a OwnerReference,
+    /// MeshInstalls with which the objects stay when that one goes.
+    pub(super) heirs: &'a [OwnerReference],
 }
 
 // === impl Planned ===
@@ -51,6 +51,10 @@ impl Planned {
 impl Base<'_> {
     pub(super) fn namespace(&self) -> &str {
         &self.settings.namespace
+    }
+
+    fn owners(&self) -> Vec<&OwnerReference> {
+        [self.owner].into_iter().chain(self.heirs).collect()
     }
 
     /// An object of `kind`; `component` says which part of the mesh it belongs to, `fields` is all beside the metadata.
@@ -71,7 +75,7 @@ impl Base<'_> {
         let mut body = json!({
             "apiVersion": kind.api_version(),
             "kind": kind.name(),
-            "metadata": {"name": name, "labels": self.labels(name, component), "ownerReferences": [self.owner]},
+            "metadata": {"name": name, "labels": self.labels(name, component), "ownerReferences": self.owners()},
         });
         if let Some(namespace) = &key.namespace {
             body["metadata"]["namespace"] = json!(namespace);
@@ -95,7 +99,7 @@ impl Base<'_> {
                 ("app.kubernetes.io/component", component),
                 ("app.kubernetes.io/part-of", "ferromesh"),
                 (MANAGED_BY, MANAGER),
-                ("istio.io/rev", DEFAULT_REVISION),
+                ("istio.io/rev", self.settings.revision.name()),
             ]
             .map(|(key, value)| (key.to_owned(), json!(value))),
         );

@@ -25,18 +25,23 @@ pub(super) fn plan(base: Base<'_>, part: &Part) -> Vec<Planned> {
         role: Role::Pilot,
         container: "discovery",
         labels: ("istiod", "pilot"),
-        args: match base.settings.config_source {
-            ConfigSource::Kubernetes => Vec::new(),
-            ConfigSource::Galley => vec!["--config-source=galley".to_owned()],
-        },
+        args: args(base),
         ports: vec![Port { name: "grpc-xds", pod: 15012, service: 15012 }],
         env: vec![json!({"name": PURGE_DELAY, "value": "0"})],
-        mounts: vec![Mount::mesh_config(), token, roots],
+        mounts: vec![Mount::mesh_config(base), token, roots],
         read_at_start: vec![(TRUST_DOMAIN, &base.settings.mesh.trust_domain)],
     };
     let mut objects = parts.plan(base, part);
-    objects.insert(1, parts.service(base, ALIAS));
+    objects.insert(1, parts.service(base, &base.settings.revision.object(ALIAS)));
     objects
+}
+
+fn args(base: Base<'_>) -> Vec<String> {
+    let source = match base.settings.config_source {
+        ConfigSource::Kubernetes => None,
+        ConfigSource::Galley => Some("--config-source=galley".to_owned()),
+    };
+    source.into_iter().chain(base.settings.revision.argument()).collect()
 }
 
 /// Pilot's Service where pilot runs elsewhere under a name: proxies go on asking for `istio-pilot`, by which they also know whose

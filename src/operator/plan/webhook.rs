@@ -9,7 +9,7 @@ use crate::operator::settings::Role;
 /// Where the API server finds a role's webhook, and whose signature it trusts.
 pub(super) fn client(base: Base<'_>, role: Role, path: &str, bundle: &str) -> Value {
     json!({
-        "service": {"name": role.object(), "namespace": base.namespace(), "path": path, "port": 443},
+        "service": {"name": base.settings.revision.part(role), "namespace": base.namespace(), "path": path, "port": 443},
         "caBundle": ByteString(bundle.as_bytes().to_vec()),
     })
 }

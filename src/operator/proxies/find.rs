@@ -5,7 +5,7 @@ use kube::core::{ObjectMeta, PartialObjectMeta};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-use super::Wanted;
+use super::{AllWanted, Wanted};
 use crate::injector::{Decision, Labels, PodView, decide, exempt, selecting};
 use crate::model::InjectionValues;
 
@@ -52,17 +52,21 @@ pub(super) enum Sidecar {
         image: Option<String>,
         /// The pod chooses the image itself.
         chosen: bool,
+        /// Those of its labels that decide which control plane would be asked about it.
+        labels: Labels,
     },
 }
 
 /// What was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Found {
-    /// Pods of our revision that have a sidecar.
+    /// Whether a namespace chooses the revision.
+    pub(super) chosen: bool,
+    /// Pods that have the revision's sidecar.
     pub(super) total: usize,
     /// Pods that should have one and have none.
     pub(super) missed: Vec<PodKey>,
-    /// Pods whose sidecar is another than a new pod would get.
+    /// Pods whose sidecar is another than a new pod would get from the revision, be it an older one or another control plane's.
     pub(super) outdated: Vec<PodKey>,
     /// Pods of which something has to be asked before they can be judged.
     pub(super) unknown: Vec<PodKey>,
@@ -70,6 +74,7 @@ pub(super) struct Found {
 
 const STATUS: &str = "sidecar.istio.io/status";
 const INJECT: &str = "sidecar.istio.io/inject";
+const REVISION: &str = "istio.io/rev";
 const MIRROR: &str = "kubernetes.io/config.mirror";
 const PROXY_IMAGE: &str = "sidecar.istio.io/proxyImage";
 
@@ -84,10 +89,12 @@ impl Facts {
             Some(status) => {
                 let status: Value = serde_json::from_str(status).unwrap_or_default();
                 let text = |field: &str| status[field].as_str().map(str::to_owned);
+                let label = |key: &str| Some((key.to_owned(), metadata.labels.as_ref()?.get(key)?.clone()));
                 Sidecar::Injected {
                     revision: text("revision").unwrap_or_default(),
                     image: text("image"),
                     chosen: annotation(PROXY_IMAGE).is_some(),
+                    labels: [INJECT, REVISION].into_iter().filter_map(label).collect(),
                 }
             }
             None => {
@@ -142,36 +149,54 @@ pub(super) fn controller(metadata: &ObjectMeta) -> Option<Controller> {
     Some(Controller { api_version: owner.api_version.clone(), kind: owner.kind.clone(), name: owner.name.clone(), uid: owner.uid.clone() })
 }
 
-/// Looks at all pods.
-pub(super) fn find(pods: &BTreeMap<PodKey, Facts>, namespaces: &BTreeMap<String, Labels>, wanted: &Wanted) -> Found {
-    let mut found = Found::default();
-    let image = current_image(&wanted.values);
+/// Looks at all pods; answers what was found for each revision.
+pub(super) fn find(pods: &BTreeMap<PodKey, Facts>, namespaces: &BTreeMap<String, Labels>, wanted: &AllWanted) -> BTreeMap<String, Found> {
+    let chosen = |wanted: &Wanted| namespaces.values().any(|labels| selecting(&wanted.entries, labels, &Labels::new()).is_some());
+    let mut all: BTreeMap<String, Found> =
+        wanted.iter().map(|(name, wanted)| (name.clone(), Found { chosen: chosen(wanted), ..Found::default() })).collect();
     for (key, facts) in pods.iter().filter(|(_, facts)| !facts.going) {
+        let namespace = namespaces.get(&key.0);
         match &facts.sidecar {
-            Sidecar::Injected { revision, .. } if *revision != wanted.values.revision => {}
-            Sidecar::Injected { image: None, chosen: false, .. } => {
-                found.total += 1;
-                found.unknown.push(key.clone());
-            }
-            Sidecar::Injected { image: had, chosen, .. } => {
-                found.total += 1;
-                if !chosen && had.as_deref().is_some_and(|had| !is_current(had, &image)) {
-                    found.outdated.push(key.clone());
+            Sidecar::Injected { revision, labels, .. } => {
+                if let Some(found) = all.get_mut(revision) {
+                    found.total += 1;
+                }
+                let asked = |wanted: &Wanted| namespace.is_some_and(|of| selecting(&wanted.entries, of, labels).is_some());
+                let moved = wanted.iter().find(|(_, wanted)| asked(wanted)).map(|(name, _)| name).filter(|name| *name != revision);
+                let name = moved.unwrap_or(revision);
+                if let (Some(found), Some(wanted)) = (all.get_mut(name), wanted.get(name)) {
+                    found.injected(key, &facts.sidecar, moved.is_some(), &current_image(&wanted.values));
                 }
             }
             Sidecar::None { labels, view, host_network } => {
-                let Some(namespace) = namespaces.get(&key.0) else { continue };
-                if is_missed(labels, view, namespace, &key.0, wanted) {
-                    match host_network {
-                        Some(false) => found.missed.push(key.clone()),
-                        Some(true) => {}
-                        None => found.unknown.push(key.clone()),
-                    }
+                let Some(namespace) = namespace else { continue };
+                let Some((name, _)) = wanted.iter().find(|(_, wanted)| is_missed(labels, view, namespace, &key.0, wanted)) else {
+                    continue;
+                };
+                let Some(found) = all.get_mut(name) else { continue };
+                match host_network {
+                    Some(false) => found.missed.push(key.clone()),
+                    Some(true) => {}
+                    None => found.unknown.push(key.clone()),
                 }
             }
         }
     }
-    found
+    all
+}
+
+// === impl Found ===
+
+impl Found {
+    /// Judges a pod with a sidecar; `moved` says that another control plane made that.
+    fn injected(&mut self, key: &PodKey, sidecar: &Sidecar, moved: bool, current: &str) {
+        match sidecar {
+            _ if moved => self.outdated.push(key.clone()),
+            Sidecar::Injected { image: None, chosen: false, .. } => self.unknown.push(key.clone()),
+            Sidecar::Injected { image: Some(had), chosen: false, .. } if !is_current(had, current) => self.outdated.push(key.clone()),
+            _ => {}
+        }
+    }
 }
 
 /// Whether the injector would be asked about a pod, and would say yes but for the node's network.
@@ -234,10 +259,12 @@ mod tests {
     /// What is found of one pod in a namespace: `missed`, `outdated`, `unknown`, `well`, or nothing.
     fn verdict(namespace: &str, facts: Facts) -> &'static str {
         let pods = BTreeMap::from([((namespace.to_owned(), "a".to_owned()), facts)]);
-        let found = find(&pods, &namespaces(), &wanted());
+        let found = find(&pods, &namespaces(), &AllWanted::from([("default".to_owned(), wanted())])).remove("default").unwrap();
+        assert!(found.chosen, "by the namespace shop");
         match (found.missed.len(), found.outdated.len(), found.unknown.len(), found.total) {
             (1, 0, 0, 0) => "missed",
             (0, 1, 0, 1) => "outdated",
+            (0, 1, 0, 0) => "moved",
             (0, 0, 1, _) => "unknown",
             (0, 0, 0, 1) => "well",
             (0, 0, 0, 0) => "",
@@ -275,12 +302,37 @@ mod tests {
         assert_eq!(verdict("shop", injected(of("hub/ferromesh-proxy:1.1-2"), &[])), "outdated");
         assert_eq!(verdict("plain", injected(of("hub/ferromesh-proxy:1.0"), &[])), "outdated", "wherever it is");
         assert_eq!(verdict("shop", injected(of("other/proxy:9"), &[("sidecar.istio.io/proxyImage", "other/proxy:9")])), "well");
-        assert_eq!(verdict("shop", injected(json!({"revision": "canary", "image": "x"}), &[])), "", "another control plane's");
+        assert_eq!(verdict("plain", injected(json!({"revision": "canary", "image": "x"}), &[])), "", "another control plane's");
+        assert_eq!(verdict("shop", injected(json!({"revision": "canary", "image": "x"}), &[])), "moved", "a new one would be ours");
         let mut old = injected(json!({"revision": "default"}), &[]);
         assert_eq!(verdict("shop", old.clone()), "unknown");
         let container = json!({"name": "istio-proxy", "image": "hub/ferromesh-proxy:1.0"});
         old.complete(&serde_json::from_value(json!({"metadata": {}, "spec": {"containers": [], "initContainers": [container]}})).unwrap());
         assert_eq!(verdict("shop", old), "outdated");
+    }
+
+    #[test]
+    fn pods_belong_to_the_revision_that_their_namespace_chooses_now() {
+        let canary = Wanted {
+            entries: entries(&SelectionSettings { revision: "canary", enable_namespaces_by_default: false }),
+            values: InjectionValues { revision: "canary".to_owned(), ..wanted().values },
+            ..wanted()
+        };
+        let all = AllWanted::from([("default".to_owned(), wanted()), ("canary".to_owned(), canary)]);
+        let mut namespaces = namespaces();
+        namespaces.insert("new".to_owned(), Labels::from([("istio.io/rev".to_owned(), "canary".to_owned())]));
+        let status = json!({"revision": "default", "image": "hub/ferromesh-proxy:1.1"}).to_string();
+        let injected = facts(json!({"annotations": {"sidecar.istio.io/status": status}}));
+        let key = |namespace: &str| (namespace.to_owned(), "a".to_owned());
+        let pods = BTreeMap::from([
+            (key("shop"), injected.clone()),
+            (key("new"), injected),
+            (("new".to_owned(), "b".to_owned()), on_its_own_network(facts(json!({})))),
+        ]);
+        let found = find(&pods, &namespaces, &all);
+        let of = |name: &str| (found[name].total, found[name].outdated.clone(), found[name].missed.len(), found[name].chosen);
+        assert_eq!(of("default"), (2, vec![], 0, true), "both are served by it");
+        assert_eq!(of("canary"), (0, vec![key("new")], 1, true));
     }
 
     #[test]

@@ -24,7 +24,7 @@ mod workload;
 pub(super) use report::Tally;
 
 use kube::Client;
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 use tokio::sync::watch as channel;
 
 use super::{metrics::Metrics, settings::Rolling};
@@ -32,7 +32,7 @@ use crate::injector::Entry;
 use crate::model::InjectionValues;
 use crate::runtime::Term;
 
-/// What the reconciler knows and this needs: how pods should be.
+/// What the reconciler knows and this needs: how pods of one revision should be.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Wanted {
     /// What the cluster's webhook configuration asks the injector about.
@@ -45,26 +45,31 @@ pub(super) struct Wanted {
     pub(super) rolling: Option<Rolling>,
 }
 
+/// How pods of each revision should be; empty while there is no mesh.
+pub(super) type AllWanted = BTreeMap<String, Wanted>;
+/// What was found of each revision; empty while nothing is known.
+pub(super) type Tallies = BTreeMap<String, Arc<Tally>>;
+
 /// Looks after the proxies, while this operator leads.
 pub(super) struct Proxies {
     client: Client,
     /// This operator's pod, for events.
     pod: String,
     metrics: Metrics,
-    wanted: channel::Receiver<Option<Arc<Wanted>>>,
-    found: channel::Sender<Option<Arc<Tally>>>,
+    wanted: channel::Receiver<Arc<AllWanted>>,
+    found: channel::Sender<Arc<Tallies>>,
 }
 
 /// The reconciler's ends.
 pub(super) struct ProxyLink {
-    pub(super) wanted: channel::Sender<Option<Arc<Wanted>>>,
-    pub(super) found: channel::Receiver<Option<Arc<Tally>>>,
+    pub(super) wanted: channel::Sender<Arc<AllWanted>>,
+    pub(super) found: channel::Receiver<Arc<Tallies>>,
 }
 
 /// One who looks after the proxies, and the ends by which he is told what to look for and tells what he found.
 pub(super) fn link(client: Client, pod: &str, metrics: Metrics) -> (Proxies, ProxyLink) {
-    let (tell, wanted) = channel::channel(None);
-    let (found, hear) = channel::channel(None);
+    let (tell, wanted) = channel::channel(Arc::default());
+    let (found, hear) = channel::channel(Arc::default());
     (Proxies { client, pod: pod.to_owned(), metrics, wanted, found }, ProxyLink { wanted: tell, found: hear })
 }
 
@@ -75,12 +80,12 @@ impl Proxies {
     /// to.
     pub(super) async fn run(mut self, term: &Term) {
         loop {
-            if self.wanted.wait_for(Option::is_some).await.is_err() {
+            if self.wanted.wait_for(|wanted| !wanted.is_empty()).await.is_err() {
                 // The reconciler is gone, and this goes with it.
                 std::future::pending::<()>().await;
             }
             work::Work::new(&self, term).run(&mut self.wanted.clone()).await;
-            self.found.send_replace(None);
+            self.found.send_replace(Arc::default());
         }
     }
 }
@@ -88,13 +93,13 @@ impl Proxies {
 // === impl ProxyLink ===
 
 impl ProxyLink {
-    /// Tells what to look for; none while there is no mesh.
-    pub(super) fn want(&self, wanted: Option<Wanted>) {
+    /// Tells what to look for.
+    pub(super) fn want(&self, wanted: AllWanted) {
         self.wanted.send_if_modified(|current| {
-            if current.as_deref() == wanted.as_ref() {
+            if **current == wanted {
                 return false;
             }
-            *current = wanted.map(Arc::new);
+            *current = Arc::new(wanted);
             true
         });
     }

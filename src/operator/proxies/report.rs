@@ -3,6 +3,8 @@
 /// What the MeshInstall's status says of the proxies.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::operator) struct Tally {
+    /// Whether a namespace chooses the control plane.
+    pub(in crate::operator) chosen: bool,
     /// Pods of the mesh with a sidecar.
     pub(in crate::operator) total: usize,
     /// Pods that should have one and have none.

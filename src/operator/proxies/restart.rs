@@ -67,7 +67,6 @@ impl Restarter {
     pub(super) async fn pass(
         &mut self,
         causes: &BTreeMap<WorkloadKey, Cause>,
-        injector_ready: bool,
         limits: &Rolling,
         now: Timestamp,
         term: &Term,
@@ -77,7 +76,7 @@ impl Restarter {
             None => self.recover().await?,
         };
         let mut versions = BTreeMap::new();
-        let mut world = World { workloads: BTreeMap::new(), injector_ready };
+        let mut world = World { workloads: BTreeMap::new() };
         let mut budgets = BTreeMap::new();
         for key in self.looked_at(causes, &restarted) {
             match self.read(&key, &mut budgets).await? {

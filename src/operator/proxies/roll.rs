@@ -35,6 +35,8 @@ pub(super) struct Cause {
     pub(super) youngest: i64,
     /// Whether a pod that was missed stands beside one of the same template that was not: then it was an accident, and a restart may help.
     pub(super) mixed: bool,
+    /// Whether new pods would get a sidecar.
+    pub(super) answered: bool,
 }
 
 /// A workload that has a cause, or had one.
@@ -48,8 +50,6 @@ pub(super) struct Candidate {
 #[derive(Clone, Debug, Default)]
 pub(super) struct World {
     pub(super) workloads: BTreeMap<WorkloadKey, Candidate>,
-    /// Whether new pods would get a sidecar.
-    pub(super) injector_ready: bool,
 }
 
 /// What to do.
@@ -86,7 +86,7 @@ pub(super) fn next(world: &World, limits: &Rolling) -> Vec<Step> {
     });
     let mut count = world.workloads.values().filter(under_way).count();
     let mut surge: i64 = world.workloads.values().filter(under_way).map(|it| it.rollout.surge).sum();
-    let may_start = world.injector_ready && stuck.is_none();
+    let may_start = stuck.is_none();
     steps.extend(stuck);
     for (key, Candidate { cause, rollout }) in &world.workloads {
         let Some(cause) = cause else {
@@ -115,7 +115,7 @@ pub(super) fn next(world: &World, limits: &Rolling) -> Vec<Step> {
             continue;
         }
         // Whoever changes it himself, or mends it, is not disturbed; a budget that is used up, neither.
-        let free = rollout.complete && !rollout.idle && rollout.allowed.is_none_or(|allowed| allowed >= 1);
+        let free = cause.answered && rollout.complete && !rollout.idle && rollout.allowed.is_none_or(|allowed| allowed >= 1);
         if may_start && free && count < limits.workloads && surge + rollout.surge <= limits.surge {
             count += 1;
             surge += rollout.surge;
@@ -138,7 +138,7 @@ mod tests {
 
     fn missed() -> Candidate {
         let rollout = Rollout { complete: true, surge: 1, ..Rollout::default() };
-        Candidate { cause: Some(Cause { value: "missed".to_owned(), youngest: 100, mixed: false }), rollout }
+        Candidate { cause: Some(Cause { value: "missed".to_owned(), youngest: 100, mixed: false, answered: true }), rollout }
     }
 
     fn with(change: impl FnOnce(&mut Candidate)) -> Candidate {
@@ -149,7 +149,7 @@ mod tests {
 
     fn steps_of(workloads: &[(&str, Candidate)], limits: &Rolling) -> Vec<Step> {
         let workloads = workloads.iter().map(|(name, candidate)| (key(name), candidate.clone())).collect();
-        next(&World { workloads, injector_ready: true }, limits)
+        next(&World { workloads }, limits)
     }
 
     fn restart(name: &str) -> Step {
@@ -212,8 +212,12 @@ mod tests {
             assert_eq!(steps_of(&[("a", waiting), ("b", missed())], &LIMITS), [restart("b")], "and hold nobody up");
         }
         assert_eq!(steps_of(&[("a", with(|it| it.rollout.allowed = Some(1)))], &LIMITS), [restart("a")]);
-        let world = World { workloads: [(key("a"), missed())].into(), injector_ready: false };
-        assert_eq!(next(&world, &LIMITS), [], "new pods would stand still, or be missed again");
+        let unanswered = with(|it| it.cause.as_mut().unwrap().answered = false);
+        assert_eq!(
+            steps_of(&[("a", unanswered), ("b", missed())], &LIMITS),
+            [restart("b")],
+            "new pods would stand still, or be missed again"
+        );
     }
 
     #[test]

@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use super::{
-    Proxies, Wanted,
+    AllWanted, Proxies, Tallies, Wanted,
     find::{Controller, Found, PodKey, current_image, find},
     owners::{Owner, Owners},
     report::{NAMED, Tally},
@@ -23,7 +23,12 @@ use super::{
     watch::{Cluster, changes},
     workload::WorkloadKey,
 };
-use crate::operator::{metrics::Metrics, plan::MANAGER, reconcile::this_second};
+use crate::operator::{
+    metrics::Metrics,
+    plan::MANAGER,
+    reconcile::this_second,
+    settings::{Revision, Rolling},
+};
 use crate::runtime::{EventPublisher, News, Term, causes};
 
 /// What a term of looking holds.
@@ -31,7 +36,7 @@ pub(super) struct Work<'a> {
     client: Client,
     term: &'a Term,
     metrics: &'a Metrics,
-    found: &'a watch::Sender<Option<Arc<Tally>>>,
+    found: &'a watch::Sender<Arc<Tallies>>,
     cluster: Cluster,
     owners: Owners,
     restarter: Restarter,
@@ -40,8 +45,8 @@ pub(super) struct Work<'a> {
     due: Option<Instant>,
     /// When what was found was last told.
     told: Option<Instant>,
-    /// Since when the injector has been known to answer.
-    answering: Option<Instant>,
+    /// Since when each revision's injector has been known to answer.
+    answering: BTreeMap<String, Instant>,
     /// The last failure: one that lasts is told once.
     failure: Option<String>,
 }
@@ -72,13 +77,13 @@ impl<'a> Work<'a> {
             events: EventPublisher::new(proxies.client.clone(), MANAGER, &proxies.pod, "Inject"),
             due: None,
             told: None,
-            answering: None,
+            answering: BTreeMap::new(),
             failure: None,
         }
     }
 
     /// Looks whenever something changes, as long as there is a mesh.
-    pub(super) async fn run(mut self, wanted: &mut watch::Receiver<Option<Arc<Wanted>>>) {
+    pub(super) async fn run(mut self, wanted: &mut watch::Receiver<Arc<AllWanted>>) {
         let mut changes = changes(&self.client);
         wanted.mark_changed();
         loop {
@@ -98,7 +103,9 @@ impl<'a> Work<'a> {
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
                     self.due = None;
                     let wanted = wanted.borrow_and_update().clone();
-                    let Some(wanted) = wanted else { break };
+                    if wanted.is_empty() {
+                        break;
+                    }
                     self.look(&wanted).await;
                 }
             }
@@ -112,31 +119,32 @@ impl<'a> Work<'a> {
         self.due = Some(self.due.map_or(at, |due| due.min(at)));
     }
 
-    async fn look(&mut self, wanted: &Wanted) {
+    async fn look(&mut self, wanted: &AllWanted) {
         if !self.cluster.is_known() {
             return;
         }
         let found = self.find(wanted).await;
         let owners = self.owners(&found).await;
         self.announce(&owners).await;
-        let mut tally = tally(&found, &owners, wanted);
-        let busy = self.restart(&found, &owners, wanted, &mut tally).await;
+        let count = |(name, wanted): (&String, &Wanted)| Some((name.clone(), tally(found.get(name)?, &owners, wanted)));
+        let mut tallies: BTreeMap<String, Tally> = wanted.iter().filter_map(count).collect();
+        let busy = self.restart(&found, &owners, wanted, &mut tallies).await;
         if busy {
             self.look_within(BUSY);
         }
-        let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
-        self.metrics.missed.set(count(tally.missed));
-        self.metrics.outdated.set(count(tally.outdated));
-        self.tell(tally);
+        let sum = |of: fn(&Tally) -> usize| i64::try_from(tallies.values().map(of).sum::<usize>()).unwrap_or(i64::MAX);
+        self.metrics.missed.set(sum(|tally| tally.missed));
+        self.metrics.outdated.set(sum(|tally| tally.outdated));
+        self.tell(tallies.into_iter().map(|(name, tally)| (name, Arc::new(tally))).collect());
     }
 
     /// Looks at all pods, and asks for those of which metadata do not tell enough.
-    async fn find(&mut self, wanted: &Wanted) -> Found {
+    async fn find(&mut self, wanted: &AllWanted) -> BTreeMap<String, Found> {
         let mut found = find(&self.cluster.pods, &self.cluster.namespaces, wanted);
-        if found.unknown.is_empty() {
+        if found.values().all(|found| found.unknown.is_empty()) {
             return found;
         }
-        for key in found.unknown.iter().take(ASKED) {
+        for key in found.values().flat_map(|found| &found.unknown).take(ASKED) {
             let pods: Api<Pod> = Api::namespaced(self.client.clone(), &key.0);
             match pods.get_opt(&key.1).await {
                 Ok(Some(pod)) => {
@@ -153,17 +161,17 @@ impl<'a> Work<'a> {
             }
         }
         found = find(&self.cluster.pods, &self.cluster.namespaces, wanted);
-        if !found.unknown.is_empty() {
+        if found.values().any(|found| !found.unknown.is_empty()) {
             self.look_within(BUSY);
         }
         found
     }
 
     /// Who made the pods that are not as they should be.
-    async fn owners(&mut self, found: &Found) -> BTreeMap<PodKey, Owner> {
+    async fn owners(&mut self, found: &BTreeMap<String, Found>) -> BTreeMap<PodKey, Owner> {
         self.owners.keep(self.cluster.pods.values());
         let mut owners = BTreeMap::new();
-        for key in found.missed.iter().chain(&found.outdated) {
+        for key in found.values().flat_map(|found| found.missed.iter().chain(&found.outdated)) {
             if let Some(facts) = self.cluster.pods.get(key) {
                 owners.insert(key.clone(), self.owners.of(key, facts).await);
             }
@@ -184,13 +192,44 @@ impl<'a> Work<'a> {
     }
 
     /// Restarts what may be, if it is asked for; whether to look again soon.
-    async fn restart(&mut self, found: &Found, owners: &BTreeMap<PodKey, Owner>, wanted: &Wanted, tally: &mut Tally) -> bool {
-        let Some(limits) = wanted.rolling else { return false };
+    async fn restart(
+        &mut self,
+        found: &BTreeMap<String, Found>,
+        owners: &BTreeMap<PodKey, Owner>,
+        wanted: &AllWanted,
+        tallies: &mut BTreeMap<String, Tally>,
+    ) -> bool {
+        // One set of limits for all that are restarted: nodes and people have to bear the sum.
+        let Some(limits) = wanted.values().filter_map(|wanted| wanted.rolling).reduce(Rolling::narrower) else { return false };
+        self.answering.retain(|name, _| wanted.get(name).is_some_and(|wanted| wanted.injector_ready));
+        let mut reasons: BTreeMap<WorkloadKey, Cause> = BTreeMap::new();
+        let mut revisions: BTreeMap<WorkloadKey, String> = BTreeMap::new();
+        for (name, wanted) in wanted {
+            let (Some(found), Some(limits)) = (found.get(name), wanted.rolling) else { continue };
+            let since = wanted.injector_ready.then(|| *self.answering.entry(name.clone()).or_insert_with(Instant::now));
+            let answered = since.is_some_and(|since| since.elapsed() >= REACHED);
+            for (workload, cause) in self.causes(found, owners, wanted, limits) {
+                revisions.entry(workload.clone()).or_insert_with(|| name.clone());
+                reasons.entry(workload).or_insert(Cause { answered, ..cause });
+            }
+        }
+        match self.restarter.pass(&reasons, &limits, this_second(), self.term).await {
+            Ok(steps) => {
+                self.failure = None;
+                self.tell_steps(&steps, owners, &revisions, tallies).await;
+            }
+            Err(error) => self.failed(error.to_string()),
+        }
+        !reasons.is_empty() || self.restarter.is_busy()
+    }
+
+    /// Why workloads should be restarted for a revision.
+    fn causes(&self, found: &Found, owners: &BTreeMap<PodKey, Owner>, wanted: &Wanted, limits: Rolling) -> BTreeMap<WorkloadKey, Cause> {
         let mut reasons: BTreeMap<WorkloadKey, Cause> = BTreeMap::new();
         let with_sidecar = self.cluster.pods.values().filter(|facts| !facts.is_plain() && !facts.going);
         let injected: BTreeSet<&Controller> = with_sidecar.filter_map(|facts| facts.controller.as_ref()).collect();
-        let image = current_image(&wanted.values);
-        let outdated = found.outdated.iter().filter(|_| limits.outdated).map(|key| (key, image.as_str()));
+        let value = sought(wanted);
+        let outdated = found.outdated.iter().filter(|_| limits.outdated).map(|key| (key, value.as_str()));
         // Last, so that it counts for a workload of which both are true.
         let missed = found.missed.iter().filter(|_| limits.missed).map(|key| (key, "missed"));
         for (key, value) in outdated.chain(missed) {
@@ -199,26 +238,26 @@ impl<'a> Work<'a> {
             let youngest = known.map_or(facts.created, |it| it.youngest.max(facts.created));
             let beside_injected = facts.is_plain() && facts.controller.as_ref().is_some_and(|it| injected.contains(it));
             let mixed = known.is_some_and(|it| it.mixed) || beside_injected;
-            reasons.insert(workload, Cause { value: value.to_owned(), youngest, mixed });
+            reasons.insert(workload, Cause { value: value.to_owned(), youngest, mixed, answered: false });
         }
-        self.answering = wanted.injector_ready.then(|| self.answering.unwrap_or_else(Instant::now));
-        let reached = self.answering.is_some_and(|since| since.elapsed() >= REACHED);
-        let steps = self.restarter.pass(&reasons, reached, &limits, this_second(), self.term).await;
-        match steps {
-            Ok(steps) => {
-                self.failure = None;
-                self.tell_steps(&steps, owners, tally).await;
-            }
-            Err(error) => self.failed(error.to_string()),
-        }
-        !reasons.is_empty() || self.restarter.is_busy()
+        reasons
     }
 
     /// What the steps that only tell something come to.
-    async fn tell_steps(&mut self, steps: &[Step], owners: &BTreeMap<PodKey, Owner>, tally: &mut Tally) {
+    async fn tell_steps(
+        &mut self,
+        steps: &[Step],
+        owners: &BTreeMap<PodKey, Owner>,
+        revisions: &BTreeMap<WorkloadKey, String>,
+        tallies: &mut BTreeMap<String, Tally>,
+    ) {
         for step in steps {
             match step {
-                Step::Stuck(key, reason) => tally.stuck = Some(format!("the restart of {key} gets no further: {reason}")),
+                Step::Stuck(key, reason) => {
+                    // It holds up whatever else is to be restarted, for whichever revision.
+                    let rolling = tallies.values_mut().filter(|tally| tally.rolling);
+                    rolling.for_each(|tally| tally.stuck = Some(format!("the restart of {key} gets no further: {reason}")));
+                }
                 Step::Leave(key, left) => {
                     let (why, code) = match left {
                         Left::NotHelped => ("it was restarted, and its new pods are as the old ones were".to_owned(), " (FM3002)"),
@@ -226,7 +265,8 @@ impl<'a> Work<'a> {
                         Left::TooLarge(pods) => (format!("it would take {pods} pods more than usual at once, above maxSurgePods"), ""),
                     };
                     let note = format!("{key} is not restarted: {why}{code}");
-                    if tally.left.len() < NAMED {
+                    let tally = revisions.get(key).and_then(|name| tallies.get_mut(name));
+                    if let Some(tally) = tally.filter(|tally| tally.left.len() < NAMED) {
                         tally.left.push(note.clone());
                     }
                     let owner = owners.values().find(|owner| owner.workload().as_ref() == Some(key));
@@ -241,16 +281,17 @@ impl<'a> Work<'a> {
     }
 
     /// Tells the reconciler, who writes the status: of what matters at once, of mere numbers of good pods now and then.
-    fn tell(&mut self, tally: Tally) {
+    fn tell(&mut self, tallies: Tallies) {
         let current = self.found.borrow().clone();
-        let leisurely = current.as_ref().is_some_and(|current| current.tells_the_same_as(&tally));
-        if current.as_deref() == Some(&tally) {
+        if *current == tallies {
             return;
         }
+        let same = |(name, tally): (&String, &Arc<Tally>)| current.get(name).is_some_and(|before| before.tells_the_same_as(tally));
+        let leisurely = current.len() == tallies.len() && tallies.iter().all(same);
         match self.told.map(|told| told + LEISURE).filter(|at| leisurely && *at > Instant::now()) {
             Some(at) => self.look_within(at - Instant::now()),
             None => {
-                self.found.send_replace(Some(Arc::new(tally)));
+                self.found.send_replace(Arc::new(tallies));
                 self.told = Some(Instant::now());
             }
         }
@@ -266,6 +307,12 @@ impl<'a> Work<'a> {
     }
 }
 
+/// What a workload is said to be restarted for whose pods are outdated: what new ones would get.
+fn sought(wanted: &Wanted) -> String {
+    let (image, revision) = (current_image(&wanted.values), wanted.values.revision.as_str());
+    if Revision::named(revision).is_default() { image } else { format!("{image} of {revision}") }
+}
+
 fn tally(found: &Found, owners: &BTreeMap<PodKey, Owner>, wanted: &Wanted) -> Tally {
     let mut workloads: Vec<String> = Vec::new();
     for key in found.missed.iter().chain(&found.outdated) {
@@ -275,6 +322,7 @@ fn tally(found: &Found, owners: &BTreeMap<PodKey, Owner>, wanted: &Wanted) -> Ta
         }
     }
     Tally {
+        chosen: found.chosen,
         total: found.total,
         missed: found.missed.len(),
         outdated: found.outdated.len(),

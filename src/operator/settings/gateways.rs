@@ -146,7 +146,10 @@ fn name_problem(name: &str) -> Option<String> {
     if !names_service(name) {
         return Some(format!("{name:?} must be lower-case letters, digits and -, 63 at most, a letter first"));
     }
-    let taken = TAKEN.contains(&name) || Role::ALL.iter().any(|role| role.object() == name);
+    // Other control planes' parts have the same names with their revisions behind them.
+    let of_a_part =
+        |role: &Role| name.strip_prefix(role.object()).is_some_and(|rest| rest.is_empty() || rest.starts_with('-') && !role.is_shared());
+    let taken = TAKEN.contains(&name) || name.starts_with("istiod-") || Role::ALL.iter().any(of_a_part);
     taken.then(|| format!("{name} is the name of another part of the mesh"))
 }
 

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 use std::net::SocketAddr;
 
-use super::{Problem, RemotePilot, Role, layers::nest};
+use super::{Problem, RemotePilot, Revision, Role, layers::nest};
 use crate::config::mesh_problems;
 use crate::model::MeshConfig;
 
@@ -31,11 +31,11 @@ pub(super) fn read(given: &Map<String, Value>, namespace: &str) -> MeshConfig {
 }
 
 /// Tells proxies where pilot is, unless the configuration does: in the mesh's namespace, by the name of its Service, or elsewhere.
-pub(super) fn point_to_pilot(mesh: &mut MeshConfig, remote: Option<&RemotePilot>, namespace: &str) {
+pub(super) fn point_to_pilot(mesh: &mut MeshConfig, remote: Option<&RemotePilot>, revision: &Revision, namespace: &str) {
     mesh.default_config.discovery_address = match remote {
         Some(RemotePilot::At(address)) => SocketAddr::new(*address, XDS).to_string(),
         _ if !mesh.default_config.discovery_address.is_empty() => return,
-        _ => format!("{}.{namespace}.svc:{XDS}", Role::Pilot.object()),
+        _ => format!("{}.{namespace}.svc:{XDS}", revision.part(Role::Pilot)),
     };
 }
 

@@ -15,8 +15,10 @@ mod pending;
 mod problem;
 mod profile;
 mod remote;
+mod revision;
 mod role;
 mod rolling;
+mod tags;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -30,8 +32,10 @@ pub(super) use part::{Part, Replicas};
 pub(super) use problem::{Problem, Problems};
 pub use profile::profile;
 pub(super) use remote::RemotePilot;
+pub(super) use revision::Revision;
 pub(super) use role::Role;
 pub(super) use rolling::Rolling;
+pub(super) use tags::Tags;
 
 use ferromesh_crds::install::{Components, Gateways, ImagePullPolicy, MeshInstallSpec};
 use serde_json::Value;
@@ -65,6 +69,9 @@ pub struct Images {
 /// An installation, with nothing left open.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Settings {
+    pub(super) revision: Revision,
+    /// Names that stand for revisions.
+    pub(super) tags: Tags,
     pub(super) namespace: String,
     pub(super) images: Images,
     pub(super) pull_secrets: Vec<String>,
@@ -89,6 +96,8 @@ pub(super) struct Settings {
     pub(super) injection: Injection,
     /// How the nodes' part works, where there is one.
     pub(super) cni: Cni,
+    /// Whether the mesh has the nodes' part, whoever's it is.
+    pub(super) by_cni: bool,
     /// How workloads are restarted; none if their owners do it.
     pub(super) rolling: Option<Rolling>,
 }
@@ -124,18 +133,23 @@ pub(super) fn resolve(spec: &MeshInstallSpec, images: &Images) -> Result<Setting
         }
     };
 
+    let revision = Revision::of(spec);
     let parts = role::parts(merged.components.as_ref().unwrap_or(&Components::default()), &mut problems);
     let gateways = gateways::read(merged.gateways.as_ref().unwrap_or(&Gateways::default()), &mut problems);
     let addons = addons::read(&merged.addons.clone().unwrap_or_default(), &mut problems);
     let injection = Injection::read(&merged.injection.clone().unwrap_or_default(), &mut problems);
     let rolling = Rolling::read(&merged.update_strategy.clone().unwrap_or_default(), &mut problems);
+    let tags = tags::read(&spec.tags, &mut problems);
     let mut sidecar = injection::sidecar(&translated.sidecar, &mut problems);
     sidecar.resources = resources(translated.proxy_resources.as_ref());
     let cni = Cni::read(&translated.cni, &mut problems);
     let mut mesh = mesh_config::read(&merged.mesh_config.0, &namespace);
     let (here, configured) = (parts.contains_key(&Role::Pilot), !mesh.default_config.discovery_address.is_empty());
     let remote_pilot = remote::pilot(here, translated.remote_pilot.as_deref(), configured, &namespace, &mut problems);
-    mesh_config::point_to_pilot(&mut mesh, remote_pilot.as_ref(), &namespace);
+    mesh_config::point_to_pilot(&mut mesh, remote_pilot.as_ref(), &revision, &namespace);
+    if !revision.is_default() {
+        problems.extend(revision::problems(spec, &translated).into_iter().chain(revision::without_pilot(&parts)));
+    }
     problems.extend(together(&translated, &parts, &mesh, &namespace));
     if !problems.is_empty() {
         return Err(Problems(problems));
@@ -152,6 +166,9 @@ pub(super) fn resolve(spec: &MeshInstallSpec, images: &Images) -> Result<Setting
         network: translated.network.unwrap_or_default(),
         strict: translated.strict,
         remote_pilot,
+        tags,
+        revision,
+        by_cni: parts.contains_key(&Role::Cni),
         sidecar,
         injection,
         cni,
@@ -171,6 +188,9 @@ fn layered(spec: &MeshInstallSpec, problems: &mut Vec<Problem>) -> Result<(MeshI
     let translated = values::translate(values.as_object().unwrap_or(&serde_json::Map::new()), problems);
     let own = serde_json::to_value(spec).unwrap_or_default();
     let mut merged = overlay(&overlay(&base, &translated.spec), &own);
+    if !Revision::of(spec).is_default() {
+        revision::leave_out_shared(&mut merged);
+    }
     everywhere::fill(&mut merged, &translated.everywhere);
     let read = serde_json::from_value(merged).map_err(|error| Problem::new("spec", error.to_string()))?;
     Ok((read, translated))

@@ -8,9 +8,6 @@ use super::Problem;
 pub(super) fn problems(spec: &MeshInstallSpec) -> Vec<Problem> {
     let mut found = Vec::new();
     let mut refuse = |path: &str, reason: &str| found.push(Problem::new(format!("spec.{path}"), reason));
-    if !spec.revision().is_empty() {
-        refuse("revision", "a second control plane is not available yet: leave it empty");
-    }
     if spec.version.as_ref().is_some_and(|version| !version.is_empty()) {
         refuse("version", "a version can't be pinned yet: leave it empty for the operator's own");
     }

@@ -31,7 +31,7 @@ impl Role {
         }
     }
 
-    /// The name of its Deployment, Service and ServiceAccount; the nodes' part has a DaemonSet and no Service.
+    /// The name of its Deployment, Service and ServiceAccount in the default revision; the nodes' part has a DaemonSet and no Service.
     pub(in crate::operator) fn object(self) -> &'static str {
         match self {
             Self::Citadel => "istio-citadel",
@@ -40,6 +40,11 @@ impl Role {
             Self::Injector => "istio-sidecar-injector",
             Self::Cni => "istio-cni-node",
         }
+    }
+
+    /// Whether the control planes of a mesh have one together.
+    pub(in crate::operator) fn is_shared(self) -> bool {
+        matches!(self, Self::Citadel | Self::Cni)
     }
 
     fn of(self, components: &Components) -> Component {

@@ -37,4 +37,9 @@ impl Rolling {
             outdated: limits.outdated.unwrap_or(true),
         })
     }
+
+    /// The limits within which two sets of workloads are restarted together.
+    pub(in crate::operator) fn narrower(self, other: Self) -> Self {
+        Self { workloads: self.workloads.min(other.workloads), surge: self.surge.min(other.surge), ..self }
+    }
 }

@@ -138,7 +138,6 @@ fn old_values_are_heard() {
 #[test]
 fn what_does_nothing_is_refused_by_name() {
     for (spec, path) in [
-        (json!({"revision": "canary"}), "spec.revision: "),
         (json!({"version": "1.0.0"}), "spec.version: "),
         (json!({"updateStrategy": {"type": "Revision"}}), "spec.updateStrategy.type: "),
         (json!({"components": {"policy": {"enabled": true}}}), "spec.components.policy: "),

@@ -7,7 +7,7 @@ use ferromesh_crds::install::{ComponentStatus, InventoryEntry, MeshInstallStatus
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{health::Health, install::Preview, plan::DEFAULT_REVISION, planned, proxies::Tally};
+use super::{health::Health, install::Preview, planned, proxies::Tally};
 
 /// Why a condition is as it is. The names are API: scripts compare them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,12 +44,18 @@ pub(super) enum Reason {
     RolloutStuck,
     /// Changes are listed and not made.
     Planned,
+    /// Every tag stands for the revision that it should.
+    TagsInForce,
+    /// A tag can't stand for it.
+    TagsHeld,
 }
 
 /// What a pass found.
 #[derive(Clone, Debug)]
 pub(super) struct Report {
     pub(super) generation: Option<i64>,
+    /// The control plane's, as labels say it.
+    pub(super) revision: String,
     pub(super) version: String,
     pub(super) outcome: Outcome,
 }
@@ -79,8 +85,19 @@ pub(super) struct Applied {
     /// Whether the API server is answered, or what is missing; none if there is no webhook.
     pub(super) webhooks: Option<Result<(), String>>,
     pub(super) inventory: Vec<InventoryEntry>,
+    /// How the tags stand; none without any.
+    pub(super) tags: Option<Tagging>,
     /// How pods become part of the mesh; none without an injector.
     pub(super) injection: Option<Injection>,
+}
+
+/// How the tags stand.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Tagging {
+    /// The revision that each stands for.
+    pub(super) standing: BTreeMap<String, String>,
+    /// What keeps one from what it should.
+    pub(super) problem: Option<String>,
 }
 
 /// How pods become part of the mesh.
@@ -99,6 +116,8 @@ struct Verdict {
     message: String,
 }
 
+/// Conditions of which a pass that only looks says nothing new.
+const KEPT: [&str; 4] = ["CertificatesReady", "WebhooksReady", "TagsReady", "ProxiesInSync"];
 /// The longest message.
 const LENGTH: usize = 300;
 
@@ -123,6 +142,8 @@ impl Reason {
             Self::ProxiesOutdated => "ProxiesOutdated",
             Self::RolloutStuck => "RolloutStuck",
             Self::Planned => "Planned",
+            Self::TagsInForce => "TagsInForce",
+            Self::TagsHeld => "TagsHeld",
         }
     }
 }
@@ -146,12 +167,16 @@ pub(super) fn status(report: &Report, previous: &MeshInstallStatus, now: &Time) 
         revisions: previous.revisions.clone(),
         proxies: previous.proxies.clone(),
         inventory: previous.inventory.clone(),
+        tags: previous.tags.clone(),
         ..MeshInstallStatus::default()
     };
     match &report.outcome {
         Outcome::Applied(applied) => {
             conditions.result("CertificatesReady", applied.certificates.as_ref(), Reason::Issued, Reason::CertificatesMissing);
             conditions.result("WebhooksReady", applied.webhooks.as_ref(), Reason::Answering, Reason::NotAnswering);
+            let tags = applied.tags.as_ref().map(|tags| tags.problem.clone().map_or(Ok(()), Err));
+            conditions.result("TagsReady", tags.as_ref(), Reason::TagsInForce, Reason::TagsHeld);
+            status.tags = applied.tags.as_ref().map(|tags| tags.standing.clone()).unwrap_or_default();
             match applied.injection.as_ref().map(|injection| &injection.proxies) {
                 Some(Some(tally)) => {
                     conditions.proxies(tally);
@@ -164,20 +189,15 @@ pub(super) fn status(report: &Report, previous: &MeshInstallStatus, now: &Time) 
             status.version = Some(report.version.clone());
             let all = applied.components.iter().chain(&applied.addons);
             status.components = all.map(|(name, (_, health))| component(report, verdict.state, name, health)).collect();
-            status.revisions = vec![RevisionStatus {
-                name: DEFAULT_REVISION.to_owned(),
-                version: Some(report.version.clone()),
-                state: Some(verdict.state),
-                ..RevisionStatus::default()
-            }];
+            status.revisions = vec![revision(report, applied, previous, verdict.state)];
             status.inventory.clone_from(&applied.inventory);
         }
         Outcome::Previewed(preview) => {
-            conditions.keep(&["CertificatesReady", "WebhooksReady", "ProxiesInSync"]);
+            conditions.keep(&KEPT);
             status.plan = Some(planned::plan(preview, report.generation, previous.plan.as_ref(), now));
         }
         Outcome::Stalled(..) | Outcome::Waiting(_) => {
-            conditions.keep(&["CertificatesReady", "WebhooksReady", "ProxiesInSync"]);
+            conditions.keep(&KEPT);
         }
     }
     status.conditions = conditions.list;
@@ -234,6 +254,16 @@ fn verdict(report: &Report, previous: &MeshInstallStatus) -> Verdict {
 fn counts(tally: &Tally) -> ProxyCounts {
     let count = |count: usize| Some(i64::try_from(count).unwrap_or(i64::MAX));
     ProxyCounts { total: count(tally.total), missed: count(tally.missed), outdated: count(tally.outdated), ..ProxyCounts::default() }
+}
+
+/// The control plane. Who uses it stays as it was while nobody has looked.
+fn revision(report: &Report, applied: &Applied, previous: &MeshInstallStatus, state: State) -> RevisionStatus {
+    let before = previous.revisions.iter().find(|revision| revision.name == report.revision);
+    let (in_use, proxies) = match applied.injection.as_ref().and_then(|injection| injection.proxies.as_ref()) {
+        Some(tally) => (Some(tally.chosen || tally.total > 0), i64::try_from(tally.total).ok()),
+        None => (before.and_then(|before| before.in_use), before.and_then(|before| before.proxies)),
+    };
+    RevisionStatus { name: report.revision.clone(), version: Some(report.version.clone()), state: Some(state), in_use, proxies }
 }
 
 fn component(report: &Report, mesh: State, name: &str, health: &Health) -> (String, ComponentStatus) {

@@ -15,6 +15,7 @@ fn applied(galley: Health) -> Outcome {
         certificates: Some(Ok(())),
         webhooks: Some(Ok(())),
         inventory: Vec::new(),
+        tags: None,
         injection: Some(Injection::default()),
     })
 }
@@ -28,7 +29,11 @@ fn starting() -> Outcome {
 }
 
 fn after(outcome: Outcome, previous: &MeshInstallStatus, generation: i64, now: i64) -> MeshInstallStatus {
-    status(&Report { generation: Some(generation), version: "1.0.2".to_owned(), outcome }, previous, &at(now))
+    status(
+        &Report { generation: Some(generation), revision: "default".to_owned(), version: "1.0.2".to_owned(), outcome },
+        previous,
+        &at(now),
+    )
 }
 
 fn conditions(status: &MeshInstallStatus) -> Vec<(&str, &str, &str)> {

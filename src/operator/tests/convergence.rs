@@ -22,7 +22,7 @@ use std::{
 use super::cluster::{Cluster, MESH, OPERATOR};
 use crate::operator::{
     difference::applying,
-    plan::{APPLIED, Circumstances, MANAGER, Phase, Planned, edit, needs_nodes, plan},
+    plan::{APPLIED, Circumstances, MANAGER, Phase, Planned, Share, edit, needs_nodes, plan},
     settings::resolve,
 };
 use crate::testing::{eventually, objects::Choices};
@@ -148,14 +148,18 @@ fn planned(cluster: &Cluster) -> Vec<Planned> {
     let own = cluster.api.get::<ValidatingWebhookConfiguration>(None, "ferromesh-operator").unwrap();
     let bundle = String::from_utf8(own.webhooks.unwrap()[0].client_config.ca_bundle.clone().unwrap().0).unwrap();
     let none = BTreeSet::new();
+    let settings = resolve(&mesh.spec, &cluster.config().images).unwrap();
+    let share = Share::alone(&settings);
     let circumstances = Circumstances {
         owner: &owner,
         operator_namespace: OPERATOR,
         bundle: Some(&bundle),
         galley: Phase::Proven,
         credentials: Some(&none),
+        share: Some(&share),
+        tags: &[],
     };
-    plan(&resolve(&mesh.spec, &cluster.config().images).unwrap(), circumstances)
+    plan(&settings, circumstances)
 }
 
 /// Objects that the operator applied, by what they are called.

@@ -6,4 +6,5 @@ mod healing;
 mod lifecycle;
 mod planning;
 mod proxies;
+mod revisions;
 mod serving;

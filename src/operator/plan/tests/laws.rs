@@ -9,7 +9,7 @@ use std::{
 use super::{owner, plan};
 use crate::operator::{
     object::Key,
-    plan::{Circumstances, MANAGED_BY, MANAGER, Phase, Planned, edits::edit},
+    plan::{Circumstances, MANAGED_BY, MANAGER, Phase, Planned, Share, edits::edit},
     settings::{Images, resolve},
 };
 use crate::testing::{for_many, objects::Choices};
@@ -29,6 +29,8 @@ fn planned_from(text: &str) -> Option<Vec<Planned>> {
         bundle: Some("PEM"),
         galley: Phase::Proven,
         credentials: Some(&names),
+        share: Some(&Share::alone(&settings)),
+        tags: &[],
     };
     Some(plan(&settings, circumstances))
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 mod fields;
 mod laws;
+mod revisions;
 
 use super::*;
 use crate::model::{InjectionValues, MeshConfig};
@@ -34,6 +35,8 @@ fn planned_in(spec: Value, bundle: Option<&str>, galley: Phase) -> Vec<Planned> 
             bundle,
             galley,
             credentials: Some(&BTreeSet::from(["web".to_owned()])),
+            share: Some(&Share::alone(&settings)),
+            tags: &[],
         },
     )
 }
@@ -69,8 +72,15 @@ fn pilot_may_read_the_secrets_that_gateways_need_by_name_and_without_any_none() 
     let settings =
         resolve(&MeshInstallSpec::default(), &Images { hub: "hub".into(), tag: "1".into(), pull_policy: "Always".into() }).unwrap();
     let rules = |credentials: Option<&BTreeSet<String>>| {
-        let circumstances =
-            Circumstances { owner: &owner(), operator_namespace: "ferromesh-system", bundle: None, galley: Phase::Unproven, credentials };
+        let circumstances = Circumstances {
+            owner: &owner(),
+            operator_namespace: "ferromesh-system",
+            bundle: None,
+            galley: Phase::Unproven,
+            credentials,
+            share: None,
+            tags: &[],
+        };
         let objects = plan(&settings, circumstances);
         let role = objects.iter().find(|object| object.key.to_string() == "Role istio-system/ferromesh-pilot-credentials");
         role.map(|role| role.body["rules"].clone())

@@ -1,0 +1,276 @@
+//! `ferromesh tag`: names that stand for control planes, in the MeshInstall of the default one. The operator moves what they lead to.
+
+#[cfg(test)]
+mod tests;
+
+use clap::{Args, Subcommand};
+use ferromesh_crds::MeshInstall;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::{
+    Api, ResourceExt,
+    api::{ListParams, Patch, PatchParams},
+};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::{Value, json};
+use std::{collections::BTreeMap, time::Duration};
+
+use super::{
+    cluster::{Cluster, ClusterArgs, ask},
+    exit::{Exit, Failure},
+    proxy::Table,
+    report::{self, Form},
+    terminal::Streams,
+};
+use crate::model::DEFAULT_REVISION;
+
+/// Show and move tags, by which namespaces choose a control plane without naming it
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Namespaces choose a tag as they choose a revision, by the label istio.io/rev. The tag default decides for namespaces with
+istio-injection=enabled. Pods that run keep their sidecars until they are made anew.
+Exit codes: 0 done, 1 refused, 64 wrong usage, 69 no cluster, 77 forbidden.
+
+Examples:
+  ferromesh tag list
+  ferromesh tag set prod --revision canary
+  ferromesh tag remove prod")]
+pub(super) struct TagArgs {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    List(ListArgs),
+    Set(SetArgs),
+    #[command(visible_alias = "delete")]
+    Remove(RemoveArgs),
+}
+
+/// List the tags, what they stand for, and who chooses them
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  ferromesh tag list
+  ferromesh tag list -o json")]
+struct ListArgs {
+    /// The form of the answer
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORM")]
+    output: Form,
+    #[command(flatten)]
+    cluster: ClusterArgs,
+}
+
+/// Have a tag stand for a revision
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  ferromesh tag set prod --revision canary
+  ferromesh tag set prod --revision default --overwrite
+  ferromesh tag set default --revision canary --dry-run")]
+struct SetArgs {
+    /// The tag
+    name: String,
+    /// The control plane that it is to stand for; default for the one without a name
+    #[arg(short, long, value_name = "REVISION")]
+    revision: String,
+    /// Move a tag that stands for another one
+    #[arg(long)]
+    overwrite: bool,
+    #[command(flatten)]
+    change: ChangeArgs,
+}
+
+/// Take a tag away
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  ferromesh tag remove prod
+  ferromesh tag remove prod --yes")]
+struct RemoveArgs {
+    /// The tag
+    name: String,
+    /// Also if namespaces choose it, whose new pods then get no sidecar
+    #[arg(short, long, visible_alias = "skip-confirmation")]
+    yes: bool,
+    #[command(flatten)]
+    change: ChangeArgs,
+}
+
+/// How a change is made.
+#[derive(Args, Debug)]
+struct ChangeArgs {
+    /// Only tell what would be done; the API server and the operator's webhook are asked whether it may
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    cluster: ClusterArgs,
+}
+
+/// A tag. `ferromesh tag list` answers with a list of them.
+#[derive(Debug, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "Tag")]
+pub(super) struct TagRow {
+    /// Its name.
+    tag: String,
+    /// The revision that it is to stand for.
+    revision: String,
+    /// The revision that it stands for at present; null before it stands for any.
+    in_force: Option<String>,
+    /// The namespaces that choose it.
+    namespaces: Vec<String>,
+}
+
+/// What there is.
+struct World {
+    meshes: Vec<MeshInstall>,
+    namespaces: Vec<Namespace>,
+}
+
+/// How long the questions may take.
+const LONGEST: Duration = Duration::from_secs(30);
+/// Who changes MeshInstalls here.
+const MANAGER: &str = "ferromesh";
+
+// === impl TagArgs ===
+
+impl TagArgs {
+    /// Runs the verb.
+    ///
+    /// # Errors
+    /// When the cluster can't be asked, or the change is refused.
+    pub(super) fn run(&self, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
+        let told = match &self.verb {
+            Verb::List(args) => ask(LONGEST, args.told())?,
+            Verb::Set(args) => ask(LONGEST, args.told())?,
+            Verb::Remove(args) => ask(LONGEST, args.told())?,
+        };
+        streams.answered(&told)
+    }
+}
+
+impl ListArgs {
+    async fn told(&self) -> Result<String, Failure> {
+        let rows = World::of(&self.cluster.connect().await?).await?.rows();
+        Ok(match self.output {
+            Form::Human if rows.is_empty() => "no tags\n".to_owned(),
+            Form::Human => {
+                let mut table = Table::new(&["TAG", "REVISION", "IN FORCE", "NAMESPACES"]);
+                for row in &rows {
+                    let in_force = row.in_force.clone().unwrap_or_default();
+                    table.row([row.tag.clone(), row.revision.clone(), in_force, row.namespaces.join(",")]);
+                }
+                table.shown()
+            }
+            form => report::document(&rows, form == Form::Yaml),
+        })
+    }
+}
+
+impl SetArgs {
+    async fn told(&self) -> Result<String, Failure> {
+        let cluster = self.change.cluster.connect().await?;
+        let world = World::of(&cluster).await?;
+        let mesh = world.of_the_mesh()?;
+        let (tag, revision) = (&self.name, &self.revision);
+        let known: Vec<&str> = world.meshes.iter().map(revision_of).collect();
+        if !known.contains(&revision.as_str()) {
+            return Err(Failure::usage(format_args!("there is no revision {revision:?}: there are {}", known.join(", "))));
+        }
+        match mesh.spec.tags.get(tag) {
+            Some(present) if present == revision => return Ok(format!("tag {tag} stands for revision {revision} already\n")),
+            Some(present) if !self.overwrite => {
+                return Err(Failure::usage(format_args!("tag {tag} stands for revision {present}: add --overwrite to move it")));
+            }
+            _ => {}
+        }
+        self.change.write(&cluster, mesh, tag, &json!(revision)).await?;
+        let label = if tag == DEFAULT_REVISION { "istio-injection=enabled".to_owned() } else { format!("istio.io/rev={tag}") };
+        let verb = if self.change.dry_run { "would stand" } else { "stands" };
+        Ok(format!("tag {tag} {verb} for revision {revision}; namespaces choose it by the label {label}\n"))
+    }
+}
+
+impl RemoveArgs {
+    async fn told(&self) -> Result<String, Failure> {
+        let cluster = self.change.cluster.connect().await?;
+        let world = World::of(&cluster).await?;
+        let (mesh, tag) = (world.of_the_mesh()?, &self.name);
+        if !mesh.spec.tags.contains_key(tag) {
+            let known: Vec<&str> = mesh.spec.tags.keys().map(String::as_str).collect();
+            let known = if known.is_empty() { "there is none".to_owned() } else { format!("there are {}", known.join(", ")) };
+            return Err(Failure::usage(format_args!("there is no tag {tag:?}: {known}")));
+        }
+        let choosing = world.choosing(tag);
+        // Without the tag `default` those namespaces are the default revision's again.
+        if !choosing.is_empty() && tag != DEFAULT_REVISION && !self.yes {
+            let reason = "new pods there would get no sidecar: label them otherwise first, or add --yes";
+            return Err(Failure::new(Exit::Failed, format_args!("tag {tag} is chosen by namespace {}: {reason}", choosing.join(", "))));
+        }
+        self.change.write(&cluster, mesh, tag, &Value::Null).await?;
+        Ok(format!("tag {tag} {}\n", if self.change.dry_run { "would be removed" } else { "is removed" }))
+    }
+}
+
+impl ChangeArgs {
+    /// Changes a tag in the very object that was read.
+    async fn write(&self, cluster: &Cluster, mesh: &MeshInstall, tag: &str, revision: &Value) -> Result<(), Failure> {
+        let meshes: Api<MeshInstall> = Api::all(cluster.client.clone());
+        let body = json!({"metadata": {"resourceVersion": mesh.resource_version()}, "spec": {"tags": {tag: revision}}});
+        let params = PatchParams { dry_run: self.dry_run, field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+        let name = mesh.name_any();
+        let answer = meshes.patch(&name, &params, &Patch::Merge(body)).await;
+        answer.map(drop).map_err(|error| Failure::cluster(format_args!("change MeshInstall {name}"), &error))
+    }
+}
+
+// === impl World ===
+
+impl World {
+    async fn of(cluster: &Cluster) -> Result<Self, Failure> {
+        let meshes: Api<MeshInstall> = Api::all(cluster.client.clone());
+        let namespaces: Api<Namespace> = Api::all(cluster.client.clone());
+        let all = ListParams::default();
+        let meshes = meshes.list(&all).await.map_err(|error| Failure::cluster("list MeshInstalls", &error))?.items;
+        let namespaces = namespaces.list(&all).await.map_err(|error| Failure::cluster("list namespaces", &error))?.items;
+        Ok(Self { meshes, namespaces })
+    }
+
+    /// The MeshInstall that has the tags.
+    fn of_the_mesh(&self) -> Result<&MeshInstall, Failure> {
+        let found = self.meshes.iter().find(|mesh| revision_of(mesh) == DEFAULT_REVISION);
+        let reason = "there is no MeshInstall of the default revision, which has the tags: ferromesh install";
+        found.ok_or_else(|| Failure::new(Exit::Failed, reason))
+    }
+
+    fn rows(&self) -> Vec<TagRow> {
+        let Ok(mesh) = self.of_the_mesh() else { return Vec::new() };
+        let in_force = mesh.status.as_ref().map(|status| status.tags.clone()).unwrap_or_default();
+        let row = |(tag, revision): (&String, &String)| TagRow {
+            tag: tag.clone(),
+            revision: revision.clone(),
+            in_force: in_force.get(tag).cloned(),
+            namespaces: self.choosing(tag),
+        };
+        mesh.spec.tags.iter().map(row).collect()
+    }
+
+    /// The namespaces that choose a tag.
+    fn choosing(&self, tag: &str) -> Vec<String> {
+        let chooses = |labels: &BTreeMap<String, String>| match labels.get("istio-injection").map(String::as_str) {
+            Some(said) => tag == DEFAULT_REVISION && said == "enabled",
+            None => labels.get("istio.io/rev").is_some_and(|said| said == tag),
+        };
+        self.namespaces.iter().filter(|namespace| chooses(namespace.labels())).map(ResourceExt::name_any).collect()
+    }
+}
+
+/// A MeshInstall's revision as labels say it.
+fn revision_of(mesh: &MeshInstall) -> &str {
+    match mesh.spec.revision() {
+        "" => DEFAULT_REVISION,
+        name => name,
+    }
+}

@@ -1,0 +1,56 @@
+//! Which tags are in force: a tag moves once the control plane that it is to stand for can answer, and until then stays where it is.
+
+use std::collections::BTreeMap;
+
+use super::{Install, Wish};
+use crate::operator::{
+    object::Key,
+    plan::{Tag, tag_configuration},
+    settings::Role,
+};
+
+/// How the tags of a MeshInstall stand.
+#[derive(Debug, Default)]
+pub(super) struct Tags<'a> {
+    /// Those that stand for what they should.
+    pub(super) in_force: Vec<Tag<'a>>,
+    /// The webhook configurations of the others, which stay as they are.
+    pub(super) kept: Vec<Key>,
+    /// Why they can't move, a sentence each.
+    pub(super) problems: Vec<String>,
+}
+
+// === impl Install ===
+
+impl Install {
+    /// Judges the tags of a MeshInstall.
+    pub(super) fn tags<'a>(&self, wish: Wish<'a>) -> Tags<'a> {
+        let mut tags = Tags::default();
+        for tag in wish.tags {
+            let key = tag_configuration(&tag.name);
+            match &tag.target {
+                Ok(target) => {
+                    let (revision, injector) = (&target.revision, target.revision.part(Role::Injector));
+                    if self.leads_to(&key) == Some(revision.name()) || self.health(&injector).is_ready() {
+                        tags.in_force.push(Tag { name: &tag.name, target });
+                        continue;
+                    }
+                    tags.problems.push(format!("tag {} moves to revision {} once {injector} is ready", tag.name, revision.name()));
+                }
+                Err(reason) => tags.problems.push(format!("tag {}: {reason}: correct spec.tags[{}]", tag.name, tag.name)),
+            }
+            tags.kept.push(key);
+        }
+        tags
+    }
+
+    /// The revision for which each tag stands, as the cluster has it.
+    pub(super) fn standing(&self, wish: Wish<'_>) -> BTreeMap<String, String> {
+        let standing = |name: &String| Some((name.clone(), self.leads_to(&tag_configuration(name))?.to_owned()));
+        wish.tags.iter().filter_map(|tag| standing(&tag.name)).collect()
+    }
+
+    fn leads_to(&self, key: &Key) -> Option<&str> {
+        self.live.get(key)?["metadata"]["labels"]["istio.io/rev"].as_str()
+    }
+}
