@@ -132,13 +132,13 @@ impl Certificates {
         let owners: Vec<_> = [&wanted.chart].into_iter().chain(wanted.meshes.iter().map(|mesh| &mesh.owner)).cloned().collect();
         let mut missing = BTreeMap::new();
         let ensured = loop {
-            let there = wanted.meshes.iter().filter(|mesh| !missing.contains_key(&mesh.owner.uid));
-            let leaves: Vec<LeafSpec> = [&own].into_iter().chain(there.clone().flat_map(|mesh| &mesh.leaves)).cloned().collect();
+            let there: Vec<&OfMesh> = wanted.meshes.iter().filter(|mesh| !missing.contains_key(&mesh.owner.uid)).collect();
+            let leaves: Vec<LeafSpec> = [&own].into_iter().chain(there.iter().flat_map(|mesh| &mesh.leaves)).cloned().collect();
             match self.store.ensure(now, &owners, &leaves).await {
                 Err(error) if leaves.len() > 1 && self.concerns_a_mesh_alone(&error) => {
                     // One that can't have its own must not keep the others from theirs.
-                    let at_fault = there.clone().find(|mesh| mesh.has(&error));
-                    let without: Vec<_> = at_fault.map_or_else(|| there.collect(), |mesh| vec![mesh]);
+                    let at_fault = there.iter().find(|mesh| mesh.has(&error));
+                    let without = at_fault.map_or(there.clone(), |mesh| vec![*mesh]);
                     missing.extend(without.into_iter().map(|mesh| (mesh.owner.uid.clone(), causes(&error))));
                 }
                 other => break other?,
@@ -157,10 +157,9 @@ impl Certificates {
     /// Takes away the Secrets of webhooks that this mesh had. They do no harm, so a failure is only logged; the next look finds them.
     async fn remove_unneeded(&self, mesh: &OfMesh) {
         let secrets: Api<Secret> = Api::namespaced(self.client.clone(), &mesh.namespace);
-        let unneeded = |name: &String| mesh.leaves.iter().all(|leaf| leaf.secret.name != *name);
         let all = Role::ALL.into_iter().filter_map(|role| serving_certificate(role, &mesh.revision));
-        for name in all.filter(unneeded) {
-            let name = name.as_str();
+        let unneeded: Vec<String> = all.filter(|name| mesh.leaves.iter().all(|leaf| leaf.secret.name != *name)).collect();
+        for name in unneeded.iter().map(String::as_str) {
             let found = match secrets.get_metadata_opt(name).await {
                 Ok(found) => found.filter(|found| found.owner_references().iter().any(|owner| owner.uid == mesh.owner.uid)),
                 Err(error) => {

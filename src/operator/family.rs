@@ -11,16 +11,16 @@ use super::{
 };
 
 /// The MeshInstalls of a cluster.
-pub(super) struct Family<'a> {
+pub(super) struct Family {
     /// One for each revision. What the control planes share is the default one's; without that, the oldest one's.
-    pub(super) members: Vec<Member<'a>>,
+    pub(super) members: Vec<Member>,
     /// Those that want a revision which an older one has, with that one's name.
-    pub(super) rivals: Vec<(&'a MeshInstall, String)>,
+    pub(super) rivals: Vec<(MeshInstall, String)>,
 }
 
 /// One that is installed.
-pub(super) struct Member<'a> {
-    pub(super) mesh: &'a MeshInstall,
+pub(super) struct Member {
+    pub(super) mesh: MeshInstall,
     pub(super) settings: Result<Settings, Problems>,
     /// What the control planes share, if that is this one's.
     pub(super) share: Option<Share>,
@@ -38,16 +38,16 @@ pub(super) struct TagWish {
 
 // === impl Family ===
 
-impl<'a> Family<'a> {
+impl Family {
     /// Sorts MeshInstalls. The webhook lets no two of one revision in, but it may have been away. One that is being deleted is left to the
     /// garbage collector.
-    pub(super) fn of(meshes: &'a Meshes, images: &Images) -> Self {
+    pub(super) fn of(meshes: &Meshes, images: &Images) -> Self {
         let mut all: Vec<&MeshInstall> = meshes.values().collect();
         all.sort_by_key(|mesh| (mesh.metadata.creation_timestamp.clone().map(|time| time.0), mesh.name_any()));
         let (mut first, mut rivals): (Vec<&MeshInstall>, _) = (Vec::new(), Vec::new());
         for mesh in all {
             match first.iter().find(|other| other.spec.revision() == mesh.spec.revision()) {
-                Some(other) => rivals.push((mesh, other.name_any())),
+                Some(other) => rivals.push((mesh.clone(), other.name_any())),
                 None => first.push(mesh),
             }
         }
@@ -55,9 +55,9 @@ impl<'a> Family<'a> {
         first.sort_by_key(|mesh| !Revision::of(&mesh.spec).is_default());
         let holder = first.first().copied();
         let settings = |mesh: &MeshInstall| together(&mesh.spec, images, holder.filter(|holder| holder.uid() != mesh.uid()));
-        let mut members: Vec<Member<'a>> =
-            first.into_iter().map(|mesh| Member { mesh, settings: settings(mesh), share: None, tags: Vec::new() }).collect();
-        let mut share = Share { heirs: members.iter().skip(1).map(|heir| owner(heir.mesh)).collect(), ..Share::default() };
+        let member = |mesh: &MeshInstall| Member { mesh: mesh.clone(), settings: settings(mesh), share: None, tags: Vec::new() };
+        let mut members: Vec<Member> = first.into_iter().map(member).collect();
+        let mut share = Share { heirs: members.iter().skip(1).map(|heir| owner(&heir.mesh)).collect(), ..Share::default() };
         members.iter().filter_map(|member| member.settings.as_ref().ok()).for_each(|settings| share.count(settings));
         let tags = tags(&members);
         if let Some(holder) = members.first_mut() {
@@ -68,7 +68,7 @@ impl<'a> Family<'a> {
 }
 
 /// Where the tags lead that the first MeshInstall has.
-fn tags(members: &[Member<'_>]) -> Vec<TagWish> {
+fn tags(members: &[Member]) -> Vec<TagWish> {
     let of = |revision: &Revision| members.iter().find(|member| Revision::of(&member.mesh.spec) == *revision);
     let target = |name: &str, revision: &Revision| {
         if !Revision::named(name).is_default() && of(&Revision::named(name)).is_some() {

@@ -188,8 +188,8 @@ impl<'a> Work<'a> {
     }
 
     /// Looks at one MeshInstall; whether it is healthy.
-    async fn member(&mut self, member: &Member<'_>, now: OffsetDateTime, term: &Term) -> bool {
-        let mesh = member.mesh;
+    async fn member(&mut self, member: &Member, now: OffsetDateTime, term: &Term) -> bool {
+        let mesh = &member.mesh;
         let settings = match &member.settings {
             Ok(settings) => settings,
             Err(problems) => return self.stall(mesh, Reason::InvalidSpec, problems.to_string(), now, term).await,

@@ -6,7 +6,7 @@ use kube::{Api, Client, ResourceExt, api::ListParams};
 use std::time::Duration;
 
 use super::verify::readiness;
-use crate::cli::exit::{Exit, Failure};
+use crate::cli::exit::Failure;
 use crate::model::parse_duration;
 use crate::operator::Images;
 

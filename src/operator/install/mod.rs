@@ -163,11 +163,11 @@ impl Install {
     }
 
     /// Says which MeshInstalls there are. What one of them has is kept from the start, also if it comes to nothing else.
-    pub(super) fn meet(&mut self, family: &Family<'_>) {
+    pub(super) fn meet(&mut self, family: &Family) {
         let uids: Vec<String> = family.members.iter().filter_map(|member| member.mesh.uid()).collect();
         self.known.retain(|uid, _| uids.contains(uid));
         for member in &family.members {
-            let known = || Known { certificates: OfMesh::installed(member.mesh, owner(member.mesh)), ..Known::default() };
+            let known = || Known { certificates: OfMesh::installed(&member.mesh, owner(&member.mesh)), ..Known::default() };
             self.known.entry(member.mesh.uid().unwrap_or_default()).or_insert_with(known);
         }
     }
@@ -206,7 +206,7 @@ impl Install {
         term: &Term,
         written: &mut Written,
     ) -> Result<Installed, InstallError> {
-        let Wish { mesh, settings, share } = wish;
+        let Wish { mesh, settings, share, .. } = wish;
         term.check().map_err(ApplyError::from)?;
         if self.namespace.is_none() || !self.certificates.are_known() {
             confirm(&self.client, mesh).await?;

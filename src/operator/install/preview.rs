@@ -40,7 +40,7 @@ impl Install {
     /// # Errors
     /// When the cluster can't be read.
     pub(in crate::operator) async fn preview(&mut self, wish: Wish<'_>, now: OffsetDateTime) -> Result<Option<Preview>, InstallError> {
-        let Wish { mesh, settings, share } = wish;
+        let Wish { mesh, settings, share, .. } = wish;
         self.hold(now).await?;
         let uid = mesh.uid().unwrap_or_default();
         let state = self.certificates(now).await?;

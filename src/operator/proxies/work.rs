@@ -144,7 +144,8 @@ impl<'a> Work<'a> {
         if found.values().all(|found| found.unknown.is_empty()) {
             return found;
         }
-        for key in found.values().flat_map(|found| &found.unknown).take(ASKED) {
+        let asked: Vec<PodKey> = found.values().flat_map(|found| &found.unknown).take(ASKED).cloned().collect();
+        for key in &asked {
             let pods: Api<Pod> = Api::namespaced(self.client.clone(), &key.0);
             match pods.get_opt(&key.1).await {
                 Ok(Some(pod)) => {
@@ -171,7 +172,8 @@ impl<'a> Work<'a> {
     async fn owners(&mut self, found: &BTreeMap<String, Found>) -> BTreeMap<PodKey, Owner> {
         self.owners.keep(self.cluster.pods.values());
         let mut owners = BTreeMap::new();
-        for key in found.values().flat_map(|found| found.missed.iter().chain(&found.outdated)) {
+        let made: Vec<&PodKey> = found.values().flat_map(|found| found.missed.iter().chain(&found.outdated)).collect();
+        for key in made {
             if let Some(facts) = self.cluster.pods.get(key) {
                 owners.insert(key.clone(), self.owners.of(key, facts).await);
             }
