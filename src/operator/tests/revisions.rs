@@ -109,7 +109,7 @@ async fn what_is_shared_stays_with_the_one_that_is_left() {
     let left: Vec<&str> = ["istio-citadel"].into_iter().chain(OF_CANARY).collect();
     assert_eq!(deployments(&cluster), left);
     assert!(cluster.api.get::<RoleBinding>(Some(MESH), "ferromesh-operator-namespaced").is_some());
-    assert!(cluster.status("canary").components.contains_key("citadel"));
+    eventually("it says so", || cluster.status("canary").components.contains_key("citadel")).await;
     // And back, when there is a default one again.
     cluster.install("mesh", json!({}));
     eventually("the default one has it", || {
@@ -119,7 +119,7 @@ async fn what_is_shared_stays_with_the_one_that_is_left() {
     .await;
     cluster.until_healthy().await;
     assert_eq!(uid("istio-citadel"), citadel);
-    assert!(!cluster.status("canary").components.contains_key("citadel"));
+    eventually("and so does the other", || !cluster.status("canary").components.contains_key("citadel")).await;
 }
 
 #[tokio::test]
