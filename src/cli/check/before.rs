@@ -6,7 +6,7 @@ use kube::ResourceExt;
 use std::collections::BTreeSet;
 
 use super::{
-    facts::{Facts, known},
+    facts::{Facts, going, known},
     row::{Area, Check, Found, when},
 };
 use crate::cli::finding::Severity::{Error, Info, Warning};
@@ -129,8 +129,8 @@ fn dns_unready(facts: &Facts) -> Result<Vec<Found>, String> {
 
 fn namespace_going(facts: &Facts) -> Result<Vec<Found>, String> {
     let ours = |name: &str| name == facts.mesh_namespace || name == "ferromesh-system";
-    let going = known(&facts.namespaces)?.iter().filter(|one| one.metadata.deletion_timestamp.is_some() && ours(&one.name_any()));
-    Ok(going.map(|one| Found::new("is being deleted: nothing can be made in it").of("Namespace", one)).collect())
+    let namespaces = known(&facts.namespaces)?.iter().filter(|one| going(*one) && ours(&one.name_any()));
+    Ok(namespaces.map(|one| Found::new("is being deleted: nothing can be made in it").of("Namespace", one)).collect())
 }
 
 fn foreign_cni(facts: &Facts) -> Result<Vec<Found>, String> {

@@ -411,6 +411,27 @@ fn what_is_not_known_is_skipped_by_all_that_need_it() {
 }
 
 #[test]
+fn what_is_being_deleted_has_nothing_to_mend() {
+    let deleted = |of_namespace: bool, of_pod: bool| {
+        let mut facts = healthy(&certificates());
+        change(&mut facts.namespaces, 0, "/metadata/labels/pod-security.kubernetes.io~1enforce", json!("baseline"));
+        change(&mut facts.pods, 0, "/status/initContainerStatuses/0/ready", json!(false));
+        let now = json!("2026-01-01T00:00:00Z");
+        if of_namespace {
+            change(&mut facts.namespaces, 0, "/metadata/deletionTimestamp", now.clone());
+        }
+        if of_pod {
+            change(&mut facts.pods, 0, "/metadata/deletionTimestamp", now);
+        }
+        let rows = run(Stage::After, &facts);
+        rows.into_iter().filter(|row| !row.findings.is_empty()).map(|row| row.code).collect::<Vec<_>>()
+    };
+    assert_eq!(deleted(false, false), ["FM3007", "FM3008"]);
+    assert_eq!(deleted(false, true), ["FM3007"]);
+    assert_eq!(deleted(true, false), [""; 0]);
+}
+
+#[test]
 fn a_root_that_ends_soon_is_a_warning_and_one_that_ends_at_once_an_error() {
     let certificates = certificates();
     let level = |days: i64| {
