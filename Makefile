@@ -56,7 +56,7 @@ build-times: ## how long a change in each row of src/ takes to check and to buil
 
 .PHONY: soak
 soak: prepare ## certificates of 30 s under load for hours (HOURS=1), with the real Envoy, agent and citadel
-	@FERROMESH_SOAK_HOURS="$${HOURS:-1}" cargo test --locked -p ferromesh --test agent -- --nocapture lifetimes::
+	@FERROMESH_SOAK_HOURS="$${HOURS:-1}" cargo test --locked --workspace --exclude ferromesh-e2e --test agent -- --nocapture lifetimes::
 
 # --- fuzzing ---
 
