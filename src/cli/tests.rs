@@ -2,8 +2,10 @@
 
 use clap::CommandFactory;
 use std::ffi::OsString;
+use tempfile::TempDir;
 
 use super::{CommandLine, Environment, Exit, Streams, run_with};
+use crate::testing::fake_api::FakeApi;
 
 /// What a run left behind.
 #[derive(Debug)]
@@ -34,6 +36,15 @@ pub(super) fn run_words(environment: &Environment, words: &[&str], stdin: &str) 
 
 pub(super) fn run(command: &str, stdin: &str) -> Run {
     run_in(&PIPE, command, stdin)
+}
+
+/// The same on a cluster, away from the runtime that serves it.
+pub(super) async fn run_on(api: &FakeApi, environment: Environment, command: &str, stdin: &str) -> Run {
+    let folder = TempDir::new().unwrap();
+    let kubeconfig = folder.path().join("kubeconfig");
+    std::fs::write(&kubeconfig, api.kubeconfig().await.to_string()).unwrap();
+    let (command, stdin) = (format!("{command} --kubeconfig {}", kubeconfig.display()), stdin.to_owned());
+    tokio::task::spawn_blocking(move || run_in(&environment, &command, &stdin)).await.unwrap()
 }
 
 #[test]

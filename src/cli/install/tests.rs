@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 use crate::cli::{
     Exit,
-    tests::{PIPE, Run, TERMINAL, run, run_in, run_words},
+    tests::{PIPE, Run, TERMINAL, run, run_on, run_words},
 };
 use crate::operator::{Images, generate};
 use crate::testing::{eventually, fake_api::FakeApi};
@@ -150,7 +150,6 @@ fn all_images_of_an_installation_are_listed() {
 /// A cluster without an operator.
 struct Cluster {
     api: FakeApi,
-    folder: TempDir,
 }
 
 /// How the stand-in for the operator answers.
@@ -162,22 +161,16 @@ enum Answer {
 }
 
 impl Cluster {
-    async fn new() -> Self {
-        let (api, folder) = (FakeApi::new(), TempDir::new().unwrap());
-        std::fs::write(folder.path().join("kubeconfig"), api.kubeconfig().await.to_string()).unwrap();
-        Self { api, folder }
+    fn new() -> Self {
+        Self { api: FakeApi::new() }
     }
 
-    /// Runs a command line away from the runtime that serves.
     async fn run(&self, command: &str) -> Run {
         self.run_with(command, "", false).await
     }
 
     async fn run_with(&self, command: &str, stdin: &str, terminal: bool) -> Run {
-        let command = format!("{command} --kubeconfig {}", self.folder.path().join("kubeconfig").display());
-        let stdin = stdin.to_owned();
-        let environment = if terminal { TERMINAL } else { PIPE };
-        tokio::task::spawn_blocking(move || run_in(&environment, &command, &stdin)).await.unwrap()
+        run_on(&self.api, if terminal { TERMINAL } else { PIPE }, command, stdin).await
     }
 
     /// Brings the operator up as soon as it is applied, and answers each MeshInstall.
@@ -229,7 +222,7 @@ fn status(generation: i64, answer: Answer) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_installation_from_nothing_brings_the_operator_and_waits() {
-    let cluster = Cluster::new().await;
+    let cluster = Cluster::new();
     let operator = cluster.operator(Answer::Healthy);
     let told = cluster.run("install --set profile=demo --wait 60s").await;
     assert_eq!(told.exit, Exit::Clean, "{told:?}");
@@ -246,7 +239,7 @@ async fn an_installation_from_nothing_brings_the_operator_and_waits() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_an_installation_would_lose_is_told_and_asked_about() {
-    let cluster = Cluster::new().await;
+    let cluster = Cluster::new();
     let operator = cluster.operator(Answer::Healthy);
     assert_eq!(cluster.run("install --set profile=demo,mode=Apply,meshConfig.accessLogFile=/dev/stderr").await.exit, Exit::Clean);
     let dry = cluster.run("manifest apply --set profile=default --dry-run").await;
@@ -264,7 +257,7 @@ async fn what_an_installation_would_lose_is_told_and_asked_about() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upgrade_keeps_the_fields_that_are_not_named() {
-    let cluster = Cluster::new().await;
+    let cluster = Cluster::new();
     let operator = cluster.operator(Answer::Healthy);
     let nothing = cluster.run("upgrade").await;
     assert_eq!((nothing.exit, nothing.stderr.as_str()), (Exit::Failed, "error: there is no mesh to upgrade: ferromesh install\n"));
@@ -278,14 +271,14 @@ async fn an_upgrade_keeps_the_fields_that_are_not_named() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_can_not_get_ready_ends_at_once_and_what_does_not_in_time_with_75() {
-    let cluster = Cluster::new().await;
+    let cluster = Cluster::new();
     let operator = cluster.operator(Answer::Stalled);
     let stalled = cluster.run("install").await;
     assert_eq!(stalled.exit, Exit::Failed);
     assert!(stalled.stderr.ends_with("error: MeshInstall mesh: ForeignMesh, istiod is there\n"), "{stalled:?}");
     operator.abort();
 
-    let cluster = Cluster::new().await;
+    let cluster = Cluster::new();
     let operator = cluster.operator(Answer::Never);
     let late = cluster.run("install --wait 2s").await;
     assert_eq!(late.exit, Exit::TimedOut, "{late:?}");
@@ -297,7 +290,7 @@ async fn what_can_not_get_ready_ends_at_once_and_what_does_not_in_time_with_75()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn helms_operator_is_left_to_helm() {
-    let cluster = Cluster::new().await;
+    let cluster = Cluster::new();
     let labels = json!({"app.kubernetes.io/name": "ferromesh-operator", "app.kubernetes.io/component": "operator",
         "app.kubernetes.io/managed-by": "Helm", "app.kubernetes.io/instance": "mine"});
     let deployment = json!({"metadata": {"name": "ferromesh-operator", "namespace": "ops", "labels": labels},
@@ -312,7 +305,7 @@ async fn helms_operator_is_left_to_helm() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mesh_goes_with_all_that_it_owns_and_nothing_else() {
-    let cluster = Cluster::new().await;
+    let cluster = Cluster::new();
     let operator = cluster.operator(Answer::Healthy);
     assert_eq!(cluster.run("install").await.exit, Exit::Clean);
     let uid = cluster.mesh().uid().unwrap();
@@ -337,7 +330,7 @@ async fn a_mesh_goes_with_all_that_it_owns_and_nothing_else() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_purge_leaves_nothing() {
-    let cluster = Cluster::new().await;
+    let cluster = Cluster::new();
     let operator = cluster.operator(Answer::Healthy);
     assert_eq!(cluster.run("install").await.exit, Exit::Clean);
     cluster.api.insert::<Namespace>(&serde_json::from_value(json!({"metadata": {"name": "istio-system"}})).unwrap());
@@ -355,7 +348,7 @@ async fn a_purge_leaves_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn roles_that_a_mesh_still_needs_outlive_the_operator() {
-    let cluster = Cluster::new().await;
+    let cluster = Cluster::new();
     let operator = cluster.operator(Answer::Healthy);
     assert_eq!(cluster.run("operator init").await.exit, Exit::Clean);
     operator.abort();
@@ -377,7 +370,7 @@ async fn roles_that_a_mesh_still_needs_outlive_the_operator() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn objects_are_verified_one_by_one() {
-    let cluster = Cluster::new().await;
+    let cluster = Cluster::new();
     let manifest = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {k: v}\n---\n\
                     apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web, namespace: shop}\nspec: {replicas: 2}\n---\n\
                     apiVersion: v1\nkind: Service\nmetadata: {name: gone, namespace: shop}\n";
@@ -400,7 +393,7 @@ async fn objects_are_verified_one_by_one() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn digests_are_those_that_nodes_have_fetched() {
-    let cluster = Cluster::new().await;
+    let cluster = Cluster::new();
     let image = format!("docker.io/ferromesh/ferromesh:{}", env!("CARGO_PKG_VERSION"));
     let status =
         json!({"name": "pilot", "image": "x", "imageID": "docker.io/ferromesh/ferromesh@sha256:0123", "ready": true, "restartCount": 0});
@@ -416,7 +409,7 @@ async fn digests_are_those_that_nodes_have_fetched() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_file_the_objects_of_the_meshinstall_are_verified() {
-    let cluster = Cluster::new().await;
+    let cluster = Cluster::new();
     let none = cluster.run("verify-install").await;
     assert!(none.exit == Exit::Failed && none.stderr.contains("has no MeshInstall"), "{none:?}");
     let operator = cluster.operator(Answer::Healthy);

@@ -25,7 +25,7 @@ pub(super) use addons::{Addon, Program};
 pub(super) use cni::Cni;
 pub(super) use gateways::{FIRST_UNPRIVILEGED, Gateway};
 pub(super) use injection::Injection;
-pub(super) use layers::overlay;
+pub use layers::overlay;
 pub(super) use part::{Part, Replicas};
 pub(super) use problem::{Problem, Problems};
 pub use profile::profile;
