@@ -22,6 +22,7 @@ mod manifest;
 mod mesh;
 mod proxy;
 mod report;
+mod rollout;
 mod source;
 mod terminal;
 #[cfg(test)]
@@ -48,6 +49,7 @@ use self::{
     inject::KubeInjectArgs,
     install::{ImagesArgs, InstallArgs, ManifestArgs, OperatorArgs, ProfileArgs, UninstallArgs, UpgradeArgs, VerifyArgs},
     proxy::{ProxyConfigArgs, ProxyStatusArgs},
+    rollout::RolloutArgs,
     terminal::Colour,
     validate::ValidateArgs,
     version::VersionArgs,
@@ -89,6 +91,7 @@ enum Verb {
     Profile(Box<ProfileArgs>),
     ProxyConfig(Box<ProxyConfigArgs>),
     ProxyStatus(ProxyStatusArgs),
+    Rollout(Box<RolloutArgs>),
     Uninstall(UninstallArgs),
     Upgrade(Box<UpgradeArgs>),
     Validate(ValidateArgs),
@@ -158,6 +161,7 @@ impl CommandLine {
             Verb::Profile(args) => args.run(streams),
             Verb::ProxyConfig(args) => args.run(streams, environment.now),
             Verb::ProxyStatus(args) => args.run(streams, style),
+            Verb::Rollout(args) => args.run(streams, style, environment.interactive),
             Verb::Uninstall(args) => args.run(streams, style, environment.interactive),
             Verb::Upgrade(args) => args.run(streams, style, environment.interactive),
             Verb::Validate(args) => args.run(streams, style),

@@ -45,7 +45,8 @@ mod watch;
 
 pub use difference::{Difference, applying, between, missing};
 pub use generate::generate;
-pub use settings::{Images, overlay, profile, spec_problems};
+pub use proxies::{LiveInjector, Look, Outlier, Pass, RestartError, Rollouts};
+pub use settings::{Images, Rolling, overlay, profile, spec_problems};
 pub use webhook_certs::Source as CertificateSource;
 
 use kube::Client;

@@ -23,7 +23,7 @@ use crate::cli::{
 use crate::operator::{Difference, between};
 
 /// How long the questions before and after a wait may take.
-pub(super) const QUESTIONS: Duration = Duration::from_secs(30);
+pub(in crate::cli) const QUESTIONS: Duration = Duration::from_secs(30);
 
 /// Install the mesh, or make the one that is installed as described
 #[derive(Args, Debug)]

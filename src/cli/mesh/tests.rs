@@ -17,12 +17,12 @@ use crate::model::{InjectionPolicy, InjectionValues};
 use crate::testing::fake_api::FakeApi;
 
 /// A cluster with our injector.
-struct Cluster {
-    api: FakeApi,
+pub(in crate::cli) struct Cluster {
+    pub(in crate::cli) api: FakeApi,
 }
 
 impl Cluster {
-    fn new() -> Self {
+    pub(in crate::cli) fn new() -> Self {
         let cluster = Self { api: FakeApi::new() };
         cluster.configuration("istio-sidecar-injector", "default");
         cluster.values(InjectionValues::default());
@@ -53,13 +53,13 @@ impl Cluster {
         self.api.insert::<MutatingWebhookConfiguration>(&serde_json::from_value(object).unwrap());
     }
 
-    fn values(&self, values: InjectionValues) {
+    pub(in crate::cli) fn values(&self, values: InjectionValues) {
         let metadata = json!({"name": "istio-sidecar-injector", "namespace": "istio-system"});
         let text = serde_json::to_string(&values).unwrap();
         self.api.insert::<ConfigMap>(&serde_json::from_value(json!({"metadata": metadata, "data": {"values": text}})).unwrap());
     }
 
-    fn pod(&self, namespace: &str, name: &str, metadata: Value, spec: Value) {
+    pub(in crate::cli) fn pod(&self, namespace: &str, name: &str, metadata: Value, spec: Value) {
         let mut metadata = metadata;
         (metadata["name"], metadata["namespace"]) = (json!(name), json!(namespace));
         let mut spec = spec;

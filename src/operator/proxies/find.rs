@@ -1,7 +1,7 @@
 //! Which pods are missed or outdated. Pure: facts of pods and namespaces in, names out.
 
 use k8s_openapi::api::core::v1::Pod;
-use kube::core::{ObjectMeta, PartialObjectMeta};
+use kube::core::ObjectMeta;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -77,8 +77,7 @@ const PROXY_IMAGE: &str = "sidecar.istio.io/proxyImage";
 
 impl Facts {
     /// What a pod's metadata tell.
-    pub(super) fn of(pod: &PartialObjectMeta<Pod>) -> Self {
-        let metadata = &pod.metadata;
+    pub(super) fn of(metadata: &ObjectMeta) -> Self {
         let annotation = |key: &str| metadata.annotations.as_ref().and_then(|all| all.get(key));
         let sidecar = match annotation(STATUS) {
             Some(status) => {
@@ -223,7 +222,7 @@ mod tests {
     }
 
     fn facts(metadata: Value) -> Facts {
-        Facts::of(&serde_json::from_value(json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata})).unwrap())
+        Facts::of(&serde_json::from_value(metadata).unwrap())
     }
 
     fn on_its_own_network(mut facts: Facts) -> Facts {

@@ -31,7 +31,7 @@ pub(super) use problem::{Problem, Problems};
 pub use profile::profile;
 pub(super) use remote::RemotePilot;
 pub(super) use role::Role;
-pub(super) use rolling::Rolling;
+pub use rolling::Rolling;
 
 use ferromesh_crds::install::{Components, Gateways, ImagePullPolicy, MeshInstallSpec};
 use serde_json::Value;
