@@ -74,10 +74,17 @@ impl ClusterArgs {
 /// # Errors
 /// Those of the question, and that it took too long.
 pub(super) fn ask<T>(longest: Duration, question: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Failure::new(Exit::Failed, error))?;
-    runtime.block_on(async {
+    stay(async {
         let late = |_| Failure::new(Exit::TimedOut, format_args!("the cluster did not answer within {} s", longest.as_secs_f64()));
         tokio::time::timeout(longest, question).await.map_err(late)?
     })
+}
+
+/// Stays with a cluster, on a runtime of its own, for as long as the work takes.
+///
+/// # Errors
+/// Those of the work.
+pub(super) fn stay<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| Failure::new(Exit::Failed, error))?.block_on(work)
 }

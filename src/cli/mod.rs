@@ -9,6 +9,7 @@ mod check;
 mod cluster;
 mod codes;
 mod completion;
+mod dashboard;
 mod document;
 mod exit;
 mod experimental;
@@ -43,6 +44,7 @@ use self::{
     bug_report::BugReportArgs,
     check::CheckArgs,
     completion::CompletionArgs,
+    dashboard::DashboardArgs,
     exit::Failure,
     experimental::ExperimentalArgs,
     explain::ExplainArgs,
@@ -81,6 +83,7 @@ enum Verb {
     BugReport(Box<BugReportArgs>),
     Check(Box<CheckArgs>),
     Completion(CompletionArgs),
+    Dashboard(Box<DashboardArgs>),
     Experimental(ExperimentalArgs),
     Explain(ExplainArgs),
     Images(Box<ImagesArgs>),
@@ -151,6 +154,7 @@ impl CommandLine {
             Verb::BugReport(args) => args.run(streams, environment.now),
             Verb::Check(args) => args.run(streams, style, environment.now),
             Verb::Completion(args) => args.run(streams),
+            Verb::Dashboard(args) => args.run(streams, environment.terminal),
             Verb::Experimental(args) => args.run(streams, style, environment.now),
             Verb::Explain(args) => args.run(streams),
             Verb::Images(args) => args.run(streams),
