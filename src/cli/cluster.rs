@@ -14,13 +14,13 @@ use super::exit::{Exit, Failure};
 pub(super) struct ClusterArgs {
     /// The kubeconfig file, in place of $KUBECONFIG and ~/.kube/config
     #[arg(long, value_name = "FILE", help_heading = "Cluster")]
-    kubeconfig: Option<PathBuf>,
+    pub(super) kubeconfig: Option<PathBuf>,
     /// The kubeconfig's context, in place of the current one
     #[arg(long, value_name = "NAME", help_heading = "Cluster")]
-    context: Option<String>,
+    pub(super) context: Option<String>,
     /// The user to act as
     #[arg(long = "as", value_name = "USER", help_heading = "Cluster")]
-    as_user: Option<String>,
+    pub(super) as_user: Option<String>,
 }
 
 /// Which mesh, where a cluster may have several.

@@ -33,6 +33,7 @@ mod version;
 mod why;
 mod workload;
 
+pub use completion::{VARIABLE as COMPLETION, complete};
 pub use exit::Exit;
 pub use terminal::{Environment, Streams};
 
@@ -105,11 +106,16 @@ enum Verb {
 
 /// Runs the verb that the arguments name, the first of which is the program's own name, and returns how it ended.
 pub fn run_with(arguments: impl IntoIterator<Item = OsString>, environment: &Environment, mut streams: Streams<'_>) -> Exit {
-    let command = match understood(arguments.into_iter().collect()) {
-        Ok(command) => command,
-        Err(error) => return misunderstood(&error, &mut streams),
+    let mut arguments: Vec<OsString> = arguments.into_iter().collect();
+    let ended = if is_called(completion::KUBECTL, &arguments) {
+        completion::complete_for_kubectl(arguments.split_off(1), &mut streams)
+    } else {
+        match understood(arguments) {
+            Ok(command) => command.run(environment, &mut streams),
+            Err(error) => Ok(misunderstood(&error, &mut streams)),
+        }
     };
-    match command.run(environment, &mut streams) {
+    match ended {
         Ok(exit) => exit,
         Err(Failure { exit, message }) => {
             streams.note(&format!("error: {message}"));
@@ -118,11 +124,15 @@ pub fn run_with(arguments: impl IntoIterator<Item = OsString>, environment: &Env
     }
 }
 
+/// Whether the program has this name.
+fn is_called(name: &str, arguments: &[OsString]) -> bool {
+    arguments.first().is_some_and(|program| Path::new(program).file_stem().is_some_and(|stem| stem == name))
+}
+
 /// Reads the arguments. A program of the plugin's name was called by kubectl, and is called so in help and errors.
 fn understood(arguments: Vec<OsString>) -> Result<CommandLine, clap::Error> {
     let mut command = CommandLine::command();
-    let is_plugin = arguments.first().is_some_and(|program| Path::new(program).file_stem().is_some_and(|name| name == PLUGIN));
-    if is_plugin {
+    if is_called(PLUGIN, &arguments) {
         command = command.bin_name("kubectl ferromesh");
     }
     let matches = command.try_get_matches_from_mut(arguments)?;

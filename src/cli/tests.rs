@@ -27,7 +27,12 @@ pub(super) fn run_in(environment: &Environment, command: &str, stdin: &str) -> R
 
 /// Runs a command line of these words.
 pub(super) fn run_words(environment: &Environment, words: &[&str], stdin: &str) -> Run {
-    let arguments = std::iter::once(&"ferromesh").chain(words).map(OsString::from);
+    run_as("ferromesh", environment, words, stdin)
+}
+
+/// The same under a name of the program.
+pub(super) fn run_as(program: &str, environment: &Environment, words: &[&str], stdin: &str) -> Run {
+    let arguments = std::iter::once(&program).chain(words).map(OsString::from);
     let (mut stdin, mut stdout, mut stderr) = (stdin.as_bytes(), Vec::new(), Vec::new());
     let streams = Streams { stdin: &mut stdin, stdout: &mut stdout, stderr: &mut stderr };
     let exit = run_with(arguments, environment, streams);
@@ -82,11 +87,9 @@ fn wrong_usage_suggests_what_was_meant() {
 #[test]
 fn a_plugin_of_kubectl_is_called_as_people_call_it() {
     let usage = |program: &str| {
-        let (mut stdin, mut stdout, mut stderr) = (&b""[..], Vec::new(), Vec::new());
-        let streams = Streams { stdin: &mut stdin, stdout: &mut stdout, stderr: &mut stderr };
-        let exit = run_with([program, "explain", "--help"].map(OsString::from), &PIPE, streams);
-        assert_eq!(exit, Exit::Clean);
-        String::from_utf8(stdout).unwrap()
+        let told = run_as(program, &PIPE, &["explain", "--help"], "");
+        assert_eq!(told.exit, Exit::Clean);
+        told.stdout
     };
     assert!(usage("/usr/local/bin/kubectl-ferromesh").contains("Usage: kubectl ferromesh explain "));
     assert!(usage("/usr/local/bin/ferromesh").contains("Usage: ferromesh explain "));
@@ -106,15 +109,6 @@ fn a_code_is_explained_offline() {
 fn all_codes_are_listed() {
     let list = run("explain", "").stdout;
     assert!(list.contains("\nFM0101   The text can't be read at all.\n") && list.contains("\nIST0174  "), "{list}");
-}
-
-#[test]
-fn completion_knows_the_verbs() {
-    for shell in ["bash", "zsh", "fish"] {
-        let script = run(&format!("completion {shell}"), "");
-        assert!(script.exit == Exit::Clean && script.stdout.contains("validate"), "{shell}");
-    }
-    assert_eq!(run("completion tcsh", "").exit, Exit::Usage);
 }
 
 #[test]
