@@ -17,6 +17,7 @@ use super::words::Words;
 use crate::cli::{
     cluster::{Cluster, ask},
     codes::explanations,
+    document::Explanation,
     exit::Failure,
 };
 
@@ -45,10 +46,10 @@ const MOST: u32 = 500;
 /// The names; none if they can't be read in time.
 pub(super) fn names(kind: Names, words: &Words, current: &OsStr) -> Vec<CompletionCandidate> {
     let profiles = || Profile::ALL.into_iter().map(Profile::name);
-    let plain = |names: Vec<String>| names.into_iter().map(CompletionCandidate::new).collect();
+    let plain = |names: Vec<String>| names.into_iter().map(CompletionCandidate::new).collect::<Vec<_>>();
     match kind {
         Names::Codes => {
-            let told = |it: crate::cli::document::Explanation| CompletionCandidate::new(it.code).help(Some(it.meaning.into()));
+            let told = |it: Explanation| CompletionCandidate::new(it.code).help(Some(it.meaning.into()));
             explanations().into_iter().map(told).collect()
         }
         Names::Profiles => plain(profiles().map(str::to_owned).collect()),

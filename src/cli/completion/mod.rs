@@ -67,14 +67,17 @@ impl CompletionArgs {
 #[must_use]
 pub fn complete(shell_name: &str, arguments: Vec<OsString>, directory: Option<&Path>, streams: &mut Streams<'_>) -> Exit {
     let words: Vec<OsString> = arguments.into_iter().skip_while(|word| word != "--").skip(1).collect();
-    let answer = || {
-        let mut answer = Vec::new();
-        let mut command = command(&words);
-        shell(shell_name)?.write_complete(&mut command, words.clone(), directory, &mut answer).map_err(failed)?;
-        streams.answered(&String::from_utf8_lossy(&answer))
-    };
     // Anything else that is said would stand in the middle of what is being typed.
-    answer().unwrap_or(Exit::Failed)
+    candidates(shell_name, words, directory).and_then(|answer| streams.answered(&answer)).unwrap_or(Exit::Failed)
+}
+
+fn candidates(shell_name: &str, words: Vec<OsString>, directory: Option<&Path>) -> Result<String, Failure> {
+    if words.is_empty() {
+        return Err(Failure::usage("there are no words to complete"));
+    }
+    let (mut command, mut answer) = (command(&words), Vec::new());
+    shell(shell_name)?.write_complete(&mut command, words, directory, &mut answer).map_err(failed)?;
+    Ok(String::from_utf8_lossy(&answer).into_owned())
 }
 
 /// Answers kubectl: a candidate a line with what it is, then a directive. The words are those behind the plugin's name, the last is the
@@ -94,7 +97,7 @@ pub(super) fn complete_for_kubectl(words: Vec<OsString>, streams: &mut Streams<'
 
 /// The command line, with those arguments marked whose values are names.
 fn command(words: &[OsString]) -> Command {
-    with_names(CommandLine::command(), &Arc::new(Words::of(words)))
+    with_names(CommandLine::command(), "", &Arc::new(Words::of(words)))
 }
 
 fn shell(name: &str) -> Result<&'static dyn EnvCompleter, Failure> {

@@ -9,30 +9,30 @@ use super::{
     words::Words,
 };
 
-/// Marks the arguments of a command, and of those below it.
-pub(super) fn with_names(command: Command, words: &Arc<Words>) -> Command {
+/// Marks the arguments of a command that stands below another one, and of those below it.
+pub(super) fn with_names(command: Command, above: &str, words: &Arc<Words>) -> Command {
     let verb = command.get_name().to_owned();
-    let marked = command.mut_args(|argument| match names_of(&verb, &argument) {
+    let marked = command.mut_args(|argument| match names_of(above, &verb, &argument) {
         Some(kind) => {
             let words = words.clone();
             argument.add(ArgValueCompleter::new(move |current: &OsStr| matching(names(kind, &words, current), current)))
         }
         None => hinted(argument),
     });
-    marked.mut_subcommands(|below| with_names(below, words))
+    marked.mut_subcommands(|below| with_names(below, &verb, words))
 }
 
 /// The names that an argument of a verb takes.
-fn names_of(verb: &str, argument: &Arg) -> Option<Names> {
+fn names_of(above: &str, verb: &str, argument: &Arg) -> Option<Names> {
     let value = argument.get_value_names().and_then(|names| names.first()).map_or("", |name| name.as_str());
-    match (verb, argument.get_id().as_str()) {
-        (_, "context") => Some(Names::Contexts),
-        (_, id) if id.ends_with("namespace") && argument.get_action().takes_values() => Some(Names::Namespaces),
-        ("explain", "code") => Some(Names::Codes),
-        ("dump", "name") | ("diff", "first" | "second") => Some(Names::Profiles),
-        (_, "set") => Some(Names::Settings),
-        ("service", "name") => Some(Names::Services),
-        ("deployment", "name") => Some(Names::Deployments),
+    match (above, verb, argument.get_id().as_str()) {
+        (_, _, "context") => Some(Names::Contexts),
+        (_, _, id) if id.ends_with("namespace") && argument.get_action().takes_values() => Some(Names::Namespaces),
+        (_, "explain", "code") => Some(Names::Codes),
+        ("profile", "dump", "name") | ("profile", "diff", "first" | "second") => Some(Names::Profiles),
+        (_, _, "set") => Some(Names::Settings),
+        (_, "service", "name") => Some(Names::Services),
+        (_, "deployment", "name") => Some(Names::Deployments),
         _ if matches!(value, "POD" | "SOURCE" | "[TYPE/]NAME") => Some(Names::Pods),
         _ => None,
     }

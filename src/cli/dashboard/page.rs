@@ -15,13 +15,13 @@ pub(super) struct Page {
     pub(super) remedy: &'static str,
 }
 
-pub(super) const PROMETHEUS: [Page; 1] = [addon("prometheus", "app=prometheus", 9090, "/")];
-pub(super) const GRAFANA: [Page; 1] = [addon("grafana", "app=grafana", 3000, "/")];
-pub(super) const KIALI: [Page; 1] = [addon("kiali", "app=kiali", 20001, "/kiali")];
+pub(super) static PROMETHEUS: [Page; 1] = [addon("prometheus", "app=prometheus", 9090, "/")];
+pub(super) static GRAFANA: [Page; 1] = [addon("grafana", "app=grafana", 3000, "/")];
+pub(super) static KIALI: [Page; 1] = [addon("kiali", "app=kiali", 20001, "/kiali")];
 /// The add-on's Zipkin, or a Jaeger that somebody has brought.
-pub(super) const TRACING: [Page; 2] = [addon("tracing", "app=tracing", 9411, "/zipkin/"), addon("jaeger", "app=jaeger", 16686, "/")];
-pub(super) const ENVOY: [Page; 1] = [Page { name: "envoy", labels: "", port: ADMIN, path: "/", remedy: "" }];
-pub(super) const PILOT: [Page; 1] = [Page {
+pub(super) static TRACING: [Page; 2] = [addon("tracing", "app=tracing", 9411, "/zipkin/"), addon("jaeger", "app=jaeger", 16686, "/")];
+pub(super) static ENVOY: [Page; 1] = [Page { name: "envoy", labels: "", port: ADMIN, path: "/", remedy: "" }];
+pub(super) static PILOT: [Page; 1] = [Page {
     name: "pilot",
     labels: PILOT_LABELS,
     port: PILOT_PORT,

@@ -258,7 +258,7 @@ fn human(outliers: &[Outlier], outcomes: &Outcomes, style: Style) -> String {
     let mut told = format!("{} {} restarted\n", style.good(), counted(restarted, "workload"));
     let left: BTreeSet<String> = outliers
         .iter()
-        .filter_map(|outlier| Some(format!("{}/{}: {}", outlier.namespace, outlier.owner, outcome(outlier, outcomes).err()?)))
+        .filter_map(|outlier| Some(format!("{} -n {}: {}", outlier.owner, outlier.namespace, outcome(outlier, outcomes).err()?)))
         .collect();
     left.iter().for_each(|line| told.push_str(&format!("{} {line}\n", style.doubtful())));
     told

@@ -4,7 +4,7 @@ use rustls_pki_types::{CertificateDer, pem::PemObject};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::healthy::{Certificates, all, base64, deployment, mesh, mesh_pod, of, slice, webhook};
+use super::healthy::{Certificates, all, base64, mesh, mesh_pod, of, slice, webhook};
 use crate::cli::check::facts::Facts;
 
 /// Changes an object of a list by its fields.
