@@ -215,7 +215,7 @@ fn a_route_has_the_overrides_that_grpc_knows_and_not_those_for_browsers() {
     let ratings = fqdn("shop", "ratings");
     let fault = HttpFault { delay: Some((Duration::from_secs(1), PerMillion::ALL)), abort: None };
     let rule = HttpRoute { cors: Some(Box::default()), fault, ..forward(Vec::new(), vec![to(&ratings, None, 1)]) };
-    mesh.virtual_services.push(virtual_service("shop", "ratings", &[ratings.clone()], vec![rule]));
+    mesh.virtual_services.push(virtual_service("shop", "ratings", std::slice::from_ref(&ratings), vec![rule]));
     let overrides = |compiled: &Compiled, table: &str| -> Vec<String> {
         let table: RouteConfiguration = decoded(compiled, ResourceType::Route, table);
         let host = table.virtual_hosts.into_iter().find(|host| host.domains.iter().any(|it| it.contains("ratings"))).unwrap();

@@ -1,6 +1,5 @@
 //! Whether a cluster has what was applied.
 
-use ferromesh_crds::MeshInstall;
 use k8s_openapi::api::{
     apps::v1::Deployment,
     core::v1::{ConfigMap, Pod},
