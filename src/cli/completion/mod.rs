@@ -14,7 +14,11 @@ use clap_complete::{
     Shell,
     env::{EnvCompleter, Shells},
 };
-use std::{ffi::OsString, path::Path, sync::Arc};
+use std::{
+    ffi::{OsStr, OsString},
+    path::Path,
+    sync::Arc,
+};
 
 use self::{place::with_names, words::Words};
 use super::{
@@ -85,7 +89,11 @@ fn candidates(shell_name: &str, words: Vec<OsString>, directory: Option<&Path>) 
 pub(super) fn complete_for_kubectl(words: Vec<OsString>, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
     let words: Vec<OsString> = std::iter::once(NAME.into()).chain(words).collect();
     let last = words.len() - 1;
-    let candidates = clap_complete::engine::complete(&mut command(&words), words, last, None).map_err(failed)?;
+    let typed = words[last].clone();
+    let mut candidates = clap_complete::engine::complete(&mut command(&words), words, last, None).map_err(failed)?;
+    // As kubectl does it: flags for who types one.
+    let is_flag = |word: &OsStr| word.as_encoded_bytes().starts_with(b"-");
+    candidates.retain(|candidate| is_flag(&typed) || !is_flag(candidate.get_value()));
     let line = |candidate: &clap_complete::CompletionCandidate| {
         let value = candidate.get_value().to_string_lossy();
         let help = candidate.get_help().map(ToString::to_string).unwrap_or_default();

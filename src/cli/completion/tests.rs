@@ -52,6 +52,7 @@ fn names_that_need_no_cluster_are_known_without_one() {
     assert_eq!(candidates(&["install", "--set", "profile=de"]), ["profile=default", "profile=demo"]);
     assert!(candidates(&["proxy-config", "cl"]).contains(&"cluster".to_owned()));
     assert_eq!(candidates(&["version", "-o", "y"]), ["yaml"]);
+    assert_eq!(candidates(&["rollout", "--max-w"]), ["--max-workloads"]);
     let folder = TempDir::new().unwrap();
     let unreachable = folder.path().join("none").display().to_string();
     assert_eq!(candidates(&["proxy-status", "--kubeconfig", &unreachable, "we"]), Vec::<String>::new());

@@ -5,7 +5,7 @@ mod external;
 mod membership;
 mod subject;
 #[cfg(test)]
-pub(super) mod tests;
+pub(crate) mod tests;
 mod verdict;
 
 pub(super) use check::{CheckInjectArgs, values};

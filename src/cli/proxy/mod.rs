@@ -16,7 +16,7 @@ mod secret;
 mod status;
 mod table;
 #[cfg(test)]
-pub(super) mod tests;
+pub(crate) mod tests;
 
 pub(super) use config::ProxyConfigArgs;
 pub(super) use pilot::{LABELS as PILOT_LABELS, PORT as PILOT_PORT, Pilots, Standing};

@@ -255,7 +255,10 @@ fn table(outliers: &[Outlier]) -> String {
 
 fn human(outliers: &[Outlier], outcomes: &Outcomes, style: Style) -> String {
     let restarted = outcomes.values().filter(|outcome| outcome.is_ok()).count();
-    let mut told = format!("{} {} restarted\n", style.good(), counted(restarted, "workload"));
+    let mut told = String::new();
+    if restarted > 0 {
+        told.push_str(&format!("{} {} restarted\n", style.good(), counted(restarted, "workload")));
+    }
     let left: BTreeSet<String> = outliers
         .iter()
         .filter_map(|outlier| Some(format!("{} -n {}: {}", outlier.owner, outlier.namespace, outcome(outlier, outcomes).err()?)))

@@ -169,7 +169,7 @@ async fn what_no_restart_mends_is_told_and_found() {
     insta::assert_snapshot!("left", told.stdout);
     assert!(!cluster.restarted("cart"), "only what was missed");
     let rows: Value = serde_json::from_str(&cluster.run("--missed -o json").await.stdout).unwrap();
-    assert_eq!(rows[1]["outcome"], "it was restarted, and its new pods are as the old ones were (FM3002)");
+    assert_eq!(rows[1]["outcome"], "it was restarted, and its new pods are as the old ones were (FM3002)", "{rows}");
     controllers.abort();
 }
 

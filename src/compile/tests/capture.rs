@@ -94,7 +94,7 @@ fn a_headless_service_has_the_addresses_of_its_pods() {
     let after = compiler.compile(&proxy);
     assert_eq!(told(&after)[queue.as_str()], ["10.244.9.2"]);
     let differences = after.differences(Some(&before), ResourceType::Name);
-    assert_eq!(differences.iter().map(|it| &*it.name).collect::<Vec<_>>(), [queue.as_str(), &format!("queue-1.{}", queue.as_str())]);
+    assert_eq!(differences.iter().map(|it| &*it.name).collect::<Vec<_>>(), [&*format!("queue-1.{}", queue.as_str()), queue.as_str()]);
 
     // Where there is none, the pod's own servers are asked.
     mesh.workloads.remove(&WorkloadKey::new("data", "queue-0"));

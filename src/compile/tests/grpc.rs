@@ -218,7 +218,9 @@ fn a_route_has_the_overrides_that_grpc_knows_and_not_those_for_browsers() {
     mesh.virtual_services.push(virtual_service("shop", "ratings", std::slice::from_ref(&ratings), vec![rule]));
     let overrides = |compiled: &Compiled, table: &str| -> Vec<String> {
         let table: RouteConfiguration = decoded(compiled, ResourceType::Route, table);
-        let host = table.virtual_hosts.into_iter().find(|host| host.domains.iter().any(|it| it.contains("ratings"))).unwrap();
+        let hosts = &table.virtual_hosts;
+        // That of a service has one host, for whatever its client called.
+        let host = hosts.iter().find(|host| host.domains.iter().any(|it| it.contains("ratings"))).unwrap_or(&hosts[0]);
         host.routes[0].typed_per_filter_config.keys().cloned().collect()
     };
     let by_sidecar = overrides(&compile(mesh.snapshot(), &proxy(&mesh, "shop", "productpage-v1")), "9080");

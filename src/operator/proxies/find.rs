@@ -121,11 +121,12 @@ impl Facts {
         matches!(self.sidecar, Sidecar::None { .. })
     }
 
-    /// Takes in the whole pod.
+    /// Takes from the whole pod what is not known yet.
     pub(super) fn complete(&mut self, pod: &Pod) {
         let Some(spec) = &pod.spec else { return };
         match &mut self.sidecar {
             Sidecar::None { host_network, .. } => *host_network = Some(spec.host_network.unwrap_or(false)),
+            Sidecar::Injected { image: Some(_), .. } => {}
             Sidecar::Injected { image, .. } => {
                 let mut containers = spec.containers.iter().chain(spec.init_containers.iter().flatten());
                 let proxy = containers.find(|container| container.name == "istio-proxy");
