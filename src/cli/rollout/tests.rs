@@ -2,6 +2,7 @@
 
 use k8s_openapi::api::{
     apps::v1::{Deployment, ReplicaSet},
+    batch::v1::Job,
     core::v1::Pod,
     policy::v1::PodDisruptionBudget,
 };
@@ -120,7 +121,9 @@ fn shop() -> std::sync::Arc<Cluster> {
 }
 
 fn job(cluster: &Cluster) {
-    let owner = json!([{"apiVersion": "batch/v1", "kind": "Job", "name": "batch", "uid": "u", "controller": true}]);
+    cluster.api.insert::<Job>(&of(json!({"metadata": {"namespace": "shop", "name": "batch"}})));
+    let uid = cluster.api.get::<Job>(Some("shop"), "batch").unwrap().uid();
+    let owner = json!([{"apiVersion": "batch/v1", "kind": "Job", "name": "batch", "uid": uid, "controller": true}]);
     cluster.pod("shop", "batch-x", json!({"ownerReferences": owner, "creationTimestamp": LONG_AGO}), json!({}));
 }
 
