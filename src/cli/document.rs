@@ -189,6 +189,7 @@ mod tests {
     use super::*;
     use crate::cli::check::CheckDocument;
     use crate::cli::install::{ImageRow, ManifestDifference, ProfileRow, Verification};
+    use crate::cli::rollout::RolloutRow;
 
     fn schema<T: JsonSchema>() -> String {
         let schema = SchemaSettings::draft2020_12().for_serialize().into_generator().into_root_schema_for::<T>();
@@ -205,6 +206,7 @@ mod tests {
             ("images", schema::<Vec<ImageRow>>()),
             ("manifest-diff", schema::<Vec<ManifestDifference>>()),
             ("profile-list", schema::<Vec<ProfileRow>>()),
+            ("rollout", schema::<Vec<RolloutRow>>()),
             ("validate", schema::<ValidationDocument>()),
             ("verify-install", schema::<Vec<Verification>>()),
             ("version", schema::<VersionsDocument>()),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::{
     pair,
     subject::{Named, Subject},
-    verdict::{World, contradicts, mark, sentences, verdict},
+    verdict::{OURS, World, contradicts, mark, sentences, verdict},
 };
 use crate::cli::{
     cluster::{Cluster, ClusterArgs, MeshArgs, ask},
@@ -91,7 +91,7 @@ impl CheckInjectArgs {
         let found = found.map_err(|error| Failure::cluster("list webhook configurations", &error))?;
         let mut configurations: Vec<_> = found.items.iter().filter_map(parse).collect();
         configurations.sort_by(|a, b| a.name.cmp(&b.name));
-        let (values, unread) = match values(&cluster, &self.mesh.namespace).await {
+        let (values, unread) = match values(&cluster, &self.mesh.namespace, OURS).await {
             Ok(values) => (Some(values), None),
             // Who may not read the control plane's namespace still learns what the selectors say.
             Err(failure) if !configurations.is_empty() => (None, Some(failure.message)),
@@ -101,11 +101,14 @@ impl CheckInjectArgs {
     }
 }
 
-/// What the injector is told.
-async fn values(cluster: &Cluster, namespace: &str) -> Result<InjectionValues, Failure> {
-    let name = format!("ConfigMap {namespace}/istio-sidecar-injector");
+/// What the injector of that name is told.
+///
+/// # Errors
+/// When its ConfigMap can't be read or understood.
+pub(in crate::cli) async fn values(cluster: &Cluster, namespace: &str, injector: &str) -> Result<InjectionValues, Failure> {
+    let name = format!("ConfigMap {namespace}/{injector}");
     let maps: Api<ConfigMap> = Api::namespaced(cluster.client.clone(), namespace);
-    let map = maps.get("istio-sidecar-injector").await.map_err(|error| Failure::cluster(format_args!("read {name}"), &error))?;
+    let map = maps.get(injector).await.map_err(|error| Failure::cluster(format_args!("read {name}"), &error))?;
     let text = map.data.and_then(|mut data| data.remove("values")).unwrap_or_default();
     serde_saphyr::from_str(&text).map_err(|error| Failure::new(Exit::Failed, format_args!("{name} is not understood: {error}")))
 }

@@ -18,7 +18,7 @@ pub(super) struct World {
 }
 
 /// The webhook configuration whose injector decides by [`decide`].
-const OURS: &str = "istio-sidecar-injector";
+pub(super) const OURS: &str = "istio-sidecar-injector";
 
 /// Judges a subject.
 pub(super) fn verdict(subject: &Subject, world: &World) -> CheckInjectDocument {
@@ -68,7 +68,8 @@ fn webhook(configuration: &Configuration, subject: &Subject) -> InjectingWebhook
     }
 }
 
-fn is_ours(configuration: &str) -> bool {
+/// Whether a webhook configuration of that name is of our injector.
+pub(in crate::cli) fn is_ours(configuration: &str) -> bool {
     configuration == OURS || configuration.starts_with("istio-sidecar-injector-")
 }
 

@@ -15,13 +15,13 @@ use tokio::{
 
 use super::{
     Proxies, Wanted,
-    find::{Controller, Found, PodKey, current_image, find},
+    cause::causes as causes_of,
+    find::{Found, PodKey, current_image, find},
     owners::{Owner, Owners},
     report::{NAMED, Tally},
     restart::Restarter,
-    roll::{Cause, Left, Step},
+    roll::Step,
     watch::{Cluster, changes},
-    workload::WorkloadKey,
 };
 use crate::operator::{metrics::Metrics, plan::MANAGER, reconcile::this_second};
 use crate::runtime::{EventPublisher, News, Term, causes};
@@ -186,24 +186,10 @@ impl<'a> Work<'a> {
     /// Restarts what may be, if it is asked for; whether to look again soon.
     async fn restart(&mut self, found: &Found, owners: &BTreeMap<PodKey, Owner>, wanted: &Wanted, tally: &mut Tally) -> bool {
         let Some(limits) = wanted.rolling else { return false };
-        let mut reasons: BTreeMap<WorkloadKey, Cause> = BTreeMap::new();
-        let with_sidecar = self.cluster.pods.values().filter(|facts| !facts.is_plain() && !facts.going);
-        let injected: BTreeSet<&Controller> = with_sidecar.filter_map(|facts| facts.controller.as_ref()).collect();
-        let image = current_image(&wanted.values);
-        let outdated = found.outdated.iter().filter(|_| limits.outdated).map(|key| (key, image.as_str()));
-        // Last, so that it counts for a workload of which both are true.
-        let missed = found.missed.iter().filter(|_| limits.missed).map(|key| (key, "missed"));
-        for (key, value) in outdated.chain(missed) {
-            let (Some(workload), Some(facts)) = (owners.get(key).and_then(Owner::workload), self.cluster.pods.get(key)) else { continue };
-            let known = reasons.get(&workload).filter(|known| known.value == value);
-            let youngest = known.map_or(facts.created, |it| it.youngest.max(facts.created));
-            let beside_injected = facts.is_plain() && facts.controller.as_ref().is_some_and(|it| injected.contains(it));
-            let mixed = known.is_some_and(|it| it.mixed) || beside_injected;
-            reasons.insert(workload, Cause { value: value.to_owned(), youngest, mixed });
-        }
+        let reasons = causes_of(found, &self.cluster.pods, owners, &current_image(&wanted.values), &limits);
         self.answering = wanted.injector_ready.then(|| self.answering.unwrap_or_else(Instant::now));
         let reached = self.answering.is_some_and(|since| since.elapsed() >= REACHED);
-        let steps = self.restarter.pass(&reasons, reached, &limits, this_second(), self.term).await;
+        let steps = self.restarter.pass(&reasons, reached, &limits, this_second(), || self.term.check().is_ok()).await;
         match steps {
             Ok(steps) => {
                 self.failure = None;
@@ -220,12 +206,7 @@ impl<'a> Work<'a> {
             match step {
                 Step::Stuck(key, reason) => tally.stuck = Some(format!("the restart of {key} gets no further: {reason}")),
                 Step::Leave(key, left) => {
-                    let (why, code) = match left {
-                        Left::NotHelped => ("it was restarted, and its new pods are as the old ones were".to_owned(), " (FM3002)"),
-                        Left::ByHand(reason) => (reason.clone(), ""),
-                        Left::TooLarge(pods) => (format!("it would take {pods} pods more than usual at once, above maxSurgePods"), ""),
-                    };
-                    let note = format!("{key} is not restarted: {why}{code}");
+                    let note = format!("{key} is not restarted: {left}");
                     if tally.left.len() < NAMED {
                         tally.left.push(note.clone());
                     }

@@ -25,13 +25,13 @@ pub(super) use addons::{Addon, Program};
 pub(super) use cni::Cni;
 pub(super) use gateways::{FIRST_UNPRIVILEGED, Gateway};
 pub(super) use injection::Injection;
-pub(super) use layers::overlay;
+pub use layers::overlay;
 pub(super) use part::{Part, Replicas};
 pub(super) use problem::{Problem, Problems};
 pub use profile::profile;
 pub(super) use remote::RemotePilot;
 pub(super) use role::Role;
-pub(super) use rolling::Rolling;
+pub use rolling::Rolling;
 
 use ferromesh_crds::install::{Components, Gateways, ImagePullPolicy, MeshInstallSpec};
 use serde_json::Value;
