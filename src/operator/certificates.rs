@@ -172,7 +172,7 @@ impl Certificates {
         }
     }
 
-    /// Whether the mesh's own Secrets can't be there: its namespace isn't ready, or an outside issuer hasn't made them. A failure of any
+    /// Whether the mesh's own Secrets can't be there: its namespace isn't ready, an outside issuer hasn't made them, or somebody else's have their names. A failure of any
     /// other kind must not have a certificate count as gone whose root is still to be trusted.
     fn concerns_the_mesh_alone(&self, error: &StoreError) -> bool {
         let elsewhere = |namespace: &str, name: &str| namespace != self.own.secret.namespace || name.starts_with("istio-");
@@ -181,7 +181,7 @@ impl Certificates {
                 let refused = matches!(&**source, kube::Error::Api(status) if status.code == 403 || status.code == 404);
                 refused && elsewhere(namespace, name)
             }
-            StoreError::External { namespace, name, .. } => elsewhere(namespace, name),
+            StoreError::External { namespace, name, .. } | StoreError::Foreign { namespace, name, .. } => elsewhere(namespace, name),
             _ => false,
         }
     }

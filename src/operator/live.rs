@@ -7,8 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     credentials::{Credentials, NamingKind},
+    foreign::is_ours,
     object::{Key, Kind},
-    plan::{APPLIED, MANAGED_BY, MANAGER},
+    plan::APPLIED,
 };
 use crate::runtime::causes;
 
@@ -92,7 +93,7 @@ impl Live {
     /// Webhook configurations of another Istio, which would do the same to the same pods.
     pub(super) fn foreign_mesh(&self) -> Option<&Key> {
         let webhooks = |key: &Key| matches!(key.kind, Kind::MutatingWebhookConfiguration | Kind::ValidatingWebhookConfiguration);
-        self.objects.iter().find(|(key, object)| webhooks(key) && is_of_istio(key) && !is_ours(object)).map(|(key, _)| key)
+        self.objects.iter().find(|(key, object)| webhooks(key) && is_of_istio(key) && !is_ours(key, object)).map(|(key, _)| key)
     }
 
     /// Pods of one Deployment of ours.
@@ -184,13 +185,4 @@ fn is_of_istio(key: &Key) -> bool {
     ["istio-sidecar-injector", "istio-revision-tag-", "istio-validator", "istiod-", "istio-galley"]
         .iter()
         .any(|start| key.name.starts_with(start))
-}
-
-/// Any one trace of ours is enough: somebody may have edited the others away.
-fn is_ours(object: &Value) -> bool {
-    let metadata = &object["metadata"];
-    let owned = |owner: &Value| owner["kind"] == "MeshInstall";
-    metadata["labels"][MANAGED_BY] == MANAGER
-        || mark(object).is_some()
-        || metadata["ownerReferences"].as_array().is_some_and(|owners| owners.iter().any(owned))
 }

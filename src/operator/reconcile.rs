@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{
     OperatorConfig,
+    apply::ApplyError,
     install::{Install, InstallError, Installed},
     live::Seen,
     meshes::{MeshSource, Meshes, installed},
@@ -230,6 +231,12 @@ impl<'a> Work<'a> {
 
     /// Says that a pass didn't go through, once that has lasted or nothing is known of this spec yet.
     async fn fail(&mut self, mesh: &MeshInstall, version: &str, failure: InstallError, term: &Term) {
+        if let InstallError::Apply(ApplyError::Foreign(foreign)) = &failure {
+            let stalled = Outcome::Stalled(Reason::ForeignObject, foreign.to_string());
+            self.reporter.report(mesh, stalled, version, term).await;
+            // Nobody watches what isn't the operator's: it is looked at again soon.
+            return self.settle(Some(failure));
+        }
         let lasting = self.failing.as_ref().is_some_and(|(since, _)| since.elapsed() >= LASTING);
         let told = lasting.then(|| failure.to_string());
         if lasting || mesh.status.as_ref().and_then(|status| status.observed_generation) != mesh.metadata.generation {

@@ -11,6 +11,7 @@ use super::{Install, InstallError, owner, untouched};
 use crate::operator::{
     apply::ApplyError,
     difference::{Difference, applying},
+    foreign::{Survey, survey},
     object::Key,
     plan::{APPLIED, Circumstances, MANAGER, Phase, Planned, plan},
     settings::Settings,
@@ -65,7 +66,20 @@ impl Install {
         let circumstances = Circumstances { galley: self.galley_phase(), ..circumstances };
         let objects = plan(settings, circumstances);
         let kept = untouched(settings, circumstances.bundle.is_some(), credentials.is_some());
+        self.look_for_foreign(&objects).await?;
         self.compare(&objects, &kept, &mesh.uid().unwrap_or_default()).await.map(Some)
+    }
+
+    /// Looks whether somebody else's objects are in the way, as far as the operator may look.
+    async fn look_for_foreign(&mut self, objects: &[Planned]) -> Result<(), ApplyError> {
+        let has_rights = self.namespace.is_some();
+        let keys = objects.iter().map(|object| &object.key).filter(|key| has_rights || key.namespace.is_none());
+        let Survey { foreign, unread, .. } = survey(&self.client, keys, &mut self.live).await;
+        match (foreign, unread) {
+            (Some(foreign), _) => Err(foreign.into()),
+            (None, Some((key, source))) => Err(ApplyError::Read { key, source }),
+            (None, None) => Ok(()),
+        }
     }
 
     /// Whether all that is watched has been listed.

@@ -21,6 +21,7 @@ mod tests;
 mod webhook;
 mod workload;
 
+pub(super) use access::OWN_ROLE;
 pub(super) use config::injection_values;
 #[cfg(test)]
 pub(super) use edits::{edit, needs_nodes};

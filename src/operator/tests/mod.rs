@@ -2,6 +2,7 @@
 
 mod cluster;
 mod convergence;
+mod foreign;
 mod healing;
 mod lifecycle;
 mod planning;
