@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 use ferromesh_crds::MeshInstall;
-use ferromesh_e2e::{CONTROL_PLANE, Cluster, Forward, Test, run, sample, within};
+use ferromesh_e2e::{Cluster, Forward, Test, run, sample, within};
 use k8s_openapi::api::{
     apps::v1::DaemonSet,
     core::v1::{Namespace, Pod},
@@ -20,7 +20,9 @@ const FOLLOWED: Duration = Duration::from_secs(90);
 const START: Duration = Duration::from_secs(90);
 /// A container that failed is started again after a while.
 const MENDED: Duration = Duration::from_secs(120);
-const NODES: &str = "istio-cni-node";
+/// The nodes' part, and its namespace.
+const PART: &str = "istio-cni-node";
+const NODES: &str = "istio-cni";
 const LABEL: &str = "cni.istio.io/uninitialized";
 
 #[tokio::test(flavor = "multi_thread")]
@@ -116,6 +118,8 @@ async fn with_nodes_part(test: &Test, mut values: Value, body: impl AsyncFnOnce(
         anyhow::ensure!(!Path::new(&folders.bin).join("istio-cni").exists(), "the program");
         let chain = fs::read_to_string(Path::new(&folders.conf).join("10-ferromesh.conflist"))?;
         anyhow::ensure!(!chain.contains("istio-cni"), "{chain}");
+        let namespace = Api::<Namespace>::all(test.cluster.client()).get_opt(NODES).await?;
+        anyhow::ensure!(namespace.is_none(), "the namespace {NODES}");
         Ok(())
     })
     .await
@@ -195,15 +199,15 @@ async fn captured(cluster: &Cluster, namespace: &str) -> anyhow::Result<()> {
 
 /// Pods that start while the node's part is away, and wait.
 async fn missed(test: &Test) -> anyhow::Result<String> {
-    let nodes = test.cluster.api::<DaemonSet>(CONTROL_PLANE);
+    let nodes = test.cluster.api::<DaemonSet>(NODES);
     // Where no node is, there is no pod; the operator sees only what it decides itself.
     let away = json!({"spec": {"components": {"cni": {"nodeSelector": {"e2e.ferromesh.dev/nowhere": "true"}}}}});
     let installs: Api<MeshInstall> = Api::all(test.cluster.client());
     installs.patch(&test.mesh.install().await?.name_any(), &PatchParams::default(), &Patch::Merge(&away)).await?;
     within(FOLLOWED, "the node's part is away", async || {
-        let status = nodes.get(NODES).await?.status.unwrap_or_default();
+        let status = nodes.get(PART).await?.status.unwrap_or_default();
         anyhow::ensure!(status.desired_number_scheduled == 0, "{status:?}");
-        let pods = test.cluster.api::<Pod>(CONTROL_PLANE).list(&ListParams::default().labels(&format!("k8s-app={NODES}"))).await?;
+        let pods = test.cluster.api::<Pod>(NODES).list(&ListParams::default().labels(&format!("k8s-app={PART}"))).await?;
         anyhow::ensure!(pods.items.is_empty(), "{} pods", pods.items.len());
         Ok(())
     })

@@ -129,7 +129,7 @@ impl Applier {
             return Err(failure);
         }
         let wanted: BTreeSet<&Key> = plan.iter().map(|object| &object.key).chain(untouched).collect();
-        let superfluous: Vec<Key> = live.applied_for(owner).filter(|key| !wanted.contains(key)).cloned().collect();
+        let superfluous = superfluous(live, owner, &wanted);
         // Backwards: a webhook configuration goes before the server that it names, or what it asks about would be refused meanwhile.
         for key in superfluous.into_iter().rev() {
             term.check()?;
@@ -232,6 +232,15 @@ impl From<Foreign> for ApplyError {
     fn from(foreign: Foreign) -> Self {
         Self::Foreign(foreign)
     }
+}
+
+/// What the plan of `owner` no longer has, in the order of its kinds. Most of what is in a namespace that goes is left to that, as the
+/// operator's own rights there go with it; the program on the nodes must find that it is no longer wanted before it is ended.
+pub(super) fn superfluous(live: &Live, owner: &str, wanted: &BTreeSet<&Key>) -> Vec<Key> {
+    let keys: BTreeSet<&Key> = live.applied_for(owner).filter(|key| !wanted.contains(key)).collect();
+    let goes = |namespace: &String| keys.contains(&&Key::new(Kind::Namespace, "", namespace));
+    let is_ours_to_do = |key: &&&Key| key.kind == Kind::DaemonSet || !key.namespace.as_ref().is_some_and(goes);
+    keys.iter().filter(is_ours_to_do).map(|key| (*key).clone()).collect()
 }
 
 /// Whether anything of the mesh is there beside the operator's own right to make it.

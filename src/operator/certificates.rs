@@ -197,8 +197,10 @@ impl OfMesh {
 
     /// What one has that an operator has made, by its status; none if there is none.
     pub(super) fn installed(mesh: &MeshInstall, owner: OwnerReference) -> Option<Self> {
-        let inventory = &mesh.status.as_ref()?.inventory;
-        let namespace = inventory.iter().find_map(|entry| entry.namespace.as_deref())?;
+        let (inventory, namespace) = (&mesh.status.as_ref()?.inventory, mesh.spec.namespace());
+        if inventory.iter().all(|entry| entry.namespace.as_deref() != Some(namespace)) {
+            return None;
+        }
         let is_there = |role: &Role| inventory.iter().any(|entry| entry.kind == "Deployment" && entry.name == role.object());
         Some(Self::new(namespace, Role::ALL.into_iter().filter(is_there), owner))
     }

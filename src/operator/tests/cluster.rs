@@ -6,7 +6,7 @@ use ferromesh_crds::{
 };
 use k8s_openapi::api::{
     admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration},
-    apps::v1::Deployment,
+    apps::v1::{DaemonSet, Deployment},
     coordination::v1::Lease,
     rbac::v1::ClusterRole,
 };
@@ -133,8 +133,15 @@ impl Cluster {
         .await;
     }
 
-    /// Does what the controllers of Deployments and the kubelets do.
+    /// Does what the controllers of Deployments and DaemonSets and the kubelets do, of which there are none.
     pub(super) fn bring_up_pods(&self) {
+        for daemon_set in self.api.list::<DaemonSet>() {
+            let generation = daemon_set.metadata.generation;
+            let status = json!({"observedGeneration": generation, "desiredNumberScheduled": 0, "currentNumberScheduled": 0,
+                "numberMisscheduled": 0, "numberReady": 0});
+            let daemon_set = DaemonSet { status: serde_json::from_value(status).unwrap(), ..daemon_set };
+            self.api.insert(&daemon_set);
+        }
         for deployment in self.api.list::<Deployment>() {
             let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
             let generation = deployment.metadata.generation;

@@ -5,6 +5,7 @@ mod convergence;
 mod foreign;
 mod healing;
 mod lifecycle;
+mod nodes;
 mod planning;
 mod proxies;
 mod serving;
