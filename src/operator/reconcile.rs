@@ -107,7 +107,9 @@ impl Reconciler {
             }
             let meshes = self.meshes.borrow_and_update().clone();
             if let Some(meshes) = meshes {
+                let began = Instant::now();
                 work.pass(&meshes, term).await;
+                self.metrics.pass_time.observe(began.elapsed().as_secs_f64());
             }
         }
     }

@@ -110,7 +110,7 @@ impl Cluster {
         tokio::spawn(watch.run(Readiness::new().wait_for("list"), shutdown.clone()));
         let (elector, leadership) = Elector::new(client.clone(), lease);
         tokio::spawn(elector.run(shutdown.clone()));
-        tokio::spawn(Reconciler::new(client, config, meshes, Metrics::default()).run(leadership, shutdown));
+        tokio::spawn(Reconciler::new(client, config, meshes, Metrics::new()).run(leadership, shutdown));
         self.operator = Some(trigger);
     }
 
