@@ -243,9 +243,9 @@ pub(super) fn superfluous(live: &Live, owner: &str, wanted: &BTreeSet<&Key>) -> 
     keys.iter().filter(is_ours_to_do).map(|key| (*key).clone()).collect()
 }
 
-/// Whether anything of the mesh is there beside the operator's own right to make it.
+/// Whether anything of the mesh is there beside what it is made in: namespaces, and the operator's own rights in them.
 fn has_begun(live: &Live, owner: &str) -> bool {
-    live.applied_for(owner).any(|key| key.name != OWN_ROLE)
+    live.applied_for(owner).any(|key| key.kind != Kind::Namespace && key.name != OWN_ROLE)
 }
 
 /// The part of a Deployment that says how many pods it has, where a plan that said so gives way to one that leaves it to an autoscaler.
