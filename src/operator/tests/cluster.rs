@@ -45,7 +45,7 @@ impl Cluster {
     pub(super) fn new() -> Self {
         let api = FakeApi::new();
         for name in ["ferromesh-operator", "ferromesh-operator-namespaced"].into_iter().chain(ROLES) {
-            api.insert::<ClusterRole>(&serde_json::from_value(json!({"metadata": {"name": name}})).unwrap());
+            api.insert(&Self::role(name));
         }
         let webhook = |name: &str| json!({"name": name, "clientConfig": {}, "sideEffects": "None", "admissionReviewVersions": ["v1"]});
         let webhooks = [webhook("meshinstalls.install.ferromesh.dev"), webhook("probe.install.ferromesh.dev")];
@@ -59,6 +59,12 @@ impl Cluster {
             probes.then(|| (403, json!({"kind": "Status", "status": "Failure", "message": message, "reason": "Forbidden", "code": 403})))
         });
         Self { api, galley, operator: None, certificates: CertificateSource::Own }
+    }
+
+    /// A ClusterRole of the chart's.
+    pub(super) fn role(name: &str) -> ClusterRole {
+        let labels = json!({"app.kubernetes.io/part-of": "ferromesh"});
+        serde_json::from_value(json!({"metadata": {"name": name, "labels": labels}})).unwrap()
     }
 
     /// The same with an operator, and a MeshInstall whose every Deployment is ready.
