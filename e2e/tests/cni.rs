@@ -102,6 +102,30 @@ async fn deleted(test: &Test) -> anyhow::Result<()> {
     .await
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn pods_start_while_the_nodes_part_is_switched_off() {
+    run("pods_start_while_the_nodes_part_is_switched_off", switched_off).await;
+}
+
+/// The injector hears of it later than the operator: pods that it still leaves to the node must find somebody there.
+async fn switched_off(test: &Test) -> anyhow::Result<()> {
+    with_nodes_part(test, json!({}), async |test| {
+        let inside = test.namespace().await?;
+        let installs: Api<MeshInstall> = Api::all(test.cluster.client());
+        let name = test.mesh.install().await?.name_any();
+        installs.patch(&name, &PatchParams::default(), &Patch::Merge(&off())).await?;
+        deploy(&test.cluster, &inside).await?;
+        within(START, "pods are ready", async || test.cluster.ready_pods(&inside, "").await).await?;
+        captured(&test.cluster, &inside).await
+    })
+    .await
+}
+
+/// What takes the nodes' part out of a MeshInstall.
+fn off() -> Value {
+    json!({"spec": {"components": null, "values": null}})
+}
+
 /// A mesh whose nodes redirect, for as long as `body` takes; afterwards nothing of it is left on the node.
 async fn with_nodes_part(test: &Test, mut values: Value, body: impl AsyncFnOnce(&Test) -> anyhow::Result<()>) -> anyhow::Result<()> {
     let folders = Folders::of_this_cluster();
@@ -111,7 +135,7 @@ async fn with_nodes_part(test: &Test, mut values: Value, body: impl AsyncFnOnce(
     }
     configure(test, &json!({"spec": {"components": {"cni": {"enabled": true}}, "values": {"cni": values}}})).await?;
     let ended = body(test).await;
-    configure(test, &json!({"spec": {"components": null, "values": null}})).await?;
+    configure(test, &off()).await?;
     ended?;
     let Some(folders) = folders else { return Ok(()) };
     within(FOLLOWED, "nothing is left on the node", async || {
