@@ -75,7 +75,7 @@ fn foreign_crds(facts: &Facts) -> Result<Vec<Found>, String> {
 
 fn foreign_injector(facts: &Facts) -> Result<Vec<Found>, String> {
     let foreign = known(&facts.mutating)?.iter().filter(|one| {
-        let ours = is_of_operator(one);
+        let ours = is_of_operator(*one);
         !ours && injector::parse(one).is_some()
     });
     let told = |one| Found::new("injects pods, and is of another mesh").of("MutatingWebhookConfiguration", one);

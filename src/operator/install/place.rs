@@ -65,22 +65,16 @@ impl Install {
     /// Watches the namespaces in which the operator has rights already, and changes nothing. Without them it has made nothing there.
     pub(super) async fn attach(&mut self, settings: &Settings, circumstances: Circumstances<'_>) -> Result<(), InstallError> {
         let name = &settings.namespace;
-        if !self.watches(name) && self.is_bound(&preparation(settings, circumstances).key).await? {
+        if !self.watches(name) && is_bound(&self.client, &preparation(settings, circumstances).key).await? {
             self.watch(name);
         }
         let nodes = nodes_preparation(settings, circumstances).filter(|_| self.namespace.is_some() && !self.watches_nodes());
         if let Some([_, rights]) = nodes
-            && self.is_bound(&rights.key).await?
+            && is_bound(&self.client, &rights.key).await?
         {
             self.watch_nodes();
         }
         Ok(())
-    }
-
-    /// Whether a binding is there.
-    async fn is_bound(&self, binding: &Key) -> Result<bool, ApplyError> {
-        let found = read(&self.client, binding).await;
-        Ok(found.map_err(|source| ApplyError::Read { key: binding.clone(), source })?.is_some())
     }
 
     fn watches_nodes(&self) -> bool {
@@ -104,6 +98,12 @@ impl Install {
         self.live.await_lists(namespace, &Kind::NAMESPACED);
         self.namespace = Some((namespace.to_owned(), watch::of_namespace(&self.client, namespace, &Kind::NAMESPACED, &secrets)));
     }
+}
+
+/// Whether a binding is there.
+async fn is_bound(client: &Client, binding: &Key) -> Result<bool, ApplyError> {
+    let found = read(client, binding).await.map_err(|source| ApplyError::Read { key: binding.clone(), source })?;
+    Ok(found.is_some())
 }
 
 /// Asks whether the MeshInstall is still there, before what is missing is made again: garbage collection may have taken it, and be
