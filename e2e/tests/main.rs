@@ -28,3 +28,4 @@ mod shop;
 mod traffic;
 mod tutorials;
 mod uninstall;
+mod walk;

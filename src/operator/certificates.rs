@@ -172,7 +172,7 @@ impl Certificates {
         }
     }
 
-    /// Whether the mesh's own Secrets can't be there: its namespace isn't ready, or an outside issuer hasn't made them. A failure of any
+    /// Whether the mesh's own Secrets can't be there: its namespace isn't ready, an outside issuer hasn't made them, or somebody else's have their names. A failure of any
     /// other kind must not have a certificate count as gone whose root is still to be trusted.
     fn concerns_the_mesh_alone(&self, error: &StoreError) -> bool {
         let elsewhere = |namespace: &str, name: &str| namespace != self.own.secret.namespace || name.starts_with("istio-");
@@ -181,7 +181,7 @@ impl Certificates {
                 let refused = matches!(&**source, kube::Error::Api(status) if status.code == 403 || status.code == 404);
                 refused && elsewhere(namespace, name)
             }
-            StoreError::External { namespace, name, .. } => elsewhere(namespace, name),
+            StoreError::External { namespace, name, .. } | StoreError::Foreign { namespace, name, .. } => elsewhere(namespace, name),
             _ => false,
         }
     }
@@ -197,8 +197,10 @@ impl OfMesh {
 
     /// What one has that an operator has made, by its status; none if there is none.
     pub(super) fn installed(mesh: &MeshInstall, owner: OwnerReference) -> Option<Self> {
-        let inventory = &mesh.status.as_ref()?.inventory;
-        let namespace = inventory.iter().find_map(|entry| entry.namespace.as_deref())?;
+        let (inventory, namespace) = (&mesh.status.as_ref()?.inventory, mesh.spec.namespace());
+        if inventory.iter().all(|entry| entry.namespace.as_deref() != Some(namespace)) {
+            return None;
+        }
         let is_there = |role: &Role| inventory.iter().any(|entry| entry.kind == "Deployment" && entry.name == role.object());
         Some(Self::new(namespace, Role::ALL.into_iter().filter(is_there), owner))
     }

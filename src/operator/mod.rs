@@ -21,6 +21,7 @@ mod certificates;
 mod credentials;
 mod difference;
 mod events;
+mod foreign;
 mod generate;
 mod health;
 mod install;

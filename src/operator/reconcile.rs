@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{
     OperatorConfig,
+    apply::ApplyError,
     install::{Install, InstallError, Installed},
     live::Seen,
     meshes::{MeshSource, Meshes, installed},
@@ -106,7 +107,9 @@ impl Reconciler {
             }
             let meshes = self.meshes.borrow_and_update().clone();
             if let Some(meshes) = meshes {
+                let began = Instant::now();
                 work.pass(&meshes, term).await;
+                self.metrics.pass_time.observe(began.elapsed().as_secs_f64());
             }
         }
     }
@@ -230,6 +233,12 @@ impl<'a> Work<'a> {
 
     /// Says that a pass didn't go through, once that has lasted or nothing is known of this spec yet.
     async fn fail(&mut self, mesh: &MeshInstall, version: &str, failure: InstallError, term: &Term) {
+        if let InstallError::Apply(ApplyError::Foreign(foreign)) = &failure {
+            let stalled = Outcome::Stalled(Reason::ForeignObject, foreign.to_string());
+            self.reporter.report(mesh, stalled, version, term).await;
+            // Nobody watches what isn't the operator's: it is looked at again soon.
+            return self.settle(Some(failure));
+        }
         let lasting = self.failing.as_ref().is_some_and(|(since, _)| since.elapsed() >= LASTING);
         let told = lasting.then(|| failure.to_string());
         if lasting || mesh.status.as_ref().and_then(|status| status.observed_generation) != mesh.metadata.generation {

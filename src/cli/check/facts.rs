@@ -220,6 +220,11 @@ impl Facts {
     }
 }
 
+/// Whether the operator made an object.
+pub(super) fn is_of_operator(object: &impl ResourceExt) -> bool {
+    object.labels().get("app.kubernetes.io/managed-by").is_some_and(|manager| manager == "ferromesh-operator")
+}
+
 /// Whether a pod was injected.
 pub(super) fn has_sidecar(pod: &Pod) -> bool {
     sidecar(pod).is_some() && pod.annotations().contains_key("sidecar.istio.io/status")

@@ -40,7 +40,7 @@ pub(super) struct Install {
     certificates: Certificates,
     roles: Roles,
     cluster: Changes,
-    /// The mesh's namespace with what is watched there.
+    /// The mesh's namespace with what is watched there, and in that of the nodes' part.
     namespace: Option<(String, Changes)>,
     chart: Option<OwnerReference>,
     /// For whom certificates were last wanted.
@@ -93,7 +93,7 @@ impl Install {
         Self {
             client: client.clone(),
             operator_namespace: config.namespace.clone(),
-            live: Live::default(),
+            live: Live::new(),
             applier: Applier::new(client.clone()),
             certificates: Certificates::new(client.clone(), &config.namespace, config.certificates),
             roles: Roles::new(client.clone()),
@@ -116,8 +116,8 @@ impl Install {
         match &seen {
             Seen::Certificate => self.certificates.forget(),
             // With the namespace go the operator's rights in it, and every watch there.
-            Seen::NamespaceGone => self.forget_namespace(),
-            Seen::Object(..) | Seen::Pod(_) | Seen::Naming(..) => {}
+            Seen::NamespaceGone => self.forget_namespaces(),
+            Seen::Object(..) | Seen::Pod(..) | Seen::Naming(..) => {}
         }
         self.live.note(seen)
     }
@@ -143,7 +143,7 @@ impl Install {
     /// # Errors
     /// When the certificate can't be had.
     pub(super) async fn leave(&mut self, now: OffsetDateTime) -> Result<(), InstallError> {
-        self.forget_namespace();
+        self.forget_namespaces();
         self.mesh = None;
         self.galley = None;
         self.previewed.clear();
@@ -208,10 +208,11 @@ impl Install {
             return Err(InstallError::Unlisted { kind: kind.name(), cause: cause.map(str::to_owned) });
         }
         let bundle = state.missing.is_none().then_some(&*state.bundle);
-        let untouched = untouched(settings, bundle.is_some(), credentials.is_some());
         let uid = &plain.uid;
         let mut circumstances = Circumstances { bundle, galley: self.galley_phase(), ..before };
         let mut objects = self.planned(settings, circumstances);
+        let mut untouched = untouched(settings, bundle.is_some(), credentials.is_some());
+        untouched.extend(self.still_redirecting(settings, &objects, uid));
         if self.applier.misses_any(&objects, &self.live) {
             confirm(&self.client, mesh).await?;
         }
@@ -310,9 +311,9 @@ impl Install {
         proven
     }
 
-    fn forget_namespace(&mut self) {
+    fn forget_namespaces(&mut self) {
         self.namespace = None;
-        self.live.forget_namespace();
+        self.live.forget_namespaces();
     }
 }
 

@@ -9,9 +9,10 @@ use time::OffsetDateTime;
 
 use super::{Install, InstallError, owner, untouched};
 use crate::operator::{
-    apply::ApplyError,
+    apply::{ApplyError, superfluous},
     difference::{Difference, applying},
-    object::Key,
+    foreign::{Survey, survey},
+    object::{Key, Scope},
     plan::{APPLIED, Circumstances, MANAGER, Phase, Planned, plan},
     settings::Settings,
 };
@@ -65,17 +66,28 @@ impl Install {
         let circumstances = Circumstances { galley: self.galley_phase(), ..circumstances };
         let objects = plan(settings, circumstances);
         let kept = untouched(settings, circumstances.bundle.is_some(), credentials.is_some());
+        self.look_for_foreign(&objects).await?;
         self.compare(&objects, &kept, &mesh.uid().unwrap_or_default()).await.map(Some)
+    }
+
+    /// Looks whether somebody else's objects are in the way, as far as the operator may look.
+    async fn look_for_foreign(&mut self, objects: &[Planned]) -> Result<(), ApplyError> {
+        let watched = |key: &&Key| self.live.is_watched(&Scope { kind: key.kind, namespace: key.namespace.clone() });
+        let keys: Vec<&Key> = objects.iter().map(|object| &object.key).filter(watched).collect();
+        let Survey { foreign, unread, .. } = survey(&self.client, keys.into_iter(), &mut self.live).await;
+        match (foreign, unread) {
+            (Some(foreign), _) => Err(foreign.into()),
+            (None, Some((key, source))) => Err(ApplyError::Read { key, source }),
+            (None, None) => Ok(()),
+        }
     }
 
     /// Whether all that is watched has been listed.
     fn is_known(&self) -> Result<bool, InstallError> {
         let unlisted = self.live.unlisted();
-        let mut awaited = unlisted.iter().filter(|(kind, _)| self.namespace.is_some() || !kind.is_namespaced()).peekable();
-        let known = awaited.peek().is_none();
-        match awaited.find_map(|(kind, cause)| Some((kind.name(), cause.as_ref()?))) {
-            Some((kind, cause)) => Err(InstallError::Unlisted { kind, cause: Some((*cause).to_owned()) }),
-            None => Ok(known),
+        match unlisted.iter().find_map(|(kind, cause)| Some((kind.name(), (*cause)?))) {
+            Some((kind, cause)) => Err(InstallError::Unlisted { kind, cause: Some(cause.to_owned()) }),
+            None => Ok(unlisted.is_empty()),
         }
     }
 
@@ -101,8 +113,8 @@ impl Install {
             self.previewed.insert(key.clone(), found);
         }
         let wanted: BTreeSet<&Key> = objects.iter().map(|object| &object.key).chain(kept).collect();
-        let superfluous: Vec<&Key> = self.live.applied_for(owner).filter(|key| !wanted.contains(key)).collect();
-        preview.changes.extend(superfluous.into_iter().rev().map(|key| (ChangeAction::Delete, key.clone(), Vec::new())));
+        let superfluous = superfluous(&self.live, owner, &wanted);
+        preview.changes.extend(superfluous.into_iter().rev().map(|key| (ChangeAction::Delete, key, Vec::new())));
         Ok(preview)
     }
 }

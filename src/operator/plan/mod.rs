@@ -21,11 +21,12 @@ mod tests;
 mod webhook;
 mod workload;
 
+pub(super) use access::OWN_ROLE;
 pub(super) use config::injection_values;
 #[cfg(test)]
-pub(super) use edits::{edit, needs_nodes};
+pub(super) use edits::edit;
 pub(super) use galley::WEBHOOK as GALLEY_WEBHOOK;
-pub(super) use object::{APPLIED, DEFAULT_REVISION, MANAGED_BY, MANAGER, Planned};
+pub(super) use object::{APPLIED, COMPONENT, DEFAULT_REVISION, MANAGED_BY, MANAGER, Planned};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use std::collections::BTreeSet;
@@ -57,15 +58,22 @@ pub(super) struct Circumstances<'a> {
     pub(super) credentials: Option<&'a BTreeSet<String>>,
 }
 
-/// The operator's own rights in the mesh's namespace: the one object that must be there before the others.
+/// The operator's own rights in the mesh's namespace: an object that must be there before the others.
 pub(super) fn preparation(settings: &Settings, circumstances: Circumstances<'_>) -> Planned {
     access::own(Base { settings, owner: circumstances.owner }, circumstances.operator_namespace)
+}
+
+/// The namespace of the nodes' part and the operator's own rights there, likewise; none without that part.
+pub(super) fn nodes_preparation(settings: &Settings, circumstances: Circumstances<'_>) -> Option<[Planned; 2]> {
+    let base = Base { settings, owner: circumstances.owner };
+    settings.parts.contains_key(&Role::Cni).then(|| cni::preparation(base, circumstances.operator_namespace))
 }
 
 /// All objects of an installation, in the order in which they are applied.
 pub(super) fn plan(settings: &Settings, circumstances: Circumstances<'_>) -> Vec<Planned> {
     let base = Base { settings, owner: circumstances.owner };
-    let mut objects = vec![preparation(settings, circumstances), config::mesh(base)];
+    let mut objects: Vec<Planned> = nodes_preparation(settings, circumstances).into_iter().flatten().collect();
+    objects.extend([preparation(settings, circumstances), config::mesh(base)]);
     objects.extend(mtls::plan(base));
     objects.extend(pilot::elsewhere(base));
     for (role, part) in &settings.parts {

@@ -16,6 +16,8 @@ use crate::operator::{
 pub(in crate::operator) const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 /// Its value, which is also the field manager's name.
 pub(in crate::operator) const MANAGER: &str = "ferromesh-operator";
+/// The label that says which part of the mesh an object belongs to.
+pub(in crate::operator) const COMPONENT: &str = "app.kubernetes.io/component";
 /// `NAME/HASH`: the object's name, so that a copy under another name isn't taken for ours, and a hash of what was applied, so that a
 /// field which the plan no longer has is noticed.
 pub(in crate::operator) const APPLIED: &str = "install.ferromesh.dev/applied";
@@ -68,7 +70,17 @@ impl Base<'_> {
         annotations: &BTreeMap<String, String>,
         fields: Value,
     ) -> Planned {
-        let key = Key::new(kind, self.namespace(), name);
+        let mut fields = fields;
+        if !annotations.is_empty() {
+            fields["metadata"]["annotations"] = json!(annotations);
+        }
+        self.placed(Key::new(kind, self.namespace(), name), component, fields)
+    }
+
+    /// The object of this key, in whatever namespace. `fields` is all beside the usual metadata; labels and annotations among them are
+    /// laid over that.
+    pub(super) fn placed(&self, key: Key, component: &str, mut fields: Value) -> Planned {
+        let (kind, name) = (key.kind, &key.name);
         let mut body = json!({
             "apiVersion": kind.api_version(),
             "kind": kind.name(),
@@ -77,8 +89,11 @@ impl Base<'_> {
         if let Some(namespace) = &key.namespace {
             body["metadata"]["namespace"] = json!(namespace);
         }
-        if !annotations.is_empty() {
-            body["metadata"]["annotations"] = json!(annotations);
+        let further = fields.as_object_mut().and_then(|fields| fields.remove("metadata"));
+        for (name, entries) in further.as_ref().and_then(Value::as_object).into_iter().flatten() {
+            for (entry, value) in entries.as_object().into_iter().flatten() {
+                body["metadata"][name][entry] = value.clone();
+            }
         }
         if let (Some(body), Value::Object(fields)) = (body.as_object_mut(), fields) {
             body.extend(fields);
@@ -93,7 +108,7 @@ impl Base<'_> {
         let mut labels = Map::from_iter(
             [
                 ("app.kubernetes.io/name", name),
-                ("app.kubernetes.io/component", component),
+                (COMPONENT, component),
                 ("app.kubernetes.io/part-of", "ferromesh"),
                 (MANAGED_BY, MANAGER),
                 ("istio.io/rev", DEFAULT_REVISION),

@@ -110,7 +110,7 @@ fn of_control_planes() -> Vec<Case> {
             let status = json!({"desiredNumberScheduled": 2, "numberAvailable": 1, "currentNumberScheduled": 2, "numberMisscheduled": 0, "numberReady": 1});
             let labels = json!({"app.kubernetes.io/managed-by": "ferromesh-operator"});
             it.daemon_sets =
-                all([json!({"metadata": {"name": "istio-cni-node", "namespace": "istio-system", "labels": labels}, "status": status})]);
+                all([json!({"metadata": {"name": "istio-cni-node", "namespace": "istio-cni", "labels": labels}, "status": status})]);
         }),
         case("FM5023", |it, _| change(&mut it.pods, 1, "/status/containerStatuses/0/state", waiting("ImagePullBackOff"))),
         case("FM5024", |it, _| change(&mut it.pods, 1, "/status/containerStatuses/0/state", waiting("CrashLoopBackOff"))),
