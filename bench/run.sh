@@ -57,7 +57,7 @@ main() {
 install() {
     helm --kube-context "$CONTEXT" upgrade --install ferromesh "$root/charts/ferromesh" \
         --namespace ferromesh-system --create-namespace --wait --timeout 5m --hide-notes
-    sed 's/profile: demo/profile: default/' "$root/demo/mesh.yaml" | k apply -f -
+    sed 's/profile: demo/profile: default/' "$root/demo/mesh-local.yaml" | k apply -f -
     wait_for 300 "the mesh" mesh_state
     k apply -f "$root/demo/namespace.yaml"
     k apply -n bookinfo -f "$root/samples/bookinfo/kube/bookinfo.yaml" -f "$root/samples/bookinfo/networking/bookinfo-gateway.yaml"

@@ -136,11 +136,16 @@ impl Mesh {
         self.apply_spec(json!({"profile": "default", "values": values})).await
     }
 
-    /// Applies the MeshInstall with this spec, and nothing of the one before.
+    /// Applies the MeshInstall with this spec, and nothing of the one before; without add-ons unless it speaks of them, as their images
+    /// can't be had everywhere.
     ///
     /// # Errors
     /// When it is refused.
-    pub async fn apply_spec(&self, spec: Value) -> anyhow::Result<()> {
+    pub async fn apply_spec(&self, mut spec: Value) -> anyhow::Result<()> {
+        if spec["addons"].is_null() {
+            let off = json!({"enabled": false});
+            spec["addons"] = json!({"prometheus": off, "grafana": off, "kiali": off});
+        }
         let install = json!({
             "apiVersion": "install.ferromesh.dev/v1alpha1", "kind": "MeshInstall",
             "metadata": {"name": MESH, "labels": {OWN: "true"}}, "spec": spec,

@@ -139,7 +139,7 @@ async fn a_deleted_namespace_is_made_again() {
     api.delete::<Namespace>(None, MESH);
     eventually("namespace and mesh are back", || {
         cluster.bring_up_pods();
-        api.get::<Namespace>(None, MESH).is_some() && api.list::<Deployment>().len() == 5
+        api.get::<Namespace>(None, MESH).is_some() && api.list::<Deployment>().len() == 6
     })
     .await;
     cluster.until_healthy().await;

@@ -78,7 +78,7 @@ async fn certificates_of_somebody_else_are_waited_for_and_never_written() {
     cluster.install("mesh", json!({}));
     cluster.start();
     eventually("the parts are there, but for the webhooks", || {
-        cluster.api.list::<Deployment>().len() == 5 && cluster.condition("mesh", "CertificatesReady").is_some()
+        cluster.api.list::<Deployment>().len() == 6 && cluster.condition("mesh", "CertificatesReady").is_some()
     })
     .await;
     let (status, reason, message) = cluster.condition("mesh", "CertificatesReady").unwrap();

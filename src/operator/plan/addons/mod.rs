@@ -14,13 +14,16 @@ use serde_json::{Map, Value, json};
 
 use super::{
     access,
-    object::{APPLIED, Base, Planned, service_port},
+    object::{Base, Planned, service_port},
     workload::Workload,
 };
 use crate::operator::{
     object::Kind,
     settings::{Addon, Program},
 };
+
+/// The annotation of a program's pods that changes with its configuration.
+const CONFIGURATION: &str = "install.ferromesh.dev/configuration";
 
 /// What one program is told.
 struct Shape {
@@ -69,7 +72,7 @@ pub(super) fn plan(base: Base<'_>, program: Program, addon: &Addon) -> Vec<Plann
         component,
         part: &addon.part,
         labels: Map::from_iter([("app".to_owned(), json!(component))]),
-        annotations: Map::from_iter([(format!("{APPLIED}-configuration"), json!(marks))]),
+        annotations: Map::from_iter([(CONFIGURATION.to_owned(), json!(marks))]),
         container: shape.container(addon),
         volumes: shape.volumes(),
         uses_api: shape.role.is_some(),
