@@ -56,7 +56,7 @@ build-times: ## how long a change in each row of src/ takes to check and to buil
 
 .PHONY: soak
 soak: prepare ## certificates of 30 s under load for hours (HOURS=1), with the real Envoy, agent and citadel
-	@FERROMESH_SOAK_HOURS="$${HOURS:-1}" cargo test --locked -p ferromesh --test agent -- --nocapture lifetimes::
+	@FERROMESH_SOAK_HOURS="$${HOURS:-1}" cargo test --locked --workspace --exclude ferromesh-e2e --test agent -- --nocapture lifetimes::
 
 # --- fuzzing ---
 
@@ -78,6 +78,13 @@ cluster-down: ## stop it; nothing of it stays but the cache
 
 cluster-status: ## is it there, what runs, where its kubeconfig is
 	@e2e/kubernetes/cluster.sh status
+
+.PHONY: rights operator-kills
+rights: cli ## what the mesh's accounts did in the local cluster so far, held against what their roles grant (after the end-to-end tests)
+	@e2e/rights.sh
+
+operator-kills: prepare cli cluster-up images-load ## kill the operator again and again while it changes the mesh's profile, for minutes
+	@cargo test --locked --quiet -p ferromesh-e2e -- --test-threads=1 --nocapture --ignored an_operator_that_is_killed
 
 # --- images ---
 

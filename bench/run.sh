@@ -23,6 +23,8 @@ source "$root/demo/lib/waiting.sh"
 source "$root/demo/lib/table.sh"
 # shellcheck source=bench/lib/sidecars.sh
 source "$root/bench/lib/sidecars.sh"
+# shellcheck source=bench/lib/operator.sh
+source "$root/bench/lib/operator.sh"
 
 main() {
     "$root/ci/prepare.sh"
@@ -36,6 +38,7 @@ main() {
     image_sizes
     memory_at_rest
     resident_memory
+    operator_at_rest
     pod_start
     through_sidecars
     start_to_ready
@@ -46,13 +49,15 @@ main() {
     local setting=(--ferromeshd "$target/ferromeshd" --core 0 --runs "$runs")
     taskset -c 1 "$target/ferromesh-bench" webhooks "${setting[@]}"
     taskset -c 1 "$target/ferromesh-bench" configuration "${setting[@]}" --ferromesh "$target/ferromesh"
+    # Last: it takes the mesh away from whoever else would measure it.
+    from_nothing
 }
 
 # The mesh and bookinfo, as `make demo` installs them, but for the profile.
 install() {
     helm --kube-context "$CONTEXT" upgrade --install ferromesh "$root/charts/ferromesh" \
         --namespace ferromesh-system --create-namespace --wait --timeout 5m --hide-notes
-    sed 's/profile: demo/profile: default/' "$root/demo/mesh.yaml" | k apply -f -
+    sed 's/profile: demo/profile: default/' "$root/demo/mesh-local.yaml" | k apply -f -
     wait_for 300 "the mesh" mesh_state
     k apply -f "$root/demo/namespace.yaml"
     k apply -n bookinfo -f "$root/samples/bookinfo/kube/bookinfo.yaml" -f "$root/samples/bookinfo/networking/bookinfo-gateway.yaml"
@@ -75,16 +80,27 @@ memory_at_rest() {
         awk '{ printf "| memory of a sidecar, Envoy and agent (median of bookinfo) | %.1f MiB |\n", $1 / 1048576 }'
 }
 
-# resident_memory: what each program holds with the pages of its own file, as `ps` shows it; the local node's processes are this machine's.
+# resident_memory: what each program holds with the pages of its own file, as `ps` shows it, and with its share alone of what processes
+# share; the local node's processes are this machine's.
 resident_memory() {
-    ps -C ferromeshd -o rss=,args= | sort -k 3 | awk '{ printf "| resident: ferromeshd %s | %.1f MiB |\n", $3, $1 / 1024 }'
-    ps -C envoy -o rss= | median | awk '{ printf "| resident: envoy (median) | %.1f MiB |\n", $1 / 1024 }'
-    # Two processes of one program in each pod: the agent proper, and process 1, which supervises it and Envoy.
     local role
-    for role in agent proxy; do
-        ps -C ferromesh-agent -o rss=,args= | awk -v role="$role" '$3 == role { print $1 }' | median |
-            awk -v role="$role" '{ printf "| resident: ferromesh-agent %s (median) | %.1f MiB |\n", role, $1 / 1024 }'
+    for role in citadel galley injector operator pilot; do
+        processes_memory "ferromeshd $role" "ferromeshd $role"
     done
+    processes_memory envoy "envoy (median)"
+    # Two processes of one program in each pod: the agent proper, and process 1, which supervises it and Envoy.
+    processes_memory "ferromesh-agent agent" "ferromesh-agent agent (median)"
+    processes_memory "ferromesh-agent proxy" "ferromesh-agent proxy, which supervises (median)"
+}
+
+# processes_memory COMMAND NAME: a line for all processes whose command line begins so.
+processes_memory() {
+    local process
+    for process in $(pgrep -f "^([^ ]*/)?$1"); do
+        awk '/^(Rss|Pss):/ { printf "%s ", $2 }' "/proc/$process/smaps_rollup"
+        awk '/^RssAnon:/ { print $2 }' "/proc/$process/status"
+    done | median_line | awk -v name="$2" '{
+        printf "| resident: %s; its share of it; its own alone | %.1f; %.1f; %.1f MiB |\n", name, $1 / 1024, $2 / 1024, $3 / 1024 }'
 }
 
 # pod_start: what a sidecar adds to the start of a pod whose images are on the node.

@@ -21,14 +21,23 @@ main() {
     {
         CONTEXT='' choose_cluster
         use_local_cluster
-        k apply --server-side --force-conflicts -f "$root/crds/generated"
-        k wait --for=condition=Established --timeout=60s -f "$root/crds/generated"
+        own_kinds
         (cd "$root" && cargo build --locked --release --quiet -p ferromesh -p ferromesh-bench)
     } >&2
     local target arguments
     target="$(cd "$root" && cargo metadata --locked --no-deps --format-version 1 | jq -r .target_directory)/release"
     read -ra arguments <<<"${ARGUMENTS:-}"
     taskset -c 1 "$target/ferromesh-bench" xds --ferromeshd "$target/ferromeshd" --core 0 --plots "$root/docs/benchmarks" "${arguments[@]}"
+}
+
+# own_kinds: the kinds that pilot reads, until the end of this run; those of a mesh that is installed stay as they are.
+own_kinds() {
+    if k get crd virtualservices.networking.istio.io >/dev/null 2>&1; then
+        return
+    fi
+    trap 'k delete --wait=false -f "$root/crds/generated" >/dev/null' EXIT
+    k apply --server-side -f "$root/crds/generated"
+    k wait --for=condition=Established --timeout=60s -f "$root/crds/generated"
 }
 
 main

@@ -60,7 +60,12 @@ install_operator() {
 
 install_mesh() {
     say "one object says what the mesh is; the operator makes it so, and keeps it so"
-    show k apply -f "$root/demo/mesh.yaml"
+    if is_local; then
+        say "the add-ons stay off: the local cluster fetches no images"
+        show k apply -f "$root/demo/mesh-local.yaml"
+    else
+        show k apply -f "$root/demo/mesh.yaml"
+    fi
     wait_for 300 "the mesh" mesh_state
     show k get meshinstall mesh
 }

@@ -67,6 +67,8 @@ operator_may() {
     allowed yes update secrets/ferromesh-webhook-ca -n "$namespace"
     allowed yes patch validatingwebhookconfigurations/ferromesh-operator
     allowed yes delete mutatingwebhookconfigurations/istio-sidecar-injector
+    allowed yes patch namespaces/istio-cni
+    allowed yes delete namespaces/istio-cni
 }
 
 operator_may_not() {

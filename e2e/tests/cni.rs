@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 use ferromesh_crds::MeshInstall;
-use ferromesh_e2e::{CONTROL_PLANE, Cluster, Forward, Test, run, sample, within};
+use ferromesh_e2e::{Cluster, Forward, Test, run, sample, within};
 use k8s_openapi::api::{
     apps::v1::DaemonSet,
     core::v1::{Namespace, Pod},
@@ -20,7 +20,9 @@ const FOLLOWED: Duration = Duration::from_secs(90);
 const START: Duration = Duration::from_secs(90);
 /// A container that failed is started again after a while.
 const MENDED: Duration = Duration::from_secs(120);
-const NODES: &str = "istio-cni-node";
+/// The nodes' part, and its namespace.
+const PART: &str = "istio-cni-node";
+const NODES: &str = "istio-cni";
 const LABEL: &str = "cni.istio.io/uninitialized";
 
 #[tokio::test(flavor = "multi_thread")]
@@ -100,6 +102,30 @@ async fn deleted(test: &Test) -> anyhow::Result<()> {
     .await
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn pods_start_while_the_nodes_part_is_switched_off() {
+    run("pods_start_while_the_nodes_part_is_switched_off", switched_off).await;
+}
+
+/// The injector hears of it later than the operator: pods that it still leaves to the node must find somebody there.
+async fn switched_off(test: &Test) -> anyhow::Result<()> {
+    with_nodes_part(test, json!({}), async |test| {
+        let inside = test.namespace().await?;
+        let installs: Api<MeshInstall> = Api::all(test.cluster.client());
+        let name = test.mesh.install().await?.name_any();
+        installs.patch(&name, &PatchParams::default(), &Patch::Merge(&off())).await?;
+        deploy(&test.cluster, &inside).await?;
+        within(START, "pods are ready", async || test.cluster.ready_pods(&inside, "").await).await?;
+        captured(&test.cluster, &inside).await
+    })
+    .await
+}
+
+/// What takes the nodes' part out of a MeshInstall.
+fn off() -> Value {
+    json!({"spec": {"components": null, "values": null}})
+}
+
 /// A mesh whose nodes redirect, for as long as `body` takes; afterwards nothing of it is left on the node.
 async fn with_nodes_part(test: &Test, mut values: Value, body: impl AsyncFnOnce(&Test) -> anyhow::Result<()>) -> anyhow::Result<()> {
     let folders = Folders::of_this_cluster();
@@ -109,13 +135,15 @@ async fn with_nodes_part(test: &Test, mut values: Value, body: impl AsyncFnOnce(
     }
     configure(test, &json!({"spec": {"components": {"cni": {"enabled": true}}, "values": {"cni": values}}})).await?;
     let ended = body(test).await;
-    configure(test, &json!({"spec": {"components": null, "values": null}})).await?;
+    configure(test, &off()).await?;
     ended?;
     let Some(folders) = folders else { return Ok(()) };
     within(FOLLOWED, "nothing is left on the node", async || {
         anyhow::ensure!(!Path::new(&folders.bin).join("istio-cni").exists(), "the program");
         let chain = fs::read_to_string(Path::new(&folders.conf).join("10-ferromesh.conflist"))?;
         anyhow::ensure!(!chain.contains("istio-cni"), "{chain}");
+        let namespace = Api::<Namespace>::all(test.cluster.client()).get_opt(NODES).await?;
+        anyhow::ensure!(namespace.is_none(), "the namespace {NODES}");
         Ok(())
     })
     .await
@@ -195,15 +223,15 @@ async fn captured(cluster: &Cluster, namespace: &str) -> anyhow::Result<()> {
 
 /// Pods that start while the node's part is away, and wait.
 async fn missed(test: &Test) -> anyhow::Result<String> {
-    let nodes = test.cluster.api::<DaemonSet>(CONTROL_PLANE);
+    let nodes = test.cluster.api::<DaemonSet>(NODES);
     // Where no node is, there is no pod; the operator sees only what it decides itself.
     let away = json!({"spec": {"components": {"cni": {"nodeSelector": {"e2e.ferromesh.dev/nowhere": "true"}}}}});
     let installs: Api<MeshInstall> = Api::all(test.cluster.client());
     installs.patch(&test.mesh.install().await?.name_any(), &PatchParams::default(), &Patch::Merge(&away)).await?;
     within(FOLLOWED, "the node's part is away", async || {
-        let status = nodes.get(NODES).await?.status.unwrap_or_default();
+        let status = nodes.get(PART).await?.status.unwrap_or_default();
         anyhow::ensure!(status.desired_number_scheduled == 0, "{status:?}");
-        let pods = test.cluster.api::<Pod>(CONTROL_PLANE).list(&ListParams::default().labels(&format!("k8s-app={NODES}"))).await?;
+        let pods = test.cluster.api::<Pod>(NODES).list(&ListParams::default().labels(&format!("k8s-app={PART}"))).await?;
         anyhow::ensure!(pods.items.is_empty(), "{} pods", pods.items.len());
         Ok(())
     })

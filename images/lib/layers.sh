@@ -26,15 +26,20 @@ check_glibc() {
         fail "images need glibc 2.34 or newer; this machine has $version"
 }
 
-# base_files: the host's files that the base layer copies, one a line.
-base_files() {
+# library_paths NAME…: where this machine has them, one a line.
+library_paths() {
     local name path
-    printf '%s\n' "$interpreter"
-    for name in "${libraries[@]}"; do
+    for name in "$@"; do
         path="$(library_path "$name")"
         [[ -n "$path" ]] || fail "$name is not installed on this machine"
         printf '%s\n' "$path"
     done
+}
+
+# base_files: the host's files that the base layer copies, one a line.
+base_files() {
+    printf '%s\n' "$interpreter"
+    library_paths "${libraries[@]}"
 }
 
 # base_layer FOLDER: users, name resolution, the C library.
@@ -97,17 +102,13 @@ iptables_modules=(standard tcp udp owner conntrack connmark mark MARK CONNMARK C
 
 # iptables_files: the host's files that the layer copies, one a line.
 iptables_files() {
-    local name path
+    local path
     for path in /usr/sbin/xtables-legacy-multi "${iptables_modules[@]/#//usr/lib/x86_64-linux-gnu/xtables/libxt_}"; do
         [[ "$path" == /usr/sbin/* ]] || path+=.so
         [[ -f "$path" ]] || fail "$path is missing: install the package iptables"
         printf '%s\n' "$path"
     done
-    for name in "${iptables_libraries[@]}"; do
-        path="$(library_path "$name")"
-        [[ -n "$path" ]] || fail "$name is not installed on this machine: install the package iptables"
-        printf '%s\n' "$path"
-    done
+    library_paths "${iptables_libraries[@]}"
 }
 
 # iptables_layer FOLDER: one program under its four names, and no other way to write rules.

@@ -14,7 +14,11 @@ use crate::cli::{self, Environment, Streams};
 pub fn command_line() -> ExitCode {
     let (mut stdin, mut stdout, mut stderr) = (io::stdin().lock(), io::stdout().lock(), io::stderr().lock());
     let environment = environment(|name| env::var(name).ok(), stdout.is_terminal(), stdin.is_terminal());
-    let streams = Streams { stdin: &mut stdin, stdout: &mut stdout, stderr: &mut stderr };
+    let mut streams = Streams { stdin: &mut stdin, stdout: &mut stdout, stderr: &mut stderr };
+    if let Some(shell) = env::var(cli::COMPLETION).ok().filter(|shell| !shell.is_empty()) {
+        let directory = env::current_dir().ok();
+        return ExitCode::from(cli::complete(&shell, env::args_os().collect(), directory.as_deref(), &mut streams).code());
+    }
     ExitCode::from(cli::run_with(env::args_os(), &environment, streams).code())
 }
 

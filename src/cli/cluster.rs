@@ -14,13 +14,13 @@ use super::exit::{Exit, Failure};
 pub(super) struct ClusterArgs {
     /// The kubeconfig file, in place of $KUBECONFIG and ~/.kube/config
     #[arg(long, value_name = "FILE", help_heading = "Cluster")]
-    kubeconfig: Option<PathBuf>,
+    pub(super) kubeconfig: Option<PathBuf>,
     /// The kubeconfig's context, in place of the current one
     #[arg(long, value_name = "NAME", help_heading = "Cluster")]
-    context: Option<String>,
+    pub(super) context: Option<String>,
     /// The user to act as
     #[arg(long = "as", value_name = "USER", help_heading = "Cluster")]
-    as_user: Option<String>,
+    pub(super) as_user: Option<String>,
 }
 
 /// Which mesh, where a cluster may have several.
@@ -74,10 +74,17 @@ impl ClusterArgs {
 /// # Errors
 /// Those of the question, and that it took too long.
 pub(super) fn ask<T>(longest: Duration, question: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Failure::new(Exit::Failed, error))?;
-    runtime.block_on(async {
+    stay(async {
         let late = |_| Failure::new(Exit::TimedOut, format_args!("the cluster did not answer within {} s", longest.as_secs_f64()));
         tokio::time::timeout(longest, question).await.map_err(late)?
     })
+}
+
+/// Stays with a cluster, on a runtime of its own, for as long as the work takes.
+///
+/// # Errors
+/// Those of the work.
+pub(super) fn stay<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| Failure::new(Exit::Failed, error))?.block_on(work)
 }

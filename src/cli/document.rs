@@ -189,6 +189,7 @@ mod tests {
     use super::*;
     use crate::cli::check::CheckDocument;
     use crate::cli::install::{ImageRow, ManifestDifference, ProfileRow, Verification};
+    use crate::cli::rollout::RolloutRow;
     use crate::cli::tag::TagRow;
 
     fn schema<T: JsonSchema>() -> String {
@@ -206,6 +207,7 @@ mod tests {
             ("images", schema::<Vec<ImageRow>>()),
             ("manifest-diff", schema::<Vec<ManifestDifference>>()),
             ("profile-list", schema::<Vec<ProfileRow>>()),
+            ("rollout", schema::<Vec<RolloutRow>>()),
             ("tag-list", schema::<Vec<TagRow>>()),
             ("validate", schema::<ValidationDocument>()),
             ("verify-install", schema::<Vec<Verification>>()),

@@ -1,8 +1,13 @@
 //! Documents as Kubernetes objects: lists taken apart, and the words in which people are told of an object.
 
 use serde_json::Value;
+use std::io::Read;
 
-use super::source::Node;
+use super::{
+    exit::{Exit, Failure},
+    input,
+    source::{self, Content, Node},
+};
 
 /// One object of a document.
 #[derive(Clone, Copy, Debug)]
@@ -12,6 +17,29 @@ pub(super) struct Manifest<'n> {
     pub(super) api_version: Option<&'n str>,
     /// `kind`, likewise.
     pub(super) kind: Option<&'n str>,
+}
+
+/// Takes the objects of files, in their order, each with its place, as in `mesh.yaml:12`.
+///
+/// # Errors
+/// When a file can't be read, and that of `take`.
+pub(super) fn each_of_files(
+    names: &[String],
+    stdin: &mut dyn Read,
+    mut take: impl FnMut(&str, Manifest<'_>) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    for text in input::texts(names, false, stdin) {
+        let text = text?;
+        let (documents, problems) = source::read(&text.text);
+        if let Some(problem) = problems.first() {
+            let message = format_args!("{}:{}: {}", text.name, problem.place.line, problem.message);
+            return Err(Failure::new(Exit::Unreadable, message));
+        }
+        for manifest in documents.iter().flat_map(manifests) {
+            take(&format!("{}:{}", text.name, manifest.node.place.line), manifest)?;
+        }
+    }
+    Ok(())
 }
 
 /// The objects of a document: itself, or the items of a list, and of lists in it.
@@ -24,7 +52,6 @@ pub(super) fn manifests(document: &Node) -> Vec<Manifest<'_>> {
 }
 
 fn take_apart<'n>(manifest: Manifest<'n>, found: &mut Vec<Manifest<'n>>) {
-    use super::source::Content;
     let item_kind = manifest.kind.and_then(|kind| kind.strip_suffix("List"));
     match (item_kind, manifest.node.get("items").map(|items| &items.content)) {
         (Some(item_kind), Some(Content::List(items))) => {

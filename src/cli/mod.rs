@@ -9,6 +9,7 @@ mod check;
 mod cluster;
 mod codes;
 mod completion;
+mod dashboard;
 mod document;
 mod exit;
 mod experimental;
@@ -22,6 +23,7 @@ mod manifest;
 mod mesh;
 mod proxy;
 mod report;
+mod rollout;
 mod source;
 mod tag;
 mod terminal;
@@ -32,6 +34,7 @@ mod version;
 mod why;
 mod workload;
 
+pub use completion::{VARIABLE as COMPLETION, complete};
 pub use exit::Exit;
 pub use terminal::{Environment, Streams};
 
@@ -43,12 +46,14 @@ use self::{
     bug_report::BugReportArgs,
     check::CheckArgs,
     completion::CompletionArgs,
+    dashboard::DashboardArgs,
     exit::Failure,
     experimental::ExperimentalArgs,
     explain::ExplainArgs,
     inject::KubeInjectArgs,
     install::{ImagesArgs, InstallArgs, ManifestArgs, OperatorArgs, ProfileArgs, UninstallArgs, UpgradeArgs, VerifyArgs},
     proxy::{ProxyConfigArgs, ProxyStatusArgs},
+    rollout::RolloutArgs,
     tag::TagArgs,
     terminal::Colour,
     validate::ValidateArgs,
@@ -81,6 +86,7 @@ enum Verb {
     BugReport(Box<BugReportArgs>),
     Check(Box<CheckArgs>),
     Completion(CompletionArgs),
+    Dashboard(Box<DashboardArgs>),
     Experimental(ExperimentalArgs),
     Explain(ExplainArgs),
     Images(Box<ImagesArgs>),
@@ -91,6 +97,7 @@ enum Verb {
     Profile(Box<ProfileArgs>),
     ProxyConfig(Box<ProxyConfigArgs>),
     ProxyStatus(ProxyStatusArgs),
+    Rollout(Box<RolloutArgs>),
     Tag(TagArgs),
     Uninstall(UninstallArgs),
     Upgrade(Box<UpgradeArgs>),
@@ -102,11 +109,16 @@ enum Verb {
 
 /// Runs the verb that the arguments name, the first of which is the program's own name, and returns how it ended.
 pub fn run_with(arguments: impl IntoIterator<Item = OsString>, environment: &Environment, mut streams: Streams<'_>) -> Exit {
-    let command = match understood(arguments.into_iter().collect()) {
-        Ok(command) => command,
-        Err(error) => return misunderstood(&error, &mut streams),
+    let mut arguments: Vec<OsString> = arguments.into_iter().collect();
+    let ended = if is_called(completion::KUBECTL, &arguments) {
+        completion::complete_for_kubectl(arguments.split_off(1), &mut streams)
+    } else {
+        match understood(arguments) {
+            Ok(command) => command.run(environment, &mut streams),
+            Err(error) => Ok(misunderstood(&error, &mut streams)),
+        }
     };
-    match command.run(environment, &mut streams) {
+    match ended {
         Ok(exit) => exit,
         Err(Failure { exit, message }) => {
             streams.note(&format!("error: {message}"));
@@ -115,11 +127,15 @@ pub fn run_with(arguments: impl IntoIterator<Item = OsString>, environment: &Env
     }
 }
 
+/// Whether the program has this name.
+fn is_called(name: &str, arguments: &[OsString]) -> bool {
+    arguments.first().is_some_and(|program| Path::new(program).file_stem().is_some_and(|stem| stem == name))
+}
+
 /// Reads the arguments. A program of the plugin's name was called by kubectl, and is called so in help and errors.
 fn understood(arguments: Vec<OsString>) -> Result<CommandLine, clap::Error> {
     let mut command = CommandLine::command();
-    let is_plugin = arguments.first().is_some_and(|program| Path::new(program).file_stem().is_some_and(|name| name == PLUGIN));
-    if is_plugin {
+    if is_called(PLUGIN, &arguments) {
         command = command.bin_name("kubectl ferromesh");
     }
     let matches = command.try_get_matches_from_mut(arguments)?;
@@ -151,6 +167,7 @@ impl CommandLine {
             Verb::BugReport(args) => args.run(streams, environment.now),
             Verb::Check(args) => args.run(streams, style, environment.now),
             Verb::Completion(args) => args.run(streams),
+            Verb::Dashboard(args) => args.run(streams, environment.terminal),
             Verb::Experimental(args) => args.run(streams, style, environment.now),
             Verb::Explain(args) => args.run(streams),
             Verb::Images(args) => args.run(streams),
@@ -161,6 +178,7 @@ impl CommandLine {
             Verb::Profile(args) => args.run(streams),
             Verb::ProxyConfig(args) => args.run(streams, environment.now),
             Verb::ProxyStatus(args) => args.run(streams, style),
+            Verb::Rollout(args) => args.run(streams, style, environment.interactive),
             Verb::Tag(args) => args.run(streams),
             Verb::Uninstall(args) => args.run(streams, style, environment.interactive),
             Verb::Upgrade(args) => args.run(streams, style, environment.interactive),

@@ -2,8 +2,10 @@
 
 use clap::CommandFactory;
 use std::ffi::OsString;
+use tempfile::TempDir;
 
 use super::{CommandLine, Environment, Exit, Streams, run_with};
+use crate::testing::fake_api::FakeApi;
 
 /// What a run left behind.
 #[derive(Debug)]
@@ -25,7 +27,12 @@ pub(super) fn run_in(environment: &Environment, command: &str, stdin: &str) -> R
 
 /// Runs a command line of these words.
 pub(super) fn run_words(environment: &Environment, words: &[&str], stdin: &str) -> Run {
-    let arguments = std::iter::once(&"ferromesh").chain(words).map(OsString::from);
+    run_as("ferromesh", environment, words, stdin)
+}
+
+/// The same under a name of the program.
+pub(super) fn run_as(program: &str, environment: &Environment, words: &[&str], stdin: &str) -> Run {
+    let arguments = std::iter::once(&program).chain(words).map(OsString::from);
     let (mut stdin, mut stdout, mut stderr) = (stdin.as_bytes(), Vec::new(), Vec::new());
     let streams = Streams { stdin: &mut stdin, stdout: &mut stdout, stderr: &mut stderr };
     let exit = run_with(arguments, environment, streams);
@@ -34,6 +41,15 @@ pub(super) fn run_words(environment: &Environment, words: &[&str], stdin: &str) 
 
 pub(super) fn run(command: &str, stdin: &str) -> Run {
     run_in(&PIPE, command, stdin)
+}
+
+/// The same on a cluster, away from the runtime that serves it.
+pub(super) async fn run_on(api: &FakeApi, environment: Environment, command: &str, stdin: &str) -> Run {
+    let folder = TempDir::new().unwrap();
+    let kubeconfig = folder.path().join("kubeconfig");
+    std::fs::write(&kubeconfig, api.kubeconfig().await.to_string()).unwrap();
+    let (command, stdin) = (format!("{command} --kubeconfig {}", kubeconfig.display()), stdin.to_owned());
+    tokio::task::spawn_blocking(move || run_in(&environment, &command, &stdin)).await.unwrap()
 }
 
 #[test]
@@ -71,11 +87,9 @@ fn wrong_usage_suggests_what_was_meant() {
 #[test]
 fn a_plugin_of_kubectl_is_called_as_people_call_it() {
     let usage = |program: &str| {
-        let (mut stdin, mut stdout, mut stderr) = (&b""[..], Vec::new(), Vec::new());
-        let streams = Streams { stdin: &mut stdin, stdout: &mut stdout, stderr: &mut stderr };
-        let exit = run_with([program, "explain", "--help"].map(OsString::from), &PIPE, streams);
-        assert_eq!(exit, Exit::Clean);
-        String::from_utf8(stdout).unwrap()
+        let told = run_as(program, &PIPE, &["explain", "--help"], "");
+        assert_eq!(told.exit, Exit::Clean);
+        told.stdout
     };
     assert!(usage("/usr/local/bin/kubectl-ferromesh").contains("Usage: kubectl ferromesh explain "));
     assert!(usage("/usr/local/bin/ferromesh").contains("Usage: ferromesh explain "));
@@ -95,15 +109,6 @@ fn a_code_is_explained_offline() {
 fn all_codes_are_listed() {
     let list = run("explain", "").stdout;
     assert!(list.contains("\nFM0101   The text can't be read at all.\n") && list.contains("\nIST0174  "), "{list}");
-}
-
-#[test]
-fn completion_knows_the_verbs() {
-    for shell in ["bash", "zsh", "fish"] {
-        let script = run(&format!("completion {shell}"), "");
-        assert!(script.exit == Exit::Clean && script.stdout.contains("validate"), "{shell}");
-    }
-    assert_eq!(run("completion tcsh", "").exit, Exit::Usage);
 }
 
 #[test]

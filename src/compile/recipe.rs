@@ -71,6 +71,8 @@ pub(super) enum Recipe {
     Host(HostKey),
     /// The addresses of a service's host, for the agent.
     Name(ServiceKey),
+    /// The same of a pod of a headless Service, by the first part of its name.
+    PodName(ServiceKey, Arc<str>),
     /// A certificate with its key, or authorities, and the objects that ask for it.
     Secret(SecretSource, Vec<ObjectRef>),
     /// The cluster to which a gateway passes connections to a service's port on unopened.
@@ -123,7 +125,10 @@ impl Recipe {
             }
             SectionKind::OutboundRoutes => outbound_routes(scope).into_iter().collect(),
             SectionKind::OutboundHosts => outbound_hosts(scope),
-            SectionKind::Names => names::named(scope).cloned().map(Self::Name).collect(),
+            SectionKind::Names => {
+                let pods = names::named_pods(scope).into_iter().map(|(key, hostname)| Self::PodName(key, hostname));
+                names::named(scope).cloned().map(Self::Name).chain(pods).collect()
+            }
             SectionKind::Secrets => credentials::wanted(scope).into_iter().map(|(source, objects)| Self::Secret(source, objects)).collect(),
             SectionKind::PassedOnClusters => cluster::all_passed_on_keys(scope).into_iter().map(Self::PassedOnCluster).collect(),
             SectionKind::PassedOnEndpoints => cluster::all_passed_on_keys(scope).into_iter().map(Self::PassedOnEndpoints).collect(),
@@ -189,6 +194,7 @@ impl Recipe {
             Self::PortRoutes(_) | Self::SocketRoutes(_) => self.split_table().map(|table| route::of_table(scope, &table)),
             Self::SniffedRoutes(service, port) => route::sniffed(scope, service, *port),
             Self::Name(key) => names::name(scope, key),
+            Self::PodName(key, hostname) => names::pod(scope, key, hostname),
             Self::Secret(source, objects) => credentials::secret(scope, source, objects),
             Self::PassedOnCluster(key) => cluster::passed_on(scope, key),
             Self::PassedOnEndpoints(key) => endpoints::passed_on(scope, key),

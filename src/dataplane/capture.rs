@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 
 use super::scene::Scene;
-use crate::agent::{Backend, Capture, Selection, apply};
+use crate::agent::{Backend, Capture, apply};
 use crate::compile::{Proxy, compile};
 use crate::model::{InterceptionMode, WorkloadKey};
 use crate::testing::{
@@ -64,24 +64,7 @@ async fn passes(mode: InterceptionMode) {
     let compiled = compile(scene.snapshot.clone(), &Proxy { metadata, ..proxy_of(web) });
     let envoy = start(Static::of(&compiled).bootstrap()).await;
     // Here the proxy runs as who runs the test.
-    let capture = Capture {
-        mode,
-        outbound_port: 15001,
-        inbound_port: 15006,
-        users: vec![0],
-        groups: vec![],
-        inbound_ports: Selection::All,
-        excluded_inbound_ports: vec![],
-        outbound_ranges: Selection::All,
-        excluded_outbound_ranges: vec![],
-        outbound_ports: vec![],
-        excluded_outbound_ports: vec![],
-        outbound_groups: Selection::All,
-        excluded_outbound_groups: vec![],
-        excluded_interfaces: vec![],
-        virtual_interfaces: vec![],
-        dns: None,
-    };
+    let capture = Capture { mode, users: vec![0], groups: vec![], ..Capture::usual() };
     apply(&capture.rules(), Backend::Auto).unwrap();
     let listens = async |name: &str| envoy.admin("/listeners").await.body.contains(name);
     eventually_seen("the proxy listens", async || listens("virtualInbound").await && listens("virtualOutbound").await).await;

@@ -51,7 +51,8 @@ impl Join<'_> {
                 // An address of a pod comes with its pod: without, nobody would know whom to expect there.
                 let Ok(workload) = self.workload_of(found, service) else { continue };
                 for port in &slice_ports {
-                    endpoints.push(self.at_workload(workload, &found.text, port.number, &port.name, found.health));
+                    let endpoint = self.at_workload(workload, &found.text, port.number, &port.name, found.health);
+                    endpoints.push(Endpoint { hostname: found.hostname.clone(), ..endpoint });
                 }
             }
         }
@@ -77,6 +78,7 @@ impl Join<'_> {
         let labels = |key: &WorkloadKey| self.workloads.labels(key).cloned().unwrap_or_default();
         Endpoint {
             address: address.clone(),
+            hostname: None,
             port,
             service_port: service_port.clone(),
             health,
@@ -126,6 +128,7 @@ impl Join<'_> {
             let Some(number) = (if socket { Some(0) } else { given.port_of(port) }) else { continue };
             endpoints.push(Endpoint {
                 address: given.address.clone(),
+                hostname: None,
                 port: number,
                 service_port: port.name.clone(),
                 health: Health::Healthy,

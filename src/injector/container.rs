@@ -150,8 +150,6 @@ impl<'a> Context<'a> {
             "imagePullPolicy": self.pull_policy(),
             "args": self.arguments(role),
             "ports": [{"containerPort": 15090, "name": "http-envoy-prom", "protocol": "TCP"}],
-            "env": self.env(interception),
-            "resources": self.resources(),
             "securityContext": {
                 "allowPrivilegeEscalation": false,
                 "capabilities": {"drop": ["ALL"]},
@@ -169,6 +167,9 @@ impl<'a> Context<'a> {
                 {"name": "istio-podinfo", "mountPath": "/etc/istio/pod", "readOnly": true},
             ],
         });
+        // What is large moves into its place: the macro would copy it.
+        proxy["env"] = Value::Array(self.env(interception));
+        proxy["resources"] = self.resources();
         if options.bootstrap_override.is_some() {
             array_mut(&mut proxy, "volumeMounts").push(json!({"name": OVERRIDE_VOLUME, "mountPath": OVERRIDE_FOLDER, "readOnly": true}));
         }

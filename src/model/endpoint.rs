@@ -24,6 +24,8 @@ pub struct Endpoint {
     /// An IP address, a host name where the service is resolved by DNS, or [`UNIX_SOCKET`] and a path on the client's machine; empty where
     /// its network's gateway alone knows it.
     pub address: Arc<str>,
+    /// The first part of the name that this pod of a headless Service has in DNS, if it has one: `db-0`.
+    pub hostname: Option<Arc<str>>,
     /// The port that the workload listens on; 0 for a socket.
     pub port: u16,
     /// The name of the service port that it belongs to; empty for the unnamed one.

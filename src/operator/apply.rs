@@ -10,9 +10,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     difference::missing,
+    foreign::{Foreign, Survey, is_ours, read, survey},
     live::{Live, mark, stripped},
     object::{Key, Kind},
-    plan::{MANAGER, Planned, Share},
+    plan::{MANAGER, OWN_ROLE, Planned, Share},
     refusal::advised,
 };
 use crate::runtime::{NotLeader, Term};
@@ -56,6 +57,8 @@ pub(super) enum ApplyError {
     Write { key: Key, source: Box<kube::Error> },
     #[error("{key} can't be deleted: {}", advised(source))]
     Delete { key: Key, source: Box<kube::Error> },
+    #[error("{0}")]
+    Foreign(Foreign),
     #[error(transparent)]
     NotLeader(#[from] NotLeader),
 }
@@ -103,10 +106,16 @@ impl Applier {
         term: &Term,
         changes: &mut Changes,
     ) -> Result<(), ApplyError> {
-        // One write that is refused must not keep the others from their repair, least of all the webhook configurations, which come
-        // last. The first failure is the one to tell.
-        let mut failure = None;
-        for object in plan {
+        let Survey { withheld, foreign, unread } = survey(&self.client, plan.iter().map(|object| &object.key), live).await;
+        // A mesh doesn't come up around somebody else's objects: they would get its rights, or its proxies.
+        if let Some(foreign) = foreign.clone().filter(|_| !has_begun(live, holding.owner)) {
+            return Err(foreign.into());
+        }
+        // One object that can't be written must not keep the others from their repair, least of all the webhook configurations, which
+        // come last. The first failure is the one to tell, and before that what a person has to see to.
+        let unread = unread.map(|(key, source)| ApplyError::Read { key, source });
+        let mut failure = foreign.map(ApplyError::from).or(unread);
+        for object in plan.iter().filter(|object| !withheld.contains(&object.key)) {
             let verdict = self.judge(object, live.get(&object.key));
             if matches!(verdict, Verdict::Right) {
                 continue;
@@ -128,7 +137,7 @@ impl Applier {
         if let Some(failure) = failure {
             return Err(failure);
         }
-        let superfluous: Vec<Key> = holding.superfluous(plan, live).into_iter().cloned().collect();
+        let superfluous = holding.superfluous(plan, live);
         // Backwards: a webhook configuration goes before the server that it names, or what it asks about would be refused meanwhile.
         for key in superfluous.into_iter().rev() {
             term.check()?;
@@ -167,13 +176,12 @@ impl Applier {
     /// Brings about one object that no watch has shown yet.
     ///
     /// # Errors
-    /// When it can't be read or written.
+    /// When it can't be read or written, or is somebody else's.
     pub(super) async fn ensure(&mut self, object: &Planned, live: &mut Live) -> Result<(), ApplyError> {
         let key = &object.key;
-        let found = key.api(&self.client).get_opt(&key.name).await;
-        let found = found.map_err(|source| ApplyError::Read { key: key.clone(), source: Box::new(source) })?;
-        match found {
-            Some(found) => live.put(key.clone(), stripped(key.kind, serde_json::to_value(&found).unwrap_or_default())),
+        match read(&self.client, key).await.map_err(|source| ApplyError::Read { key: key.clone(), source })? {
+            Some(found) if is_ours(key, &found) => live.put(key.clone(), found),
+            Some(_) => return Err(Foreign { first: key.clone(), more: 0 }.into()),
             None => live.remove(key),
         }
         if !matches!(self.judge(object, live.get(key)), Verdict::Right) {
@@ -229,10 +237,15 @@ impl Applier {
 // === impl Holding ===
 
 impl Holding<'_> {
-    /// What is there and no longer planned.
-    pub(super) fn superfluous<'l>(&self, plan: &[Planned], live: &'l Live) -> Vec<&'l Key> {
+    /// What is there and no longer planned, in the order of its kinds. Most of what is in a namespace that goes is left to that, as the
+    /// operator's own rights there go with it; the program on the nodes must find that it is no longer wanted before it is ended.
+    pub(super) fn superfluous(&self, plan: &[Planned], live: &Live) -> Vec<Key> {
         let wanted: BTreeSet<&Key> = plan.iter().map(|object| &object.key).chain(self.untouched).collect();
-        live.applied().filter(|(key, owner)| self.decides(key, owner) && !wanted.contains(key)).map(|(key, _)| key).collect()
+        let held = live.applied().filter(|(key, owner)| self.decides(key, owner) && !wanted.contains(key));
+        let keys: BTreeSet<&Key> = held.map(|(key, _)| key).collect();
+        let goes = |namespace: &String| keys.contains(&&Key::new(Kind::Namespace, "", namespace));
+        let is_ours_to_do = |key: &&&Key| key.kind == Kind::DaemonSet || !key.namespace.as_ref().is_some_and(goes);
+        keys.iter().filter(is_ours_to_do).map(|key| (*key).clone()).collect()
     }
 
     /// Whether an object that was made for a MeshInstall is this plan's to take away. What is shared is so by whoever has it now, and by
@@ -244,6 +257,19 @@ impl Holding<'_> {
             _ => owner == self.owner,
         }
     }
+}
+
+// === impl ApplyError ===
+
+impl From<Foreign> for ApplyError {
+    fn from(foreign: Foreign) -> Self {
+        Self::Foreign(foreign)
+    }
+}
+
+/// Whether anything of the mesh is there beside what it is made in: namespaces, and the operator's own rights in them.
+fn has_begun(live: &Live, owner: &str) -> bool {
+    live.applied().any(|(key, of)| of == owner && key.kind != Kind::Namespace && key.name != OWN_ROLE)
 }
 
 /// The part of a Deployment that says how many pods it has, where a plan that said so gives way to one that leaves it to an autoscaler.

@@ -176,8 +176,8 @@ impl Certificates {
         }
     }
 
-    /// Whether a MeshInstall's own Secrets can't be there: its namespace isn't ready, or an outside issuer hasn't made them. A failure of any
-    /// other kind must not have a certificate count as gone whose root is still to be trusted.
+    /// Whether a MeshInstall's own Secrets can't be there: its namespace isn't ready, an outside issuer hasn't made them, or somebody else's
+    /// have their names. A failure of any other kind must not have a certificate count as gone whose root is still to be trusted.
     fn concerns_a_mesh_alone(&self, error: &StoreError) -> bool {
         let elsewhere = |namespace: &str, name: &str| namespace != self.own.secret.namespace || name.starts_with("istio-");
         match error {
@@ -185,7 +185,7 @@ impl Certificates {
                 let refused = matches!(&**source, kube::Error::Api(status) if status.code == 403 || status.code == 404);
                 refused && elsewhere(namespace, name)
             }
-            StoreError::External { namespace, name, .. } => elsewhere(namespace, name),
+            StoreError::External { namespace, name, .. } | StoreError::Foreign { namespace, name, .. } => elsewhere(namespace, name),
             _ => false,
         }
     }
@@ -201,14 +201,21 @@ impl OfMesh {
 
     /// Whether an error is about one of its Secrets.
     fn has(&self, error: &StoreError) -> bool {
-        let (StoreError::Api { namespace, name, .. } | StoreError::External { namespace, name, .. }) = error else { return false };
+        let (StoreError::Api { namespace, name, .. }
+        | StoreError::External { namespace, name, .. }
+        | StoreError::Foreign { namespace, name, .. }) = error
+        else {
+            return false;
+        };
         *namespace == self.namespace && self.leaves.iter().any(|leaf| leaf.secret.name == *name)
     }
 
     /// What one has that an operator has made, by its status; none if there is none.
     pub(super) fn installed(mesh: &MeshInstall, owner: OwnerReference) -> Option<Self> {
-        let inventory = &mesh.status.as_ref()?.inventory;
-        let namespace = inventory.iter().find_map(|entry| entry.namespace.as_deref())?;
+        let (inventory, namespace) = (&mesh.status.as_ref()?.inventory, mesh.spec.namespace());
+        if inventory.iter().all(|entry| entry.namespace.as_deref() != Some(namespace)) {
+            return None;
+        }
         let revision = Revision::of(&mesh.spec);
         let is_there = |role: &Role| inventory.iter().any(|entry| entry.kind == "Deployment" && entry.name == revision.part(*role));
         Some(Self::new(namespace, &revision, Role::ALL.into_iter().filter(is_there), owner))

@@ -1,20 +1,26 @@
 //! In which fields an object in the cluster is not what it should be. Pure: objects in, paths and values out.
 
+use schemars::JsonSchema;
+use serde::Serialize;
 use serde_json::{Map, Value};
+use std::collections::BTreeSet;
 
-/// One field that differs.
-#[derive(Clone, Debug, PartialEq)]
+/// A field that is not the same in both.
+#[derive(Clone, Debug, JsonSchema, PartialEq, Serialize)]
 pub struct Difference {
-    /// Where, as in `spec.template.spec.containers[discovery].image`. Items of lists are named by their keys, or counted.
+    /// Where, for example `spec.containers[pilot].image`. Items of lists are named by their keys, or counted.
     pub path: String,
-    /// What is there; none if it would be added.
+    /// What the first has; absent if it has nothing there.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<Value>,
-    /// What should be there; none if it would be taken away.
+    /// What the second has; absent if it has nothing there.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub to: Option<Value>,
 }
 
-/// Lists whose items are told apart by a key. Others may add items to them, as to a map; every other list belongs to one writer.
-const KEYED: [(&str, &[&str]); 11] = [
+/// Lists whose items are told apart by a key, if each has one of its own. Others may add items to them, as to a map; every other list
+/// belongs to one writer.
+const KEYED: [(&str, &[&str]); 13] = [
     ("containers", &["name"]),
     ("initContainers", &["name"]),
     ("env", &["name"]),
@@ -26,12 +32,15 @@ const KEYED: [(&str, &[&str]); 11] = [
     ("webhooks", &["name"]),
     ("matchConditions", &["name"]),
     ("ownerReferences", &["uid"]),
+    // A MeshInstall's gateways.
+    ("ingress", &["name"]),
+    ("egress", &["name"]),
 ];
 
 /// The fields in which `live` lacks what `wanted` says; empty if it has all of it.
 ///
 /// Fields that only `live` has don't count: they are the API server's defaults, or somebody else's.
-pub(super) fn missing(wanted: &Value, live: &Value) -> Vec<Difference> {
+pub fn missing(wanted: &Value, live: &Value) -> Vec<Difference> {
     Walk::over(live, wanted, false)
 }
 
@@ -77,32 +86,28 @@ impl Walk {
         match (before, after) {
             (Value::Object(present), Value::Object(wanted)) => self.object(present, wanted),
             (Value::Array(present), Value::Array(wanted)) => match KEYED.iter().find(|(name, _)| *name == field) {
-                Some((_, keys)) => self.keyed(present, wanted, keys),
-                None if present.len() == wanted.len() => {
+                Some((_, keys)) if are_told_apart(present, keys) && are_told_apart(wanted, keys) => self.keyed(present, wanted, keys),
+                _ if present.len() == wanted.len() => {
                     for (index, (present, wanted)) in present.iter().zip(wanted).enumerate() {
                         self.at(&format!("[{index}]"), |walk| walk.value(present, wanted, ""));
                     }
                 }
-                None => self.differ(Some(before), Some(after)),
+                _ => self.differ(Some(before), Some(after)),
             },
-            _ if before != after => self.differ(Some(before), Some(after)),
+            _ if before != after && !(is_nothing(before) && is_nothing(after)) => self.differ(Some(before), Some(after)),
             _ => {}
         }
     }
 
     fn object(&mut self, before: &Map<String, Value>, after: &Map<String, Value>) {
-        let both = self.both;
-        for (name, wanted) in after {
+        let names: BTreeSet<&String> = after.keys().chain(before.keys().filter(|_| self.both)).collect();
+        for name in names {
             let step = step(&self.path, name);
-            match before.get(name) {
-                Some(present) => self.at(&step, |walk| walk.value(present, wanted, name)),
-                None if is_nothing(wanted) => {}
-                None => self.at(&step, |walk| walk.differ(None, Some(wanted))),
-            }
-        }
-        for (name, present) in before.iter().filter(|(name, present)| both && !after.contains_key(*name) && !is_nothing(present)) {
-            let step = step(&self.path, name);
-            self.at(&step, |walk| walk.differ(Some(present), None));
+            self.at(&step, |walk| match (before.get(name), after.get(name)) {
+                (Some(present), Some(wanted)) => walk.value(present, wanted, name),
+                (None, Some(alone)) | (Some(alone), None) if is_nothing(alone) => {}
+                (present, wanted) => walk.differ(present, wanted),
+            });
         }
     }
 
@@ -195,6 +200,12 @@ fn plain(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
+/// Whether every item has a key, and none that of another.
+fn are_told_apart(items: &[Value], keys: &[&str]) -> bool {
+    let has_key = |item: &Value| keys.iter().any(|key| !item[*key].is_null());
+    items.iter().enumerate().all(|(at, item)| has_key(item) && !items[..at].iter().any(|earlier| same(earlier, item, keys)))
+}
+
 fn same(one: &Value, other: &Value, keys: &[&str]) -> bool {
     keys.iter().all(|key| one[*key] == other[*key])
 }
@@ -251,7 +262,17 @@ mod tests {
     #[test]
     fn nothing_and_absence_are_the_same() {
         assert_eq!(missing(&json!({"a": {}, "b": [], "c": null}), &json!({})), []);
-        assert_eq!(between(&json!({"a": {}, "b": [], "c": null}), &json!({})), []);
+        assert_eq!(between(&json!({"a": {}, "b": [], "c": null}), &json!({"a": null})), []);
+    }
+
+    #[test]
+    fn items_without_a_key_of_their_own_are_compared_in_their_order() {
+        let twice = |second: &str| json!({"env": [{"name": "A", "value": "1"}, {"name": "A", "value": second}]});
+        assert_eq!(paths(&missing(&twice("2"), &twice("3"))), ["env[1].value"]);
+        let rules = |port: i32| json!({"ingress": [{"ports": [{"port": port}]}]});
+        assert_eq!(paths(&between(&rules(1), &rules(2))), ["ingress[0].ports[2]", "ingress[0].ports[1]"]);
+        let gateways = |names: [&str; 2]| json!({"ingress": names.map(|name| json!({"name": name, "enabled": name == "a"}))});
+        assert_eq!(between(&gateways(["a", "b"]), &gateways(["b", "a"])), []);
     }
 
     #[test]

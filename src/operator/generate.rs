@@ -6,14 +6,9 @@ use serde_json::{Map, Value};
 
 use super::{
     plan::{APPLIED, Circumstances, Phase, Share, Tag, plan},
-    settings::{Images, Revision, Settings, overlay, resolve},
+    settings::{Images, Revision, Settings, resolve},
 };
 use crate::config;
-
-/// A spec laid over another, as a MeshInstall's is over its profile's.
-pub fn laid_over(base: &Value, over: &Value) -> Value {
-    overlay(base, over)
-}
 
 /// All objects of an installation, in the order in which the operator applies them, with exactly the fields that it decides. What only a
 /// cluster tells is left out: owners and the operator's mark, the webhooks' `caBundle`, and pilot's right to the Secrets that gateways

@@ -3,35 +3,39 @@
 use k8s_openapi::api::core::v1::Pod;
 use kube::{core::DynamicObject, runtime::watcher};
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::{
     credentials::{Credentials, NamingKind},
-    object::{Key, Kind},
-    plan::{APPLIED, MANAGED_BY, MANAGER},
+    foreign::is_ours,
+    object::{Key, Kind, Scope},
+    plan::{APPLIED, COMPONENT},
 };
 use crate::runtime::causes;
 
 /// One message of a watch.
 pub(super) enum Seen {
-    Object(Kind, Box<watcher::Result<watcher::Event<DynamicObject>>>),
-    Pod(Box<watcher::Result<watcher::Event<Pod>>>),
+    Object(Scope, Box<watcher::Result<watcher::Event<DynamicObject>>>),
+    /// A pod of this namespace.
+    Pod(String, Box<watcher::Result<watcher::Event<Pod>>>),
     /// An object that may name Secrets of gateways.
     Naming(NamingKind, Box<watcher::Result<watcher::Event<DynamicObject>>>),
     /// A Secret with a certificate was changed or removed, or is watched anew.
     Certificate,
-    /// The mesh's namespace is going or gone.
+    /// The namespace of the mesh or of its nodes' part is going or gone.
     NamespaceGone,
 }
 
 /// The objects that the watches have shown so far.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Live {
     objects: BTreeMap<Key, Value>,
-    pods: BTreeMap<String, Pod>,
-    listed: BTreeSet<Kind>,
+    /// By namespace and name.
+    pods: BTreeMap<(String, String), Pod>,
+    /// What has been listed of what is watched.
+    watched: BTreeMap<Scope, bool>,
     /// Why a watch fails at present.
-    broken: BTreeMap<Kind, String>,
+    broken: BTreeMap<Scope, String>,
     /// The Secrets that gateways need.
     pub(super) credentials: Credentials,
 }
@@ -39,30 +43,44 @@ pub(super) struct Live {
 // === impl Live ===
 
 impl Live {
+    /// Nothing is known yet of the kinds of the whole cluster, which are always watched.
+    pub(super) fn new() -> Self {
+        let watched = Kind::OF_CLUSTER.map(|kind| (Scope::of_cluster(kind), false)).into();
+        Self { objects: BTreeMap::new(), pods: BTreeMap::new(), watched, broken: BTreeMap::new(), credentials: Credentials::default() }
+    }
+
     /// Takes in a message; whether it tells something that a pass should look at.
     pub(super) fn note(&mut self, seen: Seen) -> bool {
         match seen {
-            Seen::Object(kind, event) => self.object(kind, *event),
-            Seen::Pod(event) => self.pod(*event),
+            Seen::Object(scope, event) => self.object(scope, *event),
+            Seen::Pod(namespace, event) => self.pod(&namespace, *event),
             Seen::Naming(kind, event) => self.credentials.note(kind, *event),
             Seen::Certificate | Seen::NamespaceGone => true,
         }
     }
 
-    /// Forgets what is in the mesh's namespace, which is watched anew.
-    pub(super) fn forget_namespace(&mut self) {
+    /// Awaits the lists of what is watched in a namespace from now on.
+    pub(super) fn await_lists(&mut self, namespace: &str, kinds: &[Kind]) {
+        self.watched.extend(kinds.iter().map(|kind| (Scope::within(*kind, namespace), false)));
+    }
+
+    /// Whether these are watched.
+    pub(super) fn is_watched(&self, scope: &Scope) -> bool {
+        self.watched.contains_key(scope)
+    }
+
+    /// Forgets what is in namespaces, which are watched anew.
+    pub(super) fn forget_namespaces(&mut self) {
         self.objects.retain(|key, _| key.namespace.is_none());
         self.pods.clear();
-        for kind in Kind::NAMESPACED {
-            self.listed.remove(&kind);
-            self.broken.remove(&kind);
-        }
+        self.watched.retain(|scope, _| scope.namespace.is_none());
+        self.broken.retain(|scope, _| scope.namespace.is_none());
     }
 
     /// The kinds of which nothing is known yet, with the reason if there is one.
     pub(super) fn unlisted(&self) -> Vec<(Kind, Option<&str>)> {
-        let all = Kind::OF_CLUSTER.into_iter().chain(Kind::NAMESPACED);
-        all.filter(|kind| !self.listed.contains(kind)).map(|kind| (kind, self.broken.get(&kind).map(String::as_str))).collect()
+        let awaited = self.watched.iter().filter(|(_, listed)| !**listed);
+        awaited.map(|(scope, _)| (scope.kind, self.broken.get(scope).map(String::as_str))).collect()
     }
 
     pub(super) fn get(&self, key: &Key) -> Option<&Value> {
@@ -78,11 +96,11 @@ impl Live {
         self.objects.remove(key);
     }
 
-    /// Objects that the operator applied, with its mark under their own name; each with the uid of the MeshInstall that it is for. Others
-    /// that would inherit it don't count.
+    /// Objects that the operator applied, with its mark under their own name, and that aren't about to go; each with the uid of the
+    /// MeshInstall that it is for. Others that would inherit it don't count.
     pub(super) fn applied(&self) -> impl Iterator<Item = (&Key, &str)> {
         let marked = self.objects.iter().filter(|(key, object)| mark(object).is_some_and(|(name, _)| name == key.name));
-        marked.filter_map(|(key, object)| {
+        marked.filter(|(_, object)| !is_going(object)).filter_map(|(key, object)| {
             let owner = object["metadata"]["ownerReferences"].as_array()?.iter().find(|one| one["controller"] == true)?;
             Some((key, owner["uid"].as_str()?))
         })
@@ -91,15 +109,23 @@ impl Live {
     /// Webhook configurations of ours by which the injector of a revision is asked.
     pub(super) fn webhooks_of<'a>(&'a self, revision: &'a str) -> impl Iterator<Item = &'a Value> {
         let ours = move |key: &Key, object: &Value| {
-            key.kind == Kind::MutatingWebhookConfiguration && object["metadata"]["labels"]["istio.io/rev"] == revision && is_ours(object)
+            key.kind == Kind::MutatingWebhookConfiguration
+                && object["metadata"]["labels"]["istio.io/rev"] == revision
+                && is_ours(key, object)
         };
         self.objects.iter().filter(move |(key, object)| ours(key, object)).map(|(_, object)| object)
+    }
+
+    /// What the operator applied for a part of the mesh.
+    pub(super) fn of_component<'a>(&'a self, owner: &'a str, component: &'a str) -> impl Iterator<Item = &'a Key> {
+        let is_of = move |key: &Key| self.objects[key]["metadata"]["labels"][COMPONENT] == component;
+        self.applied().filter(move |(key, of)| *of == owner && is_of(key)).map(|(key, _)| key)
     }
 
     /// Webhook configurations of another Istio, which would do the same to the same pods.
     pub(super) fn foreign_mesh(&self) -> Option<&Key> {
         let webhooks = |key: &Key| matches!(key.kind, Kind::MutatingWebhookConfiguration | Kind::ValidatingWebhookConfiguration);
-        self.objects.iter().find(|(key, object)| webhooks(key) && is_of_istio(key) && !is_ours(object)).map(|(key, _)| key)
+        self.objects.iter().find(|(key, object)| webhooks(key) && is_of_istio(key) && !is_ours(key, object)).map(|(key, _)| key)
     }
 
     /// Pods of one Deployment of ours.
@@ -108,16 +134,17 @@ impl Live {
         self.pods.values().filter(move |pod| label(pod).as_deref() == Some(name))
     }
 
-    fn object(&mut self, kind: Kind, event: watcher::Result<watcher::Event<DynamicObject>>) -> bool {
+    fn object(&mut self, scope: Scope, event: watcher::Result<watcher::Event<DynamicObject>>) -> bool {
+        let kind = scope.kind;
         match event {
             Ok(watcher::Event::Init) => {
-                self.objects.retain(|key, _| key.kind != kind);
-                self.listed.remove(&kind);
+                self.objects.retain(|key, _| !scope.shows(key));
+                self.watched.insert(scope, false);
                 false
             }
             Ok(watcher::Event::InitDone) => {
-                self.broken.remove(&kind);
-                self.listed.insert(kind)
+                self.broken.remove(&scope);
+                self.watched.insert(scope, true) != Some(true)
             }
             Ok(watcher::Event::InitApply(object)) => {
                 self.keep(kind, &object);
@@ -128,7 +155,7 @@ impl Live {
             Err(error) => {
                 let cause = causes(&error);
                 tracing::warn!(cause, kind = kind.name(), "watch broken");
-                self.broken.insert(kind, cause.clone()) != Some(cause)
+                self.broken.insert(scope, cause.clone()) != Some(cause)
             }
         }
     }
@@ -141,19 +168,25 @@ impl Live {
         changed
     }
 
-    fn pod(&mut self, event: watcher::Result<watcher::Event<Pod>>) -> bool {
+    fn pod(&mut self, namespace: &str, event: watcher::Result<watcher::Event<Pod>>) -> bool {
+        let key = |pod: &Pod| (namespace.to_owned(), pod.metadata.name.clone().unwrap_or_default());
         match event {
-            Ok(watcher::Event::Init) => self.pods.clear(),
+            Ok(watcher::Event::Init) => self.pods.retain(|(known, _), _| known != namespace),
             Ok(watcher::Event::InitDone) => return true,
             Ok(watcher::Event::Apply(pod) | watcher::Event::InitApply(pod)) => {
-                self.pods.insert(pod.metadata.name.clone().unwrap_or_default(), pod);
+                self.pods.insert(key(&pod), pod);
                 return true;
             }
-            Ok(watcher::Event::Delete(pod)) => return self.pods.remove(&pod.metadata.name.unwrap_or_default()).is_some(),
+            Ok(watcher::Event::Delete(pod)) => return self.pods.remove(&key(&pod)).is_some(),
             Err(error) => tracing::warn!(error = causes(&error), "watch of pods broken"),
         }
         false
     }
+}
+
+/// Whether an object is about to go.
+pub(super) fn is_going(object: &Value) -> bool {
+    !object["metadata"]["deletionTimestamp"].is_null()
 }
 
 /// The name and the hash that an object was marked with when it was applied.
@@ -191,13 +224,4 @@ fn is_of_istio(key: &Key) -> bool {
     ["istio-sidecar-injector", "istio-revision-tag-", "istio-validator", "istiod-", "istio-galley"]
         .iter()
         .any(|start| key.name.starts_with(start))
-}
-
-/// Any one trace of ours is enough: somebody may have edited the others away.
-fn is_ours(object: &Value) -> bool {
-    let metadata = &object["metadata"];
-    let owned = |owner: &Value| owner["kind"] == "MeshInstall";
-    metadata["labels"][MANAGED_BY] == MANAGER
-        || mark(object).is_some()
-        || metadata["ownerReferences"].as_array().is_some_and(|owners| owners.iter().any(owned))
 }

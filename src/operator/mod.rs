@@ -22,6 +22,7 @@ mod credentials;
 mod difference;
 mod events;
 mod family;
+mod foreign;
 mod generate;
 mod health;
 mod install;
@@ -44,9 +45,10 @@ mod status;
 mod tests;
 mod watch;
 
-pub use difference::{Difference, applying, between};
-pub use generate::{generate, laid_over};
-pub use settings::{Images, profile, spec_problems};
+pub use difference::{Difference, applying, between, missing};
+pub use generate::generate;
+pub use proxies::{LiveInjector, Look, Outlier, Pass, RestartError, Rollouts};
+pub use settings::{Images, Rolling, overlay, profile, spec_problems};
 pub use webhook_certs::Source as CertificateSource;
 
 use kube::Client;

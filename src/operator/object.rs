@@ -10,6 +10,7 @@ use std::fmt;
 /// The kinds of what makes up a mesh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {
+    Namespace,
     ServiceAccount,
     ClusterRoleBinding,
     Role,
@@ -24,6 +25,14 @@ pub(super) enum Kind {
     HorizontalPodAutoscaler,
     MutatingWebhookConfiguration,
     ValidatingWebhookConfiguration,
+}
+
+/// What one watch shows: a kind, in the whole cluster or in one namespace.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Scope {
+    pub(super) kind: Kind,
+    /// None for kinds of the whole cluster.
+    pub(super) namespace: Option<String>,
 }
 
 /// Names one object.
@@ -53,9 +62,12 @@ impl Kind {
         Self::HorizontalPodAutoscaler,
     ];
 
+    /// Those in the namespace of the nodes' part.
+    pub(super) const ON_NODES: [Self; 3] = [Self::ServiceAccount, Self::RoleBinding, Self::DaemonSet];
+
     /// Those of the whole cluster.
-    pub(super) const OF_CLUSTER: [Self; 3] =
-        [Self::ClusterRoleBinding, Self::MutatingWebhookConfiguration, Self::ValidatingWebhookConfiguration];
+    pub(super) const OF_CLUSTER: [Self; 4] =
+        [Self::Namespace, Self::ClusterRoleBinding, Self::MutatingWebhookConfiguration, Self::ValidatingWebhookConfiguration];
 
     pub(super) fn is_namespaced(self) -> bool {
         Self::NAMESPACED.contains(&self)
@@ -68,6 +80,7 @@ impl Kind {
     /// Group, version, kind, and the plural that stands in URLs.
     fn coordinates(self) -> (&'static str, &'static str, &'static str, &'static str) {
         match self {
+            Self::Namespace => ("", "v1", "Namespace", "namespaces"),
             Self::ServiceAccount => ("", "v1", "ServiceAccount", "serviceaccounts"),
             Self::ConfigMap => ("", "v1", "ConfigMap", "configmaps"),
             Self::Service => ("", "v1", "Service", "services"),
@@ -113,6 +126,24 @@ impl Kind {
             true => Api::namespaced_with(client.clone(), namespace, &self.resource()),
             false => Api::all_with(client.clone(), &self.resource()),
         }
+    }
+}
+
+// === impl Scope ===
+
+impl Scope {
+    /// A kind of the whole cluster.
+    pub(super) fn of_cluster(kind: Kind) -> Self {
+        Self { kind, namespace: None }
+    }
+
+    /// A kind in a namespace.
+    pub(super) fn within(kind: Kind, namespace: &str) -> Self {
+        Self { kind, namespace: Some(namespace.to_owned()) }
+    }
+
+    pub(super) fn shows(&self, key: &Key) -> bool {
+        self.kind == key.kind && self.namespace == key.namespace
     }
 }
 

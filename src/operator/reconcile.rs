@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{
     OperatorConfig,
+    apply::ApplyError,
     family::{Family, Member},
     install::{Install, InstallError, Installed, Wish},
     live::Seen,
@@ -116,7 +117,9 @@ impl Reconciler {
             }
             let meshes = self.meshes.borrow_and_update().clone();
             if let Some(meshes) = meshes {
+                let began = Instant::now();
                 work.pass(&meshes, term).await;
+                self.metrics.pass_time.observe(began.elapsed().as_secs_f64());
             }
         }
     }
@@ -262,6 +265,13 @@ impl<'a> Work<'a> {
     /// Says that a pass didn't go through, once that has lasted or nothing is known of this spec yet.
     async fn fail(&mut self, mesh: &MeshInstall, version: &str, failure: InstallError, term: &Term) -> bool {
         let uid = mesh.uid().unwrap_or_default();
+        if let InstallError::Apply(ApplyError::Foreign(foreign)) = &failure {
+            let stalled = Outcome::Stalled(Reason::ForeignObject, foreign.to_string());
+            self.reporter.report(mesh, stalled, version, term).await;
+            // Nobody watches what isn't the operator's: it is looked at again soon.
+            self.settle(&uid, Some(failure));
+            return false;
+        }
         let lasting = self.troubles.get(&uid).is_some_and(|trouble| trouble.since.elapsed() >= LASTING);
         let told = lasting.then(|| failure.to_string());
         if lasting || mesh.status.as_ref().and_then(|status| status.observed_generation) != mesh.metadata.generation {

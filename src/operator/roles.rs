@@ -3,6 +3,7 @@
 //! Helm leaves them when the release is removed, because the mesh that runs needs them. So the operator enters their owners, the chart's
 //! own ClusterRole and each MeshInstall, and garbage collection does the rest.
 
+use futures::StreamExt;
 use k8s_openapi::{
     api::{coordination::v1::Lease, rbac::v1::ClusterRole},
     apimachinery::pkg::apis::meta::v1::OwnerReference,
@@ -10,13 +11,17 @@ use k8s_openapi::{
 use kube::{
     Api, Client, ResourceExt,
     api::{Patch, PatchParams},
+    core::PartialObjectMeta,
+    runtime::{
+        WatchStreamExt,
+        watcher::{self, Event, watcher},
+    },
 };
 use serde_json::json;
-use std::{convert::Infallible, time::Duration};
-use tokio::time::sleep;
+use std::{collections::BTreeSet, convert::Infallible, pin::pin};
 
 use super::{LEASE, plan::MANAGER, refusal::advised};
-use crate::runtime::{Readiness, ReadyGuard, Shutdown};
+use crate::runtime::{Readiness, ReadyGuard, Shutdown, causes};
 
 /// The roles of the control plane's parts, and the operator's own that are bound as they are needed.
 pub(super) const ROLES: [&str; 13] = [
@@ -36,8 +41,8 @@ pub(super) const ROLES: [&str; 13] = [
 ];
 /// The owner of the owners' field.
 const OWNERS: &str = "ferromesh-operator-owners";
-/// Between two looks for missing roles.
-const INTERVAL: Duration = Duration::from_secs(10);
+/// The label that they have.
+const OURS: &str = "app.kubernetes.io/part-of=ferromesh";
 
 /// Enters owners into the roles.
 pub(super) struct Roles {
@@ -119,31 +124,38 @@ impl Roles {
 /// # Errors
 /// None; the type is what [`crate::runtime::Tasks::spawn`] takes.
 pub(super) async fn watch(client: Client, first: ReadyGuard, readiness: Readiness, shutdown: Shutdown) -> Result<(), Infallible> {
-    let roles = Roles::new(client);
-    let mut guard = Some(first);
+    let roles: Api<PartialObjectMeta<ClusterRole>> = Api::all(client);
+    let mut events = pin!(watcher(roles, watcher::Config::default().labels(OURS)).default_backoff());
+    let (mut guard, mut there, mut listed, mut told) = (Some(first), BTreeSet::new(), false, None);
     loop {
-        match all_there(&roles).await {
-            Ok(()) => drop(guard.take()),
-            Err(error) => {
-                tracing::warn!(%error, "roles");
-                // A failed look says nothing about a role that was there before.
-                if matches!(error, RolesError::Missing(_)) && guard.is_none() {
-                    guard = Some(readiness.wait_for("the chart's ClusterRoles"));
-                }
-            }
-        }
-        tokio::select! {
+        let event = tokio::select! {
             () = shutdown.requested() => return Ok(()),
-            () = sleep(if guard.is_some() { Duration::from_secs(1) } else { INTERVAL }) => {}
+            Some(event) = events.next() => event,
+        };
+        match event {
+            Ok(Event::Init) => {
+                there.clear();
+                listed = false;
+            }
+            Ok(Event::InitDone) => listed = true,
+            Ok(Event::InitApply(role) | Event::Apply(role)) => _ = there.insert(role.name_any()),
+            Ok(Event::Delete(role)) => _ = there.remove(&role.name_any()),
+            // A failed look says nothing about roles that were there before.
+            Err(error) => tracing::warn!(error = causes(&error), "watch of the chart's ClusterRoles broken"),
         }
+        if !listed {
+            continue;
+        }
+        let missing = ROLES.into_iter().find(|name| !there.contains(*name));
+        match missing {
+            None => drop(guard.take()),
+            Some(_) => _ = guard.get_or_insert_with(|| readiness.wait_for("the chart's ClusterRoles")),
+        }
+        if let Some(missing) = missing.filter(|_| missing != told) {
+            tracing::warn!(error = %RolesError::Missing(missing.to_owned()), "not ready");
+        }
+        told = missing;
     }
-}
-
-async fn all_there(roles: &Roles) -> Result<(), RolesError> {
-    for name in ROLES {
-        roles.get(name).await?;
-    }
-    Ok(())
 }
 
 fn apply() -> PatchParams {

@@ -15,7 +15,7 @@ use std::pin::Pin;
 use super::{
     credentials::NamingKind,
     live::Seen,
-    object::Kind,
+    object::{Kind, Scope},
     plan::{MANAGED_BY, MANAGER},
 };
 
@@ -28,8 +28,9 @@ pub(super) fn of_cluster(client: &Client, operator_namespace: &str, secrets: &[&
     let mut changes = Changes::new();
     for kind in Kind::OF_CLUSTER {
         // All webhook configurations, because those of another Istio matter too.
-        let config = if kind == Kind::ClusterRoleBinding { ours() } else { watcher::Config::default() };
-        changes.push(objects(client, kind, "", config));
+        let all = matches!(kind, Kind::MutatingWebhookConfiguration | Kind::ValidatingWebhookConfiguration);
+        let config = if all { watcher::Config::default() } else { ours() };
+        changes.push(objects(client, Scope::of_cluster(kind), config));
     }
     for secret in secrets {
         changes.push(certificate(client, operator_namespace, secret));
@@ -40,20 +41,22 @@ pub(super) fn of_cluster(client: &Client, operator_namespace: &str, secrets: &[&
     changes
 }
 
-/// What is watched in the mesh's namespace, once the operator has its rights there.
-pub(super) fn of_namespace(client: &Client, namespace: &str) -> Changes {
+/// What is watched in a namespace, once the operator has its rights there: objects of these kinds, and the operator's pods.
+pub(super) fn of_namespace(client: &Client, namespace: &str, kinds: &[Kind]) -> Changes {
     let mut changes = Changes::new();
-    for kind in Kind::NAMESPACED {
-        changes.push(objects(client, kind, namespace, ours()));
+    for kind in kinds {
+        changes.push(objects(client, Scope::within(*kind, namespace), ours()));
     }
     let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
-    changes.push(watcher(pods, ours()).default_backoff().map(|event| Seen::Pod(Box::new(event))).boxed());
+    let place = namespace.to_owned();
+    changes.push(watcher(pods, ours()).default_backoff().map(move |event| Seen::Pod(place.clone(), Box::new(event))).boxed());
     changes.push(end_of_namespace(client, namespace));
     changes
 }
 
-fn objects(client: &Client, kind: Kind, namespace: &str, config: watcher::Config) -> Pin<Box<dyn Stream<Item = Seen> + Send>> {
-    watcher(kind.api(client, namespace), config).default_backoff().map(move |event| Seen::Object(kind, Box::new(event))).boxed()
+fn objects(client: &Client, scope: Scope, config: watcher::Config) -> Pin<Box<dyn Stream<Item = Seen> + Send>> {
+    let api = scope.kind.api(client, scope.namespace.as_deref().unwrap_or_default());
+    watcher(api, config).default_backoff().map(move |event| Seen::Object(scope.clone(), Box::new(event))).boxed()
 }
 
 fn naming(kind: NamingKind, api: Api<DynamicObject>) -> Pin<Box<dyn Stream<Item = Seen> + Send>> {

@@ -266,7 +266,8 @@ impl TestMesh {
         };
         for workload in self.workloads.values().filter(selected) {
             for port in &service.ports {
-                endpoints.extend(endpoint(workload, port));
+                let named = service.addresses.is_empty().then(|| workload.key.name.clone());
+                endpoints.extend(endpoint(workload, port).map(|endpoint| Endpoint { hostname: named, ..endpoint }));
             }
         }
         endpoints.sort_by(|a, b| (&a.address, a.port).cmp(&(&b.address, b.port)));
@@ -278,6 +279,7 @@ impl TestMesh {
 fn resolved(service: &Service, port: &ServicePort) -> Endpoint {
     Endpoint {
         address: service.key.host.as_str().into(),
+        hostname: None,
         port: port.number,
         service_port: port.name.clone(),
         health: Health::Healthy,
@@ -298,6 +300,7 @@ fn endpoint(workload: &Workload, port: &ServicePort) -> Option<Endpoint> {
     };
     Some(Endpoint {
         address: workload.addresses.first()?.to_string().into(),
+        hostname: None,
         port: number,
         service_port: port.name.clone(),
         health: Health::Healthy,

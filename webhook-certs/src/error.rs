@@ -132,6 +132,19 @@ pub enum StoreError {
         /// The Secret's name.
         name: String,
     },
+    /// A Secret of that name is somebody else's.
+    #[error(
+        "secret {namespace}/{name} is somebody else's and has been left alone: remove it, or hand it over with \
+         kubectl label -n {namespace} secret {name} --overwrite {label}"
+    )]
+    Foreign {
+        /// The Secret's namespace.
+        namespace: String,
+        /// The Secret's name.
+        name: String,
+        /// The label by which it would be ours, as `KEY=VALUE`.
+        label: String,
+    },
     /// A Secret that an outside issuer should have made can't be used.
     #[error("secret {namespace}/{name}, which an outside issuer keeps, can't be used")]
     External {

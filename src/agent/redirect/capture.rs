@@ -83,6 +83,29 @@ const INTERFACE_NAME: usize = 15;
 // === impl Capture ===
 
 impl Capture {
+    /// What the injector asks for where nobody asks for anything else.
+    #[cfg(test)]
+    pub(crate) fn usual() -> Self {
+        Self {
+            mode: InterceptionMode::Redirect,
+            outbound_port: 15001,
+            inbound_port: 15006,
+            users: vec![1337],
+            groups: vec![1337],
+            inbound_ports: Selection::All,
+            excluded_inbound_ports: vec![15090, 15021, 15020],
+            outbound_ranges: Selection::All,
+            excluded_outbound_ranges: vec![],
+            outbound_ports: vec![],
+            excluded_outbound_ports: vec![],
+            outbound_groups: Selection::All,
+            excluded_outbound_groups: vec![],
+            excluded_interfaces: vec![],
+            virtual_interfaces: vec![],
+            dns: None,
+        }
+    }
+
     /// Reads a comma list of ports.
     ///
     /// # Errors

@@ -9,7 +9,10 @@ use serde_json::{Value, json};
 use std::{fs, path::Path};
 use tempfile::TempDir;
 
-use crate::cli::{Exit, tests::run};
+use crate::cli::{
+    Exit,
+    tests::{PIPE, run_on},
+};
 use crate::testing::fake_api::FakeApi;
 
 fn of<T: DeserializeOwned>(value: Value) -> T {
@@ -47,11 +50,9 @@ async fn a_report_has_objects_and_logs_and_no_secret() {
     api.insert::<ConfigMap>(&of(map("somebody-elses", "s3cr3t-value")));
     api.answer(|call| (call.target.subresource.as_deref() == Some("log")).then(|| (200, json!("password=hunter22"))));
     let folder = TempDir::new().unwrap();
-    let (kubeconfig, report) = (folder.path().join("kubeconfig"), folder.path().join("report"));
-    fs::write(&kubeconfig, api.kubeconfig().await.to_string()).unwrap();
-    let command = format!("bug-report -d {} --kubeconfig {}", report.display(), kubeconfig.display());
-    let again = command.clone();
-    let told = tokio::task::spawn_blocking(move || run(&command, "")).await.unwrap();
+    let report = folder.path().join("report");
+    let command = format!("bug-report -d {}", report.display());
+    let told = run_on(&api, PIPE, &command, "").await;
     assert_eq!(told.exit, Exit::Clean, "{told:?}");
 
     let files = files(&report);
@@ -64,6 +65,6 @@ async fn a_report_has_objects_and_logs_and_no_secret() {
     assert!(files.iter().all(|(name, text)| !text.contains("s3cr3t-value") && !name.contains("secret")), "{files:?}");
     assert!(api.calls().iter().all(|call| call.target.plural != "secrets"), "Secrets are not even read");
 
-    let told = tokio::task::spawn_blocking(move || run(&again, "")).await.unwrap();
+    let told = run_on(&api, PIPE, &command, "").await;
     assert_eq!(told.exit, Exit::Failed, "a folder that is there is left alone: {told:?}");
 }

@@ -6,7 +6,7 @@ use kube::ResourceExt;
 use std::collections::BTreeSet;
 
 use super::{
-    facts::{Facts, known},
+    facts::{Facts, going, is_of_operator, known},
     row::{Area, Check, Found, when},
 };
 use crate::cli::finding::Severity::{Error, Info, Warning};
@@ -17,8 +17,6 @@ const KUBERNETES: [(u32, u32); 2] = [(1, 30), (1, 34)];
 /// Labels by which objects are known to be of another mesh's installer.
 const OTHER_INSTALLERS: [&str; 3] =
     ["operator.istio.io/managed", "operator.istio.io/component", "install.operator.istio.io/owning-resource"];
-/// The value of `app.kubernetes.io/managed-by` on what the operator makes.
-const OPERATOR: &str = "ferromesh-operator";
 
 /// The checks.
 pub(super) const CHECKS: &[Check] = &[
@@ -77,7 +75,7 @@ fn foreign_crds(facts: &Facts) -> Result<Vec<Found>, String> {
 
 fn foreign_injector(facts: &Facts) -> Result<Vec<Found>, String> {
     let foreign = known(&facts.mutating)?.iter().filter(|one| {
-        let ours = one.labels().get("app.kubernetes.io/managed-by").is_some_and(|manager| manager == OPERATOR);
+        let ours = is_of_operator(*one);
         !ours && injector::parse(one).is_some()
     });
     let told = |one| Found::new("injects pods, and is of another mesh").of("MutatingWebhookConfiguration", one);
@@ -129,15 +127,14 @@ fn dns_unready(facts: &Facts) -> Result<Vec<Found>, String> {
 
 fn namespace_going(facts: &Facts) -> Result<Vec<Found>, String> {
     let ours = |name: &str| name == facts.mesh_namespace || name == "ferromesh-system";
-    let going = known(&facts.namespaces)?.iter().filter(|one| one.metadata.deletion_timestamp.is_some() && ours(&one.name_any()));
-    Ok(going.map(|one| Found::new("is being deleted: nothing can be made in it").of("Namespace", one)).collect())
+    let namespaces = known(&facts.namespaces)?.iter().filter(|one| going(*one) && ours(&one.name_any()));
+    Ok(namespaces.map(|one| Found::new("is being deleted: nothing can be made in it").of("Namespace", one)).collect())
 }
 
 fn foreign_cni(facts: &Facts) -> Result<Vec<Found>, String> {
-    let foreign = known(&facts.daemon_sets)?.iter().filter(|set| {
-        let ours = set.labels().get("app.kubernetes.io/managed-by").is_some_and(|manager| manager == OPERATOR);
-        !ours && ["istio-cni-node", "ztunnel", "linkerd-cni"].contains(&&*set.name_any())
-    });
+    let foreign = known(&facts.daemon_sets)?
+        .iter()
+        .filter(|set| !is_of_operator(*set) && ["istio-cni-node", "ztunnel", "linkerd-cni"].contains(&&*set.name_any()));
     Ok(foreign.map(|set| Found::new("redirects pods' traffic on each node, and is of another mesh").of("DaemonSet", set)).collect())
 }
 

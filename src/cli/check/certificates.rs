@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use x509_parser::parse_x509_certificate;
 
 use super::{
-    facts::{Facts, Webhook, known, shown},
+    facts::{Facts, Webhook, going, known, shown},
     row::{Area, Check, Found, when},
 };
 use crate::cli::{
@@ -146,8 +146,7 @@ fn renewal_overdue(facts: &Facts) -> Result<Vec<Found>, String> {
 
 fn no_root(facts: &Facts) -> Result<Vec<Found>, String> {
     let there: BTreeSet<String> = known(&facts.roots)?.iter().filter_map(ResourceExt::namespace).collect();
-    let going = |namespace: &k8s_openapi::api::core::v1::Namespace| namespace.metadata.deletion_timestamp.is_some();
-    let without = known(&facts.namespaces)?.iter().filter(|one| !going(one) && !there.contains(&one.name_any()));
+    let without = known(&facts.namespaces)?.iter().filter(|one| !going(*one) && !there.contains(&one.name_any()));
     let names: Vec<String> = without.map(ResourceExt::name_any).collect();
     let told = || {
         let message = format!(

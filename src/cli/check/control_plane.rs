@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     before::has_address,
-    facts::{Facts, known, shown},
+    facts::{Facts, is_of_operator, known, shown},
     row::{Area, Check, Found, when},
 };
 use crate::cli::{
@@ -57,7 +57,7 @@ fn unavailable(facts: &Facts) -> Result<Vec<Found>, String> {
 }
 
 fn not_everywhere(facts: &Facts) -> Result<Vec<Found>, String> {
-    let sets = known(&facts.daemon_sets)?.iter().filter(|set| facts.is_of_mesh(*set));
+    let sets = known(&facts.daemon_sets)?.iter().filter(|set| is_of_operator(*set));
     let told = sets.filter_map(|set| {
         let status = set.status.clone().unwrap_or_default();
         let (there, wanted) = (status.number_available.unwrap_or(0), status.desired_number_scheduled);

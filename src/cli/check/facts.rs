@@ -93,6 +93,11 @@ pub(super) fn shown(object: &impl ResourceExt) -> String {
     object.namespace().map(|namespace| format!("{namespace}/{}", object.name_any())).unwrap_or_else(|| object.name_any())
 }
 
+/// Whether an object is being deleted.
+pub(super) fn going(object: &impl ResourceExt) -> bool {
+    object.meta().deletion_timestamp.is_some()
+}
+
 // === impl Webhook ===
 
 impl Webhook<'_> {
@@ -134,21 +139,23 @@ impl Facts {
         Ok(known(&self.pods)?.iter().filter(move |pod| self.is_of_mesh(*pod)))
     }
 
-    /// Whether a namespace's workloads are looked at: those of the namespace that is asked about, or of all that are no system's.
+    /// Whether a namespace's workloads are looked at: those of the namespace that is asked about, or of all that are no system's and
+    /// stay. What is being deleted has nothing to mend.
     pub(super) fn is_asked(&self, namespace: Option<&str>) -> bool {
         let namespace = namespace.unwrap_or_default();
+        let goes = self.namespaces.iter().flatten().any(|one| going(one) && one.metadata.name.as_deref() == Some(namespace));
         match &self.only {
             Some(only) => only == namespace,
-            None => !SYSTEM.contains(&namespace) && namespace != self.mesh_namespace,
+            None => !goes && !SYSTEM.contains(&namespace) && namespace != self.mesh_namespace,
         }
     }
 
-    /// Pods of workloads that are looked at.
+    /// Pods of workloads that are looked at, but for those that are being deleted.
     ///
     /// # Errors
     /// When pods are not known.
     pub(super) fn workload_pods(&self) -> Result<impl Iterator<Item = &Pod>, String> {
-        Ok(known(&self.pods)?.iter().filter(move |pod| self.is_asked(pod.metadata.namespace.as_deref())))
+        Ok(known(&self.pods)?.iter().filter(move |pod| !going(*pod) && self.is_asked(pod.metadata.namespace.as_deref())))
     }
 
     /// Those of them that have a sidecar.
@@ -212,6 +219,11 @@ impl Facts {
         };
         Ok(known(&self.endpoints)?.iter().filter(of_service).any(ready))
     }
+}
+
+/// Whether the operator made an object.
+pub(super) fn is_of_operator(object: &impl ResourceExt) -> bool {
+    object.labels().get("app.kubernetes.io/managed-by").is_some_and(|manager| manager == "ferromesh-operator")
 }
 
 /// Whether a pod was injected.

@@ -51,17 +51,14 @@ fn missed(facts: &Facts) -> Result<Vec<Found>, String> {
     let (missed, _) = counts(facts, |proxies| proxies.missed)?;
     let told = || {
         let pods = counted(usize::try_from(missed).unwrap_or(0), "pod");
-        Found::new(format!("{pods} without the sidecar that labels ask for")).with("ferromesh analyze -A")
+        Found::new(format!("{pods} without the sidecar that labels ask for")).with("ferromesh rollout --missed -A")
     };
     Ok(when(missed > 0, told))
 }
 
 fn outdated(facts: &Facts) -> Result<Vec<Found>, String> {
     let (outdated, total) = counts(facts, |proxies| proxies.outdated)?;
-    let told = || {
-        Found::new(format!("{outdated} of {total} sidecars are older than the mesh"))
-            .with("kubectl rollout restart deployment -n NAMESPACE")
-    };
+    let told = || Found::new(format!("{outdated} of {total} sidecars are older than the mesh")).with("ferromesh rollout --outdated -A");
     Ok(when(outdated > 0, told))
 }
 

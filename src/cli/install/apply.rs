@@ -9,8 +9,7 @@ use std::{str::FromStr, time::Duration};
 use super::{
     chart::MANAGER,
     cluster::{self, Operator},
-    difference::{Difference, differences},
-    manifest::told_differences,
+    difference::told_differences,
     operator::{self, PlaceArgs},
     progress::Progress,
     spec::{Described, SpecArgs, is_default},
@@ -21,9 +20,10 @@ use crate::cli::{
     report::counted,
     terminal::{Streams, Style},
 };
+use crate::operator::{Difference, between};
 
 /// How long the questions before and after a wait may take.
-pub(super) const QUESTIONS: Duration = Duration::from_secs(30);
+pub(in crate::cli) const QUESTIONS: Duration = Duration::from_secs(30);
 
 /// Install the mesh, or make the one that is installed as described
 #[derive(Args, Debug)]
@@ -320,7 +320,7 @@ fn unanswered(error: std::io::Error) -> Failure {
 /// The fields that change. What is not named comes back as the API server's default.
 fn changes(before: &Value, described: &Value) -> Vec<Difference> {
     let stays = |one: &Difference| one.to.is_none() && one.from.as_ref().is_some_and(|value| is_default(&one.path, value));
-    differences(before, described).into_iter().filter(|one| !stays(one)).collect()
+    between(before, described).into_iter().filter(|one| !stays(one)).collect()
 }
 
 /// What a description is laid over.

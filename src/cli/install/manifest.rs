@@ -4,26 +4,26 @@ use clap::{Args, Subcommand};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
-use std::{collections::BTreeMap, slice::from_ref};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    slice::from_ref,
+};
 
 use super::{
     apply::ManifestApplyArgs,
     chart::NAMESPACE,
-    difference::{Difference, differences, without_traces},
+    difference::{ComparisonArgs, told_differences, without_traces},
     object::Id,
     spec::SpecArgs,
     verify::VerifyArgs,
 };
 use crate::cli::{
     exit::{Exit, Failure},
-    input,
-    manifest::manifests,
-    proxy::Table,
+    manifest::each_of_files,
     report::{self, Form, counted},
-    source,
     terminal::{Streams, Style},
 };
-use crate::operator::{Images, generate};
+use crate::operator::{Difference, Images, between, generate};
 
 /// Write, apply, compare and verify the objects of an installation
 #[derive(Args, Debug)]
@@ -82,12 +82,8 @@ struct DiffArgs {
     first: String,
     /// Another
     second: String,
-    /// End with 79 if they differ
-    #[arg(long)]
-    exit_code: bool,
-    /// The form of the answer
-    #[arg(short, long, value_enum, default_value_t, value_name = "FORM")]
-    output: Form,
+    #[command(flatten)]
+    comparison: ComparisonArgs,
 }
 
 /// An object that is not the same in both files. `ferromesh manifest diff` answers with a list of them.
@@ -178,29 +174,13 @@ fn write_files(directory: &std::path::Path, objects: &[Value], form: Form) -> Re
     Ok(())
 }
 
-/// Differences as a table, under the names of the two.
-pub(super) fn told_differences(found: &[Difference], names: [&str; 2]) -> String {
-    let mut table = Table::new(&["FIELD", names[0], names[1]]);
-    for difference in found {
-        let [from, to] = difference.shown();
-        table.row([difference.path.clone(), from, to]);
-    }
-    table.shown()
-}
-
 // === impl DiffArgs ===
 
 impl DiffArgs {
     fn run(&self, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
         let first = by_name(objects_of(from_ref(&self.first), streams)?);
         let second = by_name(objects_of(from_ref(&self.second), streams)?);
-        let found = compared(&first, &second);
-        let told = match self.output {
-            Form::Human => human(&found, [&self.first, &self.second]),
-            form => report::document(&found, form == Form::Yaml),
-        };
-        streams.answered(&told)?;
-        Ok(if self.exit_code && !found.is_empty() { Exit::Findings } else { Exit::Clean })
+        self.comparison.answer(&compared(&first, &second), |found| human(found, [&self.first, &self.second]), streams)
     }
 }
 
@@ -210,22 +190,14 @@ impl DiffArgs {
 /// When a file can't be read, or a document is no object.
 pub(super) fn objects_of(names: &[String], streams: &mut Streams<'_>) -> Result<Vec<Value>, Failure> {
     let mut objects = Vec::new();
-    for text in input::texts(names, false, streams.stdin) {
-        let text = text?;
-        let (documents, problems) = source::read(&text.text);
-        if let Some(problem) = problems.first() {
-            let message = format_args!("{}:{}: {}", text.name, problem.place.line, problem.message);
-            return Err(Failure::new(Exit::Unreadable, message));
+    each_of_files(names, streams.stdin, |at, manifest| {
+        let object = manifest.to_value();
+        if Id::of(&object, "").is_none() {
+            return Err(Failure::new(Exit::Unreadable, format_args!("{at}: this is no object with apiVersion, kind and name")));
         }
-        for manifest in documents.iter().flat_map(manifests) {
-            let object = manifest.to_value();
-            if Id::of(&object, "").is_none() {
-                let message = format_args!("{}:{}: this is no object with apiVersion, kind and name", text.name, manifest.node.place.line);
-                return Err(Failure::new(Exit::Unreadable, message));
-            }
-            objects.push(object);
-        }
-    }
+        objects.push(object);
+        Ok(())
+    })?;
     Ok(objects)
 }
 
@@ -235,10 +207,10 @@ fn by_name(objects: Vec<Value>) -> BTreeMap<String, Value> {
 }
 
 fn compared(first: &BTreeMap<String, Value>, second: &BTreeMap<String, Value>) -> Vec<ManifestDifference> {
-    let names: std::collections::BTreeSet<&String> = first.keys().chain(second.keys()).collect();
+    let names: BTreeSet<&String> = first.keys().chain(second.keys()).collect();
     let difference = |name: &String| {
         let (change, fields) = match (first.get(name), second.get(name)) {
-            (Some(first), Some(second)) => (Change::Changed, differences(first, second)),
+            (Some(first), Some(second)) => (Change::Changed, between(first, second)),
             (Some(_), None) => (Change::Removed, Vec::new()),
             (None, _) => (Change::Added, Vec::new()),
         };
@@ -249,9 +221,6 @@ fn compared(first: &BTreeMap<String, Value>, second: &BTreeMap<String, Value>) -
 }
 
 fn human(found: &[ManifestDifference], names: [&str; 2]) -> String {
-    if found.is_empty() {
-        return "no differences\n".to_owned();
-    }
     let mut told = String::new();
     for ManifestDifference { object, change, fields } in found {
         match change {

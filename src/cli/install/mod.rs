@@ -21,7 +21,7 @@ mod tests;
 mod uninstall;
 mod verify;
 
-pub(super) use apply::{InstallArgs, UpgradeArgs};
+pub(super) use apply::{InstallArgs, QUESTIONS, UpgradeArgs};
 pub(super) use chart::chart_roles;
 pub(super) use cluster::timeout;
 pub(super) use images::ImagesArgs;
@@ -29,6 +29,7 @@ pub(super) use manifest::ManifestArgs;
 pub(super) use object::Id;
 pub(super) use operator::OperatorArgs;
 pub(super) use profile::ProfileArgs;
+pub(super) use progress::{BETWEEN, Progress};
 pub(super) use uninstall::UninstallArgs;
 pub(super) use verify::{VerifyArgs, quantity};
 

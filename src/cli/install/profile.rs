@@ -7,8 +7,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{
-    difference::differences,
-    manifest::told_differences,
+    difference::{ComparisonArgs, told_differences},
     spec::{Described, SpecArgs},
 };
 use crate::cli::{
@@ -17,7 +16,7 @@ use crate::cli::{
     report::{self, Form},
     terminal::Streams,
 };
-use crate::operator::{self, laid_over};
+use crate::operator::{self, between, overlay};
 
 /// Show the profiles, what each sets, and how they differ
 #[derive(Args, Debug)]
@@ -81,12 +80,8 @@ struct DiffArgs {
     first: String,
     /// Another
     second: String,
-    /// End with 79 if they differ
-    #[arg(long)]
-    exit_code: bool,
-    /// The form of the answer
-    #[arg(short, long, value_enum, default_value_t, value_name = "FORM")]
-    output: Form,
+    #[command(flatten)]
+    comparison: ComparisonArgs,
 }
 
 /// A profile. `ferromesh profile list` answers with a list of them.
@@ -139,7 +134,7 @@ impl DumpArgs {
         };
         let described = self.spec.over(&base, streams.stdin)?;
         let profile = described.checked()?.profile();
-        let spec = laid_over(&operator::profile(profile), &described.spec);
+        let spec = overlay(&operator::profile(profile), &described.spec);
         let shown = match &self.config_path {
             Some(path) => part(&spec, path)?,
             None => Described { spec, ..described.clone() }.object(&described.name()),
@@ -151,14 +146,7 @@ impl DumpArgs {
 impl DiffArgs {
     fn run(&self, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
         let [first, second] = [effective(&self.first, streams)?, effective(&self.second, streams)?];
-        let found = differences(&first, &second);
-        let told = match self.output {
-            Form::Human if found.is_empty() => "no differences\n".to_owned(),
-            Form::Human => told_differences(&found, [&self.first, &self.second]),
-            form => report::document(&found, form == Form::Yaml),
-        };
-        streams.answered(&told)?;
-        Ok(if self.exit_code && !found.is_empty() { Exit::Findings } else { Exit::Clean })
+        self.comparison.answer(&between(&first, &second), |found| told_differences(found, [&self.first, &self.second]), streams)
     }
 }
 
@@ -169,7 +157,7 @@ fn effective(name: &str, streams: &mut Streams<'_>) -> Result<Value, Failure> {
         return Ok(operator::profile(named(name)?));
     }
     let described = SpecArgs::of_file(name).over(&json!({}), streams.stdin)?;
-    Ok(laid_over(&operator::profile(described.checked()?.profile()), &described.spec))
+    Ok(overlay(&operator::profile(described.checked()?.profile()), &described.spec))
 }
 
 fn named(name: &str) -> Result<Profile, Failure> {

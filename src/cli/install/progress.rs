@@ -24,14 +24,16 @@ use crate::runtime::causes;
 /// How often it is told what is awaited.
 const EVERY: Duration = Duration::from_secs(15);
 /// How often is asked for what can't be watched.
-pub(super) const BETWEEN: Duration = Duration::from_millis(500);
+pub(in crate::cli) const BETWEEN: Duration = Duration::from_millis(500);
 
 /// Tells of progress, with the time since it began.
-pub(super) struct Progress<'s, 'a> {
+pub(in crate::cli) struct Progress<'s, 'a> {
     streams: &'s mut Streams<'a>,
     began: Instant,
     deadline: Instant,
     told: Instant,
+    /// What to say to who has waited long enough.
+    hint: &'static str,
 }
 
 /// How a MeshInstall stands to the generation that is awaited.
@@ -48,13 +50,19 @@ enum Standing {
 
 impl<'s, 'a> Progress<'s, 'a> {
     /// Begins now. Needs a runtime.
-    pub(super) fn new(streams: &'s mut Streams<'a>, longest: Duration) -> Self {
+    pub(in crate::cli) fn new(streams: &'s mut Streams<'a>, longest: Duration) -> Self {
         let began = Instant::now();
-        Self { streams, began, deadline: began + longest, told: began }
+        let hint = "it goes on in the cluster: kubectl get meshinstall";
+        Self { streams, began, deadline: began + longest, told: began, hint }
+    }
+
+    /// The same with another word for who has waited long enough.
+    pub(in crate::cli) fn hinting(self, hint: &'static str) -> Self {
+        Self { hint, ..self }
     }
 
     /// Tells of a change.
-    pub(super) fn tell(&mut self, line: &str) {
+    pub(in crate::cli) fn tell(&mut self, line: &str) {
         let seconds = self.began.elapsed().as_secs_f64();
         self.streams.note(&format!("{seconds:>5.1}s  {}", harmless(line)));
         self.told = Instant::now();
@@ -64,7 +72,7 @@ impl<'s, 'a> Progress<'s, 'a> {
     ///
     /// # Errors
     /// That it took too long.
-    pub(super) fn waiting(&mut self, what: &str) -> Result<(), Failure> {
+    pub(in crate::cli) fn waiting(&mut self, what: &str) -> Result<(), Failure> {
         if Instant::now() >= self.deadline {
             return Err(self.late(what));
         }
@@ -76,7 +84,7 @@ impl<'s, 'a> Progress<'s, 'a> {
 
     fn late(&self, what: &str) -> Failure {
         let seconds = (self.deadline - self.began).as_secs();
-        Failure::new(Exit::TimedOut, format_args!("not within {seconds} s: {what}\n  it goes on in the cluster: kubectl get meshinstall"))
+        Failure::new(Exit::TimedOut, format_args!("not within {seconds} s: {what}\n  {}", self.hint))
     }
 
     /// Waits until a MeshInstall of this generation is ready, and of this version, if one is named; tells how its parts get on.

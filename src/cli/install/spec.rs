@@ -8,13 +8,12 @@ use std::io::Read;
 
 use super::assignment::Assignment;
 use crate::cli::{
-    exit::{Exit, Failure},
-    input,
-    manifest::{Manifest, manifests},
-    source, validate,
+    exit::Failure,
+    manifest::{Manifest, each_of_files},
+    validate,
 };
 use crate::model::of_revision;
-use crate::operator::laid_over;
+use crate::operator::overlay;
 
 /// The name of a MeshInstall of the default revision that nobody gave one.
 const NAME: &str = "mesh";
@@ -65,19 +64,11 @@ impl SpecArgs {
     /// When a file can't be read or describes no installation, or a `--set` can't be understood.
     pub(super) fn over(&self, base: &Value, stdin: &mut dyn Read) -> Result<Described, Failure> {
         let mut described = Described { name: None, spec: base.clone() };
-        for text in input::texts(&self.filename, false, stdin) {
-            let text = text?;
-            let (documents, problems) = source::read(&text.text);
-            if let Some(problem) = problems.first() {
-                let message = format_args!("{}:{}: {}", text.name, problem.place.line, problem.message);
-                return Err(Failure::new(Exit::Unreadable, message));
-            }
-            for manifest in documents.iter().flat_map(manifests) {
-                let at = format!("{}:{}", text.name, manifest.node.place.line);
-                described.spec = laid_over(&described.spec, &spec_of(&manifest, &at)?);
-                described.name = manifest.name().map(str::to_owned).filter(|_| is_ours(&manifest)).or(described.name);
-            }
-        }
+        each_of_files(&self.filename, stdin, |at, manifest| {
+            described.spec = overlay(&described.spec, &spec_of(&manifest, at)?);
+            described.name = manifest.name().map(str::to_owned).filter(|_| is_ours(&manifest)).or(described.name.take());
+            Ok(())
+        })?;
         let schema = &kind().schema()["properties"]["spec"];
         for argument in &self.set {
             for assignment in Assignment::read(argument).map_err(Failure::usage)? {

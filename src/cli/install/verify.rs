@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::{
     cluster::{self, timeout},
-    difference::{Difference, differences},
+    difference::without_traces,
     manifest::{objects_of, refused},
     object::Id,
 };
@@ -21,7 +21,7 @@ use crate::cli::{
     report::{self, Form, counted},
     terminal::{Streams, Style},
 };
-use crate::operator::generate;
+use crate::operator::{Difference, generate, missing};
 
 /// Verify that each object of an installation is there, as it was applied, and ready
 #[derive(Args, Debug)]
@@ -128,7 +128,7 @@ async fn of_cluster(client: &Client) -> Result<Vec<Value>, Failure> {
     for mesh in meshes {
         let objects = generate(&mesh.spec, &operator.images, &operator.namespace).map_err(|problems| refused(&problems))?;
         let own = serde_json::to_value(&mesh).unwrap_or_default();
-        all.extend(std::iter::once(super::difference::without_traces(own)).chain(objects));
+        all.extend(std::iter::once(without_traces(own)).chain(objects));
     }
     Ok(all)
 }
@@ -161,10 +161,11 @@ fn lacking(wanted: &Value, live: &Value) -> Vec<Difference> {
     }
     let same = |one: &Difference| match (&one.from, &one.to) {
         (Some(Value::String(from)), Some(Value::String(to))) => is_of_resources(&one.path) && quantity(from) == quantity(to),
-        (None, _) => true,
         _ => false,
     };
-    differences(&wanted, live).into_iter().filter(|one| !same(one)).collect()
+    // What was applied comes first here, what is there second.
+    let applied_first = |Difference { path, from, to }| Difference { path, from: to, to: from };
+    missing(&wanted, live).into_iter().filter(|one| !same(one)).map(applied_first).collect()
 }
 
 fn is_of_resources(path: &str) -> bool {
@@ -279,7 +280,7 @@ mod tests {
     #[test]
     fn what_others_add_is_as_applied() {
         assert_eq!(lacking(&json!({"spec": {"a": 1}}), &json!({"spec": {"a": 1, "b": 2}, "status": {"x": 1}})), []);
-        assert_eq!(lacking(&json!({"spec": {"a": 1}}), &json!({"spec": {}}))[0].path, "spec");
+        assert_eq!(lacking(&json!({"spec": {"a": 1}}), &json!({"spec": {}}))[0].path, "spec.a");
     }
 
     #[test]

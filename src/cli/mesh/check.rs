@@ -11,7 +11,7 @@ use std::{
 use super::{
     pair,
     subject::{Named, Subject},
-    verdict::{World, contradicts, mark, sentences, verdict},
+    verdict::{OURS, World, contradicts, mark, sentences, verdict},
 };
 use crate::cli::{
     cluster::{Cluster, ClusterArgs, MeshArgs, ask},
@@ -97,7 +97,7 @@ impl CheckInjectArgs {
         let revisions: BTreeSet<&str> = configurations.iter().map(|it| it.revision.as_str()).collect();
         let (mut known, mut unread) = (BTreeMap::new(), None);
         for revision in revisions {
-            match values(&cluster, &self.mesh.namespace, revision).await {
+            match values(&cluster, &self.mesh.namespace, &of_revision(OURS, revision)).await {
                 Ok(values) => _ = known.insert(revision.to_owned(), values),
                 // Who may not read the control plane's namespace still learns what the selectors say.
                 Err(failure) => unread = Some(failure.message),
@@ -107,12 +107,14 @@ impl CheckInjectArgs {
     }
 }
 
-/// What a revision's injector is told.
-async fn values(cluster: &Cluster, namespace: &str, revision: &str) -> Result<InjectionValues, Failure> {
-    let map = of_revision("istio-sidecar-injector", revision);
-    let name = format!("ConfigMap {namespace}/{map}");
+/// What the injector of that name is told.
+///
+/// # Errors
+/// When its ConfigMap can't be read or understood.
+pub(in crate::cli) async fn values(cluster: &Cluster, namespace: &str, injector: &str) -> Result<InjectionValues, Failure> {
+    let name = format!("ConfigMap {namespace}/{injector}");
     let maps: Api<ConfigMap> = Api::namespaced(cluster.client.clone(), namespace);
-    let map = maps.get(&map).await.map_err(|error| Failure::cluster(format_args!("read {name}"), &error))?;
+    let map = maps.get(injector).await.map_err(|error| Failure::cluster(format_args!("read {name}"), &error))?;
     let text = map.data.and_then(|mut data| data.remove("values")).unwrap_or_default();
     serde_saphyr::from_str(&text).map_err(|error| Failure::new(Exit::Failed, format_args!("{name} is not understood: {error}")))
 }

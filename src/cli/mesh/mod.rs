@@ -5,11 +5,12 @@ mod external;
 mod membership;
 mod subject;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod verdict;
 
-pub(super) use check::CheckInjectArgs;
+pub(super) use check::{CheckInjectArgs, values};
 pub(super) use membership::{AddToMeshArgs, RemoveFromMeshArgs};
+pub(super) use verdict::{OURS, is_ours};
 
 /// A label or an annotation, as `KEY=VALUE`.
 fn pair(text: &str) -> Result<(String, String), String> {

@@ -7,28 +7,23 @@ use k8s_openapi::api::{
     core::v1::{ConfigMap, Namespace, Pod, Service},
 };
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
 use crate::cli::{
     Exit,
-    tests::{Run, run},
+    tests::{PIPE, Run, run_on},
 };
 use crate::injector::{SelectionSettings, entries};
 use crate::model::{InjectionPolicy, InjectionValues};
 use crate::testing::fake_api::FakeApi;
 
 /// A cluster with our injector.
-struct Cluster {
-    api: FakeApi,
-    folder: TempDir,
+pub(in crate::cli) struct Cluster {
+    pub(in crate::cli) api: FakeApi,
 }
 
 impl Cluster {
-    async fn new() -> Self {
-        let api = FakeApi::new();
-        let folder = TempDir::new().unwrap();
-        std::fs::write(folder.path().join("kubeconfig"), api.kubeconfig().await.to_string()).unwrap();
-        let cluster = Self { api, folder };
+    pub(in crate::cli) fn new() -> Self {
+        let cluster = Self { api: FakeApi::new() };
         cluster.configuration("istio-sidecar-injector", "default");
         cluster.values(InjectionValues::default());
         for (name, labels) in [
@@ -58,13 +53,13 @@ impl Cluster {
         self.api.insert::<MutatingWebhookConfiguration>(&serde_json::from_value(object).unwrap());
     }
 
-    fn values(&self, values: InjectionValues) {
+    pub(in crate::cli) fn values(&self, values: InjectionValues) {
         let metadata = json!({"name": "istio-sidecar-injector", "namespace": "istio-system"});
         let text = serde_json::to_string(&values).unwrap();
         self.api.insert::<ConfigMap>(&serde_json::from_value(json!({"metadata": metadata, "data": {"values": text}})).unwrap());
     }
 
-    fn pod(&self, namespace: &str, name: &str, metadata: Value, spec: Value) {
+    pub(in crate::cli) fn pod(&self, namespace: &str, name: &str, metadata: Value, spec: Value) {
         let mut metadata = metadata;
         (metadata["name"], metadata["namespace"]) = (json!(name), json!(namespace));
         let mut spec = spec;
@@ -76,11 +71,9 @@ impl Cluster {
         self.run(&format!("check-inject {rest}")).await
     }
 
-    /// Runs `experimental …` away from the runtime that serves.
+    /// Runs `experimental …`.
     async fn run(&self, rest: &str) -> Run {
-        let kubeconfig = self.folder.path().join("kubeconfig");
-        let command = format!("x {rest} --kubeconfig {}", kubeconfig.display());
-        tokio::task::spawn_blocking(move || run(&command, "")).await.unwrap()
+        run_on(&self.api, PIPE, &format!("x {rest}"), "").await
     }
 
     fn deployment(&self, name: &str, app: &str) {
@@ -97,7 +90,7 @@ impl Cluster {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pods_verdict_names_the_label_that_decides() {
-    let cluster = Cluster::new().await;
+    let cluster = Cluster::new();
     cluster.pod("shop", "web-1", json!({"annotations": {"sidecar.istio.io/status": "{}"}}), json!({}));
     let meshed = cluster.check("web-1.shop").await;
     assert_eq!((meshed.exit, meshed.stderr.as_str()), (Exit::Clean, ""));
@@ -115,7 +108,7 @@ async fn a_pods_verdict_names_the_label_that_decides() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pod_that_is_not_as_it_should_be_ends_in_79_only_on_request() {
-    let cluster = Cluster::new().await;
+    let cluster = Cluster::new();
     cluster.pod("shop", "missed", json!({}), json!({}));
     let told = cluster.check("missed.shop").await;
     assert!(told.exit == Exit::Clean && told.stdout.contains("It has none: "), "{told:?}");
@@ -130,7 +123,7 @@ async fn a_pod_that_is_not_as_it_should_be_ends_in_79_only_on_request() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn templates_labels_and_policies_are_judged_as_pods_are() {
-    let cluster = Cluster::new().await;
+    let cluster = Cluster::new();
     let template = json!({"metadata": {"labels": {"app": "web", "sidecar.istio.io/inject": "false"}}, "spec": {"containers": []}});
     let deployment = json!({"metadata": {"name": "web", "namespace": "shop"}, "spec": {"selector": {}, "template": template}});
     cluster.api.insert::<Deployment>(&serde_json::from_value(deployment).unwrap());
@@ -145,7 +138,7 @@ async fn templates_labels_and_policies_are_judged_as_pods_are() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_injectors_that_both_inject_are_an_error_and_unreadable_values_a_note() {
-    let cluster = Cluster::new().await;
+    let cluster = Cluster::new();
     cluster.configuration("istio-revision-tag-other", "default");
     let both = cluster.check("-n shop -l app=web").await;
     assert_eq!(
@@ -159,7 +152,7 @@ async fn two_injectors_that_both_inject_are_an_error_and_unreadable_values_a_not
 
 #[tokio::test(flavor = "multi_thread")]
 async fn deployments_behind_a_service_come_into_the_mesh_and_leave_it() {
-    let cluster = Cluster::new().await;
+    let cluster = Cluster::new();
     cluster.values(InjectionValues { hub: "hub".to_owned(), tag: "1".to_owned(), ..InjectionValues::default() });
     let mesh = json!({"metadata": {"name": "istio", "namespace": "istio-system"}, "data": {"mesh": "trustDomain: cluster.local"}});
     cluster.api.insert::<ConfigMap>(&serde_json::from_value(mesh).unwrap());
@@ -189,7 +182,7 @@ async fn deployments_behind_a_service_come_into_the_mesh_and_leave_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_from_outside_is_two_objects_that_come_and_go_together() {
-    let cluster = Cluster::new().await;
+    let cluster = Cluster::new();
     let add = "add-to-mesh external-service vm 10.0.0.1 10.0.0.2 http:9080 9090 -n shop -l app=vm -s vm";
     assert!(cluster.run(add).await.stderr.contains("add --yes"));
     assert!(cluster.api.list::<ServiceEntry>().is_empty());

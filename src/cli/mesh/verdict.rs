@@ -20,7 +20,9 @@ pub(super) struct World {
 }
 
 /// The webhook configuration whose injector decides by [`decide`]; those of revisions have these behind a dash.
-const OURS: &str = "istio-sidecar-injector";
+pub(in crate::cli) const OURS: &str = "istio-sidecar-injector";
+/// What the names of tags' webhook configurations begin with.
+const OF_TAG: &str = "istio-revision-tag-";
 
 /// Judges a subject.
 pub(super) fn verdict(subject: &Subject, world: &World) -> CheckInjectDocument {
@@ -76,9 +78,13 @@ impl World {
     /// Whether the injector behind a webhook is ours: by its name; a tag's leads to one that is told something here.
     fn is_ours(&self, webhook: &InjectingWebhook) -> bool {
         let InjectingWebhook { webhook, revision, .. } = webhook;
-        let of_tag = webhook.starts_with("istio-revision-tag-") && self.values.contains_key(revision);
-        of_tag || webhook.strip_prefix(OURS).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+        is_ours(webhook) && (!webhook.starts_with(OF_TAG) || self.values.contains_key(revision))
     }
+}
+
+/// Whether a webhook configuration of that name is of our injectors: a revision's, or a tag's, which others have too.
+pub(in crate::cli) fn is_ours(configuration: &str) -> bool {
+    configuration.strip_prefix(OURS).is_some_and(|rest| rest.is_empty() || rest.starts_with('-')) || configuration.starts_with(OF_TAG)
 }
 
 fn has_sidecar(pod: &PodView<'_>) -> bool {

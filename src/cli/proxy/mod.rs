@@ -16,11 +16,11 @@ mod secret;
 mod status;
 mod table;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub(super) use config::ProxyConfigArgs;
-pub(super) use pilot::{Pilots, Standing};
-pub(super) use pod::{Named, Pods};
+pub(super) use pilot::{LABELS as PILOT_LABELS, PORT as PILOT_PORT, Pilots, Standing};
+pub(super) use pod::{Forwarded, Named, PodName, Pods, REASON};
 pub(super) use rejection::Rejection;
-pub(super) use status::ProxyStatusArgs;
+pub(super) use status::{ADMIN, ProxyStatusArgs};
 pub(super) use table::Table;

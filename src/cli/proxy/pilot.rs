@@ -9,9 +9,9 @@ use super::{
 use crate::cli::exit::{Exit, Failure};
 
 /// The port of pilot's debug pages.
-const PORT: u16 = 15014;
+pub(in crate::cli) const PORT: u16 = 15014;
 /// How pilot's pods are labelled.
-const LABELS: &str = "istio=pilot";
+pub(in crate::cli) const LABELS: &str = "istio=pilot";
 
 /// The replicas of pilot.
 pub(in crate::cli) struct Pilots {

@@ -1,14 +1,17 @@
 //! Pods by the names that people give them, and HTTP to their ports through the API server.
 
 use bytes::Bytes;
-use futures::FutureExt;
+use futures::{FutureExt, future::BoxFuture};
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
 use k8s_openapi::api::core::v1::Pod;
-use kube::{Api, Client, api::ListParams};
+use kube::{
+    Api, Client,
+    api::{ListParams, Portforwarder},
+};
 use std::{fmt, pin::pin, str::FromStr, time::Duration};
-use tokio::time::timeout;
+use tokio::{io::DuplexStream, time::timeout};
 
 use crate::cli::exit::{Exit, Failure};
 use crate::runtime::causes;
@@ -35,11 +38,20 @@ pub(in crate::cli) struct PodName {
     pub(in crate::cli) name: String,
 }
 
+/// A connection to a pod that the API server and the kubelet carry.
+pub(in crate::cli) struct Forwarded {
+    pub(in crate::cli) stream: DuplexStream,
+    /// Why the kubelet does not carry it any further; none if it never says.
+    pub(in crate::cli) refused: BoxFuture<'static, Option<Failure>>,
+    /// Carries it until it is aborted.
+    pub(in crate::cli) forwarder: Portforwarder,
+}
+
 /// Kinds that own pods, as kubectl abbreviates them.
 const OWNERS: [&str; 8] = ["deploy", "deployment", "deployments", "sts", "statefulset", "ds", "daemonset", "rs"];
 
 /// How long the kubelet may take to say why a connection that it carries broke.
-const REASON: Duration = Duration::from_millis(200);
+pub(in crate::cli) const REASON: Duration = Duration::from_millis(200);
 
 impl FromStr for Named {
     type Err = String;
@@ -150,15 +162,26 @@ impl Pods {
         self.ask(Method::POST, pod, port, path).await
     }
 
+    /// A connection to a port of a pod's loopback.
+    ///
+    /// # Errors
+    /// When the API server does not carry it.
+    pub(in crate::cli) async fn connect(&self, pod: &PodName, port: u16) -> Result<Forwarded, Failure> {
+        let api: Api<Pod> = Api::namespaced(self.client.clone(), &pod.namespace);
+        let forwarder = api.portforward(&pod.name, &[port]).await;
+        let mut forwarder = forwarder.map_err(|error| Failure::cluster(format_args!("forward port {port} of {pod}"), &error))?;
+        let told = format!("port {port} of {pod} can't be reached");
+        let stream = forwarder.take_stream(port).ok_or_else(|| Failure::new(Exit::Unreachable, &told))?;
+        let reason = forwarder.take_error(port);
+        let refused = async move { Some(Failure::new(Exit::Unreachable, format_args!("{told}: {}", reason?.await?.trim()))) };
+        Ok(Forwarded { stream, refused: refused.boxed(), forwarder })
+    }
+
     async fn ask(&self, method: Method, pod: &PodName, port: u16, path: &str) -> Result<String, Failure> {
         let broken = |error: &(dyn std::error::Error + 'static)| {
             Failure::new(Exit::Unreachable, format_args!("port {port} of {pod}: {}", causes(error)))
         };
-        let api: Api<Pod> = Api::namespaced(self.client.clone(), &pod.namespace);
-        let forwarded = api.portforward(&pod.name, &[port]).await;
-        let mut forwarded = forwarded.map_err(|error| Failure::cluster(format_args!("forward port {port} of {pod}"), &error))?;
-        let nothing = || Failure::new(Exit::Unreachable, format_args!("port {port} of {pod} can't be reached"));
-        let stream = forwarded.take_stream(port).ok_or_else(nothing)?;
+        let Forwarded { stream, refused, forwarder } = self.connect(pod, port).await?;
         let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
         let (mut sender, connection) = handshake.map_err(|error| broken(&error))?;
         let driver = tokio::spawn(connection);
@@ -170,26 +193,18 @@ impl Pods {
             let body = answer.into_body().collect().await.map_err(|error| broken(&error))?.to_bytes();
             Ok::<_, Failure>((status, String::from_utf8_lossy(&body).into_owned()))
         };
-        let refusal = forwarded.take_error(port);
-        let refused = async {
-            match refusal {
-                Some(refused) => refused.await,
-                None => None,
-            }
-        };
-        let told = |reason: &str| Failure::new(Exit::Unreachable, format_args!("port {port} of {pod} can't be reached: {}", reason.trim()));
         let mut refused = pin!(refused.fuse());
         // What the kubelet says is clearer than that the connection broke, and may come right after.
         let answer = tokio::select! {
             biased;
-            Some(reason) = &mut refused => Err(told(&reason)),
+            Some(told) = &mut refused => Err(told),
             answer = answer => match answer {
-                Err(broken) => Err(timeout(REASON, refused).await.ok().flatten().map_or(broken, |reason| told(&reason))),
+                Err(broken) => Err(timeout(REASON, refused).await.ok().flatten().unwrap_or(broken)),
                 answered => answered,
             },
         };
         driver.abort();
-        forwarded.abort();
+        forwarder.abort();
         match answer? {
             (StatusCode::OK, body) => Ok(body),
             (status, body) => {

@@ -24,7 +24,7 @@ use crate::cli::{
 const OF_HOSTS: &str = "of its hosts";
 
 /// Envoy's admin port in a pod.
-pub(super) const ADMIN: u16 = 15000;
+pub(in crate::cli) const ADMIN: u16 = 15000;
 /// How long all the questions may take.
 const LONGEST: Duration = Duration::from_secs(30);
 /// The columns after the name, in the order of [`KINDS`] as people know them: clusters, listeners, endpoints, routes.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::{compiled, json, proxy};
 use crate::compile::{Compiled, Compiler, Proxy, ResourceType, compile};
-use crate::model::{Change, ExportTo, Resolution, ServiceKey, Visibility, WorkloadKey};
+use crate::model::{Change, ExportTo, Health, Resolution, ServiceKey, Visibility, WorkloadKey};
 use crate::testing::{
     bootstrap::{as_sent, decoded, names},
     envoy::validate,
@@ -53,6 +53,33 @@ fn an_agent_is_told_the_hosts_that_its_proxy_may_call_if_it_asks() {
 }
 
 #[test]
+fn pods_of_a_headless_service_have_names_of_their_own() {
+    let mut mesh = bookinfo();
+    let key = ServiceKey { host: fqdn("data", "queue"), namespace: "data".into() };
+    let [first, second] = ["queue-0", "queue-1"].map(|pod| format!("{pod}.{}", key.host.as_str()));
+    let mut compiler = Compiler::new(mesh.snapshot());
+    let proxy = asking(&mesh);
+    let before = compiler.compile(&proxy);
+    assert_eq!((&told(&before)[&first][..], &told(&before)[&second][..]), (&["10.244.9.2".to_owned()][..], &["10.244.9.3".to_owned()][..]));
+    assert!(told(&before).keys().all(|host| !host.starts_with("reviews-v1")), "only those of headless ones");
+
+    // A pod that is not ready has none, as in Kubernetes.
+    let mut endpoints = mesh.snapshot().endpoints.get(&key).unwrap().to_vec();
+    endpoints.iter_mut().filter(|it| it.hostname.as_deref() == Some("queue-1")).for_each(|it| it.health = Health::Unhealthy);
+    mesh.workloads.retain(|key, _| !key.name.starts_with("queue"));
+    mesh.others.insert(key.clone(), endpoints);
+    compiler.advance(mesh.snapshot(), &[Change::Endpoints(key.clone())].into());
+    let after = told(&compiler.compile(&proxy));
+    assert!(after.contains_key(&first) && !after.contains_key(&second));
+
+    // Unless its Service publishes it all the same; and whoever declares such a host is heard.
+    mesh.services.get_mut(&key).unwrap().publish_not_ready = true;
+    mesh.external("data", &first, Resolution::Eds, &["tcp:5672"]).addresses = vec!["10.1.1.9".parse().unwrap()];
+    let told = told(&compile(mesh.snapshot(), &asking(&mesh)));
+    assert_eq!((&*told[&first][0], &*told[&second][0]), ("10.1.1.9", "10.244.9.3"));
+}
+
+#[test]
 fn a_headless_service_has_the_addresses_of_its_pods() {
     let mut mesh = bookinfo();
     let queue = fqdn("data", "queue");
@@ -61,13 +88,13 @@ fn a_headless_service_has_the_addresses_of_its_pods() {
     let before = compiler.compile(&proxy);
     assert_eq!(told(&before)[queue.as_str()], ["10.244.9.2", "10.244.9.3"]);
 
-    // A pod that goes away makes its host anew, and no other.
+    // A pod that goes away makes its host anew and takes its own name with it, and touches no other.
     mesh.workloads.remove(&WorkloadKey::new("data", "queue-1"));
     compiler.advance(mesh.snapshot(), &[Change::Endpoints(ServiceKey { host: queue.clone(), namespace: "data".into() })].into());
     let after = compiler.compile(&proxy);
     assert_eq!(told(&after)[queue.as_str()], ["10.244.9.2"]);
     let differences = after.differences(Some(&before), ResourceType::Name);
-    assert_eq!(differences.iter().map(|it| &*it.name).collect::<Vec<_>>(), [queue.as_str()]);
+    assert_eq!(differences.iter().map(|it| &*it.name).collect::<Vec<_>>(), [&*format!("queue-1.{}", queue.as_str()), queue.as_str()]);
 
     // Where there is none, the pod's own servers are asked.
     mesh.workloads.remove(&WorkloadKey::new("data", "queue-0"));

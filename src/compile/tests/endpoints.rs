@@ -26,6 +26,7 @@ fn with_health(healths: [Health; 2]) -> TestMesh {
     let key = mesh.services.keys().find(|key| key.host.as_str().starts_with("reviews")).unwrap().clone();
     let endpoint = |(place, health): (usize, Health)| Endpoint {
         address: format!("10.0.0.{place}").into(),
+        hostname: None,
         port: 9080,
         service_port: "http".into(),
         health,

@@ -36,6 +36,7 @@ pub(super) fn got(body: &str) -> Value {
 pub(super) fn on_loopback(version: &str, number: u16, mtls: bool) -> Endpoint {
     Endpoint {
         address: "127.0.0.1".into(),
+        hostname: None,
         port: number,
         service_port: "http".into(),
         health: Health::Healthy,

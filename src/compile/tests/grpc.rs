@@ -1,6 +1,6 @@
 //! What gRPC libraries get that speak xDS themselves.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use envoy_api::envoy::{
     config::{
@@ -21,12 +21,12 @@ use prost::Message;
 use super::{assignment, cluster, decoded, laws::proxies_of, names, proxy};
 use crate::compile::{Compiled, Proxy, ResourceType, compile};
 use crate::model::{
-    ClientTls, ClientTlsMode, ConsistentHash, Generator, HashKey, HashTable, LoadBalancer, LoadBalancing, MtlsMode, Resolution,
-    TrafficPolicy,
+    ClientTls, ClientTlsMode, ConsistentHash, Generator, HashKey, HashTable, HttpFault, HttpRoute, LoadBalancer, LoadBalancing, MtlsMode,
+    PerMillion, Resolution, ServiceKey, TrafficPolicy,
 };
 use crate::testing::{
     bootstrap, for_many,
-    mesh::{TestMesh, bookinfo, fqdn, peer_authentication, versions},
+    mesh::{TestMesh, bookinfo, forward, fqdn, peer_authentication, to, versions, virtual_service},
     random_mesh::RandomMesh,
 };
 
@@ -207,6 +207,39 @@ fn check_route(route: &Route) {
     if let Some(ClusterSpecifier::WeightedClusters(several)) = &action.cluster_specifier {
         assert!(several.clusters.iter().any(|it| it.weight.unwrap_or(0) > 0), "{route:?}");
     }
+}
+
+#[test]
+fn a_route_has_the_overrides_that_grpc_knows_and_not_those_for_browsers() {
+    let mut mesh = bookinfo();
+    let ratings = fqdn("shop", "ratings");
+    let fault = HttpFault { delay: Some((Duration::from_secs(1), PerMillion::ALL)), abort: None };
+    let rule = HttpRoute { cors: Some(Box::default()), fault, ..forward(Vec::new(), vec![to(&ratings, None, 1)]) };
+    mesh.virtual_services.push(virtual_service("shop", "ratings", std::slice::from_ref(&ratings), vec![rule]));
+    let overrides = |compiled: &Compiled, table: &str| -> Vec<String> {
+        let table: RouteConfiguration = decoded(compiled, ResourceType::Route, table);
+        let hosts = &table.virtual_hosts;
+        // That of a service has one host, for whatever its client called.
+        let host = hosts.iter().find(|host| host.domains.iter().any(|it| it.contains("ratings"))).unwrap_or(&hosts[0]);
+        host.routes[0].typed_per_filter_config.keys().cloned().collect()
+    };
+    let by_sidecar = overrides(&compile(mesh.snapshot(), &proxy(&mesh, "shop", "productpage-v1")), "9080");
+    assert_eq!(by_sidecar, ["envoy.filters.http.cors", "envoy.filters.http.fault"]);
+    let told = told(&mesh, "shop", "productpage-v1");
+    assert_eq!(overrides(&told, "outbound|9080||ratings.shop.svc.cluster.local"), ["envoy.filters.http.fault"]);
+}
+
+#[test]
+fn an_address_that_stands_in_two_places_is_told_once() {
+    let mut mesh = bookinfo();
+    let queue = ServiceKey { host: fqdn("data", "queue"), namespace: "data".into() };
+    let mut twice = mesh.snapshot().endpoints.get(&queue).unwrap().to_vec();
+    twice.iter_mut().for_each(|endpoint| endpoint.locality = "elsewhere/zone".into());
+    mesh.others.insert(queue, twice);
+    let addresses =
+        |assignment: ClusterLoadAssignment| -> usize { assignment.endpoints.iter().map(|group| group.lb_endpoints.len()).sum() };
+    let name = "outbound|5672||queue.data.svc.cluster.local";
+    assert_eq!(addresses(assignment(&told(&mesh, "shop", "productpage-v1"), name)), 2);
 }
 
 #[test]

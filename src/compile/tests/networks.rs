@@ -127,6 +127,7 @@ fn an_endpoint_without_an_address_is_reached_by_its_networks_gateway_or_not_at_a
     let key = ServiceKey { host: fqdn("shop", "reviews"), namespace: "shop".into() };
     let endpoint = Endpoint {
         address: "".into(),
+        hostname: None,
         port: 9080,
         service_port: "http".into(),
         health: Health::Healthy,

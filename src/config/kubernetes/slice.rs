@@ -34,6 +34,8 @@ pub struct SliceEndpoint {
     pub address: IpAddr,
     /// The same as text, which endpoints share.
     pub text: Arc<str>,
+    /// The first part of the name that the pod has below its Service's, as those of StatefulSets do.
+    pub hostname: Option<Arc<str>>,
     /// Whether it may get traffic.
     pub health: Health,
     /// The pod that has this address, where the slice tells.
@@ -83,7 +85,14 @@ fn addresses(endpoint: &Endpoint, namespace: &Arc<str>) -> impl Iterator<Item = 
     let pod = target.and_then(|target| target.name.as_deref());
     let pod = pod.map(|name| WorkloadKey { namespace: namespace.clone(), name: name.into() });
     let addresses = endpoint.addresses.iter().filter_map(|address| address.parse::<IpAddr>().ok());
-    addresses.map(move |address| SliceEndpoint { address, text: address.to_string().into(), health, pod: pod.clone() })
+    let hostname: Option<Arc<str>> = endpoint.hostname.as_deref().map(Into::into);
+    addresses.map(move |address| SliceEndpoint {
+        address,
+        text: address.to_string().into(),
+        hostname: hostname.clone(),
+        health,
+        pod: pod.clone(),
+    })
 }
 
 /// Conditions that are absent mean ready, serving and not terminating.
@@ -115,13 +124,15 @@ mod tests {
     #[test]
     fn a_slice_names_its_service_its_ports_and_the_pods_behind_it() {
         let ports = json!([{"name": "http", "port": 8080, "protocol": "TCP"}, {"port": 53, "protocol": "UDP"}, {"name": "any"}]);
-        let endpoint = json!([{"addresses": ["10.1.0.1"], "targetRef": {"kind": "Pod", "name": "web-1", "namespace": "other"}}]);
+        let endpoint =
+            json!([{"addresses": ["10.1.0.1"], "hostname": "web-1", "targetRef": {"kind": "Pod", "name": "web-1", "namespace": "other"}}]);
         let slice = of(&json!({"kubernetes.io/service-name": "web"}), "IPv4", &ports, &endpoint).unwrap();
         assert_eq!(slice.service.to_string(), "Service shop/web");
         assert_eq!(slice.ports, [SlicePort { name: "http".into(), number: 8080 }]);
         let pod = Some(WorkloadKey::new("shop", "web-1"));
         let address = "10.1.0.1".parse().unwrap();
-        assert_eq!(slice.endpoints, [SliceEndpoint { address, text: "10.1.0.1".into(), health: Health::Healthy, pod }]);
+        let hostname = Some("web-1".into());
+        assert_eq!(slice.endpoints, [SliceEndpoint { address, text: "10.1.0.1".into(), hostname, health: Health::Healthy, pod }]);
     }
 
     #[test]

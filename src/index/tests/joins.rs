@@ -120,13 +120,15 @@ fn workload(namespace: &str, name: &str) -> Change {
 #[test]
 fn an_endpoint_is_what_its_pod_is() {
     let told = [&service("shop", "web") as &dyn Object, &pod("shop", "web-1", "10.1.0.1", "web"), &node("n1", "z")];
-    let mut told = Told::with(&[&told[..], &[&slice("shop", "web", "a", &[("web-1", "10.1.0.1")])]].concat());
+    let mut slice = slice("shop", "web", "a", &[("web-1", "10.1.0.1")]);
+    slice.endpoints[0].hostname = Some("web-1".to_owned());
+    let mut told = Told::with(&[&told[..], &[&slice]].concat());
     let [endpoint] = &told.endpoints(&key("shop", "web"))[..] else { panic!("one endpoint") };
     assert_eq!((&*endpoint.address, endpoint.port, &*endpoint.service_port), ("10.1.0.1", 8080, "http"));
     assert_eq!(endpoint.identity.as_ref().unwrap().to_string(), "spiffe://cluster.local/ns/shop/sa/web");
     assert_eq!((endpoint.mtls, &*endpoint.locality, endpoint.weight, endpoint.health), (true, "r/z", 1, Health::Healthy));
     assert_eq!(endpoint.labels["app"], "web");
-    assert_eq!(endpoint.workload, Some(WorkloadKey::new("shop", "web-1")));
+    assert_eq!((&endpoint.workload, endpoint.hostname.as_deref()), (&Some(WorkloadKey::new("shop", "web-1")), Some("web-1")));
 }
 
 #[test]

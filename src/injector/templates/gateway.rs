@@ -1,8 +1,8 @@
 //! Template `gateway`: the pod itself is a gateway. Its author names a container `istio-proxy` with image `auto`; nothing is redirected.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
-use super::{canonical_labels, default_container};
+use super::{canonical_labels, default_container, pod_patch};
 use crate::injector::container::Context;
 use crate::model::InterceptionMode;
 
@@ -22,12 +22,12 @@ pub(super) fn patch(context: &Context<'_>) -> Value {
         default_container(context, only, &mut annotations);
     }
     let mut spec = Map::from_iter([
-        ("containers".to_owned(), json!([context.proxy("router", InterceptionMode::None)])),
+        ("containers".to_owned(), Value::Array(vec![context.proxy("router", InterceptionMode::None)])),
         ("volumes".to_owned(), Value::Array(context.volumes())),
     ]);
     let secrets = context.pull_secrets();
     if !secrets.is_empty() {
         spec.insert("imagePullSecrets".to_owned(), Value::Array(secrets));
     }
-    json!({"metadata": {"labels": labels, "annotations": annotations}, "spec": spec})
+    pod_patch(labels, annotations, spec)
 }

@@ -182,6 +182,13 @@ fn canonical_labels(context: &Context<'_>) -> Map<String, Value> {
     missing.filter_map(|(label, value)| Some((label.to_owned(), value?.into()))).collect()
 }
 
+/// A patch for a pod, of parts that move into it: `json!` would copy all of them.
+fn pod_patch(labels: Map<String, Value>, annotations: Map<String, Value>, spec: Map<String, Value>) -> Value {
+    let object = |fields: [(&str, Map<String, Value>); 2]| fields.map(|(name, value)| (name.to_owned(), Value::Object(value)));
+    let metadata = Map::from_iter(object([("labels", labels), ("annotations", annotations)]));
+    Value::Object(Map::from_iter(object([("metadata", metadata), ("spec", spec)])))
+}
+
 /// Which container `kubectl exec` and `kubectl logs` mean when nobody says it: the application's rather than ours.
 fn default_container(context: &Context<'_>, application: &Value, annotations: &mut Map<String, Value>) {
     let Some(name) = application["name"].as_str() else { return };

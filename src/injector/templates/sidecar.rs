@@ -1,8 +1,8 @@
 //! Template `sidecar`: a proxy beside an application, to which the pod's traffic is redirected.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
-use super::{canonical_labels, default_container};
+use super::{canonical_labels, default_container, pod_patch};
 use crate::injector::container::Context;
 
 /// The patch for a pod.
@@ -37,5 +37,5 @@ pub(super) fn beside(context: &Context<'_>, proxy: Value, mut volumes: Vec<Value
     if !secrets.is_empty() {
         spec.insert("imagePullSecrets".to_owned(), Value::Array(secrets));
     }
-    json!({"metadata": {"labels": labels, "annotations": annotations}, "spec": spec})
+    pod_patch(labels, annotations, spec)
 }

@@ -12,9 +12,9 @@ use crate::injector;
 use crate::operator::{
     health::Health,
     object::{Key, Kind},
-    plan::{injection_values, webhook_configuration},
+    plan::{Planned, injection_values, webhook_configuration},
     proxies,
-    settings::{Role, Settings},
+    settings::{NODES, Role, Settings},
 };
 
 // === impl Install ===
@@ -44,13 +44,28 @@ impl Install {
     pub(super) fn health(&self, deployment: &str) -> Health {
         let namespace = self.namespace.as_ref().map_or("", |place| &place.name);
         if deployment == Role::Cni.object() {
-            let live = self.live.get(&Key::new(Kind::DaemonSet, namespace, deployment));
+            let live = self.live.get(&Key::new(Kind::DaemonSet, NODES, deployment));
             let typed: Option<DaemonSet> = live.and_then(|live| serde_json::from_value(live.clone()).ok());
             return Health::of_nodes(typed.as_ref(), self.live.pods_of(deployment));
         }
         let live = self.live.get(&Key::new(Kind::Deployment, namespace, deployment));
         let typed: Option<Deployment> = live.and_then(|live| serde_json::from_value(live.clone()).ok());
         Health::of(typed.as_ref(), self.live.pods_of(deployment))
+    }
+
+    /// What stays of the nodes' part although the spec no longer asks for it: as long as an injector may leave pods' redirection to it,
+    /// pods that it has left to nobody would never start.
+    pub(super) fn still_redirecting(&self, settings: &Settings, objects: &[Planned], owner: &str) -> Vec<Key> {
+        let name = settings.revision.part(Role::Injector);
+        let injector = objects.iter().find(|object| object.key.kind == Kind::Deployment && object.key.name == name);
+        let followed = |injector: &Planned| {
+            let live = self.live.get(&injector.key);
+            live.is_some_and(|live| self.applier.is_right(injector, live)) && self.health(&name).is_ready()
+        };
+        if settings.parts.contains_key(&Role::Cni) || injector.is_none_or(followed) {
+            return Vec::new();
+        }
+        self.live.of_component(owner, Role::Cni.name()).cloned().collect()
     }
 
     pub(super) fn webhooks(

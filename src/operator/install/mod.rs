@@ -48,7 +48,7 @@ pub(super) struct Install {
     certificates: Certificates,
     roles: Roles,
     cluster: Changes,
-    /// The mesh's namespace with what is watched there.
+    /// The mesh's namespace with what is watched there, and in that of the nodes' part.
     namespace: Option<Place>,
     chart: Option<OwnerReference>,
     /// What is known of each MeshInstall, by its uid.
@@ -119,7 +119,7 @@ impl Install {
         Self {
             client: client.clone(),
             operator_namespace: config.namespace.clone(),
-            live: Live::default(),
+            live: Live::new(),
             applier: Applier::new(client.clone()),
             certificates: Certificates::new(client.clone(), &config.namespace, config.certificates),
             roles: Roles::new(client.clone()),
@@ -140,8 +140,8 @@ impl Install {
         match &seen {
             Seen::Certificate => self.certificates.forget(),
             // With the namespace go the operator's rights in it, and every watch there.
-            Seen::NamespaceGone => self.forget_namespace(),
-            Seen::Object(..) | Seen::Pod(_) | Seen::Naming(..) => {}
+            Seen::NamespaceGone => self.forget_namespaces(),
+            Seen::Object(..) | Seen::Pod(..) | Seen::Naming(..) => {}
         }
         self.live.note(seen)
     }
@@ -177,7 +177,7 @@ impl Install {
     /// # Errors
     /// When the certificate can't be had.
     pub(super) async fn leave(&mut self, now: OffsetDateTime) -> Result<(), InstallError> {
-        self.forget_namespace();
+        self.forget_namespaces();
         self.known.clear();
         self.certificates(now).await?;
         Ok(self.enter_owners().await?)
@@ -236,11 +236,12 @@ impl Install {
         let missing = state.missing.remove(&plain.uid);
         let bundle = missing.is_none().then_some(&*state.bundle);
         let tags = self.tags(wish);
-        let mut untouched = untouched(wish, bundle.is_some(), credentials.is_some());
-        untouched.extend(tags.kept);
-        let holding = Holding { owner: &plain.uid, share, untouched: &untouched };
         let mut circumstances = Circumstances { bundle, galley: self.galley_phase(wish), tags: &tags.in_force, ..before };
         let mut objects = self.planned(settings, circumstances);
+        let mut untouched = untouched(wish, bundle.is_some(), credentials.is_some());
+        untouched.extend(tags.kept);
+        untouched.extend(self.still_redirecting(settings, &objects, &plain.uid));
+        let holding = Holding { owner: &plain.uid, share, untouched: &untouched };
         if self.applier.misses_any(&objects, &self.live) {
             confirm(&self.client, mesh).await?;
         }
@@ -350,9 +351,9 @@ impl Install {
         proven
     }
 
-    fn forget_namespace(&mut self) {
+    fn forget_namespaces(&mut self) {
         self.namespace = None;
-        self.live.forget_namespace();
+        self.live.forget_namespaces();
     }
 }
 

@@ -1,19 +1,21 @@
-//! The mesh's namespace: that it is there, that the operator has its rights in it, and that it is watched.
+//! The mesh's namespaces: that they are there, that the operator has its rights in them, and that they are watched.
 
 use ferromesh_crds::MeshInstall;
-use k8s_openapi::api::{core::v1::Namespace, rbac::v1::RoleBinding};
+use k8s_openapi::api::core::v1::Namespace;
 use kube::{
     Api, Client, ResourceExt,
     api::{ObjectMeta, PostParams},
 };
-
 use std::collections::BTreeSet;
 
 use super::{Install, InstallError};
 use crate::operator::{
     apply::ApplyError,
-    plan::{Circumstances, preparation, serving_certificate},
-    settings::{Role, Settings},
+    foreign::read,
+    live::is_going,
+    object::{Key, Kind, Scope},
+    plan::{Circumstances, nodes_preparation, preparation, serving_certificate},
+    settings::{NODES, Role, Settings},
     watch::{self, Changes},
 };
 
@@ -28,12 +30,16 @@ pub(super) struct Place {
 // === impl Install ===
 
 impl Install {
-    /// Sees to the namespace, the operator's rights in it, and the watches, once.
+    /// Sees to the namespaces, the operator's rights in them, and the watches, once.
     pub(super) async fn prepare(&mut self, settings: &Settings, circumstances: Circumstances<'_>) -> Result<(), InstallError> {
-        let name = &settings.namespace;
-        if self.watches(settings) {
-            return Ok(());
+        if !self.watches(settings) {
+            self.prepare_mesh(settings, circumstances).await?;
         }
+        self.prepare_nodes(settings, circumstances).await
+    }
+
+    async fn prepare_mesh(&mut self, settings: &Settings, circumstances: Circumstances<'_>) -> Result<(), InstallError> {
+        let name = &settings.namespace;
         let failed = |source| InstallError::Namespace { name: name.clone(), source: Box::new(source) };
         let namespaces: Api<Namespace> = Api::all(self.client.clone());
         match namespaces.get_opt(name).await.map_err(failed)? {
@@ -53,17 +59,28 @@ impl Install {
         Ok(())
     }
 
-    /// Watches the namespace if the operator has rights in it already, and changes nothing. Without them it has made nothing there.
-    pub(super) async fn attach(&mut self, settings: &Settings, circumstances: Circumstances<'_>) -> Result<(), InstallError> {
-        let name = &settings.namespace;
-        if self.watches(settings) {
-            return Ok(());
+    async fn prepare_nodes(&mut self, settings: &Settings, circumstances: Circumstances<'_>) -> Result<(), InstallError> {
+        let Some(preparation) = nodes_preparation(settings, circumstances).filter(|_| !self.watches_nodes()) else { return Ok(()) };
+        for object in &preparation {
+            self.applier.ensure(object, &mut self.live).await?;
+            if self.live.get(&object.key).is_some_and(is_going) {
+                return Err(InstallError::NamespaceGoing(NODES.to_owned()));
+            }
         }
-        let key = preparation(settings, circumstances).key;
-        let bindings: Api<RoleBinding> = Api::namespaced(self.client.clone(), name);
-        let found = bindings.get_opt(&key.name).await;
-        if found.map_err(|source| ApplyError::Read { key, source: Box::new(source) })?.is_some() {
+        self.watch_nodes();
+        Ok(())
+    }
+
+    /// Watches the namespaces in which the operator has rights already, and changes nothing. Without them it has made nothing there.
+    pub(super) async fn attach(&mut self, settings: &Settings, circumstances: Circumstances<'_>) -> Result<(), InstallError> {
+        if !self.watches(settings) && is_bound(&self.client, &preparation(settings, circumstances).key).await? {
             self.watch(settings);
+        }
+        let nodes = nodes_preparation(settings, circumstances).filter(|_| self.namespace.is_some() && !self.watches_nodes());
+        if let Some([_, rights]) = nodes
+            && is_bound(&self.client, &rights.key).await?
+        {
+            self.watch_nodes();
         }
         Ok(())
     }
@@ -82,10 +99,29 @@ impl Install {
 
     fn watch(&mut self, settings: &Settings) {
         let name = settings.namespace.clone();
-        self.live.forget_namespace();
-        self.namespace = Some(Place { changes: watch::of_namespace(&self.client, &name), name, secrets: BTreeSet::new() });
+        self.live.forget_namespaces();
+        self.live.await_lists(&name, &Kind::NAMESPACED);
+        let changes = watch::of_namespace(&self.client, &name, &Kind::NAMESPACED);
+        self.namespace = Some(Place { changes, name, secrets: BTreeSet::new() });
         self.watches(settings);
     }
+
+    fn watches_nodes(&self) -> bool {
+        self.live.is_watched(&Scope::within(Kind::DaemonSet, NODES))
+    }
+
+    fn watch_nodes(&mut self) {
+        if let Some(place) = &mut self.namespace {
+            self.live.await_lists(NODES, &Kind::ON_NODES);
+            place.changes.extend(watch::of_namespace(&self.client, NODES, &Kind::ON_NODES));
+        }
+    }
+}
+
+/// Whether a binding is there.
+async fn is_bound(client: &Client, binding: &Key) -> Result<bool, ApplyError> {
+    let found = read(client, binding).await.map_err(|source| ApplyError::Read { key: binding.clone(), source })?;
+    Ok(found.is_some())
 }
 
 /// Asks whether the MeshInstall is still there, before what is missing is made again: garbage collection may have taken it, and be

@@ -11,7 +11,8 @@ use crate::operator::{
     apply::{ApplyError, Holding},
     difference::{Difference, applying},
     family::owner,
-    object::Key,
+    foreign::{Survey, survey},
+    object::{Key, Scope},
     plan::{APPLIED, Circumstances, MANAGER, Phase, Planned, plan},
 };
 
@@ -66,17 +67,28 @@ impl Install {
         let objects = plan(settings, circumstances);
         let mut kept = untouched(wish, circumstances.bundle.is_some(), credentials.is_some());
         kept.extend(tags.kept.iter().cloned());
+        self.look_for_foreign(&objects).await?;
         self.compare(&objects, Holding { owner: &uid, share, untouched: &kept }).await.map(Some)
+    }
+
+    /// Looks whether somebody else's objects are in the way, as far as the operator may look.
+    async fn look_for_foreign(&mut self, objects: &[Planned]) -> Result<(), ApplyError> {
+        let watched = |key: &&Key| self.live.is_watched(&Scope { kind: key.kind, namespace: key.namespace.clone() });
+        let keys: Vec<&Key> = objects.iter().map(|object| &object.key).filter(watched).collect();
+        let Survey { foreign, unread, .. } = survey(&self.client, keys.into_iter(), &mut self.live).await;
+        match (foreign, unread) {
+            (Some(foreign), _) => Err(foreign.into()),
+            (None, Some((key, source))) => Err(ApplyError::Read { key, source }),
+            (None, None) => Ok(()),
+        }
     }
 
     /// Whether all that is watched has been listed.
     fn is_known(&self) -> Result<bool, InstallError> {
         let unlisted = self.live.unlisted();
-        let mut awaited = unlisted.iter().filter(|(kind, _)| self.namespace.is_some() || !kind.is_namespaced()).peekable();
-        let known = awaited.peek().is_none();
-        match awaited.find_map(|(kind, cause)| Some((kind.name(), cause.as_ref()?))) {
-            Some((kind, cause)) => Err(InstallError::Unlisted { kind, cause: Some((*cause).to_owned()) }),
-            None => Ok(known),
+        match unlisted.iter().find_map(|(kind, cause)| Some((kind.name(), (*cause)?))) {
+            Some((kind, cause)) => Err(InstallError::Unlisted { kind, cause: Some(cause.to_owned()) }),
+            None => Ok(unlisted.is_empty()),
         }
     }
 
@@ -103,7 +115,7 @@ impl Install {
             remembered.insert(key.clone(), found);
         }
         let superfluous = holding.superfluous(objects, &self.live);
-        preview.changes.extend(superfluous.into_iter().rev().map(|key| (ChangeAction::Delete, key.clone(), Vec::new())));
+        preview.changes.extend(superfluous.into_iter().rev().map(|key| (ChangeAction::Delete, key, Vec::new())));
         Ok(preview)
     }
 }

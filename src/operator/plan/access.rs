@@ -9,8 +9,8 @@ use super::{
 };
 use crate::model::PodRepair;
 use crate::operator::{
-    object::Kind,
-    settings::{ConfigSource, Role},
+    object::{Key, Kind},
+    settings::{ConfigSource, NODES, Role},
 };
 
 /// The role by which the operator may work in the mesh's namespace.
@@ -26,8 +26,13 @@ pub(super) const CREDENTIALS: &str = "ferromesh-pilot-credentials";
 
 /// The operator's own rights in the mesh's namespace; comes before everything else there.
 pub(super) fn own(base: Base<'_>, operator_namespace: &str) -> Planned {
+    own_within(base, base.namespace(), "operator", operator_namespace)
+}
+
+/// The same rights in another namespace, for the sake of a part of the mesh.
+pub(super) fn own_within(base: Base<'_>, namespace: &str, component: &str, operator_namespace: &str) -> Planned {
     let fields = json!({"roleRef": role(OWN_ROLE), "subjects": [subject(MANAGER, operator_namespace)]});
-    base.object(Kind::RoleBinding, OWN_ROLE, "operator", fields)
+    base.placed(Key::new(Kind::RoleBinding, namespace, OWN_ROLE), component, fields)
 }
 
 /// The operator's own rights to look after the mesh's proxies: to see pods and who made them, and to restart workloads as long as that is
@@ -47,8 +52,9 @@ pub(super) fn proxies(base: Base<'_>, share: &Share, operator_namespace: &str) -
 /// The rights of one part of the control plane. A binding has the name of its role, and the revision behind it.
 pub(super) fn bindings(base: Base<'_>, part: Role) -> Vec<Planned> {
     let revision = &base.settings.revision;
+    let home = if part == Role::Cni { NODES } else { base.namespace() };
     let bind = |kind, name: &str| {
-        let fields = json!({"roleRef": role(name), "subjects": [subject(&revision.part(part), base.namespace())]});
+        let fields = json!({"roleRef": role(name), "subjects": [subject(&revision.part(part), home)]});
         let name = if part.is_shared() { name.to_owned() } else { revision.object(name) };
         base.object(kind, &name, part.name(), fields)
     };

@@ -1,15 +1,16 @@
 //! The nodes' part: one pod on each node, which lets itself into the node's network configuration and redirects pods' traffic.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{
+    access,
     control_plane::scraped,
     object::{Base, Planned},
 };
 use crate::model::PodRepair;
 use crate::operator::{
-    object::Kind,
-    settings::{Part, Role},
+    object::{Key, Kind},
+    settings::{NODES, Part, Role},
 };
 
 /// Where it answers probes and is scraped, at the node's address.
@@ -19,6 +20,16 @@ const SOCKET_FOLDER: &str = "/var/run/istio-cni";
 /// The node's folders as the pod sees them.
 const BIN: &str = "/host/cni/bin";
 const CONF: &str = "/host/cni/conf";
+
+/// What must be there before its pods: the namespace, which lets them in, and the operator's own rights there.
+pub(super) fn preparation(base: Base<'_>, operator_namespace: &str) -> [Planned; 2] {
+    let component = Role::Cni.name();
+    // Said for all three, so that nobody is warned of what is meant to be.
+    let levels = ["enforce", "audit", "warn"].map(|mode| (format!("pod-security.kubernetes.io/{mode}"), json!("privileged")));
+    let labels = Map::from_iter(levels);
+    let namespace = base.placed(Key::new(Kind::Namespace, "", NODES), component, json!({"metadata": {"labels": labels}}));
+    [namespace, access::own_within(base, NODES, component, operator_namespace)]
+}
 
 pub(super) fn plan(base: Base<'_>, part: &Part) -> [Planned; 2] {
     let (name, component) = (Role::Cni.object(), Role::Cni.name());
@@ -40,7 +51,8 @@ pub(super) fn plan(base: Base<'_>, part: &Part) -> [Planned; 2] {
         "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1}},
         "template": {"metadata": {"labels": labels, "annotations": annotations}, "spec": pod(base, part)},
     });
-    [base.object(Kind::ServiceAccount, name, component, account), base.object(Kind::DaemonSet, name, component, json!({"spec": spec}))]
+    let object = |kind, fields| base.placed(Key::new(kind, NODES, name), component, fields);
+    [object(Kind::ServiceAccount, account), object(Kind::DaemonSet, json!({"spec": spec}))]
 }
 
 fn pod(base: Base<'_>, part: &Part) -> Value {

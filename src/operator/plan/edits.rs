@@ -2,7 +2,6 @@
 
 use serde_json::{Value, json};
 
-use crate::operator::settings::{Role, Settings};
 use crate::testing::objects::Choices;
 
 const COMPONENTS: [&str; 5] = ["pilot", "citadel", "galley", "injector", "cni"];
@@ -18,11 +17,6 @@ pub(in crate::operator) fn edit(spec: &mut Value, choices: &mut Choices<'_>) {
         _ => whole(choices),
     };
     set(spec, &path, value);
-}
-
-/// Whether a part of an installation is only well with nodes.
-pub(in crate::operator) fn needs_nodes(settings: &Settings) -> bool {
-    settings.parts.contains_key(&Role::Cni)
 }
 
 /// Puts a value at a path, or takes away what is there for null.

@@ -1,13 +1,12 @@
 //! A gateway: a proxy of its own, and the Service that leads to it.
 
 use ferromesh_crds::install::GatewayServicePort;
-use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::{Map, Value, json};
 
 use super::{
     config::ca_address,
     control_plane::{Mount, Source, scraped},
-    object::{Base, Planned},
+    object::{Base, Planned, service_port},
     workload::Workload,
 };
 use crate::model::ProxyEnvironment;
@@ -48,7 +47,7 @@ fn service(base: Base<'_>, gateway: &Gateway) -> Planned {
     let mut spec = json!({
         "type": gateway.service_type,
         "selector": Base::selector(&gateway.name),
-        "ports": service.ports.iter().map(port).collect::<Vec<_>>(),
+        "ports": service.ports.iter().map(|port| service_port(port, bindable(port))).collect::<Vec<_>>(),
     });
     let mut say = |field: &str, value: Value| spec[field] = value;
     if let Some(address) = &service.load_balancer_ip {
@@ -66,17 +65,11 @@ fn service(base: Base<'_>, gateway: &Gateway) -> Planned {
     base.annotated(Kind::Service, &gateway.name, "gateway", &service.annotations, json!({"spec": spec}))
 }
 
-fn port(port: &GatewayServicePort) -> Value {
+/// Where a port leads unless it says so. The proxy has no right to bind a privileged port: 80 leads to 8080 and 443 to 8443, as people
+/// know them.
+fn bindable(port: &GatewayServicePort) -> i32 {
     let number = port.port.unwrap_or_default();
-    // The proxy has no right to bind a privileged port: 80 leads to 8080 and 443 to 8443, as people know them.
-    let bindable = if number < FIRST_UNPRIVILEGED { number + 8000 } else { number };
-    let target = port.target_port.clone().unwrap_or(IntOrString::Int(bindable));
-    let protocol = port.protocol.as_deref().unwrap_or("TCP");
-    let mut fields = json!({"name": port.name, "port": number, "targetPort": target, "protocol": protocol});
-    if let Some(node_port) = port.node_port {
-        fields["nodePort"] = json!(node_port);
-    }
-    fields
+    if number < FIRST_UNPRIVILEGED { number + 8000 } else { number }
 }
 
 fn container(base: Base<'_>, gateway: &Gateway) -> Value {

@@ -18,6 +18,9 @@ use crate::operator::{
 pub(in crate::operator) const CERTIFICATE: &str = "istio-sidecar-injector-webhook-certs";
 /// The webhook configuration, in the default revision.
 pub(in crate::operator) const CONFIGURATION: &str = "istio-sidecar-injector";
+/// The annotation of its pods while nodes redirect traffic: when that changes, pods that have read the new settings take the place of the
+/// old ones, so that the Deployment tells when all of them have.
+const REDIRECTED: &str = "install.ferromesh.dev/redirected-by";
 /// The end of the name of each webhook in it.
 const WEBHOOK: &str = "sidecar-injector.istio.io";
 
@@ -35,7 +38,7 @@ pub(super) fn plan(base: Base<'_>, part: &Part) -> Vec<Planned> {
             Mount { name: "inject-config", path: "/etc/istio/inject", source: Source::ConfigMap(revision.object(config::INJECTION)) },
             Mount::serving_certificate(revision.object(CERTIFICATE)),
         ],
-        read_at_start: Vec::new(),
+        read_at_start: base.settings.parts.contains_key(&Role::Cni).then_some((REDIRECTED, "node")).into_iter().collect(),
     };
     parts.plan(base, part)
 }

@@ -21,11 +21,12 @@ mod tests;
 mod webhook;
 mod workload;
 
+pub(super) use access::OWN_ROLE;
 pub(super) use config::injection_values;
 #[cfg(test)]
-pub(super) use edits::{edit, needs_nodes};
+pub(super) use edits::edit;
 pub(super) use galley::WEBHOOK as GALLEY_WEBHOOK;
-pub(super) use object::{APPLIED, MANAGED_BY, MANAGER, Planned};
+pub(super) use object::{APPLIED, COMPONENT, MANAGED_BY, MANAGER, Planned};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use std::collections::BTreeSet;
@@ -115,15 +116,21 @@ impl<'a> Circumstances<'a> {
     }
 }
 
-/// The operator's own rights in the mesh's namespace: the one object that must be there before the others.
+/// The operator's own rights in the mesh's namespace: an object that must be there before the others.
 pub(super) fn preparation(settings: &Settings, circumstances: Circumstances<'_>) -> Planned {
     access::own(circumstances.shared_base(settings), circumstances.operator_namespace)
+}
+
+/// The namespace of the nodes' part and the operator's own rights there, likewise; none without that part.
+pub(super) fn nodes_preparation(settings: &Settings, circumstances: Circumstances<'_>) -> Option<[Planned; 2]> {
+    let base = circumstances.base(settings);
+    settings.parts.contains_key(&Role::Cni).then(|| cni::preparation(base, circumstances.operator_namespace))
 }
 
 /// All objects of an installation, in the order in which they are applied.
 pub(super) fn plan(settings: &Settings, circumstances: Circumstances<'_>) -> Vec<Planned> {
     let (base, shared) = (circumstances.base(settings), circumstances.shared_base(settings));
-    let mut objects = Vec::new();
+    let mut objects: Vec<Planned> = nodes_preparation(settings, circumstances).into_iter().flatten().collect();
     if let Some(share) = circumstances.share {
         objects.push(preparation(settings, circumstances));
         objects.extend(access::proxies(shared, share, circumstances.operator_namespace));

@@ -1,6 +1,7 @@
 //! How every object of the plan begins: its labels, its owner, and the mark by which the operator knows its own.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use ferromesh_crds::install::GatewayServicePort;
+use k8s_openapi::apimachinery::pkg::{apis::meta::v1::OwnerReference, util::intstr::IntOrString};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use std::{collections::BTreeMap, fmt::Write};
@@ -15,6 +16,8 @@ use crate::operator::{
 pub(in crate::operator) const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 /// Its value, which is also the field manager's name.
 pub(in crate::operator) const MANAGER: &str = "ferromesh-operator";
+/// The label that says which part of the mesh an object belongs to.
+pub(in crate::operator) const COMPONENT: &str = "app.kubernetes.io/component";
 /// `NAME/HASH`: the object's name, so that a copy under another name isn't taken for ours, and a hash of what was applied, so that a
 /// field which the plan no longer has is noticed.
 pub(in crate::operator) const APPLIED: &str = "install.ferromesh.dev/applied";
@@ -71,7 +74,17 @@ impl Base<'_> {
         annotations: &BTreeMap<String, String>,
         fields: Value,
     ) -> Planned {
-        let key = Key::new(kind, self.namespace(), name);
+        let mut fields = fields;
+        if !annotations.is_empty() {
+            fields["metadata"]["annotations"] = json!(annotations);
+        }
+        self.placed(Key::new(kind, self.namespace(), name), component, fields)
+    }
+
+    /// The object of this key, in whatever namespace. `fields` is all beside the usual metadata; labels and annotations among them are
+    /// laid over that.
+    pub(super) fn placed(&self, key: Key, component: &str, mut fields: Value) -> Planned {
+        let (kind, name) = (key.kind, &key.name);
         let mut body = json!({
             "apiVersion": kind.api_version(),
             "kind": kind.name(),
@@ -80,8 +93,11 @@ impl Base<'_> {
         if let Some(namespace) = &key.namespace {
             body["metadata"]["namespace"] = json!(namespace);
         }
-        if !annotations.is_empty() {
-            body["metadata"]["annotations"] = json!(annotations);
+        let further = fields.as_object_mut().and_then(|fields| fields.remove("metadata"));
+        for (name, entries) in further.as_ref().and_then(Value::as_object).into_iter().flatten() {
+            for (entry, value) in entries.as_object().into_iter().flatten() {
+                body["metadata"][name][entry] = value.clone();
+            }
         }
         if let (Some(body), Value::Object(fields)) = (body.as_object_mut(), fields) {
             body.extend(fields);
@@ -96,7 +112,7 @@ impl Base<'_> {
         let mut labels = Map::from_iter(
             [
                 ("app.kubernetes.io/name", name),
-                ("app.kubernetes.io/component", component),
+                (COMPONENT, component),
                 ("app.kubernetes.io/part-of", "ferromesh"),
                 (MANAGED_BY, MANAGER),
                 ("istio.io/rev", self.settings.revision.name()),
@@ -123,4 +139,15 @@ fn hash(body: &Value) -> String {
         let _ = write!(text, "{byte:02x}");
         text
     })
+}
+
+/// A port of a Service as the spec has it; it leads to `usual` unless it says where.
+pub(super) fn service_port(port: &GatewayServicePort, usual: i32) -> Value {
+    let target = port.target_port.clone().unwrap_or(IntOrString::Int(usual));
+    let protocol = port.protocol.as_deref().unwrap_or("TCP");
+    let mut fields = json!({"name": port.name, "port": port.port.unwrap_or_default(), "targetPort": target, "protocol": protocol});
+    if let Some(node_port) = port.node_port {
+        fields["nodePort"] = json!(node_port);
+    }
+    fields
 }

@@ -1,7 +1,7 @@
 //! Which pods are missed or outdated. Pure: facts of pods and namespaces in, names out.
 
 use k8s_openapi::api::core::v1::Pod;
-use kube::core::{ObjectMeta, PartialObjectMeta};
+use kube::core::ObjectMeta;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -82,8 +82,7 @@ const PROXY_IMAGE: &str = "sidecar.istio.io/proxyImage";
 
 impl Facts {
     /// What a pod's metadata tell.
-    pub(super) fn of(pod: &PartialObjectMeta<Pod>) -> Self {
-        let metadata = &pod.metadata;
+    pub(super) fn of(metadata: &ObjectMeta) -> Self {
         let annotation = |key: &str| metadata.annotations.as_ref().and_then(|all| all.get(key));
         let sidecar = match annotation(STATUS) {
             Some(status) => {
@@ -129,11 +128,12 @@ impl Facts {
         matches!(self.sidecar, Sidecar::None { .. })
     }
 
-    /// Takes in the whole pod.
+    /// Takes from the whole pod what is not known yet.
     pub(super) fn complete(&mut self, pod: &Pod) {
         let Some(spec) = &pod.spec else { return };
         match &mut self.sidecar {
             Sidecar::None { host_network, .. } => *host_network = Some(spec.host_network.unwrap_or(false)),
+            Sidecar::Injected { image: Some(_), .. } => {}
             Sidecar::Injected { image, .. } => {
                 let mut containers = spec.containers.iter().chain(spec.init_containers.iter().flatten());
                 let proxy = containers.find(|container| container.name == "istio-proxy");
@@ -248,7 +248,7 @@ mod tests {
     }
 
     fn facts(metadata: Value) -> Facts {
-        Facts::of(&serde_json::from_value(json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata})).unwrap())
+        Facts::of(&serde_json::from_value(metadata).unwrap())
     }
 
     fn on_its_own_network(mut facts: Facts) -> Facts {

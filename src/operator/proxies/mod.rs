@@ -7,12 +7,15 @@
 //!
 //! ```text
 //! pods, namespaces ──▶ watch ──▶ find ──▶ report ──▶ status, events
-//!       reconciler ──▶ Wanted ────┘ └──▶ owners ──▶ roll ──▶ workloads
+//!       reconciler ──▶ Wanted ────┘ └──▶ owners ──▶ cause ──▶ roll ──▶ workloads
 //! ```
 //!
-//! [`Proxies::run`] is the single entry; [`link`] makes one with its ends for the reconciler.
+//! [`Proxies::run`] is the operator's entry; [`link`] makes one with its ends for the reconciler. [`Rollouts`] is the command line's: the
+//! same judgement and the same limits, without a watch.
 
+mod cause;
 mod find;
+mod once;
 mod owners;
 mod report;
 mod restart;
@@ -21,7 +24,9 @@ mod watch;
 mod work;
 mod workload;
 
+pub use once::{LiveInjector, Look, Outlier, Pass, Rollouts};
 pub(super) use report::Tally;
+pub use restart::RestartError;
 
 use kube::Client;
 use std::{collections::BTreeMap, sync::Arc};

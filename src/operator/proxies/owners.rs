@@ -45,11 +45,15 @@ impl Owner {
         }
     }
 
+    /// As kubectl takes it: `deployment/web`.
+    pub(super) fn argument(&self) -> String {
+        format!("{}/{}", self.object.kind.to_lowercase(), self.object.name)
+    }
+
     /// What to do so that its pods are made anew.
     pub(super) fn remedy(&self) -> String {
-        let Owner { namespace, object } = self;
         match self.workload() {
-            Some(_) => format!("kubectl rollout restart {}/{} -n {namespace}", object.kind.to_lowercase(), object.name),
+            Some(_) => format!("kubectl rollout restart {} -n {}", self.argument(), self.namespace),
             None => "have the pods made anew".to_owned(),
         }
     }

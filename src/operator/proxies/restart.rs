@@ -24,9 +24,8 @@ use super::{
     workload::{Kind, RESTARTED, ROLLED, WorkloadKey, daemon_set, deployment, stateful_set},
 };
 use crate::operator::{plan::MANAGER, refusal::advised, settings::Rolling};
-use crate::runtime::Term;
 
-/// Restarts workloads, one operator's term long.
+/// Restarts workloads, for as long as one operator leads or one person looks on.
 pub(super) struct Restarter {
     client: Client,
     /// Workloads that were restarted and have not been seen to be well since; none before they have been looked for.
@@ -38,9 +37,11 @@ pub(super) struct Restarter {
 /// Why workloads can't be restarted at present.
 #[derive(Debug, thiserror::Error)]
 #[error("{doing}: {}", advised(source))]
-pub(super) struct RestartError {
-    doing: String,
-    source: Box<kube::Error>,
+pub struct RestartError {
+    /// What can't be done, for example `Deployment shop/web can't be read`.
+    pub doing: String,
+    /// What the API server says.
+    pub source: Box<kube::Error>,
 }
 
 /// So many workloads are looked at in a pass.
@@ -59,8 +60,13 @@ impl Restarter {
         Self { client, restarted: None, cursor: None }
     }
 
+    /// One that does not look for what others have restarted, which takes the right to list workloads everywhere.
+    pub(super) fn alone(client: Client) -> Self {
+        Self { restarted: Some(BTreeSet::new()), ..Self::new(client) }
+    }
+
     /// Looks at workloads that have a cause and at those under way, and restarts what may be; answers the steps, of which those that write
-    /// have been taken.
+    /// have been taken. Nothing is written once `may_write` says no.
     ///
     /// # Errors
     /// When workloads can't be read or written. What was done before that stays done.
@@ -69,7 +75,7 @@ impl Restarter {
         causes: &BTreeMap<WorkloadKey, Cause>,
         limits: &Rolling,
         now: Timestamp,
-        term: &Term,
+        may_write: impl Fn() -> bool,
     ) -> Result<Vec<Step>, RestartError> {
         let mut restarted = match self.restarted.clone() {
             Some(restarted) => restarted,
@@ -93,7 +99,7 @@ impl Restarter {
         self.restarted = Some(restarted);
         let steps = next(&world, limits);
         for step in &steps {
-            if term.check().is_err() {
+            if !may_write() {
                 break;
             }
             let version = |key: &WorkloadKey| versions.get(key).cloned().flatten();
@@ -124,7 +130,12 @@ impl Restarter {
 
     /// Whether something is under way, of which no watch tells.
     pub(super) fn is_busy(&self) -> bool {
-        self.restarted.as_ref().is_some_and(|restarted| !restarted.is_empty())
+        self.under_way().next().is_some()
+    }
+
+    /// What has been restarted and not been seen to be well since.
+    pub(super) fn under_way(&self) -> impl Iterator<Item = &WorkloadKey> {
+        self.restarted.iter().flatten()
     }
 
     /// All that are under way, and of the others as many as are worth a look at once, each in its turn.

@@ -1,6 +1,6 @@
 //! Which workloads are restarted next. Pure: how they stand and the limits in, steps out.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use super::workload::WorkloadKey;
 use crate::operator::settings::Rolling;
@@ -74,6 +74,16 @@ pub(super) enum Left {
     ByHand(String),
     /// It alone would take more pods than there may be.
     TooLarge(i64),
+}
+
+impl fmt::Display for Left {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotHelped => f.write_str("it was restarted, and its new pods are as the old ones were (FM3002)"),
+            Self::ByHand(reason) => f.write_str(reason),
+            Self::TooLarge(pods) => write!(f, "it would take {pods} pods more than usual at once, above maxSurgePods"),
+        }
+    }
 }
 
 /// Decides, for workloads in the order of their names.

@@ -85,7 +85,7 @@ impl Cluster {
     }
 
     fn facts(&self, pod: &PartialObjectMeta<Pod>) -> Facts {
-        Facts::of(pod).with_knowledge_of(self.pods.get(&key(pod)))
+        Facts::of(&pod.metadata).with_knowledge_of(self.pods.get(&key(pod)))
     }
 
     fn namespace(&mut self, event: Event<PartialObjectMeta<Namespace>>) {

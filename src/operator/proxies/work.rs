@@ -15,20 +15,16 @@ use tokio::{
 
 use super::{
     AllWanted, Proxies, Tallies, Wanted,
-    find::{Controller, Found, PodKey, current_image, find},
+    cause::causes as causes_of,
+    find::{Found, PodKey, find},
     owners::{Owner, Owners},
     report::{NAMED, Tally},
     restart::Restarter,
-    roll::{Cause, Left, Step},
+    roll::{Cause, Step},
     watch::{Cluster, changes},
     workload::WorkloadKey,
 };
-use crate::operator::{
-    metrics::Metrics,
-    plan::MANAGER,
-    reconcile::this_second,
-    settings::{Revision, Rolling},
-};
+use crate::operator::{metrics::Metrics, plan::MANAGER, reconcile::this_second, settings::Rolling};
 use crate::runtime::{EventPublisher, News, Term, causes};
 
 /// What a term of looking holds.
@@ -210,12 +206,12 @@ impl<'a> Work<'a> {
             let (Some(found), Some(limits)) = (found.get(name), wanted.rolling) else { continue };
             let since = wanted.injector_ready.then(|| *self.answering.entry(name.clone()).or_insert_with(Instant::now));
             let answered = since.is_some_and(|since| since.elapsed() >= REACHED);
-            for (workload, cause) in self.causes(found, owners, wanted, limits) {
+            for (workload, cause) in causes_of(found, &self.cluster.pods, owners, wanted, &limits, answered) {
                 revisions.entry(workload.clone()).or_insert_with(|| name.clone());
-                reasons.entry(workload).or_insert(Cause { answered, ..cause });
+                reasons.entry(workload).or_insert(cause);
             }
         }
-        match self.restarter.pass(&reasons, &limits, this_second(), self.term).await {
+        match self.restarter.pass(&reasons, &limits, this_second(), || self.term.check().is_ok()).await {
             Ok(steps) => {
                 self.failure = None;
                 self.tell_steps(&steps, owners, &revisions, tallies).await;
@@ -223,26 +219,6 @@ impl<'a> Work<'a> {
             Err(error) => self.failed(error.to_string()),
         }
         !reasons.is_empty() || self.restarter.is_busy()
-    }
-
-    /// Why workloads should be restarted for a revision.
-    fn causes(&self, found: &Found, owners: &BTreeMap<PodKey, Owner>, wanted: &Wanted, limits: Rolling) -> BTreeMap<WorkloadKey, Cause> {
-        let mut reasons: BTreeMap<WorkloadKey, Cause> = BTreeMap::new();
-        let with_sidecar = self.cluster.pods.values().filter(|facts| !facts.is_plain() && !facts.going);
-        let injected: BTreeSet<&Controller> = with_sidecar.filter_map(|facts| facts.controller.as_ref()).collect();
-        let value = sought(wanted);
-        let outdated = found.outdated.iter().filter(|_| limits.outdated).map(|key| (key, value.as_str()));
-        // Last, so that it counts for a workload of which both are true.
-        let missed = found.missed.iter().filter(|_| limits.missed).map(|key| (key, "missed"));
-        for (key, value) in outdated.chain(missed) {
-            let (Some(workload), Some(facts)) = (owners.get(key).and_then(Owner::workload), self.cluster.pods.get(key)) else { continue };
-            let known = reasons.get(&workload).filter(|known| known.value == value);
-            let youngest = known.map_or(facts.created, |it| it.youngest.max(facts.created));
-            let beside_injected = facts.is_plain() && facts.controller.as_ref().is_some_and(|it| injected.contains(it));
-            let mixed = known.is_some_and(|it| it.mixed) || beside_injected;
-            reasons.insert(workload, Cause { value: value.to_owned(), youngest, mixed, answered: false });
-        }
-        reasons
     }
 
     /// What the steps that only tell something come to.
@@ -261,12 +237,7 @@ impl<'a> Work<'a> {
                     rolling.for_each(|tally| tally.stuck = Some(format!("the restart of {key} gets no further: {reason}")));
                 }
                 Step::Leave(key, left) => {
-                    let (why, code) = match left {
-                        Left::NotHelped => ("it was restarted, and its new pods are as the old ones were".to_owned(), " (FM3002)"),
-                        Left::ByHand(reason) => (reason.clone(), ""),
-                        Left::TooLarge(pods) => (format!("it would take {pods} pods more than usual at once, above maxSurgePods"), ""),
-                    };
-                    let note = format!("{key} is not restarted: {why}{code}");
+                    let note = format!("{key} is not restarted: {left}");
                     let tally = revisions.get(key).and_then(|name| tallies.get_mut(name));
                     if let Some(tally) = tally.filter(|tally| tally.left.len() < NAMED) {
                         tally.left.push(note.clone());
@@ -307,12 +278,6 @@ impl<'a> Work<'a> {
         }
         self.look_within(BUSY);
     }
-}
-
-/// What a workload is said to be restarted for whose pods are outdated: what new ones would get.
-fn sought(wanted: &Wanted) -> String {
-    let (image, revision) = (current_image(&wanted.values), wanted.values.revision.as_str());
-    if Revision::named(revision).is_default() { image } else { format!("{image} of {revision}") }
 }
 
 fn tally(found: &Found, owners: &BTreeMap<PodKey, Owner>, wanted: &Wanted) -> Tally {

@@ -7,6 +7,10 @@ use std::collections::BTreeMap;
 use super::Problem;
 use crate::model::PodRepair;
 
+/// The namespace of the nodes' part, which has nothing else in it: its pods use folders of their node, which the mesh's own namespace need
+/// not allow.
+pub(in crate::operator) const NODES: &str = "istio-cni";
+
 /// Settings of the nodes' part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::operator) struct Cni {

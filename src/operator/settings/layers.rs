@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 const WHOLE: [&str; 2] = ["labels", "autoscaling"];
 
 /// `over` on top of `base`: objects are merged, gateways by their name, everything else is replaced. A null says nothing.
-pub(in crate::operator) fn overlay(base: &Value, over: &Value) -> Value {
+pub fn overlay(base: &Value, over: &Value) -> Value {
     let Value::Object(over) = over else {
         return if over.is_null() { base.clone() } else { over.clone() };
     };

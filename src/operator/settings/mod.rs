@@ -24,17 +24,17 @@ mod tests;
 mod values;
 
 pub(super) use addons::{Addon, Program};
-pub(super) use cni::Cni;
+pub(super) use cni::{Cni, NODES};
 pub(super) use gateways::{FIRST_UNPRIVILEGED, Gateway};
 pub(super) use injection::Injection;
-pub(super) use layers::overlay;
+pub use layers::overlay;
 pub(super) use part::{Part, Replicas};
 pub(super) use problem::{Problem, Problems};
 pub use profile::profile;
 pub(super) use remote::RemotePilot;
 pub(super) use revision::Revision;
 pub(super) use role::Role;
-pub(super) use rolling::Rolling;
+pub use rolling::Rolling;
 pub(super) use tags::Tags;
 
 use ferromesh_crds::install::{Components, Gateways, ImagePullPolicy, MeshInstallSpec};
@@ -120,7 +120,7 @@ pub fn spec_problems(spec: &MeshInstallSpec) -> Vec<config::Problem> {
 pub(super) fn resolve(spec: &MeshInstallSpec, images: &Images) -> Result<Settings, Problems> {
     let mut problems = pending::problems(spec);
     let namespace = spec.namespace().to_owned();
-    if !names_service(&namespace) || namespace.starts_with("kube-") || namespace == "default" {
+    if !names_service(&namespace) || namespace.starts_with("kube-") || ["default", NODES].contains(&&*namespace) {
         problems.push(Problem::new("spec.namespace", format!("{namespace:?} can't be the mesh's: choose one of its own, as istio-system")));
     }
     let own_config = Value::Object(spec.mesh_config.0.clone());

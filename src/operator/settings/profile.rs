@@ -46,6 +46,7 @@ fn default() -> Value {
                 "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}},
             }],
         },
+        "addons": {"prometheus": {"enabled": true}},
         "values": {"global": {"proxy": {"resources": {
             "requests": {"cpu": "100m", "memory": "128Mi"},
             "limits": {"cpu": "2000m", "memory": "1024Mi"},
@@ -53,7 +54,7 @@ fn default() -> Value {
     })
 }
 
-/// Everything, small. Its add-ons come once the mesh can install them.
+/// Everything, small. Tracing comes once proxies send spans.
 fn demo() -> Value {
     let small = json!({"requests": {"cpu": "10m", "memory": "40Mi"}});
     json!({
@@ -72,6 +73,7 @@ fn demo() -> Value {
             }],
             "egress": [{"name": "istio-egressgateway", "enabled": true, "resources": small}],
         },
+        "addons": {"grafana": {"enabled": true}, "kiali": {"enabled": true}},
         "meshConfig": {"accessLogFile": "/dev/stdout"},
         "values": {"global": {"proxy": {"resources": small}}},
     })
@@ -81,6 +83,7 @@ fn minimal() -> Value {
     json!({
         "components": {"galley": {"enabled": false}, "injector": {"enabled": false}},
         "gateways": {"ingress": [{"name": "istio-ingressgateway", "enabled": false}]},
+        "addons": {"prometheus": {"enabled": false}},
     })
 }
 
@@ -91,5 +94,8 @@ fn sds() -> Value {
 
 /// A cluster whose pilot runs elsewhere: an authority for certificates, and a gateway.
 fn remote() -> Value {
-    json!({"components": {"pilot": {"enabled": false}, "galley": {"enabled": false}, "injector": {"enabled": false}}})
+    json!({
+        "components": {"pilot": {"enabled": false}, "galley": {"enabled": false}, "injector": {"enabled": false}},
+        "addons": {"prometheus": {"enabled": false}},
+    })
 }

@@ -6,15 +6,15 @@ use super::Problem;
 
 /// The limits within which workloads are restarted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::operator) struct Rolling {
+pub struct Rolling {
     /// So many workloads at once.
-    pub(in crate::operator) workloads: usize,
+    pub workloads: usize,
     /// So many pods more than usual at once, over all workloads.
-    pub(in crate::operator) surge: i64,
+    pub surge: i64,
     /// Whether those are restarted whose pods lack a sidecar.
-    pub(in crate::operator) missed: bool,
+    pub missed: bool,
     /// Whether those are restarted whose sidecars are old.
-    pub(in crate::operator) outdated: bool,
+    pub outdated: bool,
 }
 
 // === impl Rolling ===

@@ -24,6 +24,8 @@ pub(super) enum Reason {
     AnotherInstalled,
     /// An Istio that isn't ours is in the cluster.
     ForeignMesh,
+    /// An object under a name of the plan's is somebody else's.
+    ForeignObject,
     /// The API server refuses a write or doesn't answer.
     ApplyFailed,
     /// The webhooks' certificates are there.
@@ -132,6 +134,7 @@ impl Reason {
             Self::InvalidSpec => "InvalidSpec",
             Self::AnotherInstalled => "AnotherInstalled",
             Self::ForeignMesh => "ForeignMesh",
+            Self::ForeignObject => "ForeignObject",
             Self::ApplyFailed => "ApplyFailed",
             Self::Issued => "Issued",
             Self::CertificatesMissing => "CertificatesMissing",

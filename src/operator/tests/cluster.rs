@@ -6,7 +6,7 @@ use ferromesh_crds::{
 };
 use k8s_openapi::api::{
     admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration},
-    apps::v1::Deployment,
+    apps::v1::{DaemonSet, Deployment},
     coordination::v1::Lease,
     rbac::v1::ClusterRole,
 };
@@ -45,7 +45,7 @@ impl Cluster {
     pub(super) fn new() -> Self {
         let api = FakeApi::new();
         for name in ["ferromesh-operator", "ferromesh-operator-namespaced"].into_iter().chain(ROLES) {
-            api.insert::<ClusterRole>(&serde_json::from_value(json!({"metadata": {"name": name}})).unwrap());
+            api.insert(&Self::role(name));
         }
         let webhook = |name: &str| json!({"name": name, "clientConfig": {}, "sideEffects": "None", "admissionReviewVersions": ["v1"]});
         let webhooks = [webhook("meshinstalls.install.ferromesh.dev"), webhook("probe.install.ferromesh.dev")];
@@ -59,6 +59,12 @@ impl Cluster {
             probes.then(|| (403, json!({"kind": "Status", "status": "Failure", "message": message, "reason": "Forbidden", "code": 403})))
         });
         Self { api, galley, operator: None, certificates: CertificateSource::Own }
+    }
+
+    /// A ClusterRole of the chart's.
+    pub(super) fn role(name: &str) -> ClusterRole {
+        let labels = json!({"app.kubernetes.io/part-of": "ferromesh"});
+        serde_json::from_value(json!({"metadata": {"name": name, "labels": labels}})).unwrap()
     }
 
     /// The same with an operator, and a MeshInstall whose every Deployment is ready.
@@ -110,7 +116,7 @@ impl Cluster {
         tokio::spawn(watch.run(Readiness::new().wait_for("list"), shutdown.clone()));
         let (elector, leadership) = Elector::new(client.clone(), lease);
         tokio::spawn(elector.run(shutdown.clone()));
-        tokio::spawn(Reconciler::new(client, config, meshes, Metrics::default()).run(leadership, shutdown));
+        tokio::spawn(Reconciler::new(client, config, meshes, Metrics::new()).run(leadership, shutdown));
         self.operator = Some(trigger);
     }
 
@@ -133,8 +139,15 @@ impl Cluster {
         .await;
     }
 
-    /// Does what the controllers of Deployments and the kubelets do.
+    /// Does what the controllers of Deployments and DaemonSets and the kubelets do, of which there are none.
     pub(super) fn bring_up_pods(&self) {
+        for daemon_set in self.api.list::<DaemonSet>() {
+            let generation = daemon_set.metadata.generation;
+            let status = json!({"observedGeneration": generation, "desiredNumberScheduled": 0, "currentNumberScheduled": 0,
+                "numberMisscheduled": 0, "numberReady": 0});
+            let daemon_set = DaemonSet { status: serde_json::from_value(status).unwrap(), ..daemon_set };
+            self.api.insert(&daemon_set);
+        }
         for deployment in self.api.list::<Deployment>() {
             let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
             let generation = deployment.metadata.generation;

@@ -136,13 +136,10 @@ async fn an_intruder_in_a_binding_is_thrown_out() {
 async fn a_deleted_namespace_is_made_again() {
     let cluster = Cluster::healthy(json!({})).await;
     let api = &cluster.api;
-    for deployment in api.list::<Deployment>() {
-        api.delete::<Deployment>(Some(MESH), &deployment.name_any());
-    }
     api.delete::<Namespace>(None, MESH);
     eventually("namespace and mesh are back", || {
         cluster.bring_up_pods();
-        api.get::<Namespace>(None, MESH).is_some() && api.list::<Deployment>().len() == 5
+        api.get::<Namespace>(None, MESH).is_some() && api.list::<Deployment>().len() == 6
     })
     .await;
     cluster.until_healthy().await;

@@ -19,7 +19,8 @@ use crate::testing::eventually;
 async fn a_mesh_comes_up_and_says_so() {
     let cluster = Cluster::healthy(json!({})).await;
     let status = cluster.status("mesh");
-    assert_eq!(status.components.keys().collect::<Vec<_>>(), ["citadel", "galley", "injector", "istio-ingressgateway", "pilot"]);
+    let components = ["citadel", "galley", "injector", "istio-ingressgateway", "pilot", "prometheus"];
+    assert_eq!(status.components.keys().collect::<Vec<_>>(), components);
     assert_eq!(status.version.as_deref(), Some("1.0.2"));
     let listed = status.inventory.iter().filter(|entry| entry.kind == "Deployment").map(|entry| entry.name.clone()).collect::<Vec<_>>();
     assert_eq!(listed, cluster.api.list::<Deployment>().iter().map(ResourceExt::name_any).collect::<Vec<_>>());

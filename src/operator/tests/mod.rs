@@ -2,8 +2,10 @@
 
 mod cluster;
 mod convergence;
+mod foreign;
 mod healing;
 mod lifecycle;
+mod nodes;
 mod planning;
 mod proxies;
 mod revisions;

@@ -78,7 +78,7 @@ async fn certificates_of_somebody_else_are_waited_for_and_never_written() {
     cluster.install("mesh", json!({}));
     cluster.start();
     eventually("the parts are there, but for the webhooks", || {
-        cluster.api.list::<Deployment>().len() == 5 && cluster.condition("mesh", "CertificatesReady").is_some()
+        cluster.api.list::<Deployment>().len() == 6 && cluster.condition("mesh", "CertificatesReady").is_some()
     })
     .await;
     let (status, reason, message) = cluster.condition("mesh", "CertificatesReady").unwrap();
@@ -103,9 +103,10 @@ async fn an_operator_without_the_charts_roles_is_not_ready() {
     let (_trigger, shutdown) = Shutdown::channel();
     let guard = readiness.wait_for("the chart's ClusterRoles");
     tokio::spawn(roles::watch(cluster.api.client(), guard, readiness.clone(), shutdown));
-    eventually("a look at the roles", || cluster.api.calls().iter().any(|call| call.target.name.as_deref() == Some("ferromesh-pilot")))
-        .await;
+    eventually("a look at the roles", || cluster.api.calls().iter().any(|call| call.target.plural == "clusterroles")).await;
     assert!(!readiness.is_ready());
-    cluster.api.insert::<ClusterRole>(&serde_json::from_value(json!({"metadata": {"name": "ferromesh-pilot"}})).unwrap());
+    cluster.api.insert(&Cluster::role("ferromesh-pilot"));
     eventually("readiness", || readiness.is_ready()).await;
+    cluster.api.delete::<ClusterRole>(None, "ferromesh-pilot");
+    eventually("no readiness", || !readiness.is_ready()).await;
 }

@@ -182,6 +182,7 @@ async fn a_proxy_that_comes_back_after_a_restart_of_pilot_gets_only_what_changed
 pub(super) fn endpoint_at(address: SocketAddr) -> Endpoint {
     Endpoint {
         address: address.ip().to_string().into(),
+        hostname: None,
         port: address.port(),
         service_port: "http".into(),
         health: Health::Healthy,

@@ -102,6 +102,7 @@ async fn two_thousand_proxies_that_come_back_at_once_are_all_configured_while_th
 fn endpoint(n: usize) -> Endpoint {
     Endpoint {
         address: format!("10.9.{}.{}", n / 250, n % 250 + 1).into(),
+        hostname: None,
         port: 9080,
         service_port: "http".into(),
         health: Health::Healthy,

@@ -86,6 +86,7 @@ pub(super) fn mesh(choices: &mut Choices<'_>, upstream: u16) -> TestMesh {
 fn endpoint(version: &str, service_port: &str, port: u16) -> Endpoint {
     Endpoint {
         address: "127.0.0.1".into(),
+        hostname: None,
         port,
         service_port: service_port.into(),
         health: Health::Healthy,

@@ -222,7 +222,7 @@ impl Store {
         Ok((200, json!({"apiVersion": call.target.api_version(), "kind": "List", "metadata": {}, "items": selected})))
     }
 
-    /// Marks an object that has finalizers, removes another with what it owns.
+    /// Marks an object that has finalizers, removes another with what it owns, and a namespace with all that is in it.
     pub(super) fn delete(&mut self, key: &Key, orphan: bool) -> Result<Value, Failure> {
         let mut object = self.get(key).ok_or_else(|| Failure::not_found(key))?;
         let held = object["metadata"]["finalizers"].as_array().is_some_and(|finalizers| !finalizers.is_empty());
@@ -231,6 +231,13 @@ impl Store {
             return Ok(self.commit(key.clone(), object));
         }
         self.remove(key);
+        if key.plural == "namespaces" {
+            let inside: Vec<Key> = self.objects.keys().filter(|inner| inner.namespace == key.name).cloned().collect();
+            for inner in inside {
+                // What one of them owns has gone with it.
+                let _ = self.delete(&inner, false);
+            }
+        }
         if !orphan {
             self.collect_garbage();
         }

@@ -124,10 +124,10 @@ impl Store {
     }
 
     async fn attempt(&self, now: OffsetDateTime, ca: &SecretSpec, leaves: &[LeafSpec]) -> Result<Ensured, WriteError> {
-        let stored_ca = self.read(ca).await?;
+        let stored_ca = self.read_own(ca).await?;
         let mut stored = Vec::with_capacity(leaves.len());
         for leaf in leaves {
-            stored.push(self.read(&leaf.secret).await?);
+            stored.push(self.read_own(&leaf.secret).await?);
         }
         let ca_contents = stored_ca.as_ref().map(|secret| CaSecret::from_data(secret.data.as_ref()));
         let contents: Vec<_> =
@@ -180,6 +180,18 @@ impl Store {
         Ok(ensured)
     }
 
+    /// Reads a Secret that is about to be written, unless somebody else made it.
+    async fn read_own(&self, spec: &SecretSpec) -> Result<Option<Secret>, WriteError> {
+        let stored = self.read(spec).await?;
+        match (&stored, spec.labels.first_key_value()) {
+            (Some(secret), Some((key, value))) if !bears_a_trace(secret, spec) => {
+                let (namespace, name, label) = (spec.namespace.clone(), spec.name.clone(), format!("{key}={value}"));
+                Err(WriteError::Failed(StoreError::Foreign { namespace, name, label }))
+            }
+            _ => Ok(stored),
+        }
+    }
+
     async fn read(&self, spec: &SecretSpec) -> Result<Option<Secret>, WriteError> {
         self.api(spec).get_opt(&spec.name).await.map_err(|error| failed("get", spec, error))
     }
@@ -224,6 +236,12 @@ impl Store {
     fn api(&self, spec: &SecretSpec) -> Api<Secret> {
         Api::namespaced(self.client.clone(), &spec.namespace)
     }
+}
+
+/// Whether anything of a Secret is as we make it: a label, or an owner's kind. The rest somebody may have edited away.
+fn bears_a_trace(secret: &Secret, spec: &SecretSpec) -> bool {
+    let is_of = |owner: &OwnerReference| spec.owners.iter().any(|own| own.kind == owner.kind && own.api_version == owner.api_version);
+    spec.labels.iter().any(|(key, value)| secret.labels().get(key) == Some(value)) || secret.owner_references().iter().any(is_of)
 }
 
 // === impl WriteError ===

@@ -122,6 +122,7 @@ async fn replicas_that_start_together_agree_on_one_authority() {
 async fn owners_and_labels_are_written_and_foreign_labels_stay() {
     let server = Secrets::default();
     let (store, now, mut leaves) = (Store::new(client(&server), "ferromesh-system"), OffsetDateTime::now_utc(), leaves());
+    leaves[1].secret.owners = vec![owner("1")];
     store.ensure(now, &[owner("1")], &leaves).await.expect("ensured");
     let galley = "istio-system/secrets/istio-galley-webhook-certs";
     server.lock().expect("no panic").secrets.get_mut(galley).expect("stored")["metadata"]["labels"] = json!({"theirs": "kept"});
@@ -136,6 +137,25 @@ async fn owners_and_labels_are_written_and_foreign_labels_stay() {
     assert_eq!(stored["metadata"]["ownerReferences"][0]["uid"], "2");
     assert_eq!(stored["data"], before, "metadata alone changed");
     assert_eq!(server.secrets["ferromesh-system/secrets/ferromesh-webhook-ca"]["metadata"].get("ownerReferences"), None);
+}
+
+#[tokio::test]
+async fn secret_of_somebody_else_is_left_alone_until_it_is_handed_over() {
+    let server = Secrets::default();
+    let (store, now, mut leaves) = (Store::new(client(&server), "ferromesh-system"), OffsetDateTime::now_utc(), leaves());
+    leaves[1].secret.labels.insert("app".into(), "galley".into());
+    let galley = "istio-system/secrets/istio-galley-webhook-certs";
+    let theirs = json!({"metadata": {"name": "istio-galley-webhook-certs", "namespace": "istio-system"}, "type": TYPE, "data": {}});
+    server.lock().expect("no panic").store(galley.into(), theirs);
+    let before = server.lock().expect("no panic").secrets[galley].clone();
+    let refused = store.ensure(now, &[], &leaves).await.expect_err("refused").to_string();
+    let command = "kubectl label -n istio-system secret istio-galley-webhook-certs --overwrite app=galley";
+    assert!(refused.starts_with("secret istio-system/istio-galley-webhook-certs is somebody else's"), "{refused}");
+    assert!(refused.ends_with(command), "{refused}");
+    assert_eq!(server.lock().expect("no panic").secrets[galley], before);
+    server.lock().expect("no panic").secrets.get_mut(galley).expect("stored")["metadata"]["labels"] = json!({"app": "galley"});
+    store.ensure(now, &[], &leaves).await.expect("ensured");
+    assert_ne!(server.lock().expect("no panic").secrets[galley]["data"], before["data"]);
 }
 
 #[tokio::test]

@@ -18,28 +18,6 @@ const OUTBOUND: u16 = 15001;
 const INBOUND: u16 = 15006;
 const PROXY: u32 = 1337;
 
-/// What the injector asks for by default.
-fn default_capture() -> Capture {
-    Capture {
-        mode: InterceptionMode::Redirect,
-        outbound_port: OUTBOUND,
-        inbound_port: INBOUND,
-        users: vec![PROXY],
-        groups: vec![PROXY],
-        inbound_ports: Selection::All,
-        excluded_inbound_ports: vec![15090, 15021, 15020],
-        outbound_ranges: Selection::All,
-        excluded_outbound_ranges: vec![],
-        outbound_ports: vec![],
-        excluded_outbound_ports: vec![],
-        outbound_groups: Selection::All,
-        excluded_outbound_groups: vec![],
-        excluded_interfaces: vec![],
-        virtual_interfaces: vec![],
-        dns: None,
-    }
-}
-
 /// Everything that can be asked for, but for transparent interception.
 fn everything() -> Capture {
     Capture {
@@ -57,12 +35,12 @@ fn everything() -> Capture {
             port: 15053,
             resolvers: Selection::Only(["10.96.0.10", "fd00:96::10"].map(|it| it.parse().unwrap()).into()),
         }),
-        ..default_capture()
+        ..Capture::usual()
     }
 }
 
 fn transparent() -> Capture {
-    Capture { mode: InterceptionMode::Tproxy, ..default_capture() }
+    Capture { mode: InterceptionMode::Tproxy, ..Capture::usual() }
 }
 
 /// The rules in both programs' words.
@@ -74,11 +52,11 @@ fn golden(capture: &Capture) -> String {
 
 #[test]
 fn rules_are_these() {
-    insta::assert_snapshot!("by_default", golden(&default_capture()));
+    insta::assert_snapshot!("by_default", golden(&Capture::usual()));
     insta::assert_snapshot!("with_everything", golden(&everything()));
     insta::assert_snapshot!("transparent", golden(&transparent()));
     let all_dns = Some(DnsCapture { port: 15053, resolvers: Selection::All });
-    insta::assert_snapshot!("dns_of_all_servers", golden(&Capture { dns: all_dns, ..default_capture() }));
+    insta::assert_snapshot!("dns_of_all_servers", golden(&Capture { dns: all_dns, ..Capture::usual() }));
 }
 
 fn text(capture: &Capture, stage: Stage, hook: Hook) -> Vec<String> {
@@ -89,19 +67,19 @@ fn text(capture: &Capture, stage: Stage, hook: Hook) -> Vec<String> {
 
 #[test]
 fn nothing_is_captured_where_nothing_is_to_be() {
-    assert!(Capture { mode: InterceptionMode::None, ..default_capture() }.rules().is_empty());
+    assert!(Capture { mode: InterceptionMode::None, ..Capture::usual() }.rules().is_empty());
 }
 
 #[test]
 fn an_empty_list_captures_nothing() {
-    let capture = Capture { inbound_ports: Selection::Only(vec![]), outbound_ranges: Selection::Only(vec![]), ..default_capture() };
+    let capture = Capture { inbound_ports: Selection::Only(vec![]), outbound_ranges: Selection::Only(vec![]), ..Capture::usual() };
     assert!(!text(&capture, Stage::Nat, Hook::Prerouting).iter().any(|rule| rule.contains("redirect")));
     assert!(!text(&capture, Stage::Nat, Hook::Output).iter().any(|rule| rule.contains(":15001")));
 }
 
 #[test]
 fn loopback_is_captured_where_it_is_asked_for() {
-    let capture = Capture { outbound_ranges: Selection::Only(Capture::ranges("127.1.2.0/24").unwrap()), ..default_capture() };
+    let capture = Capture { outbound_ranges: Selection::Only(Capture::ranges("127.1.2.0/24").unwrap()), ..Capture::usual() };
     let outbound = text(&capture, Stage::Nat, Hook::Output);
     assert!(!outbound.contains(&"oifname \"lo\" return".to_owned()), "{outbound:#?}");
 }
@@ -153,7 +131,7 @@ fn a_rule_has_the_kernels_bytes() {
 
 #[test]
 fn a_transaction_replaces_the_whole_table() {
-    let steps = transaction(&default_capture().rules().chains);
+    let steps = transaction(&Capture::usual().rules().chains);
     let what: Vec<&str> = steps.iter().map(|step| step.what.as_str()).collect();
     assert_eq!(what[..4], ["begin", "add table inet ferromesh", "delete table inet ferromesh", "add table inet ferromesh"]);
     assert_eq!(what.last(), Some(&"commit"));

@@ -7,7 +7,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use super::{INBOUND, OUTBOUND, PROXY, default_capture, everything, transparent};
+use super::{INBOUND, OUTBOUND, PROXY, everything, transparent};
 use crate::agent::redirect::{Backend, Capture, DnsCapture, Selection, apply, apply_in, verify};
 use crate::model::InterceptionMode;
 use crate::testing::block_on;
@@ -59,7 +59,7 @@ fn connections(backend: Backend) {
         &Capture {
             excluded_outbound_ports: vec![25],
             excluded_outbound_ranges: Capture::ranges("10.9.0.0/24,fd00:9::/64").unwrap(),
-            ..default_capture()
+            ..Capture::usual()
         },
         backend,
     );
@@ -81,28 +81,28 @@ fn connections(backend: Backend) {
         assert_eq!(from(source, pod, 8080), went_to(8080), "what the proxy lets in reaches the application");
     }
 
-    put(&Capture { inbound_ports: Selection::Only(vec![9000]), outbound_ranges: Selection::Only(vec![]), ..default_capture() }, backend);
+    put(&Capture { inbound_ports: Selection::Only(vec![9000]), outbound_ranges: Selection::Only(vec![]), ..Capture::usual() }, backend);
     assert_eq!(outside.call(POD, 8080).as_deref(), Some("8080"), "only listed ports are captured");
     assert_eq!(outside.call(POD, 9000).as_deref(), Some("15006"), "a listed port is captured, whoever listens");
     assert_eq!(application(SERVICE, 80), left, "no outbound call is captured");
 
     let range = Selection::Only(Capture::ranges("10.96.0.0/12").unwrap());
-    put(&Capture { outbound_ranges: range, outbound_ports: vec![25], ..default_capture() }, backend);
+    put(&Capture { outbound_ranges: range, outbound_ports: vec![25], ..Capture::usual() }, backend);
     assert_eq!(application(SERVICE, 80), went_to(OUTBOUND), "a listed range is captured");
     assert_eq!(application(SERVICE_V6, 80), left, "others are not");
     assert_eq!(application(SERVICE_V6, 25), went_to(OUTBOUND), "but for a port that is listed");
 
-    put(&Capture { outbound_groups: Selection::Only(vec![2000]), excluded_outbound_groups: vec![3000], ..default_capture() }, backend);
+    put(&Capture { outbound_groups: Selection::Only(vec![2000]), excluded_outbound_groups: vec![3000], ..Capture::usual() }, backend);
     let of_group = |group| call_as(APPLICATION, group, SERVICE, 80);
     assert_eq!((of_group(2000), of_group(2001), of_group(3000)), (went_to(OUTBOUND), left.clone(), left.clone()));
-    put(&Capture { excluded_outbound_groups: vec![3000], ..default_capture() }, backend);
+    put(&Capture { excluded_outbound_groups: vec![3000], ..Capture::usual() }, backend);
     assert_eq!((of_group(2000), of_group(3000)), (went_to(OUTBOUND), left.clone()));
 
-    put(&Capture { excluded_interfaces: vec!["pod0".to_owned()], ..default_capture() }, backend);
+    put(&Capture { excluded_interfaces: vec!["pod0".to_owned()], ..Capture::usual() }, backend);
     assert_eq!(application(SERVICE, 80), left, "nothing that leaves by the interface is captured");
     assert_eq!(outside.call(POD, 8080).as_deref(), Some("8080"), "and nothing that comes in there");
 
-    put(&Capture { virtual_interfaces: vec!["pod0".to_owned()], excluded_outbound_ports: vec![8080], ..default_capture() }, backend);
+    put(&Capture { virtual_interfaces: vec!["pod0".to_owned()], excluded_outbound_ports: vec![8080], ..Capture::usual() }, backend);
     assert_eq!(outside.call(POD, 80).as_deref(), Some("15001"), "what comes from a virtual machine is outbound");
     assert_eq!(outside.call(POD, 8080).as_deref(), Some("8080"), "unless its port is excluded");
 }
@@ -155,7 +155,7 @@ fn dns(backend: Backend) {
     };
     let application = |host: &str| (ask_as(APPLICATION, APPLICATION, host, 0), call_as(APPLICATION, APPLICATION, host, 53));
     let resolvers = Selection::Only([SERVICE, SERVICE_V6].map(|it| it.parse().unwrap()).into());
-    let capture = Capture { dns: Some(DnsCapture { port: 15053, resolvers }), ..default_capture() };
+    let capture = Capture { dns: Some(DnsCapture { port: 15053, resolvers }), ..Capture::usual() };
     put(&capture, backend);
     for (service, client) in [(SERVICE, CLIENT), (SERVICE_V6, CLIENT_V6)] {
         assert_eq!(application(service), (agent.clone(), agent.clone()), "by both protocols");
@@ -184,7 +184,7 @@ fn what_is_printed_is_what_the_kernel_gets() {
     if has(&this, "nft") {
         in_namespace(&this, || {
             run("ip", &["link", "set", "lo", "up"]);
-            for capture in [default_capture(), everything(), transparent()] {
+            for capture in [Capture::usual(), everything(), transparent()] {
                 let rules = capture.rules();
                 apply(&rules, Backend::Nftables).unwrap();
                 let written = listed();
@@ -213,7 +213,7 @@ fn rules_can_be_put_into_another_namespace() {
         let outside = Outside::beside_this_pod();
         answer_with_port(8080);
         outside.answer(OUTBOUND);
-        let rules = default_capture().rules();
+        let rules = Capture::usual().rules();
         assert_eq!(outside.call(POD, 8080).as_deref(), Some("8080"));
         apply_in(&File::open(outside.namespace()).unwrap(), &rules, Backend::Auto).unwrap();
         assert_eq!(outside.call(POD, 8080).as_deref(), Some(OUTSIDE), "a call from there is captured there");
@@ -227,7 +227,7 @@ fn rules_can_be_put_into_another_namespace() {
 fn redirection_is_looked_for_by_connections() {
     in_namespace(&format!("{TESTS}redirection_is_looked_for_by_connections"), || {
         let _outside = Outside::beside_this_pod();
-        let capture = default_capture();
+        let capture = Capture::usual();
         let looked =
             |capture: &Capture, user| as_user(user, user, || block_on(verify(capture, user, user)).map_err(|error| error.to_string()));
         for (user, called, port) in [(PROXY, "127.0.0.6:15002", INBOUND), (APPLICATION, "192.0.2.1:15002", OUTBOUND)] {

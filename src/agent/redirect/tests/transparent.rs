@@ -9,7 +9,7 @@ use std::{
     os::fd::{AsRawFd, OwnedFd},
 };
 
-use super::{INBOUND, OUTBOUND, PROXY, default_capture, transparent};
+use super::{INBOUND, OUTBOUND, PROXY, transparent};
 use crate::agent::redirect::{Backend, Capture, Selection, apply};
 use crate::testing::pod::{
     CLIENT, CLIENT_V6, OUTSIDE, Outside, POD, POD_V6, SERVICE, answer, answer_with_port, as_user, call_as, has, in_namespace, read,
@@ -82,7 +82,7 @@ fn scenario(backend: Backend) {
     assert_eq!(outside.call(POD, 8080), Some(format!("application, called by {CLIENT}")), "only listed ports are captured");
     assert_eq!(outside.call(POD, 9000), Some(format!("proxy, called by {CLIENT} as {POD}:9000")), "whoever listens there");
 
-    apply(&Capture { inbound_ports: Selection::Only(vec![]), ..default_capture() }.rules(), backend).unwrap();
+    apply(&Capture { inbound_ports: Selection::Only(vec![]), ..Capture::usual() }.rules(), backend).unwrap();
     assert_eq!(outside.call(POD, 9000), None, "nothing is left of it");
 }
 

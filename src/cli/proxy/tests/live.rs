@@ -21,13 +21,13 @@ use crate::testing::{block_on, envoy::start, http::Echo};
 
 /// Where the port that is forwarded leads; each pod has one.
 #[derive(Clone, Copy)]
-struct Backend {
-    pod: &'static str,
-    port: u16,
+pub(in crate::cli) struct Backend {
+    pub(in crate::cli) pod: &'static str,
+    pub(in crate::cli) port: u16,
 }
 
 /// Serves until the test ends, on a thread of its own: the command line has a runtime of its own, too. Returns a kubeconfig.
-fn api_server(folder: &TempDir, backends: Vec<Backend>) -> String {
+pub(in crate::cli) fn api_server(folder: &TempDir, backends: Vec<Backend>) -> String {
     let (told, port) = mpsc::channel();
     thread::spawn(move || {
         block_on(async move {
@@ -110,7 +110,7 @@ async fn forward(stream: TcpStream, backends: Vec<Backend>) {
 }
 
 /// An answer of a page, whatever is asked.
-async fn page_server(pages: &'static [(&'static str, &'static str)]) -> u16 {
+pub(in crate::cli) async fn page_server(pages: &'static [(&'static str, &'static str)]) -> u16 {
     let mut router = axum::Router::new();
     for (path, body) in pages {
         router = router.route(path, axum::routing::get(async move || *body));

@@ -1,6 +1,6 @@
 //! What the verbs show: of dumps of compiled configuration, of a real Envoy's own page, and of pods behind an API server.
 
-mod live;
+pub(crate) mod live;
 mod saved;
 mod status;
 

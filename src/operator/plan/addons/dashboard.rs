@@ -28,6 +28,13 @@ struct Panel {
     queries: &'static [(&'static str, &'static str)],
 }
 
+/// The queries for shares of a histogram, each with its legend.
+macro_rules! percentiles {
+    ($histogram:literal, $($share:literal => $legend:literal),+) => {
+        &[$((concat!("histogram_quantile(", $share, ", sum(rate(", $histogram, "[1m])) by (le))"), $legend)),+]
+    };
+}
+
 const ALL: [Dashboard; 4] = [
     Dashboard {
         name: "istio-mesh-dashboard",
@@ -126,20 +133,10 @@ const ALL: [Dashboard; 4] = [
             Panel {
                 title: "Latency as clients see it",
                 unit: "ms",
-                queries: &[
-                    (
-                        r#"histogram_quantile(0.5, sum(rate(istio_request_duration_milliseconds_bucket{reporter="source",destination_service=~"$service"}[1m])) by (le))"#,
-                        "p50",
-                    ),
-                    (
-                        r#"histogram_quantile(0.95, sum(rate(istio_request_duration_milliseconds_bucket{reporter="source",destination_service=~"$service"}[1m])) by (le))"#,
-                        "p95",
-                    ),
-                    (
-                        r#"histogram_quantile(0.99, sum(rate(istio_request_duration_milliseconds_bucket{reporter="source",destination_service=~"$service"}[1m])) by (le))"#,
-                        "p99",
-                    ),
-                ],
+                queries: percentiles!(
+                    r#"istio_request_duration_milliseconds_bucket{reporter="source",destination_service=~"$service"}"#,
+                    0.5 => "p50", 0.95 => "p95", 0.99 => "p99"
+                ),
             },
             Panel {
                 title: "Size of requests and responses, 95 of 100",
@@ -192,16 +189,10 @@ const ALL: [Dashboard; 4] = [
             Panel {
                 title: "Latency of its answers",
                 unit: "ms",
-                queries: &[
-                    (
-                        r#"histogram_quantile(0.5, sum(rate(istio_request_duration_milliseconds_bucket{reporter="destination",destination_workload=~"$workload",destination_workload_namespace=~"$namespace"}[1m])) by (le))"#,
-                        "p50",
-                    ),
-                    (
-                        r#"histogram_quantile(0.99, sum(rate(istio_request_duration_milliseconds_bucket{reporter="destination",destination_workload=~"$workload",destination_workload_namespace=~"$namespace"}[1m])) by (le))"#,
-                        "p99",
-                    ),
-                ],
+                queries: percentiles!(
+                    r#"istio_request_duration_milliseconds_bucket{reporter="destination",destination_workload=~"$workload",destination_workload_namespace=~"$namespace"}"#,
+                    0.5 => "p50", 0.99 => "p99"
+                ),
             },
             Panel {
                 title: "TCP, bytes a second",
@@ -229,10 +220,7 @@ const ALL: [Dashboard; 4] = [
             Panel {
                 title: "A change's arrival → its last acknowledgement",
                 unit: "s",
-                queries: &[
-                    ("histogram_quantile(0.5, sum(rate(pilot_proxy_convergence_time_bucket[1m])) by (le))", "p50"),
-                    ("histogram_quantile(0.99, sum(rate(pilot_proxy_convergence_time_bucket[1m])) by (le))", "p99"),
-                ],
+                queries: percentiles!("pilot_proxy_convergence_time_bucket", 0.5 => "p50", 0.99 => "p99"),
             },
             Panel {
                 title: "What proxies refused",

@@ -10,19 +10,20 @@ mod prometheus;
 mod tests;
 mod tracing;
 
-use ferromesh_crds::install::GatewayServicePort;
-use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::{Map, Value, json};
 
 use super::{
     access,
-    object::{APPLIED, Base, Planned},
+    object::{Base, Planned, service_port},
     workload::Workload,
 };
 use crate::operator::{
     object::Kind,
     settings::{Addon, Program},
 };
+
+/// The annotation of a program's pods that changes with its configuration.
+const CONFIGURATION: &str = "install.ferromesh.dev/configuration";
 
 /// What one program is told.
 struct Shape {
@@ -71,7 +72,7 @@ pub(super) fn plan(base: Base<'_>, program: Program, addon: &Addon) -> Vec<Plann
         component,
         part: &addon.part,
         labels: Map::from_iter([("app".to_owned(), json!(component))]),
-        annotations: Map::from_iter([(format!("{APPLIED}-configuration"), json!(marks))]),
+        annotations: Map::from_iter([(CONFIGURATION.to_owned(), json!(marks))]),
         container: shape.container(addon),
         volumes: shape.volumes(),
         uses_api: shape.role.is_some(),
@@ -81,24 +82,13 @@ pub(super) fn plan(base: Base<'_>, program: Program, addon: &Addon) -> Vec<Plann
     let usual = |port: Port| vec![json!({"name": port.name, "port": port.service, "targetPort": port.pod, "protocol": "TCP"})];
     for (index, (service, port)) in shape.services.iter().enumerate() {
         let own = index == 0 && !addon.ports.is_empty();
-        let ports = if own { addon.ports.iter().map(|given| given_port(given, port.pod)).collect() } else { usual(*port) };
+        let ports = if own { addon.ports.iter().map(|given| service_port(given, port.pod.into())).collect() } else { usual(*port) };
         let type_ = if index == 0 { json!(addon.service) } else { json!("ClusterIP") };
         let spec = json!({"type": type_, "selector": Base::selector(name), "ports": ports});
         objects.push(base.object(Kind::Service, service, component, json!({"spec": spec})));
     }
     objects.extend(workload.plan());
     objects
-}
-
-/// A port of a Service as the spec has it; it leads to the program unless it says where else.
-fn given_port(port: &GatewayServicePort, program: u16) -> Value {
-    let target = port.target_port.clone().unwrap_or(IntOrString::Int(program.into()));
-    let protocol = port.protocol.as_deref().unwrap_or("TCP");
-    let mut fields = json!({"name": port.name, "port": port.port.unwrap_or_default(), "targetPort": target, "protocol": protocol});
-    if let Some(node_port) = port.node_port {
-        fields["nodePort"] = json!(node_port);
-    }
-    fields
 }
 
 // === impl Shape ===

@@ -9,12 +9,12 @@ use std::{
 
 use super::{dashboard, prometheus};
 
-/// A program of Prometheus' own.
-fn prometheus_program(name: &str) -> PathBuf {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("ci/prometheus.sh");
-    let output = Command::new(script).output().expect("ci/prometheus.sh starts");
-    assert!(output.status.success(), "ci/prometheus.sh: {}", String::from_utf8_lossy(&output.stderr));
-    Path::new(String::from_utf8(output.stdout).unwrap().trim()).join(name)
+/// Prometheus' own program for checks.
+fn promtool() -> PathBuf {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("ci/promtool.sh");
+    let output = Command::new(script).output().expect("ci/promtool.sh starts");
+    assert!(output.status.success(), "ci/promtool.sh: {}", String::from_utf8_lossy(&output.stderr));
+    PathBuf::from(String::from_utf8(output.stdout).unwrap().trim())
 }
 
 /// What promtool says of a file of that kind.
@@ -22,7 +22,7 @@ fn checked(kind: &str, content: &str) -> Result<String, String> {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("checked.yml");
     fs::write(&file, content).unwrap();
-    let output = Command::new(prometheus_program("promtool")).args(["check", kind]).arg(&file).output().unwrap();
+    let output = Command::new(promtool()).args(["check", kind]).arg(&file).output().unwrap();
     let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     if output.status.success() { Ok(said) } else { Err(said) }
 }

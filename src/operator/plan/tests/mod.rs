@@ -188,7 +188,7 @@ fn only_who_labels_or_deletes_pods_may() {
 fn only_who_mends_pods_where_they_are_sees_the_nodes_processes() {
     for (repair, sees) in [("repairPods", true), ("labelPods", false), ("deletePods", false)] {
         let objects = with_repair(repair);
-        let pod = &find(&objects, "DaemonSet istio-system/istio-cni-node")["spec"]["template"]["spec"];
+        let pod = &find(&objects, "DaemonSet istio-cni/istio-cni-node")["spec"]["template"]["spec"];
         let may_trace = pod["containers"][0]["securityContext"]["capabilities"]["add"].as_array().unwrap().contains(&json!("SYS_PTRACE"));
         assert_eq!((may_trace, pod["hostPID"] == true), (sees, sees), "{repair}");
     }

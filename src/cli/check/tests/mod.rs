@@ -1,0 +1,157 @@
+//! Every check, on a cluster that is well and on one in which just that is wrong which it is for.
+
+mod cases;
+mod healthy;
+
+use k8s_openapi::api::core::v1::Namespace;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+
+use self::{
+    cases::{DAY, cases, change, end_of},
+    healthy::{certificates, healthy, meshed_pod, of},
+};
+use super::{Stage, checks, facts::Facts, run};
+use crate::cli::{
+    Exit,
+    finding::Severity,
+    tests::{PIPE, Run, run as command_line, run_on},
+};
+use crate::testing::fake_api::FakeApi;
+
+/// The codes of what is found.
+fn found(facts: &Facts) -> BTreeSet<&'static str> {
+    checks().filter(|check| (check.look)(facts).is_ok_and(|found| !found.is_empty())).map(|check| check.code).collect()
+}
+
+#[test]
+fn nothing_is_found_in_a_cluster_that_is_well() {
+    let facts = healthy(&certificates());
+    let told: Vec<String> = checks()
+        .flat_map(|check| match (check.look)(&facts) {
+            Ok(found) => found.into_iter().map(|found| format!("{} {}", check.code, found.message)).collect(),
+            Err(reason) => vec![format!("{} skipped: {reason}", check.code)],
+        })
+        .collect();
+    assert_eq!(told, Vec::<String>::new());
+}
+
+#[test]
+fn each_check_finds_what_it_is_for_and_nothing_else_is_found() {
+    let certificates = certificates();
+    for (code, breaks) in cases() {
+        let mut facts = healthy(&certificates);
+        breaks(&mut facts, &certificates);
+        assert_eq!(found(&facts), BTreeSet::from([code]), "{code}");
+    }
+}
+
+#[test]
+fn there_are_at_least_forty_checks_each_with_a_case_and_an_explanation() {
+    let codes: Vec<&str> = checks().map(|check| check.code).collect();
+    assert!(codes.len() >= 40 && codes.iter().collect::<BTreeSet<_>>().len() == codes.len(), "{codes:?}");
+    let with_case: BTreeSet<&str> = cases().iter().map(|(code, _)| *code).collect();
+    assert_eq!(codes.iter().copied().collect::<BTreeSet<_>>(), with_case);
+    for code in codes.into_iter().chain([super::SKIPPED]) {
+        let told = command_line(&format!("explain {code}"), "");
+        assert!(told.exit == Exit::Clean && told.stdout.contains("How to mend it:  "), "{code}: {told:?}");
+    }
+}
+
+#[test]
+fn what_is_not_known_is_skipped_by_all_that_need_it() {
+    let mut facts = healthy(&certificates());
+    facts.nodes = Err("can't list nodes: forbidden".to_owned());
+    let rows = run(Stage::Before, &facts);
+    let skipped: Vec<&str> = rows.iter().filter(|row| row.skipped.is_some()).map(|row| row.code).collect();
+    assert_eq!(skipped, ["FM1021", "FM1022", "FM1023", "FM1024", "FM1025", "FM1026", "FM1027", "FM1028"]);
+}
+
+#[test]
+fn what_is_being_deleted_has_nothing_to_mend() {
+    let certificates = certificates();
+    let found_while_going = |namespace: bool, pod: bool| {
+        let mut facts = healthy(&certificates);
+        change(&mut facts.namespaces, 0, "/metadata/labels/pod-security.kubernetes.io~1enforce", json!("baseline"));
+        change(&mut facts.pods, 0, "/status/initContainerStatuses/0/ready", json!(false));
+        let now = json!("2026-01-01T00:00:00Z");
+        if namespace {
+            change(&mut facts.namespaces, 0, "/metadata/deletionTimestamp", now.clone());
+        }
+        if pod {
+            change(&mut facts.pods, 0, "/metadata/deletionTimestamp", now);
+        }
+        found(&facts)
+    };
+    assert_eq!(found_while_going(false, false), ["FM3007", "FM3008"].into());
+    assert_eq!(found_while_going(false, true), ["FM3007"].into());
+    assert_eq!(found_while_going(true, false), [].into());
+}
+
+#[test]
+fn a_root_that_ends_soon_is_a_warning_and_one_that_ends_at_once_an_error() {
+    let certificates = certificates();
+    let level = |days: i64| {
+        let mut facts = healthy(&certificates);
+        facts.now = end_of(certificates.root.as_bytes()) - days * DAY;
+        let rows = run(Stage::After, &facts);
+        let row = rows.into_iter().find(|row| row.code == "FM2003").unwrap();
+        row.findings.into_iter().next().map(|finding| finding.severity)
+    };
+    assert_eq!([level(61), level(59), level(13)], [None, Some(Severity::Warning), Some(Severity::Error)]);
+}
+
+#[test]
+fn findings_are_told_with_code_and_command() {
+    let mut facts = healthy(&certificates());
+    facts.version = Ok((1, 29));
+    facts.pods = Err("can't list pods: forbidden".to_owned());
+    change(&mut facts.nodes, 1, "/status/nodeInfo/kubeletVersion", json!("v1.32.9"));
+    let style = PIPE.style(crate::cli::terminal::Colour::Never);
+    insta::assert_snapshot!(super::human(&run(Stage::Before, &facts), false, style));
+}
+
+async fn asked(api: &FakeApi, command: &str) -> Run {
+    run_on(api, PIPE, command, "").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_is_read_and_what_may_not_be_read_is_said() {
+    let api = FakeApi::new();
+    api.answer(|call| {
+        let status =
+            json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Forbidden", "code": 403, "message": "no"});
+        (call.target.plural == "nodes").then_some((403, status))
+    });
+    api.answer(|call| {
+        let review = |allowed: bool| json!({"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "spec": {}, "status": {"allowed": allowed}});
+        (call.target.plural == "selfsubjectaccessreviews").then(|| (201, review(call.body["spec"]["resourceAttributes"]["resource"] != "deployments")))
+    });
+    api.insert::<Namespace>(&of(json!({"metadata": {"name": "shop"}})));
+    let told = asked(&api, "check").await;
+    assert_eq!(told.exit, Exit::Findings, "{told:?}");
+    assert!(told.stdout.contains("you may not create deployments"), "{}", told.stdout);
+    assert!(told.stdout.contains("nodes are ready: skipped, can't list nodes"), "{}", told.stdout);
+    assert!(told.stderr.contains("checked whether one can be installed"), "{}", told.stderr);
+    let json = asked(&api, "x precheck -o json").await;
+    let document: Value = serde_json::from_str(&json.stdout).unwrap();
+    let of_code = |code: &str| document["checks"].as_array().unwrap().iter().find(|row| row["code"] == code).unwrap().clone();
+    assert_eq!(of_code("FM1006")["findings"][0]["level"], "Error");
+    assert!(of_code("FM1021")["skipped"].as_str().unwrap().contains("nodes"), "{document}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_namespace_is_asked_about_alone() {
+    let api = FakeApi::new();
+    let namespace = json!({"metadata": {"name": "shop", "labels": {"istio-injection": "enabled"}}});
+    api.insert::<Namespace>(&of(namespace));
+    let mut pod = meshed_pod();
+    pod["spec"]["hostNetwork"] = json!(true);
+    api.insert::<k8s_openapi::api::core::v1::Pod>(&of(pod.clone()));
+    pod["metadata"]["namespace"] = json!("other");
+    api.insert::<k8s_openapi::api::core::v1::Pod>(&of(pod));
+    let told = asked(&api, "check -n shop --fail-on warning").await;
+    assert_eq!(told.exit, Exit::Findings, "{told:?}");
+    assert!(told.stdout.contains("Pod shop/web-1 shares its node's network") && !told.stdout.contains("other/web-1"), "{}", told.stdout);
+    assert_eq!(asked(&api, "check -n shop").await.exit, Exit::Clean, "no error");
+}

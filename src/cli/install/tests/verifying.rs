@@ -1,0 +1,115 @@
+//! Whether a cluster has what was applied.
+
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{ConfigMap, Pod},
+};
+use kube::api::{DeleteParams, Patch, PatchParams};
+use serde_json::{Value, json};
+
+use super::{Answer, Cluster, yaml_documents};
+use crate::cli::{
+    Exit,
+    install::Id,
+    tests::{PIPE, run, run_words},
+};
+use crate::testing::eventually;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn objects_are_verified_one_by_one() {
+    let cluster = Cluster::new();
+    let manifest = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {k: v}\n---\n\
+                    apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web, namespace: shop}\nspec: {replicas: 2}\n---\n\
+                    apiVersion: v1\nkind: Service\nmetadata: {name: gone, namespace: shop}\n";
+    let map = |value: &str| json!({"metadata": {"name": "a", "namespace": "default"}, "data": {"k": value, "other": "x"}});
+    cluster.api.insert::<ConfigMap>(&serde_json::from_value(map("v")).unwrap());
+    let deployment = json!({"metadata": {"name": "web", "namespace": "shop"}, "spec": {"replicas": 2, "selector": {}, "template": {}},
+        "status": {"availableReplicas": 1, "updatedReplicas": 2}});
+    cluster.api.insert::<Deployment>(&serde_json::from_value(deployment).unwrap());
+    let verify = async || cluster.run_with("verify-install -f -", manifest, false).await;
+    let told = verify().await;
+    assert_eq!(told.exit, Exit::Findings);
+    insta::assert_snapshot!("verify_install", told.stdout);
+    cluster.api.insert::<ConfigMap>(&serde_json::from_value(map("w")).unwrap());
+    let json = cluster.run_with("manifest verify-install -o json -f -", manifest, false).await;
+    let rows: Value = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!(rows[0]["state"], "differs");
+    assert_eq!(rows[0]["differences"], json!([{"path": "data.k", "from": "v", "to": "w"}]));
+    assert_eq!(run_words(&PIPE, &["verify-install", "-f", "-"], "").exit, Exit::Unreadable, "nothing to verify");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn digests_are_those_that_nodes_have_fetched() {
+    let cluster = Cluster::new();
+    let image = format!("docker.io/ferromesh/ferromesh:{}", env!("CARGO_PKG_VERSION"));
+    let status =
+        json!({"name": "pilot", "image": "x", "imageID": "docker.io/ferromesh/ferromesh@sha256:0123", "ready": true, "restartCount": 0});
+    let pod = json!({"metadata": {"name": "a", "namespace": "b"}, "spec": {"containers": [{"name": "pilot", "image": image}]},
+        "status": {"containerStatuses": [status]}});
+    cluster.api.insert::<Pod>(&serde_json::from_value(pod).unwrap());
+    let told = cluster.run("images --digests -o json").await;
+    let rows: Value = serde_json::from_str(&told.stdout).unwrap();
+    let of = |image: &str| rows.as_array().unwrap().iter().find(|row| row["image"] == image).unwrap()["digests"].clone();
+    assert_eq!(of(&image), json!(["sha256:0123"]));
+    assert_eq!(of(&image.replace("ferromesh:", "ferromesh-proxy:")), json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_file_the_objects_of_the_meshinstall_are_verified() {
+    let cluster = Cluster::new();
+    let none = cluster.run("verify-install").await;
+    assert!(none.exit == Exit::Failed && none.stderr.contains("has no MeshInstall"), "{none:?}");
+    let operator = cluster.operator(Answer::Healthy);
+    assert_eq!(cluster.run("install --set profile=minimal").await.exit, Exit::Clean);
+    eventually("the mesh is ready", || cluster.mesh().status.is_some()).await;
+    let told = cluster.run("verify-install").await;
+    assert_eq!(told.exit, Exit::Findings);
+    assert!(told.stdout.contains("MeshInstall mesh") && told.stdout.contains("Deployment istio-system/istio-pilot"), "{}", told.stdout);
+    assert!(told.stdout.lines().any(|line| line.split_whitespace().eq(["MeshInstall", "mesh", "ok", "-"])), "{}", told.stdout);
+    operator.abort();
+}
+
+/// Every Deployment answers from now on.
+fn bring_up(cluster: &Cluster) {
+    for mut deployment in cluster.api.list::<Deployment>() {
+        let status = json!({"availableReplicas": 99, "updatedReplicas": 99, "observedGeneration": 99});
+        deployment.status = serde_json::from_value(status).unwrap();
+        cluster.api.insert(&deployment);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn istios_invocations_of_1_4_do_what_they_did() {
+    let cluster = Cluster::new();
+    let operator = cluster.operator(Answer::Healthy);
+    assert_eq!(cluster.run("manifest apply --set profile=demo").await.exit, Exit::Clean);
+    assert_eq!(serde_json::to_value(&cluster.mesh().spec).unwrap()["profile"], "demo");
+    eventually("the mesh is ready", || cluster.mesh().status.is_some()).await;
+    operator.abort();
+
+    let manifest = run("manifest generate --set profile=demo", "").stdout;
+    let verify = async || cluster.run_with("verify-install -f -", &manifest, false).await;
+    let before = verify().await;
+    assert!(before.exit == Exit::Findings && before.stdout.contains("is not there"), "{before:?}");
+    let client = cluster.api.client();
+    let objects: Vec<(Id, Value)> =
+        yaml_documents(&manifest).into_iter().map(|object| (Id::of(&object, "default").unwrap(), object)).collect();
+    // What the operator does.
+    for (id, object) in &objects[1..] {
+        id.api(&client).patch(&id.name, &PatchParams::apply("operator").force(), &Patch::Apply(object)).await.unwrap();
+    }
+    let unready = verify().await;
+    assert!(unready.exit == Exit::Findings && unready.stdout.contains("not ready"), "{unready:?}");
+    bring_up(&cluster);
+    let after = verify().await;
+    assert_eq!(after.exit, Exit::Clean, "{}", after.stdout);
+
+    // kubectl takes the documents in their order, each by its kind and its own namespace.
+    assert_eq!(objects[0].0.kind, "MeshInstall", "or the operator would make anew what has just gone");
+    for (id, _) in &objects {
+        id.api(&client).delete(&id.name, &DeleteParams::default()).await.unwrap_or_else(|error| panic!("{id}: {error}"));
+    }
+    let gone = verify().await;
+    let missing = gone.stdout.lines().filter(|line| line.contains("is not there")).count();
+    assert_eq!((gone.exit, missing), (Exit::Findings, objects.len()), "{}", gone.stdout);
+}

@@ -1,0 +1,198 @@
+//! The same for a person who looks once, or looks on while workloads are restarted, with his own rights.
+
+use k8s_openapi::{
+    api::core::v1::{Namespace, Pod},
+    jiff::Timestamp,
+};
+use kube::{
+    Api, Client, ResourceExt,
+    api::{ListParams, ObjectList},
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    AllWanted, Wanted,
+    cause::causes,
+    find::{Facts, PodKey, Sidecar, current_image, find},
+    owners::{Owner, Owners},
+    restart::{RestartError, Restarter},
+    roll::{Cause, Step},
+    workload::WorkloadKey,
+};
+use crate::injector::{Entry, Labels};
+use crate::model::InjectionValues;
+use crate::operator::settings::Rolling;
+
+/// An injector, as it is in the cluster.
+#[derive(Clone, Debug)]
+pub struct LiveInjector {
+    /// What its webhook configuration asks it about.
+    pub entries: Vec<Entry>,
+    /// What it is told.
+    pub values: InjectionValues,
+    /// Whether it answers.
+    pub ready: bool,
+}
+
+/// A pod whose sidecar is missing or old.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outlier {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub pod: String,
+    /// The image of its sidecar; none if it has no sidecar, and should have one.
+    pub image: Option<String>,
+    /// The image that a new sidecar would have.
+    pub current: String,
+    /// What made it, as kubectl takes it: `deployment/web`.
+    pub owner: String,
+    /// The workload whose restart would make it anew, as `Deployment shop/web`; none if none would.
+    pub workload: Option<String>,
+}
+
+/// What one look has shown.
+#[derive(Clone, Debug, Default)]
+pub struct Look {
+    /// Pods that are not as they should be, in order.
+    pub outliers: Vec<Outlier>,
+    causes: BTreeMap<WorkloadKey, Cause>,
+}
+
+/// What a pass over workloads has come to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pass {
+    /// Workloads that were restarted just now.
+    pub restarted: Vec<String>,
+    /// Workloads whose restart has helped.
+    pub helped: Vec<String>,
+    /// Workloads that are left as they are, and why.
+    pub left: Vec<(String, String)>,
+    /// A restart that gets no further, and why.
+    pub stuck: Option<(String, String)>,
+    /// Workloads that are under way, or have to wait for others or for a disruption budget.
+    pub awaited: Vec<String>,
+}
+
+/// Looks at pods, and restarts workloads within limits.
+pub struct Rollouts {
+    client: Client,
+    /// The one namespace to look at; all if there is none.
+    namespace: Option<String>,
+    limits: Rolling,
+    owners: Owners,
+    restarter: Restarter,
+}
+
+// === impl Rollouts ===
+
+impl Rollouts {
+    /// For one namespace or all, within limits.
+    pub fn new(client: Client, namespace: Option<String>, limits: Rolling) -> Self {
+        let (owners, restarter) = (Owners::new(client.clone()), Restarter::alone(client.clone()));
+        Self { client, namespace, limits, owners, restarter }
+    }
+
+    /// Looks at all pods, as far as the limits ask for them.
+    ///
+    /// # Errors
+    /// When pods or namespaces can't be read.
+    pub async fn look(&mut self, injectors: Vec<LiveInjector>) -> Result<Look, kube::Error> {
+        let namespaces = self.namespaces().await?;
+        let pods = self.pods().await?;
+        let mut look = Look::default();
+        let wanted = of_revisions(injectors);
+        let mut all = find(&pods, &namespaces, &wanted);
+        for (revision, wanted) in &wanted {
+            let mut found = all.remove(revision).unwrap_or_default();
+            found.missed.retain(|_| self.limits.missed);
+            found.outdated.retain(|_| self.limits.outdated);
+            let image = current_image(&wanted.values);
+            let mut owners = BTreeMap::new();
+            for key in found.missed.iter().chain(&found.outdated) {
+                let owner = self.owners.of(key, &pods[key]).await;
+                look.outliers.push(outlier(key, &pods[key], &owner, &image));
+                owners.insert(key.clone(), owner);
+            }
+            look.causes.extend(causes(&found, &pods, &owners, wanted, &self.limits, wanted.injector_ready));
+        }
+        look.outliers.sort_by(|a, b| (&a.namespace, &a.pod).cmp(&(&b.namespace, &b.pod)));
+        Ok(look)
+    }
+
+    /// Restarts what may be restarted now, and tells how all stand that a look has shown or that were restarted before.
+    ///
+    /// # Errors
+    /// When workloads can't be read or written. What was done before that stays done.
+    pub async fn restart(&mut self, look: &Look, now: Timestamp) -> Result<Pass, RestartError> {
+        let steps = self.restarter.pass(&look.causes, &self.limits, now, || true).await?;
+        let under_way: BTreeSet<&WorkloadKey> = self.restarter.under_way().collect();
+        let mut awaited: BTreeSet<&WorkloadKey> = under_way.iter().copied().chain(look.causes.keys()).collect();
+        let mut pass = Pass::default();
+        for step in &steps {
+            match step {
+                // What somebody has changed since it was read was not written, and is looked at again.
+                Step::Restart(key, _) if under_way.contains(key) => pass.restarted.push(key.to_string()),
+                Step::Settle(key) if !under_way.contains(key) => pass.helped.push(key.to_string()),
+                Step::Restart(..) | Step::Settle(_) => {}
+                Step::Leave(key, left) => {
+                    awaited.remove(key);
+                    pass.left.push((key.to_string(), left.to_string()));
+                }
+                Step::Stuck(key, why) => pass.stuck = Some((key.to_string(), why.clone())),
+            }
+        }
+        pass.awaited = awaited.into_iter().map(ToString::to_string).collect();
+        Ok(pass)
+    }
+
+    async fn namespaces(&self) -> Result<BTreeMap<String, Labels>, kube::Error> {
+        let api: Api<Namespace> = Api::all(self.client.clone());
+        let found = match &self.namespace {
+            Some(name) => vec![api.get(name).await?],
+            None => api.list(&ListParams::default()).await?.items,
+        };
+        Ok(found.into_iter().map(|it| (it.name_any(), it.metadata.labels.unwrap_or_default())).collect())
+    }
+
+    /// Pods that are not over.
+    async fn pods(&self) -> Result<BTreeMap<PodKey, Facts>, kube::Error> {
+        let api: Api<Pod> = match &self.namespace {
+            Some(name) => Api::namespaced(self.client.clone(), name),
+            None => Api::all(self.client.clone()),
+        };
+        let running = ListParams::default().fields("status.phase!=Succeeded,status.phase!=Failed");
+        let found: ObjectList<Pod> = api.list(&running).await?;
+        let facts = |pod: Pod| {
+            let mut facts = Facts::of(&pod.metadata);
+            facts.complete(&pod);
+            ((pod.namespace().unwrap_or_default(), pod.name_any()), facts)
+        };
+        Ok(found.into_iter().map(facts).collect())
+    }
+}
+
+/// How pods of each revision should be. A revision is asked about by its own webhook configuration and by those of its tags.
+fn of_revisions(injectors: Vec<LiveInjector>) -> AllWanted {
+    let mut all = AllWanted::new();
+    for LiveInjector { entries, values, ready } in injectors {
+        let wanted = || Wanted { entries: Vec::new(), values: values.clone(), injector_ready: ready, rolling: None };
+        all.entry(values.revision.clone()).or_insert_with(wanted).entries.extend(entries);
+    }
+    all
+}
+
+fn outlier((namespace, pod): &PodKey, facts: &Facts, owner: &Owner, current: &str) -> Outlier {
+    let image = match &facts.sidecar {
+        Sidecar::Injected { image, .. } => image.clone(),
+        Sidecar::None { .. } => None,
+    };
+    Outlier {
+        namespace: namespace.clone(),
+        pod: pod.clone(),
+        image,
+        current: current.to_owned(),
+        owner: owner.argument(),
+        workload: owner.workload().map(|workload| workload.to_string()),
+    }
+}

@@ -1,0 +1,76 @@
+//! The nodes' part has a namespace of its own, and stays as long as pods may count on it.
+
+use k8s_openapi::api::{
+    apps::v1::{DaemonSet, Deployment},
+    core::v1::{ConfigMap, Namespace, ServiceAccount},
+    rbac::v1::ClusterRoleBinding,
+};
+use kube::ResourceExt;
+use serde_json::{Value, json};
+
+use super::cluster::{Cluster, MESH};
+use crate::operator::settings::NODES;
+use crate::testing::eventually;
+
+const PART: &str = "istio-cni-node";
+
+fn on() -> Value {
+    json!({"components": {"cni": {"enabled": true}}})
+}
+
+#[tokio::test]
+async fn it_lives_in_a_namespace_of_its_own_that_lets_it_in() {
+    let cluster = Cluster::healthy(on()).await;
+    let namespace = cluster.api.get::<Namespace>(None, NODES).unwrap();
+    assert_eq!(namespace.labels()["pod-security.kubernetes.io/enforce"], "privileged");
+    assert!(namespace.owner_references().iter().any(|owner| owner.kind == "MeshInstall"), "it goes with the mesh");
+    assert!(cluster.api.get::<DaemonSet>(Some(NODES), PART).is_some());
+    let rights = cluster.api.get::<ClusterRoleBinding>(None, "ferromesh-cni").unwrap();
+    assert_eq!(rights.subjects.unwrap()[0].namespace.as_deref(), Some(NODES));
+    // It is watched there as well.
+    cluster.api.delete::<DaemonSet>(Some(NODES), PART);
+    eventually("it is back", || cluster.api.get::<DaemonSet>(Some(NODES), PART).is_some()).await;
+    cluster.api.delete::<Namespace>(None, NODES);
+    eventually("all of it is back", || {
+        cluster.api.get::<DaemonSet>(Some(NODES), PART).is_some() && cluster.api.get::<Namespace>(None, NODES).is_some()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn it_goes_once_no_injector_counts_on_it() {
+    let cluster = Cluster::healthy(on()).await;
+    cluster.install("mesh", json!({}));
+    let told = || {
+        let map = cluster.api.get::<ConfigMap>(Some(MESH), "istio-sidecar-injector").and_then(|map| map.data).unwrap_or_default();
+        map["values"].contains("\"cni\": false")
+    };
+    let replaced = || {
+        let injector = cluster.api.get::<Deployment>(Some(MESH), "istio-sidecar-injector").unwrap();
+        let seen = injector.status.and_then(|status| status.observed_generation);
+        seen < injector.metadata.generation
+    };
+    eventually("the injector's pods are to be replaced, as they are told another thing", || told() && replaced()).await;
+    // A pass that has nothing to do with it.
+    cluster.api.delete::<ServiceAccount>(Some(MESH), "istio-galley");
+    eventually("a pass", || cluster.api.get::<ServiceAccount>(Some(MESH), "istio-galley").is_some()).await;
+    let parts = || {
+        let namespace = cluster.api.get::<Namespace>(None, NODES).is_some();
+        let rights = cluster.api.get::<ClusterRoleBinding>(None, "ferromesh-cni").is_some();
+        [cluster.api.get::<DaemonSet>(Some(NODES), PART).is_some(), rights, namespace]
+    };
+    assert_eq!(parts(), [true; 3], "pods that were left to the nodes still start");
+    cluster.until_healthy().await;
+    eventually("it is gone", || parts() == [false; 3]).await;
+}
+
+#[tokio::test]
+async fn it_goes_at_once_where_nothing_is_injected_any_more() {
+    let cluster = Cluster::healthy(on()).await;
+    cluster.install("mesh", json!({"profile": "minimal"}));
+    eventually("it is gone", || cluster.api.list::<DaemonSet>().is_empty()).await;
+    let writes = cluster.writes();
+    let removed = |object: &str| writes.iter().position(|write| *write == format!("DELETE {object}")).unwrap_or(usize::MAX);
+    assert!(removed("mutatingwebhookconfigurations/istio-sidecar-injector") < removed("daemonsets/istio-cni-node"), "{writes:#?}");
+    eventually("so is its namespace", || cluster.api.get::<Namespace>(None, NODES).is_none()).await;
+}
