@@ -73,24 +73,10 @@ impl Mesh {
             }
         }
         self.remove().await.context("an earlier installation can't be removed")?;
-        self.restrict().await?;
         self.install_chart(&[]).await?;
         self.apply().await?;
         let (_, took) = within(Duration::from_secs(180), "the mesh is healthy", async || self.healthy().await).await?;
         eprintln!("the mesh was healthy {:.1} s after its MeshInstall", took.as_secs_f64());
-        Ok(())
-    }
-
-    /// Makes the namespaces of mesh and operator, which from then on let no pod in that has any rights on its node.
-    ///
-    /// # Errors
-    /// When kubectl does.
-    pub async fn restrict(&self) -> anyhow::Result<()> {
-        for name in [CONTROL_PLANE, OPERATOR] {
-            let labels = json!({"pod-security.kubernetes.io/enforce": "restricted"});
-            let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}});
-            self.cluster.apply("default", &namespace.to_string()).await?;
-        }
         Ok(())
     }
 
@@ -133,17 +119,9 @@ impl Mesh {
     /// # Errors
     /// When it is refused.
     pub async fn apply_with(&self, values: Value) -> anyhow::Result<()> {
-        self.apply_spec(json!({"profile": "default", "values": values})).await
-    }
-
-    /// Applies the MeshInstall with this spec, and nothing of the one before.
-    ///
-    /// # Errors
-    /// When it is refused.
-    pub async fn apply_spec(&self, spec: Value) -> anyhow::Result<()> {
         let install = json!({
             "apiVersion": "install.ferromesh.dev/v1alpha1", "kind": "MeshInstall",
-            "metadata": {"name": MESH, "labels": {OWN: "true"}}, "spec": spec,
+            "metadata": {"name": MESH, "labels": {OWN: "true"}}, "spec": {"profile": "default", "values": values},
         });
         self.cluster.apply("default", &install.to_string()).await
     }

@@ -28,4 +28,3 @@ mod shop;
 mod traffic;
 mod tutorials;
 mod uninstall;
-mod walk;
