@@ -1,15 +1,17 @@
-//! What a MeshInstall can say beside its profile: a plan of changes, mutual TLS for all.
+//! What a MeshInstall can say beside its profile: a plan of changes, mutual TLS for all; and a gateway that is not its own.
 
 use anyhow::Context;
 use ferromesh_crds::{
     install::{ChangeAction, Plan},
     security::PeerAuthentication,
 };
-use ferromesh_e2e::{CONTROL_PLANE, MESH, Test, run, within};
+use ferromesh_e2e::{CONTROL_PLANE, Forward, MESH, Test, own, run, shared, within};
 use k8s_openapi::api::apps::v1::Deployment;
 use serde_json::{Value, json};
 use std::time::Duration;
 
+/// A pod, its image already on the node, and its first configuration.
+const START: Duration = Duration::from_secs(90);
 /// A change on its way, to the cluster or to proxies.
 const EFFECTIVE: Duration = Duration::from_secs(30);
 
@@ -93,4 +95,47 @@ async fn strict(test: &Test) -> anyhow::Result<()> {
     })
     .await?;
     found.map(drop)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_by_its_own_chart_serves() {
+    run("a_gateway_by_its_own_chart_serves", alone).await;
+}
+
+async fn alone(test: &Test) -> anyhow::Result<()> {
+    let (inside, edge, cluster) = (test.namespace().await?, test.unlabelled_namespace().await?, &test.cluster);
+    cluster.apply_file(&inside, &shared("samples/httpbin.yaml")?).await?;
+    let chart = own("charts/ferromesh-gateway");
+    let chart = chart.to_str().context("the path is not UTF-8")?;
+    cluster.helm(&["install", "edge", chart, "-n", &edge, "--set", "service.type=ClusterIP", "--wait", "--timeout", "2m"]).await?;
+    within(START, "gateway and server are ready", async || {
+        cluster.ready_pods(&inside, "app=httpbin").await?;
+        let (pods, proxy) = (cluster.ready_pods(&edge, "istio=edge").await?, "ferromesh-proxy");
+        let images: Vec<_> =
+            pods.iter().flat_map(|pod| &pod.spec.as_ref().expect("a pod has a spec").containers).map(|one| &one.image).collect();
+        anyhow::ensure!(images.iter().all(|image| image.as_ref().is_some_and(|image| image.contains(proxy))), "{images:?}");
+        Ok(())
+    })
+    .await?;
+    cluster.apply(&edge, &routes(&inside)).await?;
+    let forward = Forward::to(cluster, &edge, "service/edge", 80).await?;
+    let (page, _) =
+        within(EFFECTIVE, "the server answers through the gateway", async || forward.visitor.page("/headers", &[]).await).await?;
+    anyhow::ensure!(page.contains("Host"), "{page}");
+    Ok(())
+}
+
+/// Everything that comes to the gateway goes to the server.
+fn routes(namespace: &str) -> String {
+    let server = json!({"port": {"number": 80, "name": "http", "protocol": "HTTP"}, "hosts": ["*"]});
+    let gateway = json!({
+        "apiVersion": "networking.istio.io/v1", "kind": "Gateway", "metadata": {"name": "edge"},
+        "spec": {"selector": {"istio": "edge"}, "servers": [server]},
+    });
+    let host = format!("httpbin.{namespace}.svc.cluster.local");
+    let routes = json!({
+        "apiVersion": "networking.istio.io/v1", "kind": "VirtualService", "metadata": {"name": "edge"},
+        "spec": {"hosts": ["*"], "gateways": ["edge"], "http": [{"route": [{"destination": {"host": host, "port": {"number": 8000}}}]}]},
+    });
+    format!("{gateway}\n---\n{routes}\n")
 }
