@@ -29,4 +29,3 @@ mod shop;
 mod traffic;
 mod tutorials;
 mod uninstall;
-mod walk;
