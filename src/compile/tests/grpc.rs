@@ -1,6 +1,6 @@
 //! What gRPC libraries get that speak xDS themselves.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 
 use envoy_api::envoy::{
     config::{
@@ -11,24 +11,20 @@ use envoy_api::envoy::{
         core::v3::{TransportSocket, transport_socket::ConfigType},
         endpoint::v3::ClusterLoadAssignment,
         listener::v3::Listener,
-        route::v3::{Route, RouteConfiguration, route::Action, route_action::ClusterSpecifier, route_match::PathSpecifier},
+        route::v3::RouteConfiguration,
     },
     extensions::transport_sockets::tls::v3::{CommonTlsContext, UpstreamTlsContext, common_tls_context::ValidationContextType},
     r#type::matcher::v3::string_matcher::MatchPattern,
 };
 use prost::Message;
 
-use super::{assignment, cluster, decoded, laws::proxies_of, names, proxy};
+use super::{assignment, cluster, decoded, names, proxy};
 use crate::compile::{Compiled, Proxy, ResourceType, compile};
 use crate::model::{
     ClientTls, ClientTlsMode, ConsistentHash, Generator, HashKey, HashTable, HttpFault, HttpRoute, LoadBalancer, LoadBalancing, MtlsMode,
     PerMillion, Resolution, ServiceKey, TrafficPolicy,
 };
-use crate::testing::{
-    bootstrap, for_many,
-    mesh::{TestMesh, bookinfo, forward, fqdn, peer_authentication, to, versions, virtual_service},
-    random_mesh::RandomMesh,
-};
+use crate::testing::mesh::{TestMesh, bookinfo, forward, fqdn, peer_authentication, to, versions, virtual_service};
 
 const REVIEWS: &str = "outbound|9080||reviews.shop.svc.cluster.local";
 
@@ -156,59 +152,6 @@ fn a_server_takes_what_peer_authentications_say_as_far_as_it_can() {
     assert_eq!(chain(&mesh, "0.0.0.0:9080").transport_socket, None);
 }
 
-/// What gRPC would refuse a cluster for, or not find in it.
-fn check_cluster(cluster: &Cluster) {
-    assert!(cluster.transport_socket_matches.is_empty() && cluster.load_balancing_policy.is_none(), "{cluster:?}");
-    assert!([LbPolicy::RoundRobin, LbPolicy::RingHash].map(i32::from).contains(&cluster.lb_policy), "{cluster:?}");
-    match cluster.cluster_discovery_type {
-        Some(ClusterDiscoveryType::Type(found)) if found == i32::from(DiscoveryType::Eds) => assert!(cluster.eds_cluster_config.is_some()),
-        Some(ClusterDiscoveryType::Type(found)) if found == i32::from(DiscoveryType::LogicalDns) => {
-            let groups = &cluster.load_assignment.as_ref().unwrap().endpoints;
-            assert!(matches!(&groups[..], [group] if group.lb_endpoints.len() == 1), "{cluster:?}");
-        }
-        _ => panic!("{cluster:?}"),
-    }
-    if let Some(socket) = &cluster.transport_socket {
-        let common = common_of(socket);
-        assert!(common.tls_params.is_none() && common.tls_certificate_sds_secret_configs.is_empty(), "{common:?}");
-        assert!(common.tls_certificate_provider_instance.is_some(), "{common:?}");
-    }
-}
-
-/// The same of endpoints.
-fn check_endpoints(assignment: &ClusterLoadAssignment) {
-    let mut addresses = BTreeSet::new();
-    let mut places = BTreeSet::new();
-    for group in &assignment.endpoints {
-        assert!(group.load_balancing_weight.unwrap_or(0) > 0, "{assignment:?}");
-        let locality = group.locality.as_ref().unwrap();
-        assert!(places.insert((group.priority, format!("{locality:?}"))), "{assignment:?}");
-        for endpoint in &group.lb_endpoints {
-            assert!(
-                endpoint.load_balancing_weight != Some(0) && addresses.insert(format!("{:?}", endpoint.host_identifier)),
-                "{assignment:?}"
-            );
-        }
-    }
-    let priorities: BTreeSet<u32> = places.into_iter().map(|(priority, _)| priority).collect();
-    assert!(priorities.iter().copied().eq(0..u32::try_from(priorities.len()).unwrap()), "{assignment:?}");
-}
-
-/// The same of a route.
-fn check_route(route: &Route) {
-    let condition = route.r#match.as_ref().unwrap();
-    let known = matches!(condition.path_specifier, Some(PathSpecifier::Prefix(_) | PathSpecifier::Path(_) | PathSpecifier::SafeRegex(_)));
-    assert!(known && condition.dynamic_metadata.is_empty(), "{route:?}");
-    assert!(route.typed_per_filter_config.keys().all(|filter| filter == "envoy.filters.http.fault"), "{route:?}");
-    let Some(Action::Route(action)) = &route.action else { return };
-    if let Some(retry) = &action.retry_policy {
-        assert_ne!(retry.num_retries, Some(0), "{route:?}");
-    }
-    if let Some(ClusterSpecifier::WeightedClusters(several)) = &action.cluster_specifier {
-        assert!(several.clusters.iter().any(|it| it.weight.unwrap_or(0) > 0), "{route:?}");
-    }
-}
-
 #[test]
 fn a_route_has_the_overrides_that_grpc_knows_and_not_those_for_browsers() {
     let mut mesh = bookinfo();
@@ -240,25 +183,4 @@ fn an_address_that_stands_in_two_places_is_told_once() {
         |assignment: ClusterLoadAssignment| -> usize { assignment.endpoints.iter().map(|group| group.lb_endpoints.len()).sum() };
     let name = "outbound|5672||queue.data.svc.cluster.local";
     assert_eq!(addresses(assignment(&told(&mesh, "shop", "productpage-v1"), name)), 2);
-}
-
-#[test]
-fn nothing_that_is_made_of_random_meshes_is_refused() {
-    for_many(|choices| {
-        let mut mesh = RandomMesh::new();
-        (0..14).for_each(|_| mesh.change(choices));
-        let snapshot = mesh.snapshot();
-        for proxy in proxies_of(&snapshot) {
-            let compiled = compile(snapshot.clone(), &Proxy { generator: Generator::Grpc, ..proxy });
-            compiled.each(ResourceType::Cluster).for_each(|it| check_cluster(&bootstrap::decoded(it)));
-            compiled.each(ResourceType::Endpoints).for_each(|it| check_endpoints(&bootstrap::decoded(it)));
-            for table in compiled.each(ResourceType::Route).map(|it| bootstrap::decoded::<RouteConfiguration>(it)) {
-                table.virtual_hosts.iter().flat_map(|host| &host.routes).for_each(check_route);
-            }
-            for listener in compiled.each(ResourceType::Listener).map(|it| bootstrap::decoded::<Listener>(it)) {
-                assert!(listener.listener_filters.is_empty());
-                assert_eq!(listener.api_listener.is_some(), listener.filter_chains.is_empty());
-            }
-        }
-    });
 }

@@ -38,7 +38,7 @@ const ASKING: Duration = Duration::from_secs(12);
 const LEAST_MESHES: u64 = 6;
 
 /// The proxies of all workloads of a mesh, one for each service.
-pub(super) fn proxies_of(snapshot: &Snapshot) -> Vec<Proxy> {
+fn proxies_of(snapshot: &Snapshot) -> Vec<Proxy> {
     let mut workloads: Vec<_> = snapshot.workloads.values().filter(|workload| workload.key.name.ends_with("-v1")).collect();
     workloads.sort_by_key(|workload| &workload.key);
     let proxies = workloads.into_iter().enumerate().map(|(place, it)| {

@@ -143,8 +143,9 @@ async fn a_cluster_is_read_and_what_may_not_be_read_is_said() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_namespace_is_asked_about_alone() {
     let api = FakeApi::new();
-    let namespace = json!({"metadata": {"name": "shop", "labels": {"istio-injection": "enabled"}}});
-    api.insert::<Namespace>(&of(namespace));
+    for name in ["shop", "other"] {
+        api.insert::<Namespace>(&of(json!({"metadata": {"name": name, "labels": {"istio-injection": "enabled"}}})));
+    }
     let mut pod = meshed_pod();
     pod["spec"]["hostNetwork"] = json!(true);
     api.insert::<k8s_openapi::api::core::v1::Pod>(&of(pod.clone()));
