@@ -51,8 +51,7 @@ fn owned(name: &str, controls: bool) -> (String, bool) {
     (name.to_owned(), controls)
 }
 
-const OF_MESH: [&str; 6] =
-    ["istio-citadel", "istio-galley", "istio-ingressgateway", "istio-pilot", "istio-sidecar-injector", "prometheus"];
+const OF_MESH: [&str; 6] = ["istio-citadel", "istio-galley", "istio-ingressgateway", "istio-pilot", "istio-sidecar-injector", "prometheus"];
 const OF_CANARY: [&str; 3] = ["istio-galley-canary", "istio-pilot-canary", "istio-sidecar-injector-canary"];
 
 #[tokio::test]
