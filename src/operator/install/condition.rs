@@ -10,17 +10,39 @@ use std::collections::BTreeMap;
 use super::{Install, Wish};
 use crate::injector;
 use crate::operator::{
+    certificates,
     health::Health,
     object::{Key, Kind},
-    plan::{Planned, injection_values, webhook_configuration},
+    plan::{Planned, injection_values, serving_certificate, webhook_configuration},
     proxies,
     settings::{NODES, Role, Settings},
+    status::{Applied, Injection, Tagging},
 };
 
 // === impl Install ===
 
 impl Install {
-    pub(super) fn components(&self, settings: &Settings) -> BTreeMap<String, (String, Health)> {
+    /// What a pass has come to, by the certificates in force, the objects that there are to be, and what is wrong with tags.
+    pub(super) fn applied(&self, wish: Wish<'_>, certificates: &certificates::State, inventory: &[Key], tags: Vec<String>) -> Applied {
+        let settings = wish.settings;
+        let missing = wish.mesh.metadata.uid.as_ref().and_then(|uid| certificates.missing.get(uid));
+        let components = self.components(settings);
+        let webhooks = self.webhooks(wish, &components, missing.is_none());
+        let needs_certificates = settings.parts.keys().any(|role| serving_certificate(*role, &settings.revision).is_some());
+        let addons = settings.addons.keys().map(|program| (program.name(), program.object()));
+        let problem = tags.into_iter().reduce(|all, one| format!("{all}; {one}"));
+        Applied {
+            components,
+            addons: addons.map(|(name, object)| (name.to_owned(), (object.to_owned(), self.health(object)))).collect(),
+            certificates: needs_certificates.then(|| missing.map_or(Ok(()), |reason| Err(reason.clone()))),
+            webhooks: certificates.untrusted.clone().map(Err).or(webhooks),
+            inventory: inventory.iter().map(Key::inventory_entry).collect(),
+            tags: (!wish.tags.is_empty()).then(|| Tagging { standing: self.standing(wish), problem }),
+            injection: settings.parts.get(&Role::Injector).map(|_| Injection { lenient: settings.injection.lenient, proxies: None }),
+        }
+    }
+
+    fn components(&self, settings: &Settings) -> BTreeMap<String, (String, Health)> {
         let roles = settings.parts.keys().map(|role| (role.name(), settings.revision.part(*role)));
         let gateways = settings.gateways.iter().map(|gateway| (&*gateway.name, gateway.name.clone()));
         let healths = roles.chain(gateways).map(|(name, object)| (name.to_owned(), (self.health(&object), object)));
@@ -68,7 +90,7 @@ impl Install {
         self.live.of_component(owner, Role::Cni.name()).cloned().collect()
     }
 
-    pub(super) fn webhooks(
+    fn webhooks(
         &self,
         wish: Wish<'_>,
         components: &BTreeMap<String, (String, Health)>,

@@ -29,12 +29,12 @@ use super::{
     family::{Family, TagWish, owner},
     live::{Live, Seen},
     object::{Key, Kind},
-    plan::{Circumstances, Phase, Planned, Share, credential_rights, plan, serving_certificate, tag_configuration, webhook_configuration},
+    plan::{Circumstances, Phase, Planned, Share, credential_rights, plan, tag_configuration, webhook_configuration},
     probe,
     refusal::advised,
     roles::{Roles, RolesError},
     settings::{Role, Settings},
-    status::{Applied, Injection, Tagging},
+    status::Applied,
     watch::{self, Changes},
 };
 use crate::runtime::Term;
@@ -229,12 +229,11 @@ impl Install {
         let certificates = Some(OfMesh::wanted(settings, plain.clone()));
         let known = self.known.entry(plain.uid.clone()).or_default();
         *known = Known { certificates, galley: known.galley, previewed: BTreeMap::new() };
-        let mut state = self.certificates(now).await?;
+        let state = self.certificates(now).await?;
         if let Some((kind, cause)) = self.live.unlisted().first() {
             return Err(InstallError::Unlisted { kind: kind.name(), cause: cause.map(str::to_owned) });
         }
-        let missing = state.missing.remove(&plain.uid);
-        let bundle = missing.is_none().then_some(&*state.bundle);
+        let bundle = (!state.missing.contains_key(&plain.uid)).then_some(&*state.bundle);
         let tags = self.tags(wish);
         let mut circumstances = Circumstances { bundle, galley: self.galley_phase(wish), tags: &tags.in_force, ..before };
         let mut objects = self.planned(settings, circumstances);
@@ -255,24 +254,11 @@ impl Install {
         // Last: a role that is missing must not keep the others from their work.
         self.enter_owners().await?;
 
-        let components = self.components(settings);
-        let webhooks = self.webhooks(wish, &components, bundle.is_some());
-        let awaited = missing.is_some() || !self.is_proven(wish) && settings.parts.contains_key(&Role::Galley);
+        let awaited = bundle.is_none() || !self.is_proven(wish) && settings.parts.contains_key(&Role::Galley);
         let mut inventory: Vec<Key> = objects.into_iter().map(|object| object.key).collect();
         inventory.extend(untouched.into_iter().filter(|key| self.live.get(key).is_some()));
         inventory.sort();
-        let needs_certificates = settings.parts.keys().any(|role| serving_certificate(*role, &settings.revision).is_some());
-        let addons = settings.addons.keys().map(|program| (program.name(), program.object()));
-        let applied = Applied {
-            components,
-            addons: addons.map(|(name, object)| (name.to_owned(), (object.to_owned(), self.health(object)))).collect(),
-            certificates: needs_certificates.then(|| missing.map_or(Ok(()), Err)),
-            webhooks: state.untrusted.map(Err).or(webhooks),
-            inventory: inventory.iter().map(Key::inventory_entry).collect(),
-            tags: (!wish.tags.is_empty())
-                .then(|| Tagging { standing: self.standing(wish), problem: tags.problems.into_iter().reduce(joined) }),
-            injection: settings.parts.get(&Role::Injector).map(|_| Injection { lenient: settings.injection.lenient, proxies: None }),
-        };
+        let applied = self.applied(wish, &state, &inventory, tags.problems);
         Ok(Installed { applied, again: awaited.then_some(SOON) })
     }
 
@@ -355,10 +341,6 @@ impl Install {
         self.namespace = None;
         self.live.forget_namespaces();
     }
-}
-
-fn joined(one: String, other: String) -> String {
-    format!("{one}; {other}")
 }
 
 /// Objects that are left as they are, because what they are to say isn't known.
