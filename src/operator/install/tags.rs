@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use super::{Install, Wish};
 use crate::operator::{
-    object::Key,
+    object::{Key, Kind},
     plan::{Tag, tag_configuration},
-    settings::Role,
+    settings::{Revision, Role},
 };
 
 /// How the tags of a MeshInstall stand.
@@ -14,7 +14,7 @@ use crate::operator::{
 pub(super) struct Tags<'a> {
     /// Those that stand for what they should.
     pub(super) in_force: Vec<Tag<'a>>,
-    /// The webhook configurations of the others, which stay as they are.
+    /// The webhook configurations of the others, which stay as they are for as long as an injector is behind them.
     pub(super) kept: Vec<Key>,
     /// Why they can't move, a sentence each.
     pub(super) problems: Vec<String>,
@@ -39,9 +39,19 @@ impl Install {
                 }
                 Err(reason) => tags.problems.push(format!("tag {}: {reason}: correct spec.tags[{}]", tag.name, tag.name)),
             }
-            tags.kept.push(key);
+            if self.leads_somewhere(&key) {
+                tags.kept.push(key);
+            }
         }
         tags
+    }
+
+    /// Whether there is an injector behind the webhook of a tag. Without one, as when its revision was removed, the API server would ask in
+    /// vain, and let no pod in.
+    fn leads_somewhere(&self, key: &Key) -> bool {
+        let Some((revision, place)) = self.leads_to(key).zip(self.namespace.as_ref()) else { return false };
+        let injector = Revision::named(revision).part(Role::Injector);
+        self.live.get(&Key::new(Kind::Deployment, &place.name, &injector)).is_some()
     }
 
     /// The revision for which each tag stands, as the cluster has it.

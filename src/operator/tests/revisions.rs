@@ -233,6 +233,17 @@ async fn a_tag_moves_once_its_revision_answers_and_stays_where_it_is_if_that_is_
 }
 
 #[tokio::test]
+async fn a_tag_whose_revision_is_removed_asks_nobody_in_vain() {
+    let cluster = both().await;
+    cluster.install("mesh", json!({"tags": {"prod": "canary"}}));
+    eventually("in force", || target(&cluster, "prod") == canary()).await;
+    cluster.api.delete::<MeshInstall>(None, "canary");
+    eventually("its webhook goes", || target(&cluster, "prod").is_none()).await;
+    let absent = "tag prod: there is no revision canary: correct spec.tags[prod]";
+    eventually("it says so", || cluster.condition("mesh", "TagsReady").is_some_and(|(.., message)| message == absent)).await;
+}
+
+#[tokio::test]
 async fn the_tag_default_moves_the_namespaces_with_the_usual_label() {
     let cluster = both().await;
     let own =
