@@ -90,12 +90,7 @@ impl Install {
         self.live.of_component(owner, Role::Cni.name()).cloned().collect()
     }
 
-    fn webhooks(
-        &self,
-        wish: Wish<'_>,
-        components: &BTreeMap<String, (String, Health)>,
-        have_bundle: bool,
-    ) -> Option<Result<(), String>> {
+    fn webhooks(&self, wish: Wish<'_>, components: &BTreeMap<String, (String, Health)>, have_bundle: bool) -> Option<Result<(), String>> {
         let Settings { parts, revision, namespace, .. } = wish.settings;
         let asked: Vec<Role> = parts.keys().copied().filter(|role| webhook_configuration(*role, revision).is_some()).collect();
         if asked.is_empty() {
