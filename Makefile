@@ -79,6 +79,13 @@ cluster-down: ## stop it; nothing of it stays but the cache
 cluster-status: ## is it there, what runs, where its kubeconfig is
 	@e2e/kubernetes/cluster.sh status
 
+.PHONY: rights operator-kills
+rights: cli ## what the mesh's accounts did in the local cluster so far, held against what their roles grant (after the end-to-end tests)
+	@e2e/rights.sh
+
+operator-kills: prepare cli cluster-up images-load ## kill the operator again and again while it changes the mesh's profile, for minutes
+	@cargo test --locked --quiet -p ferromesh-e2e -- --test-threads=1 --nocapture --ignored an_operator_that_is_killed
+
 # --- images ---
 
 .PHONY: images images-load images-push

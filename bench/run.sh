@@ -23,6 +23,8 @@ source "$root/demo/lib/waiting.sh"
 source "$root/demo/lib/table.sh"
 # shellcheck source=bench/lib/sidecars.sh
 source "$root/bench/lib/sidecars.sh"
+# shellcheck source=bench/lib/operator.sh
+source "$root/bench/lib/operator.sh"
 
 main() {
     "$root/ci/prepare.sh"
@@ -36,6 +38,7 @@ main() {
     image_sizes
     memory_at_rest
     resident_memory
+    operator_at_rest
     pod_start
     through_sidecars
     start_to_ready
@@ -46,6 +49,8 @@ main() {
     local setting=(--ferromeshd "$target/ferromeshd" --core 0 --runs "$runs")
     taskset -c 1 "$target/ferromesh-bench" webhooks "${setting[@]}"
     taskset -c 1 "$target/ferromesh-bench" configuration "${setting[@]}" --ferromesh "$target/ferromesh"
+    # Last: it takes the mesh away from whoever else would measure it.
+    from_nothing
 }
 
 # The mesh and bookinfo, as `make demo` installs them, but for the profile.

@@ -73,10 +73,24 @@ impl Mesh {
             }
         }
         self.remove().await.context("an earlier installation can't be removed")?;
+        self.restrict().await?;
         self.install_chart(&[]).await?;
         self.apply().await?;
         let (_, took) = within(Duration::from_secs(180), "the mesh is healthy", async || self.healthy().await).await?;
         eprintln!("the mesh was healthy {:.1} s after its MeshInstall", took.as_secs_f64());
+        Ok(())
+    }
+
+    /// Makes the namespaces of mesh and operator, which from then on let no pod in that has any rights on its node.
+    ///
+    /// # Errors
+    /// When kubectl does.
+    pub async fn restrict(&self) -> anyhow::Result<()> {
+        for name in [CONTROL_PLANE, OPERATOR] {
+            let labels = json!({"pod-security.kubernetes.io/enforce": "restricted"});
+            let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}});
+            self.cluster.apply("default", &namespace.to_string()).await?;
+        }
         Ok(())
     }
 

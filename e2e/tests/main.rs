@@ -29,3 +29,4 @@ mod shop;
 mod traffic;
 mod tutorials;
 mod uninstall;
+mod walk;

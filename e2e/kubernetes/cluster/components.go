@@ -64,6 +64,10 @@ func (l layout) apiServerArguments() []string {
 		"--proxy-client-cert-file=" + l.pki("front-proxy-client.crt"),
 		"--proxy-client-key-file=" + l.pki("front-proxy-client.key"),
 		"--profiling=false",
+		"--audit-policy-file=" + l.config("audit.yaml"),
+		"--audit-log-path=" + l.auditLog(),
+		// One file, as whoever reads it wants all.
+		"--audit-log-maxsize=1000",
 	}
 }
 

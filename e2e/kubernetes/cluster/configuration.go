@@ -52,6 +52,7 @@ func render(name string, f facts) ([]byte, error) {
 // configurations maps the templates of the components' configuration to where they go.
 func (l layout) configurations() map[string]string {
 	return map[string]string{
+		"audit.yaml":      l.config("audit.yaml"),
 		"containerd.toml": l.config("containerd.toml"),
 		"network.json":    l.config("cni/10-ferromesh.conflist"),
 		"kubelet.yaml":    l.config("kubelet.yaml"),

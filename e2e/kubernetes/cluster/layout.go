@@ -75,6 +75,7 @@ func (l layout) runtime(parts ...string) string {
 func (l layout) kubeconfig() string              { return l.data("kubeconfig") }
 func (l layout) log(name string) string          { return l.data("log", name+".log") }
 func (l layout) pki(name string) string          { return l.data("pki", name) }
+func (l layout) auditLog() string                { return l.data("audit.log") }
 func (l layout) config(name string) string       { return l.runtime("config", name) }
 func (l layout) containerdSocket() string        { return l.runtime("containerd.sock") }
 func (l layout) componentConfig(n string) string { return l.config(n + ".kubeconfig") }
@@ -82,7 +83,7 @@ func (l layout) componentConfig(n string) string { return l.config(n + ".kubecon
 // passing are the folders below data that hold the state of one life of the cluster. What is not listed, containerd's
 // images and the logs, is kept to make the next start quick and the last failure explainable.
 func (l layout) passing() []string {
-	return []string{l.data("pki"), l.data("etcd"), l.data("kubelet"), l.kubeconfig(), l.tracesFile()}
+	return []string{l.data("pki"), l.data("etcd"), l.data("kubelet"), l.kubeconfig(), l.auditLog(), l.tracesFile()}
 }
 
 // lock takes the cluster's lock, so that two commands never change it at once. The caller keeps the file open.
