@@ -9,6 +9,7 @@ wanted=(
   cc=gcc c++=g++ make=make git=git curl=curl jq=jq openssl=openssl strip=binutils tar=tar column=bsdextrautils
   ip=iproute2 nft=nftables iptables=iptables containerd=containerd runc=runc
   chromium=chromium
+  java=default-jre-headless mvn=maven
 )
 
 PATH="$PATH:/usr/sbin:/sbin"

@@ -56,6 +56,16 @@ pub(crate) fn command_line() -> anyhow::Result<Command> {
     Ok(command)
 }
 
+/// What `ferromesh` says where it asks no cluster.
+///
+/// # Errors
+/// When it can't be run.
+pub async fn ferromesh_offline(arguments: &[&str]) -> anyhow::Result<Said> {
+    let mut command = command_line()?;
+    command.args(arguments);
+    run(command, None).await
+}
+
 /// Runs a command to its end, with `input` on its standard input.
 pub(crate) async fn run(mut command: Command, input: Option<&str>) -> anyhow::Result<Said> {
     let shown = format!("{:?}", command.as_std());

@@ -20,7 +20,7 @@ mod verdict;
 mod waiting;
 
 pub use cluster::Cluster;
-pub use command::Said;
+pub use command::{Said, ferromesh_offline};
 pub use forward::Forward;
 pub use http::{Answer, Visitor};
 pub use mesh::{CONTROL_PLANE, Ingress, MESH, Mesh, OPERATOR};

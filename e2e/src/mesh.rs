@@ -112,6 +112,14 @@ impl Mesh {
         self.cluster.helm(&arguments).await.map(drop)
     }
 
+    /// Runs `helm test`, which runs the mesh's checks from within the cluster.
+    ///
+    /// # Errors
+    /// When helm does, or a check fails.
+    pub async fn test_chart(&self) -> anyhow::Result<()> {
+        self.cluster.helm(&["test", RELEASE, "-n", OPERATOR, "--timeout", "2m"]).await.map(drop)
+    }
+
     /// Removes the operator; the mesh goes on.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 //! end nothing is. Runs after all others.
 
 use anyhow::Context;
-use ferromesh_e2e::{CONTROL_PLANE, Cluster, Mesh, OPERATOR, Test, run, within};
+use ferromesh_e2e::{CONTROL_PLANE, Cluster, Mesh, OPERATOR, Test, ferromesh_offline, run, within};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, ResourceExt, api::DeleteParams};
 use serde_json::{Value, json};
@@ -43,6 +43,9 @@ async fn whole_lives(test: &Test) -> anyhow::Result<()> {
         }
         healthy(mesh, profile).await?;
         verified(&test.cluster).await.with_context(|| format!("a fresh {profile}"))?;
+        if index == 0 {
+            mesh.test_chart().await?;
+        }
         fresh.insert(profile, objects(test).await?);
 
         apply(mesh, next).await?;
@@ -141,7 +144,11 @@ async fn remove(test: &Test, way: usize) -> anyhow::Result<()> {
             cleared(test).await?;
             return mesh.restrict().await;
         }
-        3 => mesh.delete().await?,
+        3 => {
+            // As people of Istio 1.4 do it. What goes with what was deleted before it is not found.
+            let generated = ferromesh_offline(&["manifest", "generate"]).await?.checked()?;
+            cluster.try_kubectl(&["delete", "--ignore-not-found", "--timeout=60s", "-f", "-"], Some(&generated)).await?.checked()?;
+        }
         _ => {
             mesh.uninstall_chart().await?;
             uninstall(cluster, &["uninstall", "--purge", "--yes"]).await?;

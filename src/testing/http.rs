@@ -3,12 +3,12 @@
 use std::{collections::BTreeMap, net::Ipv4Addr, path::Path};
 
 use axum::{Json, Router, extract::Request};
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Empty, Full};
 use hyper_util::{
     client::legacy::{Client, Error},
     rt::{TokioExecutor, TokioIo},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::{
     net::{TcpListener, UnixStream},
     task::JoinHandle,
@@ -34,12 +34,21 @@ pub(crate) async fn try_get(port: u16, path: &str, headers: &[(&str, &str)]) -> 
 
 /// The same with any method.
 pub(crate) async fn ask(method: http::Method, port: u16, path: &str, headers: &[(&str, &str)]) -> Result<Answer, Error> {
-    let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build_http::<Empty<bytes::Bytes>>();
+    send(method, port, path, headers, Full::default()).await
+}
+
+/// The same with a JSON document to send.
+pub(crate) async fn post(port: u16, path: &str, document: &Value) -> Result<Answer, Error> {
+    send(http::Method::POST, port, path, &[("content-type", "application/json")], document.to_string().into()).await
+}
+
+async fn send(method: http::Method, port: u16, path: &str, headers: &[(&str, &str)], body: Full<bytes::Bytes>) -> Result<Answer, Error> {
+    let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build_http();
     let mut request = http::Request::builder().method(method).uri(format!("http://127.0.0.1:{port}{path}"));
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    Ok(read(client.request(request.body(Empty::new()).unwrap()).await?).await)
+    Ok(read(client.request(request.body(body).unwrap()).await?).await)
 }
 
 /// An answer as a whole.

@@ -51,7 +51,7 @@ impl Program {
     }
 
     /// The release for which its configuration is written.
-    fn image(self) -> &'static str {
+    pub(in crate::operator) fn image(self) -> &'static str {
         match self {
             Self::Prometheus => "prom/prometheus:v3.5.0",
             Self::Grafana => "grafana/grafana:12.1.1",
