@@ -74,9 +74,10 @@ install_bookinfo() {
     say "the namespace's label istio-injection=enabled is all that it takes: pods come up with a sidecar, 2/2"
     show k apply -f "$root/demo/namespace.yaml"
     bookinfo_yaml | k apply -n bookinfo -f - | grep -v unchanged | sed 's/^/   /' || true
-    k apply -n bookinfo -f "$bookinfo/networking/bookinfo-gateway.yaml" -f "$bookinfo/networking/destination-rule-all.yaml" | sed 's/^/   /'
     wait_for 300 "bookinfo's pods" pods_state bookinfo
     show k get pods -n bookinfo
+    say "a way in, and names for the versions of each service:"
+    k apply -n bookinfo -f "$bookinfo/networking/bookinfo-gateway.yaml" -f "$bookinfo/networking/destination-rule-all.yaml" | sed 's/^/   /'
     url="$(gateway_url)"
     [[ -n "$url" ]] || forward_gateway
 }

@@ -2,26 +2,12 @@
 
 use anyhow::Context;
 use ferromesh_e2e::{CONTROL_PLANE, Cluster, Forward, SecureVisitor, Test, run, within};
-use k8s_openapi::api::{
-    admissionregistration::v1::MutatingWebhookConfiguration,
-    core::v1::{Pod, Secret},
-};
-use kube::{
-    Api,
-    api::{DeleteParams, PostParams},
-};
+use k8s_openapi::api::{admissionregistration::v1::MutatingWebhookConfiguration, core::v1::Secret};
+use kube::{Api, api::DeleteParams};
 use rustls::pki_types::{CertificateDer, pem::PemObject};
-use serde_json::json;
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
-use tokio::task::JoinSet;
+use std::time::Duration;
 
-use crate::injector::{has_sidecar, pod};
+use crate::creators::Creators;
 
 const INJECTOR: &str = "istio-sidecar-injector";
 /// The operator makes the Secret anew within seconds; a kubelet takes up to two minutes to bring it into the pod.
@@ -41,48 +27,21 @@ async fn renewal(test: &Test) -> anyhow::Result<()> {
     let shown = async || anyhow::Ok(visitor.get("/").await?.certificate);
     let first = shown().await?;
 
-    let (stop, served) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-    let mut creators = JoinSet::new();
-    for _ in 0..CREATORS {
-        creators.spawn(create(cluster.api(&namespace), stop.clone(), served.clone()));
-    }
-    within(Duration::from_secs(30), "pods are created", async || {
-        anyhow::ensure!(served.load(Ordering::Relaxed) > 2 * CREATORS, "too few yet");
-        Ok(())
-    })
-    .await?;
-    let before = served.load(Ordering::Relaxed);
+    let creators = Creators::start(cluster, &namespace, CREATORS);
+    creators.go_on().await?;
+    let before = creators.served();
     cluster.api::<Secret>(CONTROL_PLANE).delete(&format!("{INJECTOR}-webhook-certs"), &DeleteParams::default()).await?;
     let (_, took) = within(SHOWN, "the injector shows a new certificate", async || {
         anyhow::ensure!(shown().await? != first, "it shows the old one");
         Ok(())
     })
     .await?;
-    let meanwhile = served.load(Ordering::Relaxed) - before;
-    within(Duration::from_secs(30), "pods are created with the new certificate", async || {
-        anyhow::ensure!(served.load(Ordering::Relaxed) > before + meanwhile + 2 * CREATORS, "too few yet");
-        Ok(())
-    })
-    .await?;
-    stop.store(true, Ordering::Relaxed);
-    while let Some(created) = creators.join_next().await {
-        created?.context("a pod was refused, or came without its sidecar, while the certificate was renewed")?;
-    }
+    let meanwhile = creators.served() - before;
+    creators.go_on().await?;
+    creators.stop().await.context("a pod was refused, or came without its sidecar, while the certificate was renewed")?;
     drop(way);
     let rate = f64::from(u32::try_from(meanwhile)?) / took.as_secs_f64();
     eprintln!("the new certificate was shown after {:.0} s; {meanwhile} pods meanwhile ({rate:.0}/s), none failed", took.as_secs_f64());
-    Ok(())
-}
-
-/// Creates pods in dry runs until it is told to stop.
-async fn create(pods: Api<Pod>, stop: Arc<AtomicBool>, served: Arc<AtomicUsize>) -> anyhow::Result<()> {
-    let dry_run = PostParams { dry_run: true, ..PostParams::default() };
-    let asked = pod("web", &json!({"app": "web"}));
-    while !stop.load(Ordering::Relaxed) {
-        let created = pods.create(&dry_run, &asked).await?;
-        anyhow::ensure!(has_sidecar(&created), "it has no sidecar");
-        served.fetch_add(1, Ordering::Relaxed);
-    }
     Ok(())
 }
 

@@ -18,9 +18,9 @@ use crate::{shop::Shop, traffic::Traffic};
 /// How soon an object that was deleted or edited is right again.
 const MENDED: Duration = Duration::from_secs(5);
 /// How soon a new pod of the control plane is ready, on a busy machine.
-const STARTED: Duration = Duration::from_secs(60);
+pub(crate) const STARTED: Duration = Duration::from_secs(60);
 /// The control plane, gateways not among it.
-const ROLES: [&str; 4] = ["istio-pilot", "istio-citadel", "istio-galley", "istio-sidecar-injector"];
+pub(crate) const ROLES: [&str; 4] = ["istio-pilot", "istio-citadel", "istio-galley", "istio-sidecar-injector"];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_broken_is_mended_under_traffic() {

@@ -181,16 +181,18 @@ async fn away(cluster: &Cluster) -> anyhow::Result<()> {
 }
 
 /// Changes the MeshInstall and waits until the mesh is so.
-async fn configure(test: &Test, patch: &Value) -> anyhow::Result<()> {
+pub(crate) async fn configure(test: &Test, patch: &Value) -> anyhow::Result<()> {
     let installs: Api<MeshInstall> = Api::all(test.cluster.client());
     let name = test.mesh.install().await?.name_any();
     installs.patch(&name, &PatchParams::default(), &Patch::Merge(patch)).await?;
     within(STARTED, "the mesh is as its MeshInstall says", async || test.mesh.healthy().await).await.map(drop)
 }
 
-/// A pod that only runs.
+/// A pod that only runs, in whatever namespace.
 pub(crate) fn pod(name: &str, labels: &Value) -> Pod {
-    let containers = json!([{"name": "app", "image": IMAGE, "imagePullPolicy": "Never"}]);
+    let restricted = json!({"runAsNonRoot": true, "runAsUser": 65534, "allowPrivilegeEscalation": false,
+        "capabilities": {"drop": ["ALL"]}, "seccompProfile": {"type": "RuntimeDefault"}});
+    let containers = json!([{"name": "app", "image": IMAGE, "imagePullPolicy": "Never", "securityContext": restricted}]);
     let object = json!({"metadata": {"name": name, "labels": labels}, "spec": {"containers": containers}});
     serde_json::from_value(object).expect("a pod is one")
 }

@@ -3,12 +3,14 @@
 //! Tests run in the order of their names, one at a time: the mesh is installed for the first and removed by the last.
 
 mod addons;
+mod availability;
 mod bookinfo;
 mod capture;
 mod certificate;
 mod cni;
 mod command_line;
 mod conformance;
+mod creators;
 mod distribution;
 mod drift;
 mod egress;

@@ -6,7 +6,9 @@ use clap::Args;
 use std::{convert::Infallible, net::SocketAddr, time::Duration};
 
 use super::LogArgs;
-use crate::runtime::{Admin, BuildInfo, Limits, Listener, Readiness, Registry, Security, Tasks, process_registry, provider, signals};
+use crate::runtime::{
+    Admin, BuildInfo, Limits, Listener, Readiness, Registry, Security, Tasks, delayed, process_registry, provider, signals,
+};
 
 /// Arguments of every role.
 #[derive(Clone, Debug, Args)]
@@ -17,6 +19,10 @@ pub struct ProcessArgs {
     /// Where /ready, /healthz, /metrics and /version answer, in plain HTTP.
     #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:15014")]
     pub monitoring: SocketAddr,
+
+    /// For how many seconds after SIGTERM requests are answered as before, until nobody is sent here any more.
+    #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(..=8))]
+    shutdown_delay: u64,
 }
 
 /// A process in the making: roles add their tasks, readiness and metrics, then [`Process::run`] it.
@@ -30,9 +36,10 @@ pub struct Process {
     pub registry: Registry,
     component: &'static str,
     monitoring: Listener,
+    shutdown_delay: Duration,
 }
 
-/// Longer than any listener's own drain, shorter than Kubernetes' grace period of 30 s.
+/// Longer than any listener's own drain, and with the delay before it shorter than Kubernetes' grace period of 30 s.
 const DRAIN: Duration = Duration::from_secs(20);
 
 // === impl Process ===
@@ -48,7 +55,14 @@ impl Process {
         let _ = provider().as_ref().clone().install_default();
         let monitoring = Listener::bind(args.monitoring).await?;
         tracing::info!(component, version = env!("CARGO_PKG_VERSION"), "starting");
-        Ok(Self { tasks: Tasks::new(), readiness: Readiness::new(), registry: process_registry(), component, monitoring })
+        Ok(Self {
+            tasks: Tasks::new(),
+            readiness: Readiness::new(),
+            registry: process_registry(),
+            component,
+            monitoring,
+            shutdown_delay: Duration::from_secs(args.shutdown_delay),
+        })
     }
 
     /// Runs until a signal or until a task dies. `routes` are served on the monitoring port beside the usual ones.
@@ -68,7 +82,8 @@ impl Process {
             shutdown.requested().await;
             Ok(())
         });
-        self.tasks.run(signals().context("signals can't be handled")?, DRAIN).await?;
+        let signals = signals().context("signals can't be handled")?;
+        self.tasks.run(delayed(signals, self.shutdown_delay), DRAIN).await?;
         tracing::info!("ended");
         Ok(())
     }

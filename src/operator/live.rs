@@ -162,7 +162,10 @@ impl Live {
 
     fn keep(&mut self, kind: Kind, object: &DynamicObject) -> bool {
         let key = key_of(kind, object);
-        let object = stripped(kind, serde_json::to_value(object).unwrap_or_default());
+        let mut object = stripped(kind, serde_json::to_value(object).unwrap_or_default());
+        // Lists of the API server's own types don't say it of each.
+        object["apiVersion"] = kind.api_version().into();
+        object["kind"] = kind.name().into();
         let changed = self.objects.get(&key).is_none_or(|known| without_version(known) != without_version(&object));
         self.objects.insert(key, object);
         changed

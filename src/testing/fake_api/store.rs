@@ -99,8 +99,15 @@ impl Store {
     }
 
     pub(super) fn answer_list(&self, call: &Call) -> Value {
-        let items: Vec<_> = self.selected(call).into_iter().map(|object| call.shape(object)).collect();
-        let kind = items.first().and_then(|item| item["kind"].as_str()).unwrap_or("Object");
+        let mut items: Vec<_> = self.selected(call).into_iter().map(|object| call.shape(object)).collect();
+        let kind = items.first().and_then(|item| item["kind"].as_str()).unwrap_or("Object").to_owned();
+        // Items of the API server's own types don't repeat what the list says; those of custom ones do.
+        let group = &call.target.group;
+        if !group.contains('.') || group.ends_with(".k8s.io") {
+            for item in items.iter_mut().filter_map(Value::as_object_mut) {
+                item.retain(|field, _| field != "apiVersion" && field != "kind");
+            }
+        }
         let version = self.version.to_string();
         json!({"apiVersion": call.target.api_version(), "kind": format!("{kind}List"), "metadata": {"resourceVersion": version}, "items": items})
     }
