@@ -99,10 +99,16 @@ impl Store {
     }
 
     pub(super) fn answer_list(&self, call: &Call) -> Value {
-        let items: Vec<_> = self.selected(call).into_iter().map(|object| call.shape(object)).collect();
+        let selected = self.selected(call);
+        let number = |name: &str| call.query.get(name).and_then(|text| text.parse::<usize>().ok());
+        let (from, limit) = (number("continue").unwrap_or(0), number("limit").filter(|limit| *limit > 0).unwrap_or(usize::MAX));
+        let next = from.saturating_add(limit);
+        let token = if next < selected.len() { next.to_string() } else { String::new() };
+        let items: Vec<_> = selected.into_iter().skip(from).take(limit).map(|object| call.shape(object)).collect();
         let kind = items.first().and_then(|item| item["kind"].as_str()).unwrap_or("Object");
         let version = self.version.to_string();
-        json!({"apiVersion": call.target.api_version(), "kind": format!("{kind}List"), "metadata": {"resourceVersion": version}, "items": items})
+        json!({"apiVersion": call.target.api_version(), "kind": format!("{kind}List"), "items": items,
+            "metadata": {"resourceVersion": version, "continue": token}})
     }
 
     pub(super) fn create(&mut self, call: &Call) -> Result<Value, Failure> {
