@@ -193,7 +193,7 @@ impl CommonArgs {
             let cluster = self.cluster.connect().await?;
             read::facts(&cluster, &self.mesh.namespace, namespace, now).await
         })?;
-        let stage = stage.unwrap_or(if facts.mesh().is_some() { Stage::After } else { Stage::Before });
+        let stage = stage.unwrap_or(if facts.has_mesh() { Stage::After } else { Stage::Before });
         let rows = run(stage, &facts);
         let told = match self.output {
             Form::Human => human(&rows, self.verbose, style),
@@ -205,7 +205,7 @@ impl CommonArgs {
             }
         };
         streams.answered(&told)?;
-        if stage == Stage::Before && facts.mesh().is_none() {
+        if stage == Stage::Before && !facts.has_mesh() {
             streams.note("note: there is no MeshInstall, so it was checked whether one can be installed");
         }
         Ok(exit(&rows, self.fail_on))
