@@ -7,7 +7,10 @@ use kube::{
 };
 use std::{future::Future, path::PathBuf, time::Duration};
 
-use super::exit::{Exit, Failure};
+use super::{
+    exit::{Exit, Failure},
+    report::Form,
+};
 
 /// Which cluster, and as whom.
 #[derive(Args, Clone, Debug, Default)]
@@ -38,6 +41,18 @@ pub(super) struct MeshArgs {
     pub(super) namespace: String,
 }
 
+/// What a verb asks that looks at a mesh: which, in which cluster, and how it is to answer.
+#[derive(Args, Clone, Debug)]
+pub(super) struct AskedArgs {
+    /// The form of the answer
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORM")]
+    pub(super) output: Form,
+    #[command(flatten)]
+    pub(super) mesh: MeshArgs,
+    #[command(flatten)]
+    pub(super) cluster: ClusterArgs,
+}
+
 /// A cluster that can be asked.
 #[derive(Clone)]
 pub(super) struct Cluster {
@@ -57,9 +72,18 @@ impl ClusterArgs {
         let options = KubeConfigOptions { context: self.context.clone(), ..KubeConfigOptions::default() };
         let mut config = match &self.kubeconfig {
             Some(file) => Config::from_custom_kubeconfig(Kubeconfig::read_from(file)?, &options).await?,
-            None if self.context.is_some() => Config::from_kubeconfig(&options).await?,
-            None => Config::infer().await.map_err(|error| Failure::new(Exit::Unreachable, format_args!("no cluster to ask: {error}")))?,
+            None => match Config::from_kubeconfig(&options).await {
+                Ok(config) => config,
+                // A pod has no kubeconfig, and needs none unless a context is named.
+                Err(error) if self.context.is_none() => Config::incluster().map_err(|_| error)?,
+                Err(error) => return Err(error.into()),
+            },
         };
+        // The client takes for granted that there is one.
+        if config.cluster_url.scheme().is_none() {
+            let told = format!("no cluster to ask: {} is the kubeconfig's server: write https://HOST:PORT there", config.cluster_url);
+            return Err(Failure::new(Exit::Unreachable, told));
+        }
         if let Some(user) = &self.as_user {
             config.auth_info.impersonate = Some(user.clone());
         }

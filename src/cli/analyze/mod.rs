@@ -301,8 +301,7 @@ impl AnalyzeArgs {
 /// # Errors
 /// When it can't be read.
 pub(super) fn mesh_of_file(file: &Path) -> Result<MeshConfig, Failure> {
-    let text = std::fs::read_to_string(file).map_err(|error| input::missing(file, &error))?;
-    mesh_config(&text).map_err(|invalid| Failure::new(Exit::Unreadable, format_args!("{} {invalid}", file.display())))
+    mesh_config(&input::text(file)?).map_err(|invalid| Failure::new(Exit::Unreadable, format_args!("{} {invalid}", file.display())))
 }
 
 /// A time as istioctl takes it, or in seconds.

@@ -108,6 +108,10 @@ impl ValidateArgs {
             let told = self.told(&seen, style);
             streams.answer(&told).map_err(|error| Failure::new(Exit::Failed, error))?;
         }
+        // What made the files may have failed.
+        if seen.files > 0 && seen.objects + seen.skipped == 0 && seen.findings.is_empty() {
+            streams.note("note: there is no object in what was named, so nothing was validated");
+        }
         let fails = seen.findings.iter().any(|finding| finding.severity >= self.fail_on);
         Failure::all(missing).map(|()| match (seen.unreadable, fails) {
             (true, _) => Exit::Unreadable,
