@@ -19,7 +19,7 @@ fn folder() -> TempDir {
     };
     let files: [(&str, Vec<u8>); 8] = [
         ("empty.yaml", Vec::new()),
-        ("binary.yaml", vec![0xff, 0xfe, 0, 1]),
+        ("binary.yaml", vec![0x80, 0, 1]),
         ("list.yaml", b"- 1\n- 2\n".to_vec()),
         ("tabs.yaml", b"a:\n\tb: 1\n".to_vec()),
         ("deep.yaml", [b"a: ".to_vec(), vec![b'['; 5000], vec![b']'; 5000]].concat()),
@@ -43,7 +43,8 @@ fn assert_ends(cases: &[(&str, Exit, &str)]) {
     for (command, exit, wanted) in cases {
         let told = with_files(folder.path(), command);
         assert_eq!(told.exit, *exit, "{command}: {told:?}");
-        assert!(told.stderr.contains(wanted), "{command}: {told:?}");
+        // Findings about files are what some verbs answer.
+        assert!(format!("{}{}", told.stdout, told.stderr).contains(wanted), "{command}: {told:?}");
     }
 }
 
