@@ -185,14 +185,15 @@ mod tests {
     #[test]
     fn fields_and_variables_that_hold_secrets_are_blotted_out_and_those_that_name_some_stay() {
         let object = json!({
-            "env": [{"name": "DB_PASSWORD", "value": "hunter2"}, {"name": "PORT", "value": "80"}],
+            "env": [{"name": "DB_PASSWORD", "value": "hunter2"}, {"name": "DB_PASS", "value": "hunter2"}, {"name": "PORT", "value": "80"}],
             "metadata": {"annotations": {COPIES[0]: "{\"everything\": 1}", "note": "x", "owner": "{\"a\": 1}", "ci": "{\"apiKey\": \"k\"}"}},
             "args": ["--token", "abc", "--verbose", "--client-secret=abc"], "passwords": ["abc", 12], "maxTokens": 10,
             "clientSecret": "abc", "tls": {"credentialName": "web"}, "volumes": [{"secret": {"secretName": "web"}}],
             "jwks": {"keys": [{"kty": "RSA", "n": "public", "d": "private"}]},
         });
         let redacted = redacted(object);
-        assert_eq!(redacted["env"], json!([{"name": "DB_PASSWORD", "value": BLOT}, {"name": "PORT", "value": "80"}]));
+        let env = json!([{"name": "DB_PASSWORD", "value": BLOT}, {"name": "DB_PASS", "value": BLOT}, {"name": "PORT", "value": "80"}]);
+        assert_eq!(redacted["env"], env);
         let annotations = json!({COPIES[0]: BLOT, "note": "x", "owner": "{\"a\": 1}", "ci": format!("{{\"apiKey\":\"{BLOT}\"}}")});
         assert_eq!(redacted["metadata"]["annotations"], annotations);
         assert_eq!(redacted["args"], json!(["--token", BLOT, "--verbose", format!("--client-secret={BLOT}")]));
