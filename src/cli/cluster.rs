@@ -11,6 +11,7 @@ use super::{
     exit::{Exit, Failure},
     report::Form,
 };
+use crate::config::kubernetes::is_dns_label;
 
 /// Which cluster, and as whom.
 #[derive(Args, Clone, Debug, Default)]
@@ -36,6 +37,7 @@ pub(super) struct MeshArgs {
         long = "istioNamespace",
         visible_alias = "istio-namespace",
         default_value = "istio-system",
+        value_parser = namespace,
         value_name = "NAMESPACE"
     )]
     pub(super) namespace: String,
@@ -91,6 +93,12 @@ impl ClusterArgs {
         let client = Client::try_from(config).map_err(|error| Failure::cluster("reach the cluster", &error))?;
         Ok(Cluster { client, namespace })
     }
+}
+
+/// Reads a namespace's name. What is none would lead to another place of the API, or to none.
+pub(super) fn namespace(text: &str) -> Result<String, String> {
+    let told = || "a namespace's name is lower-case letters, digits and -, 63 at most".to_owned();
+    is_dns_label(text).then(|| text.to_owned()).ok_or_else(told)
 }
 
 /// Waits for what a cluster is asked, on a runtime of its own, but no longer than a time.

@@ -86,11 +86,38 @@ fn wrong_words_are_told_before_a_cluster_is_asked() {
         ("manifest apply -f DIR/list.yaml", Exit::Usage, "describes no installation"),
         ("operator init --revisions A", Exit::Usage, "lower-case letters"),
         ("proxy-config cluster a/b", Exit::Usage, "deploy/NAME"),
+        ("proxy-config cluster web?x", Exit::Usage, "deploy/NAME"),
+        ("why nack ../web", Exit::Usage, "deploy/NAME"),
         ("rollout --max-workloads 0", Exit::Usage, "1..=65535"),
         ("check --timeout soon", Exit::Usage, "write for example 30s or 5m"),
         ("bug-report -d DIR/folder", Exit::Usage, "is there already, and stays as it is: name another folder, -d FOLDER"),
         ("bug-report -d DIR/none/report --kubeconfig DIR/nobody.kubeconfig", Exit::Failed, "can't write "),
     ]);
+}
+
+#[test]
+fn what_is_no_namespace_is_not_asked_about() {
+    let verbs = [
+        "analyze -n",
+        "bug-report -n",
+        "check -n",
+        "check -i",
+        "dashboard envoy web -n",
+        "proxy-config cluster web -n",
+        "proxy-status -n",
+        "rollout -n",
+        "rollout -i",
+        "validate -n",
+        "why nack web -n",
+        "x add-to-mesh deployment web -n",
+        "x check-inject web -n",
+        "operator init --operatorNamespace",
+    ];
+    for verb in verbs {
+        for name in ["a/../b", "Shop", "a?b"] {
+            assert_ends(&[(&format!("{verb} {name}"), Exit::Usage, "a namespace's name is lower-case letters, digits and -, 63 at most")]);
+        }
+    }
 }
 
 /// Verbs that ask a cluster, whatever else they do.

@@ -25,7 +25,7 @@ use self::{
     world::{Made, Setting},
 };
 use super::{
-    cluster::{ClusterArgs, MeshArgs, ask},
+    cluster::{ClusterArgs, MeshArgs, ask, namespace},
     codes::explanations,
     document::FindingDocument,
     exit::{Exit, Failure},
@@ -57,7 +57,7 @@ pub(super) struct AnalyzeArgs {
     #[arg(value_name = "FILE")]
     files: Vec<String>,
     /// The namespace to tell of, and of objects that name none
-    #[arg(short, long)]
+    #[arg(short, long, value_parser = namespace)]
     namespace: Option<String>,
     /// Tell of all namespaces
     #[arg(short = 'A', long, conflicts_with = "namespace")]

@@ -19,7 +19,7 @@ use std::{collections::BTreeSet, fs, io, path::PathBuf, time::Duration};
 
 use self::redact::{redacted, redacted_text, without_variables};
 use super::{
-    cluster::{Cluster, ClusterArgs, MeshArgs, ask},
+    cluster::{Cluster, ClusterArgs, MeshArgs, ask, namespace},
     exit::{Exit, Failure},
     install::{Id, meshes, operator_namespace, timeout},
     proxy::{Pilots, Pods},
@@ -45,7 +45,7 @@ pub(super) struct BugReportArgs {
     #[arg(short, long, value_name = "DIRECTORY")]
     directory: Option<PathBuf>,
     /// Add pods, events and proxies' logs of this namespace; it can be named several times
-    #[arg(short, long, value_name = "NAMESPACE")]
+    #[arg(short, long, value_name = "NAMESPACE", value_parser = namespace)]
     namespace: Vec<String>,
     /// How many lines of each log
     #[arg(long, default_value_t = 2000, value_name = "LINES")]

@@ -24,7 +24,7 @@ use self::{
     row::{Area, Check, Found},
 };
 use super::{
-    cluster::{ClusterArgs, MeshArgs, ask},
+    cluster::{ClusterArgs, MeshArgs, ask, namespace},
     codes::explanations,
     document::Level,
     exit::{Exit, Failure},
@@ -50,7 +50,7 @@ pub(super) struct CheckArgs {
     #[arg(long, visible_alias = "pre", conflicts_with = "namespace")]
     before: bool,
     /// Check the workloads of this namespace alone
-    #[arg(short, long)]
+    #[arg(short, long, value_parser = namespace)]
     namespace: Option<String>,
     #[command(flatten)]
     common: CommonArgs,

@@ -19,7 +19,7 @@ use super::{
     progress::{BETWEEN, Progress},
 };
 use crate::cli::{
-    cluster::{Cluster, ClusterArgs, ask},
+    cluster::{Cluster, ClusterArgs, ask, namespace},
     exit::{Exit, Failure},
     report::{Form, counted},
     terminal::{Streams, Style},
@@ -83,6 +83,7 @@ pub(super) struct PlaceArgs {
         long = "operatorNamespace",
         visible_alias = "operator-namespace",
         default_value = NAMESPACE,
+        value_parser = namespace,
         value_name = "NAMESPACE",
         help_heading = "Operator"
     )]

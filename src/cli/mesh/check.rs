@@ -14,7 +14,7 @@ use super::{
     verdict::{OURS, World, contradicts, mark, sentences, verdict},
 };
 use crate::cli::{
-    cluster::{AskedArgs, Cluster, ask},
+    cluster::{AskedArgs, Cluster, ask, namespace},
     document::CheckInjectDocument,
     exit::{Exit, Failure, first_line},
     proxy::Table,
@@ -45,7 +45,7 @@ pub(in crate::cli) struct CheckInjectArgs {
     #[arg(short, long, value_name = "KEY=VALUE,…", value_delimiter = ',', value_parser = pair)]
     labels: Vec<(String, String)>,
     /// The namespace of what names none
-    #[arg(short, long)]
+    #[arg(short, long, value_parser = namespace)]
     namespace: Option<String>,
     /// End with 79 if a pod has no sidecar and should have one, or the other way round
     #[arg(long)]

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::external::{ExternalArgs, ExternalRemovalArgs};
 use crate::cli::{
-    cluster::{Cluster, ClusterArgs, MeshArgs, ask},
+    cluster::{Cluster, ClusterArgs, MeshArgs, ask, namespace},
     exit::{Exit, Failure},
     inject::{Configuration, Object, Outcome, injected, plain},
     terminal::{Streams, harmless},
@@ -78,7 +78,7 @@ struct MemberArgs {
     /// Its name
     name: String,
     /// Its namespace
-    #[arg(short, long)]
+    #[arg(short, long, value_parser = namespace)]
     namespace: Option<String>,
     /// The control plane's revision
     #[arg(short, long, default_value = "", hide_default_value = true, value_name = "REVISION")]

@@ -17,7 +17,7 @@ use super::{
     table::Table,
 };
 use crate::cli::{
-    cluster::{ClusterArgs, ask},
+    cluster::{ClusterArgs, ask, namespace},
     exit::{Exit, Failure},
     input, report,
     terminal::Streams,
@@ -82,7 +82,7 @@ struct View {
     #[arg(short, long, value_name = "FILE", conflicts_with = "pod")]
     file: Option<PathBuf>,
     /// The namespace of a pod that names none
-    #[arg(short, long)]
+    #[arg(short, long, value_parser = namespace)]
     namespace: Option<String>,
     /// The form of the answer
     #[arg(short, long, value_enum, default_value_t, value_name = "FORM")]

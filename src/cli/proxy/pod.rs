@@ -14,6 +14,7 @@ use std::{fmt, pin::pin, str::FromStr, time::Duration};
 use tokio::{io::DuplexStream, time::timeout};
 
 use crate::cli::exit::{Exit, Failure};
+use crate::config::kubernetes::is_dns_label;
 use crate::runtime::{causes, list_each};
 
 /// A pod, or a workload one of whose pods will do: `web-1`, `web-1.shop`, `pod/web-1`, `deploy/web`.
@@ -67,7 +68,7 @@ impl FromStr for Named {
             Some((name, namespace)) => (name, Some(namespace.to_owned())),
             None => (rest, None),
         };
-        if name.is_empty() || namespace.as_deref() == Some("") {
+        if !is_dns_label(name) || namespace.as_deref().is_some_and(|namespace| !is_dns_label(namespace)) {
             return Err("write POD, POD.NAMESPACE or deploy/NAME".to_owned());
         }
         Ok(Self { owner, name: name.to_owned(), namespace })

@@ -14,7 +14,7 @@ use super::{
     table::Table,
 };
 use crate::cli::{
-    cluster::{AskedArgs, ask},
+    cluster::{AskedArgs, ask, namespace},
     exit::{Exit, Failure},
     report::{self, Form},
     terminal::{Paint, Streams, Style},
@@ -47,7 +47,7 @@ pub(in crate::cli) struct ProxyStatusArgs {
     #[arg(value_name = "POD")]
     pod: Option<Named>,
     /// The namespace of the proxies to show, and of a pod that names none
-    #[arg(short, long)]
+    #[arg(short, long, value_parser = namespace)]
     namespace: Option<String>,
     #[command(flatten)]
     asked: AskedArgs,

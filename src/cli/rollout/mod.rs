@@ -17,7 +17,7 @@ use std::{
 
 use self::injectors::injectors;
 use super::{
-    cluster::{AskedArgs, Cluster, ask},
+    cluster::{AskedArgs, Cluster, ask, namespace},
     exit::{Exit, Failure},
     install::{BETWEEN, Progress, QUESTIONS, timeout},
     proxy::Table,
@@ -47,7 +47,7 @@ pub(super) struct RolloutArgs {
     #[arg(long)]
     outdated: bool,
     /// The namespace to look at
-    #[arg(short, long)]
+    #[arg(short, long, value_parser = namespace)]
     namespace: Option<String>,
     /// Look at all namespaces
     #[arg(short = 'A', long, conflicts_with = "namespace")]

@@ -159,6 +159,9 @@ async fn workloads_are_restarted_until_their_pods_are_as_they_should_be() {
     assert!(cluster.restarted("web") && cluster.restarted("cart") && !cluster.restarted("good"));
     assert!(!cluster.read("web").annotations().contains_key("install.ferromesh.dev/rolled"), "nothing is left on it");
     controllers.abort();
+    let whole =
+        cluster.api.calls().iter().filter(|call| call.target.plural == "pods" && call.target.name.as_deref() == Some("web-1-a")).count();
+    assert_eq!(whole, 2, "before the question and after it, and not with each look");
 }
 
 #[tokio::test(flavor = "multi_thread")]

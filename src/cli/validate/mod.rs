@@ -9,6 +9,7 @@ mod object;
 
 use self::object::{Checker, Verdict};
 use super::{
+    cluster::namespace,
     document::{SummaryDocument, ValidationDocument},
     exit::{Exit, Failure},
     finding::{Finding, Severity, unknown_kinds_once},
@@ -41,7 +42,7 @@ pub(super) struct ValidateArgs {
     #[arg(short = 'R', long)]
     recursive: bool,
     /// The namespace of objects that name none
-    #[arg(short, long)]
+    #[arg(short, long, value_parser = namespace)]
     namespace: Option<String>,
     /// The form of the answer
     #[arg(short, long, value_enum, default_value_t, value_name = "FORM")]

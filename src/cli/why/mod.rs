@@ -13,7 +13,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use self::{nack::NackArgs, question::Destination, world::World};
 use super::{
-    cluster::{AskedArgs, ask},
+    cluster::{AskedArgs, ask, namespace},
     exit::{Exit, Failure},
     proxy::Named,
     report::{self, Form},
@@ -68,7 +68,7 @@ pub(super) struct WhyArgs {
     #[arg(short = 'k', long, action = ArgAction::SetTrue)]
     use_kube: bool,
     /// The namespace of a source, and of objects in files, that name none
-    #[arg(short, long)]
+    #[arg(short, long, value_parser = namespace)]
     namespace: Option<String>,
     /// A file with the mesh's settings, in place of those of the cluster
     #[arg(long = "meshConfigFile", visible_alias = "mesh-config-file", value_name = "FILE")]

@@ -5,7 +5,7 @@ use serde_json::Value;
 use std::time::Duration;
 
 use crate::cli::{
-    cluster::{AskedArgs, ask},
+    cluster::{AskedArgs, ask, namespace},
     exit::{Exit, Failure},
     proxy::{Named, Pilots, Pods, Rejection},
     report::{self, Form},
@@ -23,7 +23,7 @@ pub(super) struct NackArgs {
     #[arg(value_name = "POD")]
     pod: Named,
     /// The namespace of a pod that names none
-    #[arg(short, long)]
+    #[arg(short, long, value_parser = namespace)]
     namespace: Option<String>,
     #[command(flatten)]
     asked: AskedArgs,

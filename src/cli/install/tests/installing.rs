@@ -75,6 +75,7 @@ async fn what_can_not_get_ready_ends_at_once_and_what_does_not_in_time_with_75()
 
     let cluster = Cluster::new();
     let operator = cluster.operator(Answer::Never);
+    assert_eq!(cluster.run("operator init").await.exit, Exit::Clean);
     let late = cluster.run("install --wait 2s").await;
     assert_eq!(late.exit, Exit::TimedOut, "{late:?}");
     assert!(late.stderr.contains("not within 2 s: the operator, which has not seen the MeshInstall yet"), "{late:?}");
@@ -95,7 +96,7 @@ async fn helms_operator_is_left_to_helm() {
     assert!(init.exit == Exit::Failed && init.stderr.contains("helm upgrade mine charts/ferromesh -n ops"), "{init:?}");
     let remove = cluster.run("operator remove").await;
     assert!(remove.exit == Exit::Failed && remove.stderr.contains("helm uninstall mine -n ops"), "{remove:?}");
-    let canary = cluster.run("install --set revision=canary").await;
+    let canary = cluster.run("install --set revision=canary --wait=false").await;
     let command = "helm upgrade mine charts/ferromesh -n ops --reuse-values --set 'revisions={canary}'\n";
     assert!(canary.exit == Exit::Failed && canary.stderr.ends_with(command), "{canary:?}");
     assert!(cluster.api.list::<ClusterRole>().is_empty());
