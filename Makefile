@@ -44,7 +44,9 @@ test-dataplane: prepare ## only what clients and servers see of a real Envoy on 
 
 generate: cluster-tools ## make the CRDs' YAML and the chart's templates from the API types, and the command line's operator from the chart
 	cargo run --locked --quiet -p ferromesh-crds --example generate-crds
-	helm template ferromesh charts/ferromesh -n ferromesh-system --no-hooks --set crds.install=false >src/cli/install/operator.yaml
+	helm template ferromesh charts/ferromesh -n ferromesh-system --no-hooks --set 'crds.install=false,revisions={any-revision},tags={any-tag}' >src/cli/install/operator.yaml
+	helm template ferromesh charts/ferromesh -n ferromesh-system --set 'revisions={canary,next},tags={prod}' \
+		-s templates/operator/access.yaml -s templates/roles/galley.yaml -s templates/roles/operator.yaml >src/cli/install/tests/operator-named.yaml
 
 envoy-api: ## make Envoy's descriptors again from the pinned binary
 	cargo run --locked --quiet -p envoy-api --bin extract-descriptors -- "$$(images/envoy.sh)" envoy-api/descriptors.binpb

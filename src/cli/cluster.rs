@@ -7,7 +7,11 @@ use kube::{
 };
 use std::{future::Future, path::PathBuf, time::Duration};
 
-use super::exit::{Exit, Failure};
+use super::{
+    exit::{Exit, Failure},
+    report::Form,
+};
+use crate::config::kubernetes::is_dns_label;
 
 /// Which cluster, and as whom.
 #[derive(Args, Clone, Debug, Default)]
@@ -33,9 +37,22 @@ pub(super) struct MeshArgs {
         long = "istioNamespace",
         visible_alias = "istio-namespace",
         default_value = "istio-system",
+        value_parser = namespace,
         value_name = "NAMESPACE"
     )]
     pub(super) namespace: String,
+}
+
+/// What a verb asks that looks at a mesh: which, in which cluster, and how it is to answer.
+#[derive(Args, Clone, Debug)]
+pub(super) struct AskedArgs {
+    /// The form of the answer
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORM")]
+    pub(super) output: Form,
+    #[command(flatten)]
+    pub(super) mesh: MeshArgs,
+    #[command(flatten)]
+    pub(super) cluster: ClusterArgs,
 }
 
 /// A cluster that can be asked.
@@ -57,9 +74,18 @@ impl ClusterArgs {
         let options = KubeConfigOptions { context: self.context.clone(), ..KubeConfigOptions::default() };
         let mut config = match &self.kubeconfig {
             Some(file) => Config::from_custom_kubeconfig(Kubeconfig::read_from(file)?, &options).await?,
-            None if self.context.is_some() => Config::from_kubeconfig(&options).await?,
-            None => Config::infer().await.map_err(|error| Failure::new(Exit::Unreachable, format_args!("no cluster to ask: {error}")))?,
+            None => match Config::from_kubeconfig(&options).await {
+                Ok(config) => config,
+                // A pod has no kubeconfig, and needs none unless a context is named.
+                Err(error) if self.context.is_none() => Config::incluster().map_err(|_| error)?,
+                Err(error) => return Err(error.into()),
+            },
         };
+        // The client takes for granted that there is one.
+        if config.cluster_url.scheme().is_none() {
+            let told = format!("no cluster to ask: {} is the kubeconfig's server: write https://HOST:PORT there", config.cluster_url);
+            return Err(Failure::new(Exit::Unreachable, told));
+        }
         if let Some(user) = &self.as_user {
             config.auth_info.impersonate = Some(user.clone());
         }
@@ -67,6 +93,12 @@ impl ClusterArgs {
         let client = Client::try_from(config).map_err(|error| Failure::cluster("reach the cluster", &error))?;
         Ok(Cluster { client, namespace })
     }
+}
+
+/// Reads a namespace's name. What is none would lead to another place of the API, or to none.
+pub(super) fn namespace(text: &str) -> Result<String, String> {
+    let told = || "a namespace's name is lower-case letters, digits and -, 63 at most".to_owned();
+    is_dns_label(text).then(|| text.to_owned()).ok_or_else(told)
 }
 
 /// Waits for what a cluster is asked, on a runtime of its own, but no longer than a time.

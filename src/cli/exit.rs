@@ -1,7 +1,7 @@
 //! How a verb ends: the exit code, and the error of one that could not do its work.
 
 use kube::config::KubeconfigError;
-use std::fmt::Display;
+use std::{fmt::Display, io::ErrorKind};
 
 use crate::runtime::causes;
 
@@ -79,6 +79,26 @@ impl Failure {
 
 impl From<KubeconfigError> for Failure {
     fn from(error: KubeconfigError) -> Self {
-        Self::new(Exit::Unreachable, format_args!("no cluster to ask: {}", causes(&error)))
+        const NAME_ONE: &str = "name a kubeconfig by --kubeconfig or $KUBECONFIG";
+        let why = match &error {
+            KubeconfigError::ReadConfig(error, path) if error.kind() == ErrorKind::NotFound => {
+                format!("there is no kubeconfig {}: {NAME_ONE}", path.display())
+            }
+            KubeconfigError::ReadConfig(error, path) => format!("kubeconfig {} can't be read: {error}", path.display()),
+            KubeconfigError::FindPath => format!("there is no home folder with a kubeconfig: {NAME_ONE}"),
+            KubeconfigError::CurrentContextNotSet => "the kubeconfig chooses no context: name one by --context".to_owned(),
+            KubeconfigError::LoadContext(name) => format!("the kubeconfig has no context {name}: kubectl config get-contexts"),
+            // The rest of what the parser says is an excerpt of the text.
+            KubeconfigError::Parse(error) => format!("the kubeconfig is no kubeconfig: {}", first_line(error)),
+            error => causes(error),
+        };
+        Self::new(Exit::Unreachable, format_args!("no cluster to ask: {why}"))
     }
+}
+
+/// The first line of what a YAML parser says, which names the place.
+pub(super) fn first_line(error: &impl Display) -> String {
+    let told = error.to_string();
+    let line = told.lines().next().unwrap_or_default();
+    line.strip_prefix("error: ").unwrap_or(line).to_owned()
 }

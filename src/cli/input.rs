@@ -42,6 +42,14 @@ pub(super) fn texts<'i>(
     sources(names, recursive).into_iter().map(move |source| source?.read(stdin))
 }
 
+/// The text of one file.
+///
+/// # Errors
+/// When it can't be read, is too large, or no UTF-8.
+pub(super) fn text(path: &Path) -> Result<String, Failure> {
+    Ok(Source::File(path.to_owned()).read(&mut io::empty())?.text)
+}
+
 fn sources(names: &[String], recursive: bool) -> Vec<Found> {
     let mut found: Vec<Found> = Vec::new();
     for name in names {
@@ -87,7 +95,7 @@ fn directory(path: &Path, recursive: bool, found: &mut Vec<Found>) {
 }
 
 /// That a file is not there, or can't be read, in words of our own where people meet it often.
-pub(super) fn missing(path: &Path, error: &io::Error) -> Failure {
+fn missing(path: &Path, error: &io::Error) -> Failure {
     let path = path.display();
     match error.kind() {
         io::ErrorKind::NotFound => Failure::usage(format_args!("there is no file {path}")),

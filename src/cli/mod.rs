@@ -21,6 +21,8 @@ mod install;
 mod kinds;
 mod manifest;
 mod mesh;
+#[cfg(test)]
+mod misuse;
 mod proxy;
 mod report;
 mod rollout;
@@ -148,7 +150,10 @@ fn misunderstood(error: &clap::Error, streams: &mut Streams<'_>) -> Exit {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => match streams.answer(&text) {
             Ok(()) => Exit::Clean,
-            Err(_) => Exit::Failed,
+            Err(error) => {
+                streams.note(&format!("error: {error}"));
+                Exit::Failed
+            }
         },
         _ => {
             streams.note(text.trim_end());

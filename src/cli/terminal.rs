@@ -89,7 +89,7 @@ impl Streams<'_> {
     pub(super) fn answer(&mut self, text: &str) -> io::Result<()> {
         match self.stdout.write_all(text.as_bytes()).and_then(|()| self.stdout.flush()) {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            result => result,
+            result => result.map_err(|error| io::Error::new(error.kind(), format!("can't write the answer: {error}"))),
         }
     }
 

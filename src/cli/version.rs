@@ -14,6 +14,7 @@ use super::{
     report::{self, Form},
     terminal::Streams,
 };
+use crate::runtime::list_all;
 
 /// How long the cluster may take to answer: this program's own version is told all the same.
 const LONGEST: Duration = Duration::from_secs(10);
@@ -65,9 +66,9 @@ impl VersionArgs {
 async fn meshes(cluster: &ClusterArgs) -> Result<Vec<Mesh>, Failure> {
     let cluster = cluster.connect().await?;
     let installs: Api<MeshInstall> = Api::all(cluster.client.clone());
-    let found = installs.list(&ListParams::default()).await.map_err(|error| Failure::cluster("list MeshInstalls", &error))?;
+    let found = list_all(&installs, &ListParams::default()).await.map_err(|error| Failure::cluster("list MeshInstalls", &error))?;
     let mut meshes = Vec::new();
-    for install in found.items {
+    for install in found {
         let data_plane = timeout(PILOT, data_plane(&cluster, install.spec.namespace())).await.unwrap_or_default();
         let version = install.status.and_then(|status| status.version).filter(|version| !version.is_empty());
         meshes.push(Mesh { name: install.metadata.name.unwrap_or_default(), version, data_plane });

@@ -126,7 +126,8 @@ fn duration_problem(path: &str, text: &str, least: Duration) -> Option<Problem> 
 
 /// The first line of a parser's message, which names the place; the rest is an excerpt of the text.
 fn one_line(message: &str) -> String {
-    message.lines().next().unwrap_or_default().to_owned()
+    let line = message.lines().next().unwrap_or_default();
+    line.strip_prefix("error: ").unwrap_or(line).to_owned()
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ pub(super) fn advised(error: &kube::Error) -> String {
     let is_about_rights = words.contains(" cannot ") || words.contains("attempting to grant RBAC permissions");
     match error {
         kube::Error::Api(status) if status.code == 403 && is_about_rights => {
-            format!("run helm upgrade: the operator lacks a right: {words}")
+            format!("run helm upgrade, or ferromesh operator init: the operator lacks a right: {words}")
         }
         _ => words,
     }
@@ -24,7 +24,7 @@ mod tests {
     fn a_right_that_is_missing_is_told_from_other_refusals() {
         let refused = |message: &str| kube::Error::Api(Box::new(Status::failure(message, "Forbidden").with_code(403)));
         let words = r#"services "a" is forbidden: User "b" cannot patch resource "services""#;
-        assert_eq!(advised(&refused(words)), format!("run helm upgrade: the operator lacks a right: {words}"));
+        assert_eq!(advised(&refused(words)), format!("run helm upgrade, or ferromesh operator init: the operator lacks a right: {words}"));
         assert_eq!(advised(&refused("exceeded quota")), "exceeded quota");
     }
 }

@@ -18,6 +18,7 @@ mod identity;
 mod lease;
 mod logs;
 mod metrics;
+mod pages;
 mod readiness;
 mod serve;
 mod server_identity;
@@ -42,6 +43,7 @@ pub use identity::{CertificateSource, IdentityClient, IdentityConfig, IdentityEr
 pub use lease::{Elector, Leadership, LeaseConfig, LeaseError, LeaseTiming, NotLeader, Term};
 pub use logs::{LogError, LogFormat, init_logs};
 pub use metrics::{Registry, encode_metrics, prefixed_registry, process_registry};
+pub use pages::{list_all, list_each};
 pub use readiness::{Readiness, ReadyGuard};
 pub use serve::{Carrier, Limits, Listener, Security, TlsSource, UnixSocket};
 pub use server_identity::client_config_for;

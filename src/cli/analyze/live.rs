@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::{
     Api, Client,
     api::ListParams,
-    core::{ApiResource, DynamicObject},
+    core::{ApiResource, DynamicObject, PartialObjectMeta},
 };
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -17,6 +17,7 @@ use crate::cli::{
     cluster::Cluster,
     exit::{Exit, Failure},
 };
+use crate::runtime::list_all;
 
 /// Kubernetes' own kinds: group, version, kind, plural.
 const KUBERNETES: [(&str, &str, &str, &str); 6] = [
@@ -91,8 +92,8 @@ async fn list(client: Client, resource: ApiResource, namespace: Option<&str>) ->
         Some(namespace) => Api::namespaced_with(client, namespace, &resource),
         None => Api::all_with(client, &resource),
     };
-    let found = match api.list(&ListParams::default()).await {
-        Ok(found) => found.items,
+    let found = match list_all(&api, &ListParams::default()).await {
+        Ok(found) => found,
         // The cluster has no such kind, so no such object.
         Err(kube::Error::Api(status)) if status.code == 404 => Vec::new(),
         Err(error) => return Err(Failure::cluster(format_args!("list {}", resource.plural), &error)),
@@ -111,11 +112,11 @@ async fn list(client: Client, resource: ApiResource, namespace: Option<&str>) ->
 
 /// The Secrets: metadata of all, and the names of the keys of those that a Gateway names.
 async fn secrets(client: &Client, objects: &[Value]) -> Result<Vec<Value>, Failure> {
-    let all: Api<Secret> = Api::all(client.clone());
-    let found = all.list_metadata(&ListParams::default()).await.map_err(|error| Failure::cluster("list secrets", &error))?;
+    let all: Api<PartialObjectMeta<Secret>> = Api::all(client.clone());
+    let found = list_all(&all, &ListParams::default()).await.map_err(|error| Failure::cluster("list secrets", &error))?;
     let named = named_secrets(objects);
     let mut secrets = Vec::new();
-    for metadata in found.items {
+    for metadata in found {
         let (name, namespace) = (metadata.metadata.name.unwrap_or_default(), metadata.metadata.namespace.unwrap_or_default());
         let mut value = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": namespace}});
         if named.contains(&name) {

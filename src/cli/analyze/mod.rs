@@ -25,7 +25,7 @@ use self::{
     world::{Made, Setting},
 };
 use super::{
-    cluster::{ClusterArgs, MeshArgs, ask},
+    cluster::{ClusterArgs, MeshArgs, ask, namespace},
     codes::explanations,
     document::FindingDocument,
     exit::{Exit, Failure},
@@ -57,7 +57,7 @@ pub(super) struct AnalyzeArgs {
     #[arg(value_name = "FILE")]
     files: Vec<String>,
     /// The namespace to tell of, and of objects that name none
-    #[arg(short, long)]
+    #[arg(short, long, value_parser = namespace)]
     namespace: Option<String>,
     /// Tell of all namespaces
     #[arg(short = 'A', long, conflicts_with = "namespace")]
@@ -301,8 +301,7 @@ impl AnalyzeArgs {
 /// # Errors
 /// When it can't be read.
 pub(super) fn mesh_of_file(file: &Path) -> Result<MeshConfig, Failure> {
-    let text = std::fs::read_to_string(file).map_err(|error| input::missing(file, &error))?;
-    mesh_config(&text).map_err(|invalid| Failure::new(Exit::Unreadable, format_args!("{} {invalid}", file.display())))
+    mesh_config(&input::text(file)?).map_err(|invalid| Failure::new(Exit::Unreadable, format_args!("{} {invalid}", file.display())))
 }
 
 /// A time as istioctl takes it, or in seconds.

@@ -15,23 +15,25 @@ use kube::{
     core::DynamicObject,
 };
 use serde_json::Value;
-use std::{fs, io, path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, fs, io, path::PathBuf, time::Duration};
 
-use self::redact::{redacted, redacted_text};
+use self::redact::{redacted, redacted_text, without_variables};
 use super::{
-    cluster::{Cluster, ClusterArgs, MeshArgs, ask},
+    cluster::{Cluster, ClusterArgs, MeshArgs, ask, namespace},
     exit::{Exit, Failure},
-    install::{Id, timeout},
+    install::{Id, meshes, operator_namespace, timeout},
     proxy::{Pilots, Pods},
     report::{self, counted},
     terminal::Streams,
 };
+use crate::model::of_revision;
+use crate::runtime::list_all;
 
 /// Write a folder with what somebody needs who is to help: objects, events, logs and checks, without any Secret
 #[derive(Args, Debug)]
 #[command(after_help = "\
-What can't be read is left out, and listed in missing.txt. Tokens, passwords and private keys in what is written are blotted out; look at it
-before you hand it on all the same.
+What can't be read is left out, and listed in missing.txt. Tokens, passwords and private keys in what is written are blotted out, and so are
+the values of all variables of applications; look at it before you hand it on all the same.
 Exit codes: 0 written, 1 the folder can't be written, 69 no cluster, 75 not in time.
 
 Examples:
@@ -43,7 +45,7 @@ pub(super) struct BugReportArgs {
     #[arg(short, long, value_name = "DIRECTORY")]
     directory: Option<PathBuf>,
     /// Add pods, events and proxies' logs of this namespace; it can be named several times
-    #[arg(short, long, value_name = "NAMESPACE")]
+    #[arg(short, long, value_name = "NAMESPACE", value_parser = namespace)]
     namespace: Vec<String>,
     /// How many lines of each log
     #[arg(long, default_value_t = 2000, value_name = "LINES")]
@@ -89,8 +91,19 @@ const OF_NAMESPACE: [(&str, &str, &str); 8] = [
     ("policy", "v1", "PodDisruptionBudget"),
     ("discovery.k8s.io", "v1", "EndpointSlice"),
 ];
-/// The mesh's own ConfigMaps.
-const CONFIG_MAPS: [&str; 3] = ["istio", "istio-sidecar-injector", "istio-ca-root-cert"];
+/// The mesh's own ConfigMaps, which are there for each revision, and the root's.
+const CONFIG_MAPS: [&str; 2] = ["istio", "istio-sidecar-injector"];
+const ROOT: &str = "istio-ca-root-cert";
+
+/// The namespaces that are looked at, and what is read there by name.
+struct Places {
+    /// The mesh's, the operator's and the nodes' part's.
+    own: BTreeSet<String>,
+    /// Those that were asked for beside them.
+    others: BTreeSet<String>,
+    /// What no list of [`OF_NAMESPACE`] has.
+    named: BTreeSet<Id>,
+}
 
 // === impl BugReportArgs ===
 
@@ -103,7 +116,13 @@ impl BugReportArgs {
         let directory = self.directory.clone().unwrap_or_else(|| PathBuf::from(format!("ferromesh-bug-report-{now}")));
         let failed = |error: &io::Error| Failure::new(Exit::Failed, format_args!("can't write {}: {error}", directory.display()));
         // Before anything is asked: a folder that is there may be somebody's.
-        fs::create_dir(&directory).map_err(|error| failed(&error))?;
+        fs::create_dir(&directory).map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => {
+                let told = format_args!("{} is there already, and stays as it is: name another folder, -d FOLDER", directory.display());
+                Failure::usage(told)
+            }
+            _ => failed(&error),
+        })?;
         let mut found = ask(self.timeout, self.collect()).inspect_err(|_| drop(fs::remove_dir(&directory)))?;
         if !found.missing.is_empty() {
             found.files.push(File { name: "missing.txt".to_owned(), text: found.missing.join("\n") + "\n" });
@@ -123,22 +142,58 @@ impl BugReportArgs {
         found.add("version.txt", Ok(format!("ferromesh {}\n", env!("CARGO_PKG_VERSION"))));
         let own = catalog::kinds().iter().map(|kind| (kind.group, kind.versions[0], kind.name));
         for kind in OF_CLUSTER.into_iter().chain(own) {
-            found.objects(&cluster, kind, None).await;
+            found.objects(&cluster, kind, None, false).await;
         }
-        let mut namespaces = vec![self.mesh.namespace.clone(), "ferromesh-system".to_owned()];
-        namespaces.extend(self.namespace.iter().cloned());
-        for namespace in &namespaces {
+        let places = self.places(&cluster).await;
+        for namespace in places.own.union(&places.others) {
+            let foreign = places.others.contains(namespace);
             for kind in OF_NAMESPACE {
-                found.objects(&cluster, kind, Some(namespace)).await;
+                found.objects(&cluster, kind, Some(namespace), foreign).await;
             }
-            found.logs(&cluster, namespace, self.tail, self.namespace.contains(namespace)).await;
+            found.logs(&cluster, namespace, self.tail, foreign).await;
         }
-        found.config_maps(&cluster, &self.mesh.namespace).await;
+        for id in &places.named {
+            found.named(&cluster, id).await;
+        }
         let pods = Pods::new(cluster.client.clone());
         let standing = async { Pilots::find(&pods, &self.mesh.namespace).await?.standing().await }.await;
         found.add("proxies.txt", standing.map(|all| all.iter().map(|proxy| format!("{proxy:?}\n")).collect()));
         Ok(found)
     }
+
+    /// Where the mesh is, by its MeshInstalls as far as they can be read: each has in its status what it is made of, and in which namespaces.
+    async fn places(&self, cluster: &Cluster) -> Places {
+        let meshes = meshes(&cluster.client).await.unwrap_or_default();
+        let operator = operator_namespace(&cluster.client).await.ok().flatten();
+        let mut own = BTreeSet::from([self.mesh.namespace.clone(), operator.unwrap_or_else(|| "ferromesh-system".to_owned())]);
+        let map = |namespace: &str, name: String| {
+            let [api_version, kind] = ["v1", "ConfigMap"].map(str::to_owned);
+            Id { api_version, kind, namespace: Some(namespace.to_owned()), name }
+        };
+        let usual = CONFIG_MAPS.into_iter().chain([ROOT]).map(|name| map(&self.mesh.namespace, name.to_owned()));
+        let mut named: BTreeSet<Id> = usual.collect();
+        for mesh in &meshes {
+            let (namespace, revision) = (mesh.spec.namespace(), mesh.spec.revision());
+            own.insert(namespace.to_owned());
+            named.extend(CONFIG_MAPS.map(|name| map(namespace, of_revision(name, revision))));
+            named.insert(map(namespace, ROOT.to_owned()));
+            let inventory = mesh.status.iter().flat_map(|status| status.inventory.clone());
+            for entry in inventory {
+                own.extend(entry.namespace.clone());
+                named.insert(Id { api_version: entry.api_version, kind: entry.kind, namespace: entry.namespace, name: entry.name });
+            }
+        }
+        named.retain(|id| !is_listed(id) && id.kind != "Secret");
+        let others = self.namespace.iter().filter(|name| !own.contains(*name)).cloned().collect();
+        Places { own, others, named }
+    }
+}
+
+/// Whether an object is in one of the lists that are written whole.
+fn is_listed(id: &Id) -> bool {
+    let group = id.api_version.split_once('/').map_or("", |(group, _)| group);
+    let listed = OF_CLUSTER.into_iter().chain(OF_NAMESPACE).any(|(of, _, kind)| of == group && kind == id.kind);
+    listed || catalog::find(group, &id.kind).is_some()
 }
 
 // === impl Found ===
@@ -151,43 +206,41 @@ impl Found {
         }
     }
 
-    /// All objects of a kind, in a namespace or in all.
-    async fn objects(&mut self, cluster: &Cluster, (group, version, kind): (&str, &str, &str), namespace: Option<&str>) {
+    /// All objects of a kind, in a namespace or in all; `foreign` tells that they are applications'.
+    async fn objects(&mut self, cluster: &Cluster, (group, version, kind): (&str, &str, &str), namespace: Option<&str>, foreign: bool) {
         let api_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
         let id = Id { api_version, kind: kind.to_owned(), namespace: namespace.map(str::to_owned), name: String::new() };
         let name = format!("{}/{}.yaml", namespace.unwrap_or("cluster"), kind.to_ascii_lowercase());
-        match id.api(&cluster.client).list(&ListParams::default()).await {
-            Ok(list) if list.items.is_empty() => {}
-            Ok(list) => self.add(&name, Ok(documents(list.items))),
+        match list_all(&id.api(&cluster.client), &ListParams::default()).await {
+            Ok(objects) if objects.is_empty() => {}
+            Ok(objects) => self.add(&name, Ok(objects.into_iter().map(|object| written(object, foreign)).collect())),
             Err(kube::Error::Api(status)) if status.code == 404 => {}
             Err(error) => self.add(&name, Err(Failure::cluster(format_args!("list {kind}s"), &error))),
         }
     }
 
-    async fn config_maps(&mut self, cluster: &Cluster, namespace: &str) {
-        for map in CONFIG_MAPS {
-            let [api_version, kind, name] = ["v1", "ConfigMap", map].map(str::to_owned);
-            let id = Id { api_version, kind, namespace: Some(namespace.to_owned()), name };
-            let file = format!("{namespace}/configmap-{map}.yaml");
-            match id.read(&cluster.client).await {
-                Ok(Some(object)) => self.add(&file, Ok(document(object))),
-                Ok(None) => {}
-                Err(failure) => self.add(&file, Err(failure)),
-            }
+    /// One object, in a file of its own.
+    async fn named(&mut self, cluster: &Cluster, id: &Id) {
+        let folder = id.namespace.as_deref().unwrap_or("cluster");
+        let file = format!("{folder}/{}-{}.yaml", id.kind.to_ascii_lowercase(), id.name);
+        match id.read(&cluster.client).await {
+            Ok(Some(object)) => self.add(&file, Ok(document(object))),
+            Ok(None) => {}
+            Err(failure) => self.add(&file, Err(failure)),
         }
     }
 
     /// The logs of all containers of a namespace, or of proxies alone: what applications log is their owners'.
-    async fn logs(&mut self, cluster: &Cluster, namespace: &str, tail: i64, proxies_alone: bool) {
+    async fn logs(&mut self, cluster: &Cluster, namespace: &str, tail: i64, foreign: bool) {
         let api: Api<Pod> = Api::namespaced(cluster.client.clone(), namespace);
-        let pods = match api.list(&ListParams::default()).await {
-            Ok(pods) => pods.items,
+        let pods = match list_all(&api, &ListParams::default()).await {
+            Ok(pods) => pods,
             Err(error) => return self.missing.push(Failure::cluster(format_args!("list pods of {namespace}"), &error).message),
         };
         for pod in pods {
             let spec = pod.spec.clone().unwrap_or_default();
             let containers = spec.containers.iter().chain(spec.init_containers.iter().flatten());
-            for container in containers.filter(|container| !proxies_alone || container.name.starts_with("istio-")) {
+            for container in containers.filter(|container| !foreign || container.name.starts_with("istio-")) {
                 let params =
                     LogParams { container: Some(container.name.clone()), tail_lines: Some(tail), timestamps: true, ..LogParams::default() };
                 let log = api.logs(&pod.name_any(), &params).await;
@@ -198,8 +251,9 @@ impl Found {
     }
 }
 
-fn documents(objects: Vec<DynamicObject>) -> String {
-    objects.into_iter().map(|object| document(serde_json::to_value(object).unwrap_or_default())).collect()
+fn written(object: DynamicObject, foreign: bool) -> String {
+    let object = serde_json::to_value(object).unwrap_or_default();
+    document(if foreign { without_variables(object) } else { object })
 }
 
 fn document(mut object: Value) -> String {

@@ -1,8 +1,10 @@
 //! What a report of a cluster holds, and what it never holds.
 
+use ferromesh_crds::{MeshInstall, networking::EnvoyFilter, security::RequestAuthentication};
 use k8s_openapi::api::{
     apps::v1::Deployment,
-    core::v1::{ConfigMap, Pod, Secret},
+    core::v1::{ConfigMap, Event, Namespace, Pod, Secret},
+    rbac::v1::RoleBinding,
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -66,5 +68,130 @@ async fn a_report_has_objects_and_logs_and_no_secret() {
     assert!(api.calls().iter().all(|call| call.target.plural != "secrets"), "Secrets are not even read");
 
     let told = run_on(&api, PIPE, &command, "").await;
-    assert_eq!(told.exit, Exit::Failed, "a folder that is there is left alone: {told:?}");
+    assert_eq!(told.exit, Exit::Usage, "a folder that is there is left alone: {told:?}");
+}
+
+/// The report of a cluster, all files of it.
+async fn report(api: &FakeApi, rest: &str) -> Vec<(String, String)> {
+    let folder = TempDir::new().unwrap();
+    let directory = folder.path().join("report");
+    let told = run_on(api, PIPE, &format!("bug-report -d {} {rest}", directory.display()), "").await;
+    assert_eq!(told.exit, Exit::Clean, "{told:?}");
+    let cut = |name: String| name.split_once("/report/").unwrap().1.to_owned();
+    files(&directory).into_iter().map(|(name, text)| (cut(name), text)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_report_has_what_revisions_are_made_of() {
+    let api = FakeApi::new();
+    let entry = |kind: &str, namespace: &str, name: &str| {
+        let api_version = if kind == "RoleBinding" { "rbac.authorization.k8s.io/v1" } else { "v1" };
+        json!({"apiVersion": api_version, "kind": kind, "namespace": namespace, "name": name})
+    };
+    let inventory = json!([
+        entry("ConfigMap", "istio-system", "istio-canary"),
+        entry("RoleBinding", "istio-system", "ferromesh-galley-namespaced-canary"),
+        entry("Secret", "istio-system", "istio-galley-webhook-certs-canary"),
+        entry("ServiceAccount", "istio-cni", "istio-cni-node"),
+    ]);
+    api.insert::<MeshInstall>(&of(
+        json!({"metadata": {"name": "mesh-canary"}, "spec": {"revision": "canary"}, "status": {"inventory": inventory}}),
+    ));
+    for name in ["istio", "istio-canary", "istio-sidecar-injector-canary", "somebody-elses"] {
+        api.insert::<ConfigMap>(&of(json!({"metadata": {"name": name, "namespace": "istio-system"}, "data": {"x": "y"}})));
+    }
+    let role = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "x"});
+    let name = "ferromesh-galley-namespaced-canary";
+    api.insert::<RoleBinding>(&of(json!({"metadata": {"name": name, "namespace": "istio-system"}, "roleRef": role})));
+    api.insert::<Secret>(&of(json!({"metadata": {"name": "istio-galley-webhook-certs-canary", "namespace": "istio-system"}})));
+    api.insert::<Pod>(&of(json!({"metadata": {"name": "istio-cni-node-1", "namespace": "istio-cni"}, "spec": {"containers": []}})));
+    let names: Vec<String> = report(&api, "").await.into_iter().map(|(name, _)| name).collect();
+    for wanted in [
+        "istio-system/configmap-istio.yaml",
+        "istio-system/configmap-istio-canary.yaml",
+        "istio-system/configmap-istio-sidecar-injector-canary.yaml",
+        "istio-system/rolebinding-ferromesh-galley-namespaced-canary.yaml",
+        "istio-cni/pod.yaml",
+    ] {
+        assert!(names.iter().any(|name| name == wanted), "no {wanted} in {names:?}");
+    }
+    assert!(!names.iter().any(|name| name.contains("somebody") || name.contains("secret")), "{names:?}");
+    assert!(api.calls().iter().all(|call| call.target.plural != "secrets"), "Secrets are not even read");
+}
+
+/// What nobody may find in a report, with the place that it was planted in.
+fn planted(place: &str) -> String {
+    format!("zq9-{place}-zq9")
+}
+
+/// An application's pod, which has secrets of all sorts.
+fn leaking_pod(namespace: &str) -> Pod {
+    let applied = json!({"spec": {"containers": [{"env": [{"name": "GREETING", "value": planted("last-applied")}]}]}}).to_string();
+    let annotations = json!({
+        "kubectl.kubernetes.io/last-applied-configuration": applied,
+        "kapp.k14s.io/original": planted("kapp"),
+        "ci.example/settings": json!({"apiKey": planted("json-annotation")}).to_string(),
+    });
+    let env = json!([
+        {"name": "GREETING", "value": if namespace == "shop" { planted("variable") } else { "hello".to_owned() }},
+        {"name": "DB_PASSWORD", "value": planted("password-variable")},
+        {"name": "DATABASE", "value": format!("postgres://jane:{}@db/shop", planted("url"))},
+    ]);
+    let args = json!([
+        "--token",
+        planted("flag"),
+        format!("--client-secret={}", planted("flag-value")),
+        format!("-Ddb.password={}", planted("define"))
+    ]);
+    let containers = json!([{"name": "app", "env": env, "args": args}]);
+    of(json!({"metadata": {"name": "web-1", "namespace": namespace, "annotations": annotations}, "spec": {"containers": containers}}))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn secrets_that_are_planted_everywhere_are_in_no_report() {
+    let api = FakeApi::new();
+    for namespace in ["shop", "istio-system"] {
+        api.insert::<Pod>(&leaking_pod(namespace));
+        let secret = json!({"metadata": {"name": "s", "namespace": namespace}, "stringData": {"x": planted("secret")}});
+        api.insert::<Secret>(&of(secret));
+        let message = format!("probe failed: https://jane:{}@web/", planted("event"));
+        let about = json!({"kind": "Pod", "name": "web-1", "namespace": namespace});
+        api.insert::<Event>(&of(json!({"metadata": {"name": "e", "namespace": namespace}, "involvedObject": about, "message": message})));
+    }
+    let labels = json!({"note": json!({"token": planted("namespace")}).to_string()});
+    api.insert::<Namespace>(&of(json!({"metadata": {"name": "shop", "annotations": labels}})));
+    let key = format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----", planted("key"));
+    let base64 = serde_json::to_value(k8s_openapi::ByteString(key.clone().into_bytes())).unwrap();
+    let text = format!("upstream:\n  password: {}\n{key}\nbinary: {}", planted("yaml"), base64.as_str().unwrap());
+    let map = json!({"metadata": {"name": "istio", "namespace": "istio-system"}, "data": {"mesh": text, "clientSecret": planted("entry")}});
+    api.insert::<ConfigMap>(&of(map));
+    let values = json!({"grafana": {"security": {"adminPassword": planted("values"), "passwords": [planted("values-list")]}}});
+    api.insert::<MeshInstall>(&of(json!({"metadata": {"name": "mesh"}, "spec": {"values": values}})));
+    let keys = json!({"keys": [{"kty": "oct", "k": planted("jwks")}]}).to_string();
+    let rules = json!({"jwtRules": [{"issuer": "a", "jwks": keys}]});
+    api.insert::<RequestAuthentication>(&of(json!({"metadata": {"name": "r", "namespace": "shop"}, "spec": rules})));
+    let value = json!({"typed_config": {"api_token": planted("patch"), "inline": format!("{{\"auth\": {{\"secret_key\": \"{}\"}}}}", planted("inline"))}});
+    let patches = json!({"configPatches": [{"applyTo": "HTTP_FILTER", "patch": {"operation": "ADD", "value": value}}]});
+    api.insert::<EnvoyFilter>(&of(json!({"metadata": {"name": "f", "namespace": "shop"}, "spec": patches})));
+    let log = format!(
+        "GET /?access_token={} HTTP/1.1\nauthorization: Bearer {}\n{{\"clientSecret\":\"{}\"}}\n",
+        planted("log-query"),
+        planted("log-header"),
+        planted("log-json")
+    );
+    api.answer(move |call| (call.target.subresource.as_deref() == Some("log")).then(|| (200, json!(log))));
+    let files = report(&api, "-n shop").await;
+    let names: Vec<&String> = files.iter().map(|(name, _)| name).collect();
+    for wanted in
+        ["shop/pod.yaml", "istio-system/pod.yaml", "shop/event.yaml", "cluster/envoyfilter.yaml", "cluster/requestauthentication.yaml"]
+    {
+        assert!(names.iter().any(|name| *name == wanted), "no {wanted} in {names:?}");
+    }
+    let leaks =
+        files.iter().flat_map(|(name, text)| text.lines().filter(|line| line.contains("zq9")).map(move |line| format!("{name}: {line}")));
+    assert_eq!(leaks.collect::<Vec<_>>(), Vec::<String>::new());
+    let encoded = base64.as_str().unwrap();
+    assert!(files.iter().all(|(_, text)| !text.contains(&encoded[60..80])), "the key in base64");
+    let text = |name: &str| &files.iter().find(|(of, _)| of == name).unwrap().1;
+    assert!(text("istio-system/pod.yaml").contains("value: hello"), "what is the mesh's own is told");
 }

@@ -90,7 +90,7 @@ fn rights(facts: &Facts) -> Result<Vec<Found>, String> {
 fn dead_webhooks(facts: &Facts) -> Result<Vec<Found>, String> {
     let mut dead = BTreeSet::new();
     // The mesh's own are looked at with the control plane.
-    for webhook in facts.webhooks()?.iter().filter(|webhook| !webhook.is_own() && !webhook.lenient && is_about_pods(webhook.rules)) {
+    for webhook in facts.webhooks()?.iter().filter(|webhook| !webhook.own && !webhook.lenient && is_about_pods(webhook.rules)) {
         let Some(ServiceReference { namespace, name, .. }) = &webhook.client.service else { continue };
         if !facts.answers(namespace, name)? {
             let what = format!("{} {}", webhook.kind, webhook.configuration);

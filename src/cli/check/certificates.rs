@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use x509_parser::parse_x509_certificate;
 
 use super::{
-    facts::{Facts, Webhook, going, known, shown},
+    facts::{Facts, going, known},
     row::{Area, Check, Found, when},
 };
 use crate::cli::{
@@ -32,12 +32,6 @@ const ROOT: &str = "root-cert.pem";
 const DAY: i64 = 86_400;
 /// Days before a root's end at which it is warned of, and at which it is an error.
 const ROOT_DAYS: [i64; 2] = [60, 14];
-/// The webhooks' serving certificates, and the configuration by which each is trusted.
-pub(super) const SERVING: [(&str, &str); 3] = [
-    ("ferromesh-operator-webhook-certs", "ferromesh-operator"),
-    ("istio-galley-webhook-certs", "istio-galley"),
-    ("istio-sidecar-injector-webhook-certs", "istio-sidecar-injector"),
-];
 
 /// The first certificate of a PEM text, and from when to when it is valid.
 fn validity(pem: &[u8]) -> Option<(i64, i64)> {
@@ -57,13 +51,10 @@ fn signed(chain: &[u8], bundle: &[u8]) -> bool {
     })
 }
 
-/// The caBundles of the mesh's own webhook configurations, by the configuration's name.
-fn bundles(webhooks: &[Webhook<'_>]) -> BTreeMap<String, Vec<Vec<u8>>> {
-    let mut bundles: BTreeMap<String, Vec<Vec<u8>>> = BTreeMap::new();
-    for webhook in webhooks.iter().filter(|webhook| webhook.is_own()) {
-        bundles.entry(webhook.configuration.to_owned()).or_default().push(webhook.bundle().to_vec());
-    }
-    bundles
+/// The Secret with the certificate of a webhook's server, if it is there.
+fn secret_of<'f>(facts: &'f Facts, (namespace, name): &(String, String)) -> Result<Option<&'f Secret>, String> {
+    let is_it = |secret: &&Secret| secret.metadata.namespace.as_ref() == Some(namespace) && secret.metadata.name.as_ref() == Some(name);
+    Ok(known(&facts.certificates)?.iter().find(is_it))
 }
 
 /// The serving certificate in a Secret.
@@ -72,27 +63,26 @@ fn chain(secret: &Secret) -> Option<&[u8]> {
 }
 
 fn untrusted(facts: &Facts) -> Result<Vec<Found>, String> {
-    let bundles = bundles(&facts.webhooks()?);
-    let mut found = Vec::new();
-    for secret in known(&facts.certificates)? {
-        let trusted = SERVING
-            .iter()
-            .find(|(name, _)| *name == secret.name_any())
-            .and_then(|(_, configuration)| Some((*configuration, bundles.get(*configuration)?)));
-        let (Some(chain), Some((configuration, bundles))) = (chain(secret), trusted) else { continue };
-        if bundles.iter().any(|bundle| !bundle.is_empty() && !signed(chain, bundle)) {
+    let mut found = BTreeMap::new();
+    for webhook in facts.own_webhooks()? {
+        let Some(place) = webhook.certificate() else { continue };
+        let Some((secret, chain)) = secret_of(facts, &place)?.and_then(|secret| Some((secret, chain(secret)?))) else { continue };
+        if !webhook.bundle().is_empty() && !signed(chain, webhook.bundle()) {
+            let configuration = webhook.configuration;
             let message = format!("no certificate of the caBundle of {configuration} has signed this one: the API server refuses it");
-            found.push(Found::new(message).of("Secret", secret).with("kubectl get meshinstall -o wide"));
+            // A configuration has several webhooks with one bundle.
+            let told = || Found::new(message).of("Secret", secret).with("kubectl get meshinstall -o wide");
+            found.entry((configuration, place)).or_insert_with(told);
         }
     }
-    Ok(found)
+    Ok(found.into_values().collect())
 }
 
 fn no_bundle(facts: &Facts) -> Result<Vec<Found>, String> {
-    let empty = bundles(&facts.webhooks()?).into_iter().filter(|(_, bundles)| bundles.iter().any(Vec::is_empty));
-    Ok(empty
-        .map(|(name, _)| Found::new(format!("webhook configuration {name} has no caBundle: the API server trusts nobody there")))
-        .collect())
+    let own = facts.own_webhooks()?;
+    let without: BTreeSet<&str> = own.iter().filter(|webhook| webhook.bundle().is_empty()).map(|webhook| webhook.configuration).collect();
+    let told = |name| Found::new(format!("webhook configuration {name} has no caBundle: the API server trusts nobody there"));
+    Ok(without.into_iter().map(told).collect())
 }
 
 fn root_of(map: &ConfigMap) -> Option<&str> {
@@ -166,15 +156,18 @@ fn other_root(facts: &Facts) -> Result<Vec<Found>, String> {
 }
 
 fn no_certificate(facts: &Facts) -> Result<Vec<Found>, String> {
-    let (secrets, bundles) = (known(&facts.certificates)?, bundles(&facts.webhooks()?));
+    let own = facts.own_webhooks()?;
+    let asked = own.iter().filter_map(|webhook| Some((webhook.certificate()?, webhook.configuration)));
+    let mut configurations: BTreeMap<(String, String), BTreeSet<&str>> = BTreeMap::new();
+    asked.for_each(|(place, configuration)| _ = configurations.entry(place).or_default().insert(configuration));
     let mut found = Vec::new();
-    for (name, configuration) in SERVING {
-        let asked = bundles.contains_key(configuration);
-        let secret = secrets.iter().find(|secret| secret.name_any() == name);
-        if asked && secret.and_then(chain).is_none() {
-            let message =
-                secret.map_or_else(|| format!("Secret {name} is not there"), |secret| format!("Secret {} has no tls.crt", shown(secret)));
-            found.push(Found::new(format!("{message}: the webhook of {configuration} can't answer")));
+    for (place, configurations) in configurations {
+        let secret = secret_of(facts, &place)?;
+        if secret.and_then(chain).is_none() {
+            let lacks = if secret.is_some() { "has no tls.crt" } else { "is not there" };
+            let configurations = configurations.into_iter().collect::<Vec<_>>().join(" and ");
+            let (namespace, name) = place;
+            found.push(Found::new(format!("Secret {namespace}/{name} {lacks}: who is asked by {configurations} can't answer")));
         }
     }
     Ok(found)

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     before::has_address,
-    facts::{Facts, is_of_operator, known, shown},
+    facts::{Facts, is_of_operator, known, of_any_revision, shown},
     row::{Area, Check, Found, when},
 };
 use crate::cli::{
@@ -154,9 +154,9 @@ fn several_images(facts: &Facts) -> Result<Vec<Found>, String> {
 
 fn unanswered_webhooks(facts: &Facts) -> Result<Vec<Found>, String> {
     let mut found = Vec::new();
-    let webhooks = facts.webhooks()?;
-    let own = webhooks.iter().filter(|webhook| webhook.is_own());
+    let own = facts.own_webhooks()?;
     let asked: BTreeSet<(&str, &str, &str, &str)> = own
+        .iter()
         .filter_map(|webhook| {
             let service = webhook.client.service.as_ref()?;
             Some((webhook.kind, webhook.configuration, service.namespace.as_str(), service.name.as_str()))
@@ -207,12 +207,13 @@ fn at_most(facts: &Facts) -> Result<Vec<Found>, String> {
     Ok(told.collect())
 }
 
-/// Without these, pods or objects wait.
+/// Without these, and those of revisions, pods or objects wait.
 const NEEDED: [&str; 2] = ["istio-galley", "istio-sidecar-injector"];
 
 fn single(facts: &Facts) -> Result<Vec<Found>, String> {
     let nodes = known(&facts.nodes)?.len();
-    let alone: Vec<String> = deployments(facts)?.filter(|one| NEEDED.contains(&&*one.name_any()) && wanted(one) == 1).map(shown).collect();
+    let needed = |one: &&Deployment| NEEDED.iter().any(|name| of_any_revision(&one.name_any(), name).is_some());
+    let alone: Vec<String> = deployments(facts)?.filter(|one| needed(one) && wanted(one) == 1).map(shown).collect();
     let told = || {
         let message = format!(
             "{} with one pod: while it is away, what it must answer for is refused: {}",

@@ -72,10 +72,14 @@ pub(super) struct Webhook<'f> {
     /// Whether what it is asked about goes on without it.
     pub(super) lenient: bool,
     pub(super) rules: &'f [RuleWithOperations],
+    /// Whether it is one of the mesh's own.
+    pub(super) own: bool,
 }
 
-/// The mesh's own webhook configurations; those of revisions have these behind a dash.
-const OWN_WEBHOOKS: [&str; 3] = ["ferromesh-operator", "istio-galley", "istio-sidecar-injector"];
+/// The mesh's own webhook configurations, and the Services that answer for them. Those of revisions have theirs behind a dash.
+const WEBHOOKS: [&str; 3] = ["ferromesh-operator", "istio-galley", "istio-sidecar-injector"];
+/// What the names of tags' webhook configurations begin with, which other meshes have too.
+const OF_TAG: &str = "istio-revision-tag-";
 
 /// Namespaces of Kubernetes itself, whose pods are nobody's to mesh.
 const SYSTEM: [&str; 3] = ["kube-node-lease", "kube-public", "kube-system"];
@@ -93,18 +97,30 @@ pub(super) fn shown(object: &impl ResourceExt) -> String {
     object.namespace().map(|namespace| format!("{namespace}/{}", object.name_any())).unwrap_or_else(|| object.name_any())
 }
 
+/// What of a name is behind that of the default revision's object: nothing, or a dash and a revision. None if it is another's name.
+pub(super) fn of_any_revision<'n>(name: &'n str, default: &str) -> Option<&'n str> {
+    name.strip_prefix(default).filter(|rest| rest.is_empty() || rest.starts_with('-'))
+}
+
 /// Whether an object is being deleted.
 pub(super) fn going(object: &impl ResourceExt) -> bool {
     object.meta().deletion_timestamp.is_some()
 }
 
+/// Whether a webhook configuration is one of the mesh's own.
+fn is_own(configuration: &impl ResourceExt) -> bool {
+    let name = configuration.meta().name.as_deref().unwrap_or_default();
+    WEBHOOKS.iter().any(|own| of_any_revision(name, own).is_some()) || name.starts_with(OF_TAG) && is_of_operator(configuration)
+}
+
 // === impl Webhook ===
 
 impl Webhook<'_> {
-    /// Whether it is one of the mesh's own.
-    pub(super) fn is_own(&self) -> bool {
-        let own = |name: &&str| self.configuration.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'));
-        OWN_WEBHOOKS.iter().any(own)
+    /// Namespace and name of the Secret with its server's certificate, as far as the Service that answers is one of the mesh's.
+    pub(super) fn certificate(&self) -> Option<(String, String)> {
+        let service = self.client.service.as_ref()?;
+        let secret = |name: &&str| Some(format!("{name}-webhook-certs{}", of_any_revision(&service.name, name)?));
+        Some((service.namespace.clone(), WEBHOOKS.iter().find_map(secret)?))
     }
 
     /// Whose signature the API server trusts, in PEM; empty if it trusts nobody's.
@@ -116,10 +132,21 @@ impl Webhook<'_> {
 // === impl Facts ===
 
 impl Facts {
-    /// The MeshInstall that is installed, the oldest.
-    pub(super) fn mesh(&self) -> Option<&MeshInstall> {
-        let meshes = self.meshes.as_ref().ok()?;
-        meshes.iter().min_by_key(|mesh| (mesh.metadata.creation_timestamp.as_ref().map(|time| time.0), mesh.name_any()))
+    /// The MeshInstalls that are installed: of each revision the oldest, the default one first.
+    ///
+    /// # Errors
+    /// When MeshInstalls are not known.
+    pub(super) fn installed(&self) -> Result<Vec<&MeshInstall>, String> {
+        let mut meshes: Vec<&MeshInstall> = known(&self.meshes)?.iter().collect();
+        let order = |mesh: &MeshInstall| (mesh.spec.revision().to_owned(), mesh.creation_timestamp().map(|time| time.0), mesh.name_any());
+        meshes.sort_by_cached_key(|mesh| order(mesh));
+        meshes.dedup_by(|one, before| one.spec.revision() == before.spec.revision());
+        Ok(meshes)
+    }
+
+    /// Whether a mesh is installed, as far as that is known.
+    pub(super) fn has_mesh(&self) -> bool {
+        self.meshes.as_ref().is_ok_and(|meshes| !meshes.is_empty())
     }
 
     /// The operator's Deployment.
@@ -172,6 +199,14 @@ impl Facts {
         self.daemon_sets.as_ref().is_ok_and(|sets| sets.iter().any(is_cni))
     }
 
+    /// The mesh's own webhooks, with those of revisions and tags.
+    ///
+    /// # Errors
+    /// When the configurations of either kind are not known.
+    pub(super) fn own_webhooks(&self) -> Result<Vec<Webhook<'_>>, String> {
+        Ok(self.webhooks()?.into_iter().filter(|webhook| webhook.own).collect())
+    }
+
     /// All webhooks, those that change objects first.
     ///
     /// # Errors
@@ -186,6 +221,7 @@ impl Facts {
                 client: &webhook.client_config,
                 lenient: is_lenient(&webhook.failure_policy),
                 rules: webhook.rules.as_deref().unwrap_or_default(),
+                own: is_own(one),
             }));
         }
         for one in known(&self.validating)? {
@@ -195,6 +231,7 @@ impl Facts {
                 client: &webhook.client_config,
                 lenient: is_lenient(&webhook.failure_policy),
                 rules: webhook.rules.as_deref().unwrap_or_default(),
+                own: is_own(one),
             }));
         }
         Ok(found)

@@ -1,6 +1,9 @@
 //! Checks of the installation: what describes it, and the objects that it needs.
 
-use ferromesh_crds::{MeshInstall, catalog, install::State};
+use ferromesh_crds::{
+    MeshInstall, catalog,
+    install::{Mode, State},
+};
 use kube::ResourceExt;
 use std::collections::BTreeSet;
 
@@ -16,7 +19,7 @@ use crate::cli::{
 /// The checks.
 pub(super) const CHECKS: &[Check] = &[
     Check::new("FM5001", Area::Installation, Error, "a MeshInstall is there", no_mesh),
-    Check::new("FM5002", Area::Installation, Warning, "one MeshInstall is there", several_meshes),
+    Check::new("FM5002", Area::Installation, Warning, "one MeshInstall is there of each revision", several_meshes),
     Check::new("FM5003", Area::Installation, Error, "the MeshInstall is healthy", unhealthy),
     Check::new("FM5004", Area::Installation, Error, "the operator has seen the MeshInstall", unseen),
     Check::new("FM5005", Area::Installation, Error, "the operator runs", no_operator),
@@ -27,9 +30,10 @@ pub(super) const CHECKS: &[Check] = &[
     Check::new("FM5010", Area::Installation, Info, "changes are made", plan_only),
 ];
 
-fn the_mesh(facts: &Facts) -> Result<&MeshInstall, String> {
-    known(&facts.meshes)?;
-    facts.mesh().ok_or_else(|| "there is no MeshInstall".to_owned())
+/// The MeshInstalls that are installed, one of each revision; there is at least one.
+fn installed(facts: &Facts) -> Result<Vec<&MeshInstall>, String> {
+    let installed = facts.installed()?;
+    if installed.is_empty() { Err("there is no MeshInstall".to_owned()) } else { Ok(installed) }
 }
 
 fn no_mesh(facts: &Facts) -> Result<Vec<Found>, String> {
@@ -37,10 +41,13 @@ fn no_mesh(facts: &Facts) -> Result<Vec<Found>, String> {
 }
 
 fn several_meshes(facts: &Facts) -> Result<Vec<Found>, String> {
-    let installed = the_mesh(facts)?.name_any();
-    let others = known(&facts.meshes)?.iter().filter(|mesh| mesh.name_any() != installed);
-    let told = |mesh| Found::new(format!("has no effect: MeshInstall {installed} is older")).of("MeshInstall", mesh);
-    Ok(others.map(told).collect())
+    let mut found = Vec::new();
+    for installed in installed(facts)? {
+        let of_it = |mesh: &&MeshInstall| mesh.spec.revision() == installed.spec.revision() && mesh.name_any() != installed.name_any();
+        let told = format!("has no effect: MeshInstall {} of the same revision is older", installed.name_any());
+        found.extend(known(&facts.meshes)?.iter().filter(of_it).map(|mesh| Found::new(told.clone()).of("MeshInstall", mesh)));
+    }
+    Ok(found)
 }
 
 fn condition(mesh: &MeshInstall, type_: &str) -> Option<(bool, String)> {
@@ -50,24 +57,26 @@ fn condition(mesh: &MeshInstall, type_: &str) -> Option<(bool, String)> {
 }
 
 fn unhealthy(facts: &Facts) -> Result<Vec<Found>, String> {
-    let mesh = the_mesh(facts)?;
-    let told = match condition(mesh, "Ready") {
-        Some((true, _)) => return Ok(Vec::new()),
-        Some((false, message)) => message,
-        None => "its condition Ready is not known".to_owned(),
+    let told = |mesh: &MeshInstall| {
+        let told = match condition(mesh, "Ready") {
+            Some((true, _)) => return None,
+            Some((false, message)) => message,
+            None => "its condition Ready is not known".to_owned(),
+        };
+        let state = mesh.status.as_ref().and_then(|status| status.state);
+        // What is on its way may well arrive.
+        let severity = if matches!(state, Some(State::Updating | State::Reconciling)) { Warning } else { Error };
+        let command = format!("kubectl describe meshinstall {}", mesh.name_any());
+        Some(Found::new(told).of("MeshInstall", mesh).rated(severity).with(command))
     };
-    let state = mesh.status.as_ref().and_then(|status| status.state);
-    // What is on its way may well arrive.
-    let severity = if matches!(state, Some(State::Updating | State::Reconciling)) { Warning } else { Error };
-    Ok(vec![Found::new(told).of("MeshInstall", mesh).rated(severity).with(format!("kubectl describe meshinstall {}", mesh.name_any()))])
+    Ok(installed(facts)?.into_iter().filter_map(told).collect())
 }
 
 fn unseen(facts: &Facts) -> Result<Vec<Found>, String> {
-    let mesh = the_mesh(facts)?;
-    let seen = mesh.status.as_ref().and_then(|status| status.observed_generation).unwrap_or(-1);
-    let behind = seen < mesh.metadata.generation.unwrap_or_default();
-    let told = || Found::new("was changed, and the operator has not seen it").of("MeshInstall", mesh).with("kubectl get lease -A");
-    Ok(when(behind, told))
+    let seen = |mesh: &MeshInstall| mesh.status.as_ref().and_then(|status| status.observed_generation).unwrap_or(-1);
+    let behind = installed(facts)?.into_iter().filter(|mesh| seen(mesh) < mesh.metadata.generation.unwrap_or_default());
+    let told = |mesh| Found::new("was changed, and the operator has not seen it").of("MeshInstall", mesh).with("kubectl get lease -A");
+    Ok(behind.map(told).collect())
 }
 
 fn no_operator(facts: &Facts) -> Result<Vec<Found>, String> {
@@ -81,10 +90,11 @@ fn no_operator(facts: &Facts) -> Result<Vec<Found>, String> {
 
 fn versions(facts: &Facts) -> Result<Vec<Found>, String> {
     let own = env!("CARGO_PKG_VERSION");
-    let mesh = the_mesh(facts)?;
-    let Some(version) = mesh.status.as_ref().and_then(|status| status.version.as_deref()) else { return Ok(Vec::new()) };
-    let told = || Found::new(format!("is of version {version}, and this program of {own}")).of("MeshInstall", mesh);
-    Ok(when(version != own, told))
+    let told = |mesh: &MeshInstall| {
+        let version = mesh.status.as_ref()?.version.as_deref().filter(|version| *version != own)?;
+        Some(Found::new(format!("is of version {version}, and this program of {own}")).of("MeshInstall", mesh))
+    };
+    Ok(installed(facts)?.into_iter().filter_map(told).collect())
 }
 
 fn roles(facts: &Facts) -> Result<Vec<Found>, String> {
@@ -130,8 +140,7 @@ fn old_crds(facts: &Facts) -> Result<Vec<Found>, String> {
 }
 
 fn plan_only(facts: &Facts) -> Result<Vec<Found>, String> {
-    let mesh = the_mesh(facts)?;
-    let plans = mesh.spec.mode() == ferromesh_crds::install::Mode::Plan;
-    let told = || Found::new("is in mode Plan: changes are listed in its status, and not made").of("MeshInstall", mesh);
-    Ok(when(plans, told))
+    let planning = installed(facts)?.into_iter().filter(|mesh| mesh.spec.mode() == Mode::Plan);
+    let told = |mesh| Found::new("is in mode Plan: changes are listed in its status, and not made").of("MeshInstall", mesh);
+    Ok(planning.map(told).collect())
 }

@@ -24,7 +24,7 @@ use self::{
     row::{Area, Check, Found},
 };
 use super::{
-    cluster::{ClusterArgs, MeshArgs, ask},
+    cluster::{ClusterArgs, MeshArgs, ask, namespace},
     codes::explanations,
     document::Level,
     exit::{Exit, Failure},
@@ -50,7 +50,7 @@ pub(super) struct CheckArgs {
     #[arg(long, visible_alias = "pre", conflicts_with = "namespace")]
     before: bool,
     /// Check the workloads of this namespace alone
-    #[arg(short, long)]
+    #[arg(short, long, value_parser = namespace)]
     namespace: Option<String>,
     #[command(flatten)]
     common: CommonArgs,
@@ -193,7 +193,7 @@ impl CommonArgs {
             let cluster = self.cluster.connect().await?;
             read::facts(&cluster, &self.mesh.namespace, namespace, now).await
         })?;
-        let stage = stage.unwrap_or(if facts.mesh().is_some() { Stage::After } else { Stage::Before });
+        let stage = stage.unwrap_or(if facts.has_mesh() { Stage::After } else { Stage::Before });
         let rows = run(stage, &facts);
         let told = match self.output {
             Form::Human => human(&rows, self.verbose, style),
@@ -205,7 +205,7 @@ impl CommonArgs {
             }
         };
         streams.answered(&told)?;
-        if stage == Stage::Before && facts.mesh().is_none() {
+        if stage == Stage::Before && !facts.has_mesh() {
             streams.note("note: there is no MeshInstall, so it was checked whether one can be installed");
         }
         Ok(exit(&rows, self.fail_on))

@@ -7,22 +7,24 @@ use k8s_openapi::api::{
     core::v1::{ConfigMap, Secret},
 };
 use kube::{
-    Api, Client, Resource, ResourceExt,
+    Api, Client, Resource,
     api::{ListParams, PostParams},
 };
 use serde::de::DeserializeOwned;
-use std::{collections::BTreeMap, fmt::Debug, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Debug,
+    time::Duration,
+};
 use tokio::time::timeout;
 
-use super::{
-    certificates::SERVING,
-    facts::{Facts, Known},
-};
+use super::facts::{Facts, Known, Webhook};
 use crate::cli::{
     cluster::Cluster,
     exit::{Exit, Failure},
     proxy::{Pilots, Pods, Standing},
 };
+use crate::runtime::list_all;
 
 /// How long pilot may take.
 const PILOT: Duration = Duration::from_secs(15);
@@ -98,8 +100,8 @@ fn installed_in(meshes: &Known<Vec<MeshInstall>>) -> Option<String> {
 }
 
 async fn list<K: Clone + Debug + DeserializeOwned + Resource<DynamicType = ()>>(api: Api<K>, params: &ListParams) -> Known<Vec<K>> {
-    match api.list(params).await {
-        Ok(list) => Ok(list.items),
+    match list_all(&api, params).await {
+        Ok(all) => Ok(all),
         // The cluster has no such kind, so no such object.
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(Vec::new()),
         Err(error) => Err(Failure::cluster(format_args!("list {}", K::plural(&())), &error).message),
@@ -144,15 +146,13 @@ async fn rights(client: &Client) -> Known<BTreeMap<String, bool>> {
     join_all(asked).await.into_iter().collect()
 }
 
-/// The Secrets with the webhooks' certificates, without their keys.
+/// The Secrets with the certificates of the mesh's webhooks, also those of revisions; without their keys.
 async fn certificates(client: &Client, facts: &Facts) -> Known<Vec<Secret>> {
-    let operator = facts.operator()?.and_then(ResourceExt::namespace);
     let mut found = Vec::new();
-    for (name, configuration) in SERVING {
-        let own = Some(facts.mesh_namespace.clone());
-        let Some(namespace) = (if configuration == "ferromesh-operator" { operator.clone() } else { own }) else { continue };
+    let asked: BTreeSet<(String, String)> = facts.own_webhooks()?.iter().filter_map(Webhook::certificate).collect();
+    for (namespace, name) in asked {
         let secrets: Api<Secret> = Api::namespaced(client.clone(), &namespace);
-        match secrets.get_opt(name).await {
+        match secrets.get_opt(&name).await {
             Ok(Some(mut secret)) => {
                 if let Some(data) = &mut secret.data {
                     data.retain(|key, _| key == "tls.crt");

@@ -1,5 +1,6 @@
 //! Checks of proxies, and of the pods, Services and namespaces of workloads.
 
+use ferromesh_crds::install::ProxyCounts;
 use k8s_openapi::{
     api::core::v1::{Container, Namespace, Pod, Service},
     apimachinery::pkg::util::intstr::IntOrString,
@@ -39,12 +40,13 @@ pub(super) const CHECKS: &[Check] = &[
 /// Ports of a pod that are its proxy's.
 const PORTS: [i32; 8] = [15000, 15001, 15004, 15006, 15020, 15021, 15053, 15090];
 
-/// A count in the MeshInstall's status, and of how many.
-fn counts(facts: &Facts, count: fn(&ferromesh_crds::install::ProxyCounts) -> Option<i64>) -> Result<(i64, i64), String> {
-    known(&facts.meshes)?;
-    let proxies = facts.mesh().and_then(|mesh| mesh.status.as_ref()?.proxies.as_ref());
-    let proxies = proxies.ok_or_else(|| "the operator has not counted the proxies yet".to_owned())?;
-    Ok((count(proxies).unwrap_or_default(), proxies.total.unwrap_or_default()))
+/// A count in the MeshInstalls' status, and of how many.
+fn counts(facts: &Facts, count: fn(&ProxyCounts) -> Option<i64>) -> Result<(i64, i64), String> {
+    let installed = facts.installed()?;
+    let all: Option<Vec<&ProxyCounts>> = installed.iter().map(|mesh| mesh.status.as_ref()?.proxies.as_ref()).collect();
+    let all = all.filter(|all| !all.is_empty()).ok_or_else(|| "the operator has not counted the proxies yet".to_owned())?;
+    let sum = |count: fn(&ProxyCounts) -> Option<i64>| all.iter().filter_map(|proxies| count(proxies)).sum();
+    Ok((sum(count), sum(|proxies| proxies.total)))
 }
 
 fn missed(facts: &Facts) -> Result<Vec<Found>, String> {

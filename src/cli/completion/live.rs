@@ -111,6 +111,7 @@ async fn list<K>(api: Api<K>, name: impl Fn(kube::core::PartialObjectMeta<K>) ->
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
 {
+    #[expect(clippy::disallowed_methods, reason = "a person at a prompt needs no more than the first page")]
     let found = api.list_metadata(&ListParams::default().limit(MOST)).await.map_err(|error| Failure::cluster("list names", &error))?;
     Ok(found.items.into_iter().map(name).collect())
 }

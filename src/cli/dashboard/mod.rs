@@ -14,7 +14,7 @@ use self::{
     page::Page,
 };
 use super::{
-    cluster::{ClusterArgs, MeshArgs, ask, stay},
+    cluster::{ClusterArgs, MeshArgs, ask, namespace, stay},
     exit::{Exit, Failure},
     install::QUESTIONS,
     proxy::{Named, PodName, Pods},
@@ -82,7 +82,7 @@ struct ProxyView {
     #[arg(value_name = "POD")]
     pod: Named,
     /// The namespace of a pod that names none
-    #[arg(short, long)]
+    #[arg(short, long, value_parser = namespace)]
     namespace: Option<String>,
     #[command(flatten)]
     view: View,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::{Configuration, FileArgs, Object, Outcome, values::Source};
 use crate::cli::{
-    cluster::ClusterArgs,
+    cluster::{ClusterArgs, MeshArgs},
     exit::{Exit, Failure},
     terminal::Streams,
 };
@@ -41,16 +41,8 @@ pub(in crate::cli) struct KubeInjectArgs {
     /// The ConfigMap with the injector's values, key values
     #[arg(long = "injectConfigMapName", default_value = "istio-sidecar-injector", value_name = "NAME", help_heading = "Settings")]
     values_map: String,
-    /// The control plane's namespace
-    #[arg(
-        short = 'i',
-        long = "istioNamespace",
-        visible_alias = "istio-namespace",
-        default_value = "istio-system",
-        value_name = "NAMESPACE",
-        help_heading = "Settings"
-    )]
-    istio_namespace: String,
+    #[command(flatten, next_help_heading = "Settings")]
+    mesh: MeshArgs,
     /// The control plane's revision
     #[arg(short, long, default_value = "", hide_default_value = true, value_name = "REVISION", help_heading = "Settings")]
     revision: String,
@@ -100,7 +92,7 @@ impl KubeInjectArgs {
             values_file: self.values_file.as_deref(),
             mesh_map: of_revision(&self.mesh_map, &self.revision),
             values_map: of_revision(&self.values_map, &self.revision),
-            namespace: &self.istio_namespace,
+            namespace: &self.mesh.namespace,
             nodes: self.native_sidecar == Native::Auto,
             cluster: &self.cluster,
         }

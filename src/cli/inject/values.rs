@@ -3,16 +3,17 @@
 use ferromesh_crds::networking::ProxyConfig;
 use k8s_openapi::api::core::v1::{ConfigMap, Node};
 use kube::{Api, api::ListParams};
-use std::{fs, path::Path, sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use crate::cli::{
     cluster::{Cluster, ClusterArgs, ask},
-    exit::{Exit, Failure},
-    input::missing,
+    exit::{Exit, Failure, first_line},
+    input,
 };
 use crate::config::{self, ParseContext, mesh_config};
 use crate::injector::{ProxyConfigs, Template, native_everywhere};
 use crate::model::{InjectionValues, of_revision};
+use crate::runtime::list_all;
 
 /// How long all the questions may take.
 const LONGEST: Duration = Duration::from_secs(30);
@@ -80,7 +81,7 @@ impl Configuration {
         let wrong =
             |name: &str, error: &dyn std::fmt::Display| Failure::new(Exit::Unreadable, format_args!("{name} is not understood: {error}"));
         let mesh = mesh_config(&mesh).map_err(|error| wrong(&mesh_name, &error))?;
-        let values: InjectionValues = serde_saphyr::from_str(&values).map_err(|error| wrong(&values_name, &error))?;
+        let values: InjectionValues = serde_saphyr::from_str(&values).map_err(|error| wrong(&values_name, &first_line(&error)))?;
         let context = ParseContext::default();
         let parsed = found.proxy_configs.iter().filter_map(|object| config::proxy_config(object, &context).ok());
         let proxy_configs = parsed.map(|parsed| Arc::new(parsed.value)).collect();
@@ -91,7 +92,7 @@ impl Configuration {
 /// A setting's text, and where it stands.
 fn text(file: Option<&Path>, found: Option<String>, map: &str) -> Result<(String, String), Failure> {
     match file {
-        Some(file) => Ok((file.display().to_string(), fs::read_to_string(file).map_err(|error| missing(file, &error))?)),
+        Some(file) => Ok((file.display().to_string(), input::text(file)?)),
         None => Ok((format!("ConfigMap {map}"), found.unwrap_or_default())),
     }
 }
@@ -109,15 +110,15 @@ impl Source<'_> {
             found.values = Some(self.key(&cluster, &self.values_map, "values").await?);
         }
         let objects: Api<ProxyConfig> = Api::all(cluster.client.clone());
-        match objects.list(&ListParams::default()).await {
-            Ok(list) => found.proxy_configs = list.items,
+        match list_all(&objects, &ListParams::default()).await {
+            Ok(all) => found.proxy_configs = all,
             Err(kube::Error::Api(status)) if status.code == 404 => {}
             Err(error) => found.notes.push(Failure::cluster("list ProxyConfigs, so none of them counts", &error).message),
         }
         if self.nodes {
             let nodes: Api<Node> = Api::all(cluster.client.clone());
-            match nodes.list(&ListParams::default()).await {
-                Ok(list) => found.native = native_everywhere(&list.items),
+            match list_all(&nodes, &ListParams::default()).await {
+                Ok(all) => found.native = native_everywhere(&all),
                 Err(error) => found.notes.push(Failure::cluster("list nodes, so sidecars are ordinary containers", &error).message),
             }
         }

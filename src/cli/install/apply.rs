@@ -7,9 +7,10 @@ use serde_json::{Value, json};
 use std::{str::FromStr, time::Duration};
 
 use super::{
-    chart::MANAGER,
+    chart::{MANAGER, objects},
     cluster::{self, Operator},
     difference::told_differences,
+    named::Named,
     operator::{self, PlaceArgs},
     progress::Progress,
     spec::{Described, SpecArgs, is_default},
@@ -187,12 +188,17 @@ impl ManifestApplyArgs {
 
 impl WriteArgs {
     fn run(&self, kept: Kept, wait: bool, streams: &mut Streams<'_>, style: Style, interactive: bool) -> Result<Exit, Failure> {
+        // What is wrong with the words is told without a cluster.
+        let said = self.spec.said(streams.stdin)?;
+        if kept == Kept::Nothing {
+            said.over(&json!({}))?.checked()?;
+        }
         let (meshes, operator) = ask(QUESTIONS, async {
             let client = self.cluster.connect().await?.client;
             Ok((cluster::meshes(&client).await?, cluster::operator(&client).await?))
         })?;
         let mut present = Present { mesh: cluster::of_revision(&meshes, ""), operator };
-        let described = self.spec.over(&base(kept, present.spec().as_ref())?, streams.stdin)?;
+        let described = said.over(&base(kept, present.spec().as_ref())?)?;
         let revision = described.checked()?.revision().to_owned();
         if !revision.is_empty() {
             if kept == Kept::Everything {
@@ -205,6 +211,10 @@ impl WriteArgs {
         let before = present.spec();
         let name = present.name(&described)?;
         let changes = before.as_ref().map(|before| changes(before, &described.spec)).unwrap_or_default();
+        let wanted = Named::of_spec(&described.spec);
+        if let Some(operator) = present.operator.as_ref().filter(|operator| kept == Kept::Nothing || operator.release.is_some()) {
+            ask(QUESTIONS, async { operator.may_name(&self.cluster.connect().await?.client, &wanted).await })?;
+        }
         if self.dry_run {
             return self.try_out(&present, &described, &name, &changes, streams);
         }
@@ -291,7 +301,9 @@ impl WriteArgs {
         match &present.operator {
             None => {
                 progress.tell(&format!("no operator: installing it in namespace {}", self.operator.namespace));
-                operator::bring(cluster, &self.operator.namespace, &self.operator.images(spec), true, progress).await?;
+                let named = Named::of_cluster(&cluster.client).await?.and(&Named::of_spec(spec));
+                let objects = objects(&self.operator.namespace, &self.operator.images(spec), &named);
+                operator::bring(cluster, &self.operator.namespace, &objects, true, progress).await?;
             }
             Some(operator) if kept == Kept::Everything => {
                 if let Some(release) = &operator.release {
@@ -300,7 +312,8 @@ impl WriteArgs {
                     return Ok(None);
                 }
                 let images = self.operator.images_after(&operator.images);
-                operator::bring(cluster, &operator.namespace, &images, true, progress).await?;
+                let named = Named::of_cluster(&cluster.client).await?.and(&Named::of_spec(spec));
+                operator::bring(cluster, &operator.namespace, &objects(&operator.namespace, &images, &named), true, progress).await?;
             }
             Some(operator) => {
                 if let Err(reason) = &operator.ready {

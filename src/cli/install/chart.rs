@@ -3,12 +3,14 @@
 use ferromesh_crds::catalog;
 use serde_json::{Value, json};
 
+use super::named::Named;
 use crate::cli::source;
 use crate::operator::Images;
 
 /// Where the operator is installed if nobody says otherwise.
 pub(super) const NAMESPACE: &str = "ferromesh-system";
-/// What the chart makes but for the CRDs, for a release `ferromesh` in [`NAMESPACE`]: `make generate` has Helm write it.
+/// What the chart makes but for the CRDs, for a release `ferromesh` in [`NAMESPACE`], with one name that stands for any revision and one that
+/// stands for any tag: `make generate` has Helm write it.
 const CHART: &str = include_str!("operator.yaml");
 /// The owner of the fields that are written here.
 pub(super) const MANAGER: &str = "ferromesh";
@@ -17,13 +19,13 @@ pub(super) const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 /// The annotation of objects that outlive the operator, because the mesh that runs needs them.
 pub(super) const KEPT: &str = "helm.sh/resource-policy";
 
-/// The operator's objects, in the order in which they need each other.
-pub(super) fn objects(namespace: &str, images: &Images) -> Vec<Value> {
+/// The operator's objects, in the order in which they need each other, with the rights for the names that are given.
+pub(super) fn objects(namespace: &str, images: &Images, named: &Named) -> Vec<Value> {
     let metadata = json!({"name": namespace, "labels": {MANAGED_BY: MANAGER}});
     let own = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata});
     let mut objects = vec![own];
     objects.extend(crds());
-    objects.extend(of_chart().into_iter().map(|object| placed(object, namespace, images)));
+    objects.extend(of_chart(named).into_iter().map(|object| placed(object, namespace, images)));
     objects
 }
 
@@ -38,13 +40,21 @@ pub(super) fn crds() -> impl Iterator<Item = Value> {
 
 /// The names of the ClusterRoles that the operator and the mesh's parts have their rights by.
 pub(in crate::cli) fn chart_roles() -> Vec<String> {
-    let roles = of_chart().into_iter().filter(|object| object["kind"] == "ClusterRole");
+    let roles = of_chart(&Named::default()).into_iter().filter(|object| object["kind"] == "ClusterRole");
     roles.filter_map(|role| role["metadata"]["name"].as_str().map(str::to_owned)).collect()
 }
 
-fn of_chart() -> Vec<Value> {
+/// The operator's own ClusterRole, without rights for further names.
+pub(super) fn operator_role() -> Value {
+    let is_it = |object: &Value| object["kind"] == "ClusterRole" && object["metadata"]["name"] == "ferromesh-operator";
+    of_chart(&Named::default()).into_iter().find(is_it).unwrap_or_default()
+}
+
+fn of_chart(named: &Named) -> Vec<Value> {
     let (documents, _) = source::read(CHART);
-    documents.iter().map(source::Node::to_value).filter(|object| !object.is_null()).collect()
+    let mut objects: Vec<Value> = documents.iter().map(source::Node::to_value).filter(|object| !object.is_null()).collect();
+    objects.iter_mut().for_each(|object| named.enter(object));
+    objects
 }
 
 /// One of the chart's objects for another namespace and other images, and as no release's of Helm.
@@ -97,7 +107,7 @@ mod tests {
 
     #[test]
     fn namespace_and_images_are_those_that_are_asked_for_and_nothing_says_helm() {
-        let objects = objects("elsewhere", &images());
+        let objects = objects("elsewhere", &images(), &Named::default());
         let text = serde_json::to_string(&objects).unwrap();
         for absent in [NAMESPACE, "docker.io", "Helm", "helm.sh/chart"] {
             assert!(!text.contains(&format!("\"{absent}")), "{absent}");
@@ -116,18 +126,25 @@ mod tests {
 
     #[test]
     fn what_others_need_comes_first() {
-        let kinds: Vec<String> = objects(NAMESPACE, &images()).iter().map(|object| object["kind"].as_str().unwrap().to_owned()).collect();
+        let kinds: Vec<String> =
+            objects(NAMESPACE, &images(), &Named::default()).iter().map(|object| object["kind"].as_str().unwrap().to_owned()).collect();
         let at = |kind: &str| kinds.iter().position(|one| one == kind).unwrap_or_else(|| panic!("no {kind}"));
         assert!(at("Namespace") < at("CustomResourceDefinition") && at("CustomResourceDefinition") < at("Deployment"), "{kinds:?}");
         assert_eq!(kinds.iter().filter(|kind| *kind == "CustomResourceDefinition").count(), catalog::kinds().len());
     }
 
     #[test]
-    fn a_namespace_that_is_the_charts_is_left_as_it_is() {
+    fn a_namespace_is_named_wherever_the_chart_names_its_own() {
         let images = Images::published();
-        let text = |namespace: &str| serde_json::to_string(&objects(namespace, &images)).unwrap();
-        // A name that is no word in the CRDs' descriptions.
+        let text = |namespace: &str| {
+            let all = objects(namespace, &images, &Named::default());
+            // Their descriptions may speak of namespaces, and stay as they are.
+            let written = all.iter().filter(|object| object["kind"] != "CustomResourceDefinition");
+            written.map(|object| object.to_string()).collect::<String>()
+        };
         let other = "a-team-of-its-own";
-        assert_eq!(text(other).replace(other, NAMESPACE), text(NAMESPACE));
+        let count = |namespace: &str| text(namespace).matches(&format!("\"{namespace}\"")).count();
+        assert_eq!((count(other), count(other) > 8), (count(NAMESPACE), true));
+        assert_eq!(text(other).replace(other, NAMESPACE), text(NAMESPACE), "and nothing else differs");
     }
 }

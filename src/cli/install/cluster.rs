@@ -9,6 +9,7 @@ use super::verify::readiness;
 use crate::cli::exit::Failure;
 use crate::model::parse_duration;
 use crate::operator::Images;
+use crate::runtime::list_all;
 
 /// The labels of the operator's Deployment.
 const OPERATOR: &str = "app.kubernetes.io/name=ferromesh-operator,app.kubernetes.io/component=operator";
@@ -29,9 +30,9 @@ pub(super) struct Operator {
 ///
 /// # Errors
 /// When they can't be listed.
-pub(super) async fn meshes(client: &Client) -> Result<Vec<MeshInstall>, Failure> {
-    match Api::<MeshInstall>::all(client.clone()).list(&ListParams::default()).await {
-        Ok(list) => Ok(list.items),
+pub(in crate::cli) async fn meshes(client: &Client) -> Result<Vec<MeshInstall>, Failure> {
+    match list_all(&Api::<MeshInstall>::all(client.clone()), &ListParams::default()).await {
+        Ok(meshes) => Ok(meshes),
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(Vec::new()),
         Err(error) => Err(Failure::cluster("list MeshInstalls", &error)),
     }
@@ -48,9 +49,17 @@ pub(super) fn of_revision(meshes: &[MeshInstall], revision: &str) -> Option<Mesh
 /// # Errors
 /// When Deployments can't be listed.
 pub(super) async fn operator(client: &Client) -> Result<Option<Operator>, Failure> {
-    let found = Api::<Deployment>::all(client.clone()).list(&ListParams::default().labels(OPERATOR)).await;
+    let found = list_all(&Api::<Deployment>::all(client.clone()), &ListParams::default().labels(OPERATOR)).await;
     let found = found.map_err(|error| Failure::cluster("look for the operator", &error))?;
-    Ok(found.items.into_iter().next().map(|deployment| Operator::of(&deployment)))
+    Ok(found.into_iter().next().map(|deployment| Operator::of(&deployment)))
+}
+
+/// The namespace of the operator of a cluster, if it has one.
+///
+/// # Errors
+/// When Deployments can't be listed.
+pub(in crate::cli) async fn operator_namespace(client: &Client) -> Result<Option<String>, Failure> {
+    Ok(operator(client).await?.map(|operator| operator.namespace))
 }
 
 /// A time that may be spent: `30s`, `5m`; a number alone is seconds.

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{apply::QUESTIONS, chart, manifest::refused, operator::PlaceArgs, spec::SpecArgs};
+use super::{apply::QUESTIONS, chart, manifest::refused, named::Named, operator::PlaceArgs, spec::SpecArgs};
 use crate::cli::{
     cluster::{ClusterArgs, ask},
     exit::{Exit, Failure},
@@ -18,6 +18,7 @@ use crate::cli::{
 };
 use crate::model::InjectionValues;
 use crate::operator::generate;
+use crate::runtime::list_all;
 
 /// List the images that an installation takes, the operator's and sidecars' among them
 #[derive(Args, Debug)]
@@ -67,7 +68,7 @@ impl ImagesArgs {
         let described = self.spec.over(&json!({}), streams.stdin)?;
         let images = self.operator.images(&described.spec);
         let planned = generate(&described.checked()?, &images, &self.operator.namespace).map_err(|problems| refused(&problems))?;
-        let objects = chart::objects(&self.operator.namespace, &images).into_iter().chain(planned);
+        let objects = chart::objects(&self.operator.namespace, &images, &Named::default()).into_iter().chain(planned);
         let mut used: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for (image, user) in objects.flat_map(|object| images_of(&object)) {
             used.entry(image).or_default().insert(user);
@@ -103,10 +104,10 @@ fn images_of(object: &Value) -> Vec<(String, String)> {
 
 /// The digests of all images that run in a cluster.
 async fn digests(client: &Client) -> Result<BTreeMap<String, BTreeSet<String>>, Failure> {
-    let pods = Api::<Pod>::all(client.clone()).list(&ListParams::default()).await;
+    let pods = list_all(&Api::<Pod>::all(client.clone()), &ListParams::default()).await;
     let pods = pods.map_err(|error| Failure::cluster("list pods", &error))?;
     let mut known: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for pod in pods.items {
+    for pod in pods {
         let (spec, status) = (pod.spec.unwrap_or_default(), pod.status.unwrap_or_default());
         let statuses: Vec<_> =
             status.container_statuses.into_iter().flatten().chain(status.init_container_statuses.into_iter().flatten()).collect();

@@ -18,6 +18,7 @@ use super::{
     verify::VerifyArgs,
 };
 use crate::cli::{
+    cluster::namespace,
     exit::{Exit, Failure},
     manifest::each_of_files,
     report::{self, Form, counted},
@@ -60,7 +61,7 @@ pub(in crate::cli) struct GenerateArgs {
     #[arg(short = 'd', long, value_name = "DIRECTORY")]
     output_directory: Option<std::path::PathBuf>,
     /// The operator's namespace
-    #[arg(long = "operatorNamespace", visible_alias = "operator-namespace", default_value = NAMESPACE, value_name = "NAMESPACE")]
+    #[arg(long = "operatorNamespace", visible_alias = "operator-namespace", default_value = NAMESPACE, value_parser = namespace, value_name = "NAMESPACE")]
     operator_namespace: String,
     /// The form of the answer
     #[arg(short, long, value_enum, default_value_t, value_name = "FORM")]

@@ -14,11 +14,12 @@ use super::{
     cluster::{self, Operator},
     gone::{Confirmation, delete, until_gone},
     manifest::documents,
+    named::{Named, NamedArgs},
     object::Id,
     progress::{BETWEEN, Progress},
 };
 use crate::cli::{
-    cluster::{Cluster, ClusterArgs, ask},
+    cluster::{Cluster, ClusterArgs, ask, namespace},
     exit::{Exit, Failure},
     report::{Form, counted},
     terminal::{Streams, Style},
@@ -52,10 +53,13 @@ Exit codes: 0 installed, 1 refused, 69 no cluster, 75 not ready in time, 77 forb
 Examples:
   ferromesh operator init
   ferromesh operator init --hub registry.example/team --tag 1.0.2
+  ferromesh operator init --revisions canary --tags prod
   ferromesh operator init --dump")]
 struct InitArgs {
     #[command(flatten)]
     place: PlaceArgs,
+    #[command(flatten)]
+    named: NamedArgs,
     /// Print the objects, and ask no cluster
     #[arg(long)]
     dump: bool,
@@ -79,6 +83,7 @@ pub(super) struct PlaceArgs {
         long = "operatorNamespace",
         visible_alias = "operator-namespace",
         default_value = NAMESPACE,
+        value_parser = namespace,
         value_name = "NAMESPACE",
         help_heading = "Operator"
     )]
@@ -156,19 +161,22 @@ impl InitArgs {
     fn run(&self, streams: &mut Streams<'_>, style: Style) -> Result<Exit, Failure> {
         let images = self.place.images(&Value::Null);
         if self.dump {
-            return streams.answered(&documents(&objects(&self.place.namespace, &images), self.output));
+            return streams
+                .answered(&documents(&objects(&self.place.namespace, &images, &self.named.over(&Named::default())), self.output));
         }
         let told = ask(self.wait.longest(), async {
             let cluster = self.cluster.connect().await?;
             let mut progress = Progress::new(streams, self.wait.timeout());
+            let named = self.named.over(&Named::of_cluster(&cluster.client).await?);
             if let Some(found) = cluster::operator(&cluster.client).await? {
-                found.upgradable(&self.place.namespace)?;
+                found.upgradable(&self.place.namespace, &named)?;
             }
+            let objects = objects(&self.place.namespace, &images, &named);
             if self.dry_run {
-                let count = apply(&cluster.client, &self.place.namespace, &images, true).await?;
-                return Ok(format!("{} would be applied\n", counted(count, "object")));
+                apply(&cluster.client, &self.place.namespace, &objects, true).await?;
+                return Ok(format!("{} would be applied\n", counted(objects.len(), "object")));
             }
-            bring(&cluster, &self.place.namespace, &images, self.wait.waits(true), &mut progress).await?;
+            bring(&cluster, &self.place.namespace, &objects, self.wait.waits(true), &mut progress).await?;
             Ok(format!("{} the operator is installed in namespace {}: ferromesh install\n", style.good(), self.place.namespace))
         })?;
         streams.answered(&told)
@@ -180,11 +188,11 @@ impl InitArgs {
 impl Operator {
     /// # Errors
     /// When it isn't ours to write, or is somewhere else.
-    fn upgradable(&self, namespace: &str) -> Result<(), Failure> {
+    fn upgradable(&self, namespace: &str, named: &Named) -> Result<(), Failure> {
         let Self { namespace: own, release, .. } = self;
         match release {
             Some(release) => {
-                let told = format!("the operator is of Helm's release {release}: helm upgrade {release} charts/ferromesh -n {own}");
+                let told = format!("the operator is of Helm's release {release}: {}", named.helm_upgrade(release, own));
                 Err(Failure::new(Exit::Failed, told))
             }
             None if own != namespace => {
@@ -194,6 +202,32 @@ impl Operator {
             None => Ok(()),
         }
     }
+
+    /// Whether it may give these names.
+    ///
+    /// # Errors
+    /// When it may not, with the command by which it may. Who can't read its role is not kept from trying.
+    pub(super) async fn may_name(&self, client: &Client, wanted: &Named) -> Result<(), Failure> {
+        let Ok(has) = Named::of_cluster(client).await else { return Ok(()) };
+        let (all, lacking) = (has.and(wanted), wanted.without(&has));
+        if lacking.is_empty() {
+            return Ok(());
+        }
+        let command = match &self.release {
+            Some(release) => all.helm_upgrade(release, &self.namespace),
+            None => format!("ferromesh operator init --operatorNamespace {}{}", self.namespace, all.flags()),
+        };
+        Err(Failure::new(Exit::Failed, format_args!("the operator has no right to objects of {} yet: {command}", lacking.told())))
+    }
+}
+
+/// Whether the operator of a cluster, if it has one, may have a tag.
+///
+/// # Errors
+/// When it may not, with the command by which it may.
+pub(in crate::cli) async fn may_tag(client: &Client, tag: &str) -> Result<(), Failure> {
+    let Ok(Some(operator)) = cluster::operator(client).await else { return Ok(()) };
+    operator.may_name(client, &Named { tags: vec![tag.to_owned()], ..Named::default() }).await
 }
 
 /// Installs the operator, and waits for it if that is wanted.
@@ -203,12 +237,12 @@ impl Operator {
 pub(super) async fn bring(
     cluster: &Cluster,
     namespace: &str,
-    images: &Images,
+    objects: &[Value],
     wait: bool,
     progress: &mut Progress<'_, '_>,
 ) -> Result<(), Failure> {
-    let count = apply(&cluster.client, namespace, images, false).await?;
-    progress.tell(&format!("operator: applied {}", counted(count, "object")));
+    apply(&cluster.client, namespace, objects, false).await?;
+    progress.tell(&format!("operator: applied {}", counted(objects.len(), "object")));
     if !wait {
         return Ok(());
     }
@@ -225,11 +259,10 @@ pub(super) async fn bring(
     }
 }
 
-/// Applies all objects; returns how many there are.
-async fn apply(client: &Client, namespace: &str, images: &Images, dry_run: bool) -> Result<usize, Failure> {
+/// Applies all objects.
+async fn apply(client: &Client, namespace: &str, objects: &[Value], dry_run: bool) -> Result<(), Failure> {
     let params = PatchParams { dry_run, ..PatchParams::apply(MANAGER).force() };
-    let objects = objects(namespace, images);
-    for object in &objects {
+    for object in objects {
         let Some(id) = Id::of(object, namespace) else { continue };
         let answer = id.api(client).patch(&id.name, &params, &Patch::Apply(object)).await;
         match answer {
@@ -239,7 +272,7 @@ async fn apply(client: &Client, namespace: &str, images: &Images, dry_run: bool)
             Err(error) => return Err(Failure::cluster(format_args!("apply {id}"), &error)),
         }
     }
-    Ok(objects.len())
+    Ok(())
 }
 
 // === impl RemoveArgs ===
@@ -276,7 +309,10 @@ pub(super) async fn removable(client: &Client, operator: &Operator) -> Result<Ve
     }
     let mut ids = Vec::new();
     let kept = |object: &Value| object["metadata"]["annotations"].get(KEPT).is_some();
-    for object in objects(&operator.namespace, &operator.images).iter().rev().filter(|object| object["kind"] != "CustomResourceDefinition")
+    for object in objects(&operator.namespace, &operator.images, &Named::default())
+        .iter()
+        .rev()
+        .filter(|object| object["kind"] != "CustomResourceDefinition")
     {
         let Some(id) = Id::of(object, &operator.namespace) else { continue };
         let Some(live) = id.read(client).await? else { continue };

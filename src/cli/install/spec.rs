@@ -38,6 +38,15 @@ pub(super) struct Described {
     pub(super) spec: Value,
 }
 
+/// What files and `--set` say, by itself.
+#[derive(Clone, Debug)]
+pub(super) struct Said {
+    name: Option<String>,
+    /// The specs of the files, the later ones counting more.
+    specs: Vec<Value>,
+    assignments: Vec<Assignment>,
+}
+
 /// Istio's fields that have a counterpart here, and its name.
 const FIELDS_OF_ISTIO: [(&str, &str); 8] = [
     ("profile", "profile"),
@@ -58,27 +67,49 @@ impl SpecArgs {
         Self { set: Vec::new(), filename: vec![name.to_owned()] }
     }
 
-    /// What is said, laid over a spec.
+    /// What is said.
     ///
     /// # Errors
     /// When a file can't be read or describes no installation, or a `--set` can't be understood.
-    pub(super) fn over(&self, base: &Value, stdin: &mut dyn Read) -> Result<Described, Failure> {
-        let mut described = Described { name: None, spec: base.clone() };
+    pub(super) fn said(&self, stdin: &mut dyn Read) -> Result<Said, Failure> {
+        let mut said = Said { name: None, specs: Vec::new(), assignments: Vec::new() };
         each_of_files(&self.filename, stdin, |at, manifest| {
-            described.spec = overlay(&described.spec, &spec_of(&manifest, at)?);
-            described.name = manifest.name().map(str::to_owned).filter(|_| is_ours(&manifest)).or(described.name.take());
+            said.specs.push(spec_of(&manifest, at)?);
+            said.name = manifest.name().map(str::to_owned).filter(|_| is_ours(&manifest)).or(said.name.take());
             Ok(())
         })?;
         let schema = &kind().schema()["properties"]["spec"];
         for argument in &self.set {
-            for assignment in Assignment::read(argument).map_err(Failure::usage)? {
-                if schema["properties"].get(assignment.root()).is_none() {
-                    return Err(unknown(&assignment, schema));
-                }
-                assignment.place(&mut described.spec, schema).map_err(Failure::usage)?;
+            let assignments = Assignment::read(argument).map_err(Failure::usage)?;
+            if let Some(wrong) = assignments.iter().find(|assignment| schema["properties"].get(assignment.root()).is_none()) {
+                return Err(unknown(wrong, schema));
             }
+            said.assignments.extend(assignments);
         }
-        Ok(described)
+        Ok(said)
+    }
+
+    /// What is said, laid over a spec.
+    ///
+    /// # Errors
+    /// As [`SpecArgs::said`] and [`Said::over`].
+    pub(super) fn over(&self, base: &Value, stdin: &mut dyn Read) -> Result<Described, Failure> {
+        self.said(stdin)?.over(base)
+    }
+}
+
+// === impl Said ===
+
+impl Said {
+    /// The same laid over a spec.
+    ///
+    /// # Errors
+    /// When a `--set` has no place there.
+    pub(super) fn over(&self, base: &Value) -> Result<Described, Failure> {
+        let mut spec = self.specs.iter().fold(base.clone(), |spec, layer| overlay(&spec, layer));
+        let schema = &kind().schema()["properties"]["spec"];
+        self.assignments.iter().try_for_each(|assignment| assignment.place(&mut spec, schema)).map_err(Failure::usage)?;
+        Ok(Described { name: self.name.clone(), spec })
     }
 }
 

@@ -23,6 +23,7 @@ use crate::cli::{
     report::counted,
     terminal::{Streams, Style},
 };
+use crate::runtime::list_each;
 
 /// Remove the mesh; with --purge the operator, the CRDs with all configuration, and the mesh's namespace, too
 #[derive(Args, Debug)]
@@ -156,9 +157,9 @@ async fn configuration(client: &Client) -> Result<Option<String>, Failure> {
     for kind in catalog::kinds().iter().filter(|kind| kind.name != MeshInstall::kind(&())) {
         let api_version = format!("{}/{}", kind.group, kind.versions[0]);
         let api = Id { api_version, kind: kind.name.to_owned(), namespace: None, name: String::new() }.api(client);
-        match api.list_metadata(&ListParams::default()).await {
-            Ok(list) if list.items.is_empty() => {}
-            Ok(list) => told.push(counted(list.items.len(), kind.name)),
+        match list_each(&api, &ListParams::default(), |_| Some(())).await {
+            Ok(found) if found.is_empty() => {}
+            Ok(found) => told.push(counted(found.len(), kind.name)),
             Err(kube::Error::Api(status)) if status.code == 404 => {}
             Err(error) => return Err(Failure::cluster(format_args!("list {}", kind.plural), &error)),
         }

@@ -14,15 +14,16 @@ use super::{
     verdict::{OURS, World, contradicts, mark, sentences, verdict},
 };
 use crate::cli::{
-    cluster::{Cluster, ClusterArgs, MeshArgs, ask},
+    cluster::{AskedArgs, Cluster, ask, namespace},
     document::CheckInjectDocument,
-    exit::{Exit, Failure},
+    exit::{Exit, Failure, first_line},
     proxy::Table,
     report::{self, Form},
     terminal::{Streams, Style},
 };
 use crate::injector::{Labels, parse};
 use crate::model::{InjectionValues, of_revision};
+use crate::runtime::list_all;
 
 /// How long all the questions may take.
 const LONGEST: Duration = Duration::from_secs(30);
@@ -44,18 +45,13 @@ pub(in crate::cli) struct CheckInjectArgs {
     #[arg(short, long, value_name = "KEY=VALUE,…", value_delimiter = ',', value_parser = pair)]
     labels: Vec<(String, String)>,
     /// The namespace of what names none
-    #[arg(short, long)]
+    #[arg(short, long, value_parser = namespace)]
     namespace: Option<String>,
     /// End with 79 if a pod has no sidecar and should have one, or the other way round
     #[arg(long)]
     exit_code: bool,
-    /// The form of the answer
-    #[arg(short, long, value_enum, default_value_t, value_name = "FORM")]
-    output: Form,
     #[command(flatten)]
-    mesh: MeshArgs,
-    #[command(flatten)]
-    cluster: ClusterArgs,
+    asked: AskedArgs,
 }
 
 // === impl CheckInjectArgs ===
@@ -71,7 +67,7 @@ impl CheckInjectArgs {
         if let Some(note) = unread {
             streams.note(&format!("note: {note}: the decision inside the webhook is not known"));
         }
-        let told = match self.output {
+        let told = match self.asked.output {
             Form::Human => human(&document, style),
             form => report::document(&document, form == Form::Yaml),
         };
@@ -83,21 +79,21 @@ impl CheckInjectArgs {
     }
 
     async fn look(&self) -> Result<(Subject, World, Option<String>), Failure> {
-        let cluster = self.cluster.connect().await?;
+        let cluster = self.asked.cluster.connect().await?;
         let namespace = self.namespace.as_deref().unwrap_or(&cluster.namespace);
         let subject = match &self.named {
             Some(named) => Subject::find(&cluster, named, namespace).await?,
             None => Subject::labelled(&cluster, &Labels::from_iter(self.labels.iter().cloned()), namespace).await?,
         };
         let webhooks: Api<MutatingWebhookConfiguration> = Api::all(cluster.client.clone());
-        let found = webhooks.list(&ListParams::default()).await;
+        let found = list_all(&webhooks, &ListParams::default()).await;
         let found = found.map_err(|error| Failure::cluster("list webhook configurations", &error))?;
-        let mut configurations: Vec<_> = found.items.iter().filter_map(parse).collect();
+        let mut configurations: Vec<_> = found.iter().filter_map(parse).collect();
         configurations.sort_by(|a, b| a.name.cmp(&b.name));
         let revisions: BTreeSet<&str> = configurations.iter().map(|it| it.revision.as_str()).collect();
         let (mut known, mut unread) = (BTreeMap::new(), None);
         for revision in revisions {
-            match values(&cluster, &self.mesh.namespace, &of_revision(OURS, revision)).await {
+            match values(&cluster, &self.asked.mesh.namespace, &of_revision(OURS, revision)).await {
                 Ok(values) => _ = known.insert(revision.to_owned(), values),
                 // Who may not read the control plane's namespace still learns what the selectors say.
                 Err(failure) => unread = Some(failure.message),
@@ -116,7 +112,8 @@ pub(in crate::cli) async fn values(cluster: &Cluster, namespace: &str, injector:
     let maps: Api<ConfigMap> = Api::namespaced(cluster.client.clone(), namespace);
     let map = maps.get(injector).await.map_err(|error| Failure::cluster(format_args!("read {name}"), &error))?;
     let text = map.data.and_then(|mut data| data.remove("values")).unwrap_or_default();
-    serde_saphyr::from_str(&text).map_err(|error| Failure::new(Exit::Failed, format_args!("{name} is not understood: {error}")))
+    serde_saphyr::from_str(&text)
+        .map_err(|error| Failure::new(Exit::Failed, format_args!("{name} is not understood: {}", first_line(&error))))
 }
 
 /// The table, and what it comes to.

@@ -12,7 +12,7 @@ use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 use super::pair;
 use crate::cli::{
-    cluster::{ClusterArgs, ask},
+    cluster::{ClusterArgs, ask, namespace},
     exit::{Exit, Failure},
     terminal::Streams,
 };
@@ -56,7 +56,7 @@ pub(super) struct ExternalRemovalArgs {
 #[derive(Args, Debug)]
 struct CommonArgs {
     /// Its namespace
-    #[arg(short, long)]
+    #[arg(short, long, value_parser = namespace)]
     namespace: Option<String>,
     /// Change it; without this it is only told what would change
     #[arg(short, long)]

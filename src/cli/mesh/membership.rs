@@ -11,12 +11,13 @@ use std::time::Duration;
 
 use super::external::{ExternalArgs, ExternalRemovalArgs};
 use crate::cli::{
-    cluster::{Cluster, ClusterArgs, MeshArgs, ask},
+    cluster::{Cluster, ClusterArgs, MeshArgs, ask, namespace},
     exit::{Exit, Failure},
     inject::{Configuration, Object, Outcome, injected, plain},
     terminal::{Streams, harmless},
     workload::WorkloadKind,
 };
+use crate::runtime::list_all;
 
 /// How long all the questions may take.
 const LONGEST: Duration = Duration::from_secs(30);
@@ -77,7 +78,7 @@ struct MemberArgs {
     /// Its name
     name: String,
     /// Its namespace
-    #[arg(short, long)]
+    #[arg(short, long, value_parser = namespace)]
     namespace: Option<String>,
     /// The control plane's revision
     #[arg(short, long, default_value = "", hide_default_value = true, value_name = "REVISION")]
@@ -198,13 +199,13 @@ impl MemberArgs {
         let found = services.get(name).await.map_err(|error| Failure::cluster(format_args!("read Service {namespace}/{name}"), &error))?;
         let selector = found.spec.and_then(|spec| spec.selector).filter(|selector| !selector.is_empty());
         let selector = selector.ok_or_else(|| Failure::new(Exit::Failed, format_args!("Service {namespace}/{name} selects no pods")))?;
-        let all = api.list(&ListParams::default()).await.map_err(|error| Failure::cluster("list Deployments", &error))?;
+        let all = list_all(&api, &ListParams::default()).await.map_err(|error| Failure::cluster("list Deployments", &error))?;
         let behind = |deployment: &Deployment| {
             let template = deployment.spec.as_ref().and_then(|spec| spec.template.metadata.as_ref());
             let labels = template.and_then(|metadata| metadata.labels.as_ref());
             selector.iter().all(|(key, value)| labels.and_then(|labels| labels.get(key)) == Some(value))
         };
-        let found: Vec<Deployment> = all.items.into_iter().filter(behind).collect();
+        let found: Vec<Deployment> = all.into_iter().filter(behind).collect();
         if found.is_empty() {
             return Err(Failure::new(Exit::Failed, format_args!("no Deployment is behind Service {namespace}/{name}")));
         }

@@ -17,9 +17,9 @@ use super::{
     table::Table,
 };
 use crate::cli::{
-    cluster::{ClusterArgs, ask},
+    cluster::{ClusterArgs, ask, namespace},
     exit::{Exit, Failure},
-    report,
+    input, report,
     terminal::Streams,
 };
 
@@ -82,7 +82,7 @@ struct View {
     #[arg(short, long, value_name = "FILE", conflicts_with = "pod")]
     file: Option<PathBuf>,
     /// The namespace of a pod that names none
-    #[arg(short, long)]
+    #[arg(short, long, value_parser = namespace)]
     namespace: Option<String>,
     /// The form of the answer
     #[arg(short, long, value_enum, default_value_t, value_name = "FORM")]
@@ -212,9 +212,7 @@ impl View {
     /// The page of a file, or of the pod's admin port.
     fn dump(&self, path: &str) -> Result<Dump, Failure> {
         if let Some(file) = &self.file {
-            let text = std::fs::read_to_string(file);
-            let text = text.map_err(|error| Failure::usage(format_args!("can't read {}: {error}", file.display())))?;
-            return Dump::parse(&text, &file.display().to_string());
+            return Dump::parse(&input::text(file)?, &file.display().to_string());
         }
         let (page, pod) = self.asked(async |pods, pod| pods.get(pod, ADMIN, path).await)?;
         Dump::parse(&page, &pod)

@@ -14,7 +14,8 @@ use std::{fmt, pin::pin, str::FromStr, time::Duration};
 use tokio::{io::DuplexStream, time::timeout};
 
 use crate::cli::exit::{Exit, Failure};
-use crate::runtime::causes;
+use crate::config::kubernetes::is_dns_label;
+use crate::runtime::{causes, list_each};
 
 /// A pod, or a workload one of whose pods will do: `web-1`, `web-1.shop`, `pod/web-1`, `deploy/web`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,7 +68,7 @@ impl FromStr for Named {
             Some((name, namespace)) => (name, Some(namespace.to_owned())),
             None => (rest, None),
         };
-        if name.is_empty() || namespace.as_deref() == Some("") {
+        if !is_dns_label(name) || namespace.as_deref().is_some_and(|namespace| !is_dns_label(namespace)) {
             return Err("write POD, POD.NAMESPACE or deploy/NAME".to_owned());
         }
         Ok(Self { owner, name: name.to_owned(), namespace })
@@ -137,11 +138,11 @@ impl Pods {
             Some(namespace) => Api::namespaced(self.client.clone(), namespace),
             None => Api::all(self.client.clone()),
         };
-        let found = api.list(&ListParams::default().labels(labels)).await.map_err(|error| Failure::cluster("list pods", &error))?;
         let runs = |pod: &Pod| pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Running");
         let name =
             |pod: Pod| PodName { namespace: pod.metadata.namespace.unwrap_or_default(), name: pod.metadata.name.unwrap_or_default() };
-        let mut pods: Vec<PodName> = found.items.into_iter().filter(runs).map(name).collect();
+        let running = list_each(&api, &ListParams::default().labels(labels), |pod| runs(&pod).then(|| name(pod))).await;
+        let mut pods = running.map_err(|error| Failure::cluster("list pods", &error))?;
         pods.sort();
         Ok(pods)
     }

@@ -14,7 +14,7 @@ use super::{
     table::Table,
 };
 use crate::cli::{
-    cluster::{ClusterArgs, MeshArgs, ask},
+    cluster::{AskedArgs, ask, namespace},
     exit::{Exit, Failure},
     report::{self, Form},
     terminal::{Paint, Streams, Style},
@@ -47,15 +47,10 @@ pub(in crate::cli) struct ProxyStatusArgs {
     #[arg(value_name = "POD")]
     pod: Option<Named>,
     /// The namespace of the proxies to show, and of a pod that names none
-    #[arg(short, long)]
+    #[arg(short, long, value_parser = namespace)]
     namespace: Option<String>,
-    /// The form of the answer
-    #[arg(short, long, value_enum, default_value_t, value_name = "FORM")]
-    output: Form,
     #[command(flatten)]
-    mesh: MeshArgs,
-    #[command(flatten)]
-    cluster: ClusterArgs,
+    asked: AskedArgs,
 }
 
 // === impl ProxyStatusArgs ===
@@ -74,13 +69,13 @@ impl ProxyStatusArgs {
 
     fn list(&self, streams: &mut Streams<'_>, style: Style) -> Result<Exit, Failure> {
         let mut proxies = ask(LONGEST, async {
-            let pods = Pods::new(self.cluster.connect().await?.client);
-            Pilots::find(&pods, &self.mesh.namespace).await?.connected().await
+            let pods = Pods::new(self.asked.cluster.connect().await?.client);
+            Pilots::find(&pods, &self.asked.mesh.namespace).await?.connected().await
         })?;
         if let Some(namespace) = &self.namespace {
             proxies.retain(|it| it.proxy.ends_with(&format!(".{namespace}")));
         }
-        let told = match self.output {
+        let told = match self.asked.output {
             Form::Human => table(&proxies, style),
             form => report::document(&value(&proxies), form == Form::Yaml),
         };
@@ -91,15 +86,15 @@ impl ProxyStatusArgs {
 
     fn compare(&self, named: &Named, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
         let (pod, held, meant) = ask(LONGEST, async {
-            let cluster = self.cluster.connect().await?;
+            let cluster = self.asked.cluster.connect().await?;
             let pods = Pods::new(cluster.client);
             let pod = pods.find(named, self.namespace.as_deref().unwrap_or(&cluster.namespace)).await?;
-            let meant = Pilots::find(&pods, &self.mesh.namespace).await?.configuration(&pod.to_string()).await?;
+            let meant = Pilots::find(&pods, &self.asked.mesh.namespace).await?.configuration(&pod.to_string()).await?;
             let page = pods.get(&pod, ADMIN, "/config_dump?include_eds").await?;
             Ok((pod.clone(), Dump::parse(&page, &pod.to_string())?, meant))
         })?;
         let differences = differences(&held, &meant);
-        let told = match self.output {
+        let told = match self.asked.output {
             Form::Human => compared(&differences),
             form => report::document(&compared_value(&pod, &differences), form == Form::Yaml),
         };

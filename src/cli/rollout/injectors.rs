@@ -11,6 +11,7 @@ use crate::cli::{
 use crate::injector::parse;
 use crate::model::of_revision;
 use crate::operator::LiveInjector;
+use crate::runtime::list_all;
 
 /// What each injector of ours is asked about and told, and whether it answers.
 ///
@@ -18,9 +19,10 @@ use crate::operator::LiveInjector;
 /// When that can't be read, or there is none.
 pub(super) async fn injectors(cluster: &Cluster, namespace: &str) -> Result<Vec<LiveInjector>, Failure> {
     let webhooks: Api<MutatingWebhookConfiguration> = Api::all(cluster.client.clone());
-    let found = webhooks.list(&ListParams::default()).await.map_err(|error| Failure::cluster("list webhook configurations", &error))?;
+    let found =
+        list_all(&webhooks, &ListParams::default()).await.map_err(|error| Failure::cluster("list webhook configurations", &error))?;
     let mut injectors = Vec::new();
-    for configuration in found.items.iter().filter_map(parse).filter(|configuration| is_ours(&configuration.name)) {
+    for configuration in found.iter().filter_map(parse).filter(|configuration| is_ours(&configuration.name)) {
         let injector = of_revision(OURS, &configuration.revision);
         let values = values(cluster, namespace, &injector).await?;
         let ready = ready(cluster, namespace, &injector).await?;

@@ -17,7 +17,7 @@ use std::{
 
 use self::injectors::injectors;
 use super::{
-    cluster::{Cluster, ClusterArgs, MeshArgs, ask},
+    cluster::{AskedArgs, Cluster, ask, namespace},
     exit::{Exit, Failure},
     install::{BETWEEN, Progress, QUESTIONS, timeout},
     proxy::Table,
@@ -47,7 +47,7 @@ pub(super) struct RolloutArgs {
     #[arg(long)]
     outdated: bool,
     /// The namespace to look at
-    #[arg(short, long)]
+    #[arg(short, long, value_parser = namespace)]
     namespace: Option<String>,
     /// Look at all namespaces
     #[arg(short = 'A', long, conflicts_with = "namespace")]
@@ -70,13 +70,8 @@ pub(super) struct RolloutArgs {
     /// How long it may take
     #[arg(long, default_value = "10m", value_parser = timeout, value_name = "TIME")]
     timeout: Duration,
-    /// The form of the answer
-    #[arg(short, long, value_enum, default_value_t, value_name = "FORM")]
-    output: Form,
     #[command(flatten)]
-    mesh: MeshArgs,
-    #[command(flatten)]
-    cluster: ClusterArgs,
+    asked: AskedArgs,
 }
 
 /// A pod whose sidecar is missing or old. `ferromesh rollout` answers with a list of them.
@@ -123,7 +118,7 @@ impl RolloutArgs {
     /// When the cluster can't be asked, a restart gets no further, or not in time.
     pub(super) fn run(&self, streams: &mut Streams<'_>, style: Style, interactive: bool) -> Result<Exit, Failure> {
         let look = ask(QUESTIONS, async {
-            let cluster = self.cluster.connect().await?;
+            let cluster = self.asked.cluster.connect().await?;
             self.look(&cluster, &mut self.rollouts(&cluster)).await
         })?;
         if self.dry_run || look.outliers.is_empty() {
@@ -160,13 +155,13 @@ impl RolloutArgs {
     }
 
     async fn look(&self, cluster: &Cluster, rollouts: &mut Rollouts) -> Result<Look, Failure> {
-        let injectors = injectors(cluster, &self.mesh.namespace).await?;
+        let injectors = injectors(cluster, &self.asked.mesh.namespace).await?;
         rollouts.look(injectors).await.map_err(|error| Failure::cluster("look at pods and namespaces", &error))
     }
 
     /// Restarts workloads until each is well, or left.
     async fn roll(&self, streams: &mut Streams<'_>) -> Result<Outcomes, Failure> {
-        let cluster = self.cluster.connect().await?;
+        let cluster = self.asked.cluster.connect().await?;
         let mut rollouts = self.rollouts(&cluster);
         let mut progress = Progress::new(streams, self.timeout).hinting("what has been restarted goes on: kubectl get deployments");
         let mut outcomes = Outcomes::new();
@@ -197,7 +192,7 @@ impl RolloutArgs {
 
     /// Answers with the pods; with what became of them once something was done.
     fn tell(&self, outliers: &[Outlier], outcomes: Option<&Outcomes>, streams: &mut Streams<'_>, style: Style) -> Result<Exit, Failure> {
-        let told = match (self.output, outcomes) {
+        let told = match (self.asked.output, outcomes) {
             (Form::Human, _) if outliers.is_empty() => format!("{} every pod has the sidecar that it should have\n", style.good()),
             (Form::Human, None) => table(outliers),
             (Form::Human, Some(outcomes)) => human(outliers, outcomes, style),

@@ -9,7 +9,7 @@ use k8s_openapi::api::{
 use kube::ResourceExt;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use std::{ops::Deref, time::Duration};
+use std::{collections::BTreeSet, ops::Deref, time::Duration};
 use tokio::task::JoinHandle;
 
 use crate::cli::{
@@ -159,6 +159,9 @@ async fn workloads_are_restarted_until_their_pods_are_as_they_should_be() {
     assert!(cluster.restarted("web") && cluster.restarted("cart") && !cluster.restarted("good"));
     assert!(!cluster.read("web").annotations().contains_key("install.ferromesh.dev/rolled"), "nothing is left on it");
     controllers.abort();
+    let whole =
+        cluster.api.calls().iter().filter(|call| call.target.plural == "pods" && call.target.name.as_deref() == Some("web-1-a")).count();
+    assert_eq!(whole, 2, "before the question and after it, and not with each look");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -194,4 +197,30 @@ async fn nothing_is_restarted_against_a_budget_without_the_injector_or_without_a
     let declined = run_on(&cluster.api, TERMINAL, "rollout -n shop", "n\n").await;
     assert!(declined.stderr.ends_with("Restart 2 workloads? [y/N] nothing was restarted\n"), "{declined:?}");
     assert!(!cluster.restarted("web") && !cluster.restarted("cart"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crowd_is_read_in_pages_of_metadata_and_only_doubtful_pods_are_read_whole() {
+    let cluster = shop();
+    for number in 0..600 {
+        let mut metadata = json!({"creationTimestamp": LONG_AGO});
+        metadata["annotations"] = sidecar("hub/ferromesh-proxy:2");
+        cluster.pod("both", &format!("good-{number}"), metadata, json!({}));
+    }
+    // Another revision's, made before injectors wrote down which image they gave.
+    let metadata =
+        json!({"creationTimestamp": LONG_AGO, "annotations": {"sidecar.istio.io/status": json!({"revision": "old"}).to_string()}});
+    let spec = json!({"initContainers": [{"name": "istio-proxy", "image": "hub/ferromesh-proxy:0"}]});
+    cluster.pod("shop", "moved", metadata, spec);
+    let known = cluster.api.calls().len();
+    let told = run_on(&cluster.api, PIPE, "rollout --dry-run -A", "").await;
+    let row = |pod: &str| told.stdout.lines().find(|line| line.contains(pod)).unwrap_or_else(|| panic!("no {pod}: {told:?}"));
+    assert!(row("web-1-a").contains("missed") && row("cart-1-a").contains("outdated"), "{told:?}");
+    assert!(row("moved").contains("outdated") && row("moved").ends_with("hub/ferromesh-proxy:0"), "{told:?}");
+    let calls = cluster.api.calls().split_off(known);
+    let of_pods = calls.iter().filter(|call| call.target.plural == "pods");
+    let (whole, lists): (Vec<_>, Vec<_>) = of_pods.partition(|call| call.target.name.is_some());
+    assert!(lists.len() == 2 && lists.iter().all(|call| call.metadata_only && call.query["limit"] == "500"), "{lists:?}");
+    let asked: BTreeSet<&str> = whole.iter().filter_map(|call| call.target.name.as_deref()).collect();
+    assert_eq!((asked, whole.len()), (["moved", "web-1-a"].into(), 2));
 }

@@ -18,11 +18,13 @@ use std::{collections::BTreeMap, time::Duration};
 use super::{
     cluster::{Cluster, ClusterArgs, ask},
     exit::{Exit, Failure},
+    install::may_tag,
     proxy::Table,
     report::{self, Form},
     terminal::Streams,
 };
 use crate::model::DEFAULT_REVISION;
+use crate::runtime::list_all;
 
 /// Show and move tags, by which namespaces choose a control plane without naming it
 #[derive(Args, Debug)]
@@ -186,6 +188,7 @@ impl SetArgs {
             }
             _ => {}
         }
+        may_tag(&cluster.client, tag).await?;
         self.change.write(&cluster, mesh, tag, &json!(revision)).await?;
         let label = if tag == DEFAULT_REVISION { "istio-injection=enabled".to_owned() } else { format!("istio.io/rev={tag}") };
         let verb = if self.change.dry_run { "would stand" } else { "stands" };
@@ -233,8 +236,8 @@ impl World {
         let meshes: Api<MeshInstall> = Api::all(cluster.client.clone());
         let namespaces: Api<Namespace> = Api::all(cluster.client.clone());
         let all = ListParams::default();
-        let meshes = meshes.list(&all).await.map_err(|error| Failure::cluster("list MeshInstalls", &error))?.items;
-        let namespaces = namespaces.list(&all).await.map_err(|error| Failure::cluster("list namespaces", &error))?.items;
+        let meshes = list_all(&meshes, &all).await.map_err(|error| Failure::cluster("list MeshInstalls", &error))?;
+        let namespaces = list_all(&namespaces, &all).await.map_err(|error| Failure::cluster("list namespaces", &error))?;
         Ok(Self { meshes, namespaces })
     }
 

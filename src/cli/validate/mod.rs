@@ -9,6 +9,7 @@ mod object;
 
 use self::object::{Checker, Verdict};
 use super::{
+    cluster::namespace,
     document::{SummaryDocument, ValidationDocument},
     exit::{Exit, Failure},
     finding::{Finding, Severity, unknown_kinds_once},
@@ -41,7 +42,7 @@ pub(super) struct ValidateArgs {
     #[arg(short = 'R', long)]
     recursive: bool,
     /// The namespace of objects that name none
-    #[arg(short, long)]
+    #[arg(short, long, value_parser = namespace)]
     namespace: Option<String>,
     /// The form of the answer
     #[arg(short, long, value_enum, default_value_t, value_name = "FORM")]
@@ -107,6 +108,10 @@ impl ValidateArgs {
         if seen.files > 0 || seen.unreadable {
             let told = self.told(&seen, style);
             streams.answer(&told).map_err(|error| Failure::new(Exit::Failed, error))?;
+        }
+        // What made the files may have failed.
+        if seen.files > 0 && seen.objects + seen.skipped == 0 && seen.findings.is_empty() {
+            streams.note("note: there is no object in what was named, so nothing was validated");
         }
         let fails = seen.findings.iter().any(|finding| finding.severity >= self.fail_on);
         Failure::all(missing).map(|()| match (seen.unreadable, fails) {

@@ -13,7 +13,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use self::{nack::NackArgs, question::Destination, world::World};
 use super::{
-    cluster::{ClusterArgs, MeshArgs, ask},
+    cluster::{AskedArgs, ask, namespace},
     exit::{Exit, Failure},
     proxy::Named,
     report::{self, Form},
@@ -68,18 +68,13 @@ pub(super) struct WhyArgs {
     #[arg(short = 'k', long, action = ArgAction::SetTrue)]
     use_kube: bool,
     /// The namespace of a source, and of objects in files, that name none
-    #[arg(short, long)]
+    #[arg(short, long, value_parser = namespace)]
     namespace: Option<String>,
     /// A file with the mesh's settings, in place of those of the cluster
     #[arg(long = "meshConfigFile", visible_alias = "mesh-config-file", value_name = "FILE")]
     mesh_config_file: Option<PathBuf>,
-    /// The form of the answer
-    #[arg(short, long, value_enum, default_value_t, value_name = "FORM")]
-    output: Form,
     #[command(flatten)]
-    mesh: MeshArgs,
-    #[command(flatten)]
-    cluster: ClusterArgs,
+    asked: AskedArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -111,7 +106,7 @@ impl WhyArgs {
         let request = destination.request(&asked, &world.snapshot, &workload, &proxy);
         let explained = simulate::explain(&world.snapshot, &proxy, &request);
         let explained = explained.map_err(|error| Failure::new(Exit::Failed, crate::runtime::causes(&error)))?;
-        let told = match self.output {
+        let told = match self.asked.output {
             Form::Human => form::human(&explained),
             form => report::document(&form::value(&explained, destination), form == Form::Yaml),
         };
@@ -122,9 +117,9 @@ impl WhyArgs {
 
     fn world(&self, streams: &mut Streams<'_>) -> Result<World, Failure> {
         let mesh = self.mesh_config_file.as_deref().map(super::analyze::mesh_of_file).transpose()?;
-        let setting = world::Setting { mesh_namespace: &self.mesh.namespace, mesh, default_namespace: self.namespace.as_deref() };
+        let setting = world::Setting { mesh_namespace: &self.asked.mesh.namespace, mesh, default_namespace: self.namespace.as_deref() };
         let live = if self.files.is_empty() || self.use_kube {
-            Some(ask(LONGEST, async { world::read(&self.cluster.connect().await?, &self.mesh.namespace).await })?)
+            Some(ask(LONGEST, async { world::read(&self.asked.cluster.connect().await?, &self.asked.mesh.namespace).await })?)
         } else {
             None
         };

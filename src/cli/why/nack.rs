@@ -5,7 +5,7 @@ use serde_json::Value;
 use std::time::Duration;
 
 use crate::cli::{
-    cluster::{ClusterArgs, MeshArgs, ask},
+    cluster::{AskedArgs, ask, namespace},
     exit::{Exit, Failure},
     proxy::{Named, Pilots, Pods, Rejection},
     report::{self, Form},
@@ -23,15 +23,10 @@ pub(super) struct NackArgs {
     #[arg(value_name = "POD")]
     pod: Named,
     /// The namespace of a pod that names none
-    #[arg(short, long)]
+    #[arg(short, long, value_parser = namespace)]
     namespace: Option<String>,
-    /// The form of the answer
-    #[arg(short, long, value_enum, default_value_t, value_name = "FORM")]
-    output: Form,
     #[command(flatten)]
-    mesh: MeshArgs,
-    #[command(flatten)]
-    cluster: ClusterArgs,
+    asked: AskedArgs,
 }
 
 // === impl NackArgs ===
@@ -43,14 +38,14 @@ impl NackArgs {
     /// When pilot can't be asked, or does not know the proxy.
     pub(super) fn run(&self, streams: &mut Streams<'_>, style: Style) -> Result<Exit, Failure> {
         let (pod, refused) = ask(LONGEST, async {
-            let cluster = self.cluster.connect().await?;
+            let cluster = self.asked.cluster.connect().await?;
             let pods = Pods::new(cluster.client);
             let pod = pods.find(&self.pod, self.namespace.as_deref().unwrap_or(&cluster.namespace)).await?.to_string();
-            let refused = Pilots::find(&pods, &self.mesh.namespace).await?.rejections(&pod).await?;
+            let refused = Pilots::find(&pods, &self.asked.mesh.namespace).await?.rejections(&pod).await?;
             Ok((pod, refused))
         })?;
         let refused = refused.ok_or_else(|| Failure::new(Exit::Failed, format_args!("{pod} is connected to no pilot")))?;
-        let told = match self.output {
+        let told = match self.asked.output {
             Form::Human => human(&pod, &refused, style),
             form => report::document(&Value::Array(refused.iter().map(Rejection::to_value).collect()), form == Form::Yaml),
         };

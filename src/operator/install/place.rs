@@ -14,7 +14,7 @@ use crate::operator::{
     foreign::read,
     live::is_going,
     object::{Key, Kind, Scope},
-    plan::{Circumstances, nodes_preparation, preparation, serving_certificate},
+    plan::{Circumstances, OWN_ROLE, nodes_preparation, preparation, serving_certificate},
     settings::{NODES, Role, Settings},
     watch::{self, Changes},
 };
@@ -35,7 +35,8 @@ impl Install {
         if !self.watches(settings) {
             self.prepare_mesh(settings, circumstances).await?;
         }
-        self.prepare_nodes(settings, circumstances).await
+        self.prepare_nodes(settings, circumstances).await?;
+        self.watch_nodes_left().await
     }
 
     async fn prepare_mesh(&mut self, settings: &Settings, circumstances: Circumstances<'_>) -> Result<(), InstallError> {
@@ -80,6 +81,17 @@ impl Install {
         if let Some([_, rights]) = nodes
             && is_bound(&self.client, &rights.key).await?
         {
+            self.watch_nodes();
+        }
+        self.watch_nodes_left().await
+    }
+
+    /// Watches the nodes' part that is there although nobody asks for it any more, as after a change that an operator before this one did
+    /// not live to see through: what is not seen stays, and is in no inventory.
+    async fn watch_nodes_left(&mut self) -> Result<(), InstallError> {
+        let namespace = Key::new(Kind::Namespace, "", NODES);
+        let left = self.namespace.is_some() && !self.watches_nodes() && self.live.applied().any(|(key, _)| *key == namespace);
+        if left && is_bound(&self.client, &Key::new(Kind::RoleBinding, NODES, OWN_ROLE)).await? {
             self.watch_nodes();
         }
         Ok(())

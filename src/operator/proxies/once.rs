@@ -1,19 +1,17 @@
 //! The same for a person who looks once, or looks on while workloads are restarted, with his own rights.
 
+use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::{
     api::core::v1::{Namespace, Pod},
     jiff::Timestamp,
 };
-use kube::{
-    Api, Client, ResourceExt,
-    api::{ListParams, ObjectList},
-};
+use kube::{Api, Client, ResourceExt, api::ListParams, core::PartialObjectMeta};
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     AllWanted, Wanted,
     cause::causes,
-    find::{Facts, PodKey, Sidecar, current_image, find},
+    find::{Facts, Found, PodKey, Sidecar, current_image, find},
     owners::{Owner, Owners},
     restart::{RestartError, Restarter},
     roll::{Cause, Step},
@@ -22,6 +20,7 @@ use super::{
 use crate::injector::{Entry, Labels};
 use crate::model::InjectionValues;
 use crate::operator::settings::Rolling;
+use crate::runtime::{list_all, list_each};
 
 /// An injector, as it is in the cluster.
 #[derive(Clone, Debug)]
@@ -82,7 +81,12 @@ pub struct Rollouts {
     limits: Rolling,
     owners: Owners,
     restarter: Restarter,
+    /// The pods as the last look has shown them, with what they were asked for beside their metadata.
+    pods: BTreeMap<PodKey, Facts>,
 }
+
+/// So many pods are asked for at once.
+const ASKED: usize = 16;
 
 // === impl Rollouts ===
 
@@ -90,7 +94,7 @@ impl Rollouts {
     /// For one namespace or all, within limits.
     pub fn new(client: Client, namespace: Option<String>, limits: Rolling) -> Self {
         let (owners, restarter) = (Owners::new(client.clone()), Restarter::alone(client.clone()));
-        Self { client, namespace, limits, owners, restarter }
+        Self { client, namespace, limits, owners, restarter, pods: BTreeMap::new() }
     }
 
     /// Looks at all pods, as far as the limits ask for them.
@@ -99,10 +103,10 @@ impl Rollouts {
     /// When pods or namespaces can't be read.
     pub async fn look(&mut self, injectors: Vec<LiveInjector>) -> Result<Look, kube::Error> {
         let namespaces = self.namespaces().await?;
-        let pods = self.pods().await?;
+        self.list_pods().await?;
         let mut look = Look::default();
         let wanted = of_revisions(injectors);
-        let mut all = find(&pods, &namespaces, &wanted);
+        let mut all = self.find(&namespaces, &wanted).await?;
         for (revision, wanted) in &wanted {
             let mut found = all.remove(revision).unwrap_or_default();
             found.missed.retain(|_| self.limits.missed);
@@ -110,11 +114,11 @@ impl Rollouts {
             let image = current_image(&wanted.values);
             let mut owners = BTreeMap::new();
             for key in found.missed.iter().chain(&found.outdated) {
-                let owner = self.owners.of(key, &pods[key]).await;
-                look.outliers.push(outlier(key, &pods[key], &owner, &image));
+                let owner = self.owners.of(key, &self.pods[key]).await;
+                look.outliers.push(outlier(key, &self.pods[key], &owner, &image));
                 owners.insert(key.clone(), owner);
             }
-            look.causes.extend(causes(&found, &pods, &owners, wanted, &self.limits, wanted.injector_ready));
+            look.causes.extend(causes(&found, &self.pods, &owners, wanted, &self.limits, wanted.injector_ready));
         }
         look.outliers.sort_by(|a, b| (&a.namespace, &a.pod).cmp(&(&b.namespace, &b.pod)));
         Ok(look)
@@ -150,25 +154,53 @@ impl Rollouts {
         let api: Api<Namespace> = Api::all(self.client.clone());
         let found = match &self.namespace {
             Some(name) => vec![api.get(name).await?],
-            None => api.list(&ListParams::default()).await?.items,
+            None => list_all(&api, &ListParams::default()).await?,
         };
         Ok(found.into_iter().map(|it| (it.name_any(), it.metadata.labels.unwrap_or_default())).collect())
     }
 
-    /// Pods that are not over.
-    async fn pods(&self) -> Result<BTreeMap<PodKey, Facts>, kube::Error> {
-        let api: Api<Pod> = match &self.namespace {
+    /// Lists the metadata of pods that are not over.
+    async fn list_pods(&mut self) -> Result<(), kube::Error> {
+        let api: Api<PartialObjectMeta<Pod>> = match &self.namespace {
             Some(name) => Api::namespaced(self.client.clone(), name),
             None => Api::all(self.client.clone()),
         };
         let running = ListParams::default().fields("status.phase!=Succeeded,status.phase!=Failed");
-        let found: ObjectList<Pod> = api.list(&running).await?;
-        let facts = |pod: Pod| {
-            let mut facts = Facts::of(&pod.metadata);
-            facts.complete(&pod);
-            ((pod.namespace().unwrap_or_default(), pod.name_any()), facts)
+        let facts = |pod: PartialObjectMeta<Pod>| {
+            let key = (pod.namespace().unwrap_or_default(), pod.name_any());
+            let facts = Facts::of(&pod.metadata).with_knowledge_of(self.pods.get(&key));
+            Some((key, facts))
         };
-        Ok(found.into_iter().map(facts).collect())
+        let listed = list_each(&api, &running, facts).await?;
+        self.pods = listed.into_iter().collect();
+        Ok(())
+    }
+
+    /// Judges the pods, and asks for those of which metadata do not tell enough.
+    async fn find(&mut self, namespaces: &BTreeMap<String, Labels>, wanted: &AllWanted) -> Result<BTreeMap<String, Found>, kube::Error> {
+        loop {
+            let found = find(&self.pods, namespaces, wanted);
+            // That another revision's sidecar is to go is clear without its image, which is told all the same.
+            let untold = |key: &&PodKey| matches!(self.pods[*key].sidecar, Sidecar::Injected { image: None, .. });
+            let outdated = found.values().flat_map(|found| found.outdated.iter().filter(untold));
+            let asked: Vec<PodKey> = found.values().flat_map(|found| &found.unknown).chain(outdated).cloned().collect();
+            if asked.is_empty() {
+                return Ok(found);
+            }
+            let ask = |key: PodKey| async {
+                let pods: Api<Pod> = Api::namespaced(self.client.clone(), &key.0);
+                pods.get_opt(&key.1).await.map(|pod| (key, pod))
+            };
+            let answers: Vec<_> = stream::iter(asked).map(ask).buffer_unordered(ASKED).try_collect().await?;
+            for (key, pod) in answers {
+                let same = |facts: &Facts| pod.as_ref().filter(|pod| pod.spec.is_some() && pod.metadata.uid.as_ref() == Some(&facts.uid));
+                match self.pods.get_mut(&key).and_then(|facts| Some((same(facts)?, facts))) {
+                    Some((pod, facts)) => facts.complete(pod),
+                    // It is gone; what has its name now is for the next look.
+                    None => _ = self.pods.remove(&key),
+                }
+            }
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use k8s_openapi::{
 use kube::{
     Api, Client, Resource, ResourceExt,
     api::{ListParams, Patch, PatchParams},
-    core::DynamicObject,
+    core::{DynamicObject, PartialObjectMeta},
 };
 use serde_json::{Value, json};
 use std::{
@@ -24,6 +24,7 @@ use super::{
     workload::{Kind, RESTARTED, ROLLED, WorkloadKey, daemon_set, deployment, stateful_set},
 };
 use crate::operator::{plan::MANAGER, refusal::advised, settings::Rolling};
+use crate::runtime::{list_all, list_each};
 
 /// Restarts workloads, for as long as one operator leads or one person looks on.
 pub(super) struct Restarter {
@@ -160,18 +161,14 @@ impl Restarter {
     where
         K: Resource<DynamicType = ()> + Clone + Debug + serde::de::DeserializeOwned,
     {
-        let api: Api<K> = Api::all(self.client.clone());
-        let mut params = ListParams::default().limit(500);
-        loop {
-            let page = api.list_metadata(&params).await.map_err(|source| failed(format!("{}s can't be listed", kind.name()), source))?;
-            for object in page.items.iter().filter(|object| object.annotations().contains_key(ROLLED)) {
-                found.insert(WorkloadKey { namespace: object.namespace().unwrap_or_default(), kind, name: object.name_any() });
-            }
-            match page.metadata.continue_.filter(|token| !token.is_empty()) {
-                Some(token) => params.continue_token = Some(token),
-                None => return Ok(()),
-            }
-        }
+        let api: Api<PartialObjectMeta<K>> = Api::all(self.client.clone());
+        let key = |object: PartialObjectMeta<K>| {
+            let rolled = object.annotations().contains_key(ROLLED);
+            rolled.then(|| WorkloadKey { namespace: object.namespace().unwrap_or_default(), kind, name: object.name_any() })
+        };
+        let marked = list_each(&api, &ListParams::default(), key).await;
+        found.extend(marked.map_err(|source| failed(format!("{}s can't be listed", kind.name()), source))?);
+        Ok(())
     }
 
     async fn read(
@@ -182,9 +179,9 @@ impl Restarter {
         let namespace = &key.namespace;
         if !budgets.contains_key(namespace) {
             let api: Api<PodDisruptionBudget> = Api::namespaced(self.client.clone(), namespace);
-            let all = api.list(&ListParams::default()).await;
+            let all = list_all(&api, &ListParams::default()).await;
             let all = all.map_err(|source| failed(format!("PodDisruptionBudgets of {namespace} can't be listed"), source))?;
-            budgets.insert(namespace.clone(), all.items);
+            budgets.insert(namespace.clone(), all);
         }
         let budgets = budgets.get(namespace).map_or(&[][..], Vec::as_slice);
         match key.kind {

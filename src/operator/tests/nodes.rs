@@ -1,5 +1,6 @@
 //! The nodes' part has a namespace of its own, and stays as long as pods may count on it.
 
+use ferromesh_crds::MeshInstall;
 use k8s_openapi::api::{
     apps::v1::{DaemonSet, Deployment},
     core::v1::{ConfigMap, Namespace, ServiceAccount},
@@ -73,4 +74,39 @@ async fn it_goes_at_once_where_nothing_is_injected_any_more() {
     let removed = |object: &str| writes.iter().position(|write| *write == format!("DELETE {object}")).unwrap_or(usize::MAX);
     assert!(removed("mutatingwebhookconfigurations/istio-sidecar-injector") < removed("daemonsets/istio-cni-node"), "{writes:#?}");
     eventually("so is its namespace", || cluster.api.get::<Namespace>(None, NODES).is_none()).await;
+}
+
+#[tokio::test]
+async fn an_operator_takes_away_what_the_one_before_it_has_left() {
+    let mut cluster = Cluster::healthy(on()).await;
+    cluster.stop();
+    cluster.install("mesh", json!({}));
+    cluster.start();
+    let known = || {
+        let inventory = cluster.status("mesh").inventory;
+        let told = cluster.status("mesh").observed_generation == cluster.api.get::<MeshInstall>(None, "mesh").unwrap().metadata.generation;
+        told && inventory.iter().any(|entry| entry.kind == "DaemonSet")
+    };
+    eventually("it is seen, and stays until the injector's pods are replaced", known).await;
+    assert!(cluster.api.get::<DaemonSet>(Some(NODES), PART).is_some());
+    cluster.until_healthy().await;
+    eventually("it is gone", || cluster.api.get::<Namespace>(None, NODES).is_none()).await;
+    assert_eq!(cluster.api.list::<DaemonSet>(), []);
+    let writes = cluster.writes();
+    let removed = |object: &str| writes.iter().position(|write| *write == format!("DELETE {object}")).unwrap_or(usize::MAX);
+    assert!(removed("daemonsets/istio-cni-node") < removed("namespaces/istio-cni"), "{writes:#?}");
+}
+
+#[tokio::test]
+async fn what_is_only_planned_tells_of_it_too() {
+    let mut cluster = Cluster::healthy(on()).await;
+    cluster.stop();
+    cluster.install("mesh", json!({"mode": "Plan"}));
+    cluster.start();
+    let planned = || {
+        let changes = cluster.status("mesh").plan.map(|plan| plan.changes).unwrap_or_default();
+        changes.iter().any(|change| change.kind == "DaemonSet" && change.name == PART)
+    };
+    eventually("that it would go", planned).await;
+    assert!(cluster.api.get::<DaemonSet>(Some(NODES), PART).is_some());
 }

@@ -2,7 +2,7 @@
 //!
 //! It stores any resource without knowing its schema and behaves as the real one does where controllers can tell: resource versions
 //! and conflicts, writes that change nothing, generations, the status subresource, server-side apply with owners of fields, label and
-//! field selectors, metadata-only answers, watches (also with initial events, and expired ones), finalizers, owner references. It
+//! field selectors, metadata-only answers, lists in pages, watches (also with initial events, and expired ones), finalizers, owner references. It
 //! admits everything: no schema, defaults, authentication or RBAC. What a test needs beyond that, it answers by [`FakeApi::answer`].
 
 mod apply;

@@ -16,7 +16,8 @@ pub(crate) struct Call {
     /// The body; null when there is none.
     pub(crate) body: Value,
     pub(super) content_type: String,
-    metadata_only: bool,
+    /// Whether metadata alone are asked for.
+    pub(crate) metadata_only: bool,
 }
 
 /// What a path names.

@@ -99,7 +99,12 @@ impl Store {
     }
 
     pub(super) fn answer_list(&self, call: &Call) -> Value {
-        let mut items: Vec<_> = self.selected(call).into_iter().map(|object| call.shape(object)).collect();
+        let selected = self.selected(call);
+        let number = |name: &str| call.query.get(name).and_then(|text| text.parse::<usize>().ok());
+        let (from, limit) = (number("continue").unwrap_or(0), number("limit").filter(|limit| *limit > 0).unwrap_or(usize::MAX));
+        let next = from.saturating_add(limit);
+        let token = if next < selected.len() { next.to_string() } else { String::new() };
+        let mut items: Vec<_> = selected.into_iter().skip(from).take(limit).map(|object| call.shape(object)).collect();
         let kind = items.first().and_then(|item| item["kind"].as_str()).unwrap_or("Object").to_owned();
         // Items of the API server's own types don't repeat what the list says; those of custom ones do.
         let group = &call.target.group;
@@ -109,7 +114,8 @@ impl Store {
             }
         }
         let version = self.version.to_string();
-        json!({"apiVersion": call.target.api_version(), "kind": format!("{kind}List"), "metadata": {"resourceVersion": version}, "items": items})
+        json!({"apiVersion": call.target.api_version(), "kind": format!("{kind}List"), "items": items,
+            "metadata": {"resourceVersion": version, "continue": token}})
     }
 
     pub(super) fn create(&mut self, call: &Call) -> Result<Value, Failure> {

@@ -12,6 +12,7 @@ use serde_json::json;
 use std::pin::pin;
 
 use super::FakeApi;
+use crate::runtime::list_all;
 
 fn map(name: &str, data: &serde_json::Value) -> ConfigMap {
     serde_json::from_value(json!({"metadata": {"name": name, "namespace": "shop", "labels": {"app": name}}, "data": data})).unwrap()
@@ -81,8 +82,7 @@ async fn lists_select_by_label_and_field() {
         api.insert(&map(name, &json!({})));
     }
     let names = async |params: ListParams| {
-        let list = maps(&api).list(&params).await.unwrap();
-        list.items.into_iter().map(|map| map.metadata.name.unwrap()).collect::<Vec<_>>()
+        list_all(&maps(&api), &params).await.unwrap().into_iter().map(|map| map.metadata.name.unwrap()).collect::<Vec<_>>()
     };
     assert_eq!(names(ListParams::default().labels("app in (a,b)")).await, ["a", "b"]);
     assert_eq!(names(ListParams::default().labels("app!=a,app")).await, ["b", "c"]);

@@ -92,14 +92,24 @@ fn of_installations() -> Vec<Case> {
             change(&mut it.meshes, 0, "/metadata/creationTimestamp", json!("2025-01-01T00:00:00Z"));
             it.meshes.as_mut().unwrap().push(of(second));
         }),
+        case("FM5002", |it, _| {
+            change(&mut it.meshes, 1, "/metadata/creationTimestamp", json!("2025-01-01T00:00:00Z"));
+            let mut second = serde_json::to_value(&it.meshes.as_ref().unwrap()[1]).unwrap();
+            second["metadata"] = json!({"name": "second", "creationTimestamp": "2026-01-01T00:00:00Z"});
+            it.meshes.as_mut().unwrap().push(of(second));
+        }),
         case("FM5003", |it, _| change(&mut it.meshes, 0, "/status/conditions/0/status", json!("False"))),
+        case("FM5003", |it, _| change(&mut it.meshes, 1, "/status/conditions/0/status", json!("False"))),
         case("FM5004", |it, _| change(&mut it.meshes, 0, "/status/observedGeneration", json!(1))),
+        case("FM5004", |it, _| change(&mut it.meshes, 1, "/status/observedGeneration", json!(1))),
         case("FM5005", |it, _| change(&mut it.deployments, 0, "/status/availableReplicas", json!(0))),
         case("FM5006", |it, _| change(&mut it.meshes, 0, "/status/version", json!("0.0.1"))),
+        case("FM5006", |it, _| change(&mut it.meshes, 1, "/status/version", json!("0.0.1"))),
         case("FM5007", |it, _| drop(it.cluster_roles.as_mut().unwrap().remove(0))),
         case("FM5008", |it, _| drop(it.crds.as_mut().unwrap().remove(0))),
         case("FM5009", |it, _| change(&mut it.crds, 5, "/spec/versions/1/served", json!(false))),
         case("FM5010", |it, _| change(&mut it.meshes, 0, "/spec/mode", json!("Plan"))),
+        case("FM5010", |it, _| change(&mut it.meshes, 1, "/spec/mode", json!("Plan"))),
     ]
 }
 
@@ -126,6 +136,7 @@ fn of_control_planes() -> Vec<Case> {
             it.pods.as_mut().unwrap().push(of(second));
         }),
         case("FM5029", |it, _| drop(it.endpoints.as_mut().unwrap().remove(3))),
+        case("FM5029", |it, _| drop(it.endpoints.as_mut().unwrap().remove(5))),
         case("FM5030", |it, _| {
             change(&mut it.services, 2, "/status", json!({}));
             let mut other = serde_json::to_value(&it.services.as_ref().unwrap()[2]).unwrap();
@@ -140,15 +151,22 @@ fn of_control_planes() -> Vec<Case> {
             change(&mut it.autoscalers, 0, "/status/conditions", condition);
         }),
         case("FM5034", |it, _| change(&mut it.deployments, 2, "/spec/replicas", json!(1))),
+        case("FM5034", |it, _| change(&mut it.deployments, 3, "/spec/replicas", json!(1))),
     ]
 }
 
+/// Where a webhook's configuration says whom to trust.
+const BUNDLE: &str = "/webhooks/0/clientConfig/caBundle";
+
 fn of_certificates() -> Vec<Case> {
     vec![
-        case("FM2001", |it, certificates| {
-            change(&mut it.validating, 0, "/webhooks/0/clientConfig/caBundle", base64(&certificates.other));
-        }),
-        case("FM2002", |it, _| change(&mut it.validating, 0, "/webhooks/0/clientConfig/caBundle", Value::Null)),
+        case("FM2001", |it, certificates| change(&mut it.validating, 0, BUNDLE, base64(&certificates.other))),
+        // Of a revision, and of a tag that stands for it.
+        case("FM2001", |it, certificates| change(&mut it.validating, 2, BUNDLE, base64(&certificates.other))),
+        case("FM2001", |it, certificates| change(&mut it.mutating, 2, BUNDLE, base64(&certificates.other))),
+        case("FM2002", |it, _| change(&mut it.validating, 0, BUNDLE, Value::Null)),
+        case("FM2002", |it, _| change(&mut it.mutating, 1, BUNDLE, Value::Null)),
+        case("FM2002", |it, _| change(&mut it.mutating, 2, BUNDLE, Value::Null)),
         case("FM2003", |it, _| {
             let far: i64 = 4096 * 366 * DAY;
             it.now += far;
@@ -165,6 +183,8 @@ fn of_certificates() -> Vec<Case> {
         case("FM2005", |it, _| drop(it.roots.as_mut().unwrap().remove(0))),
         case("FM2006", |it, certificates| change(&mut it.roots, 0, "/data/root-cert.pem", json!(certificates.other))),
         case("FM2007", |it, _| drop(it.certificates.as_mut().unwrap().remove(1))),
+        case("FM2007", |it, _| change(&mut it.certificates, 3, "/data", json!({}))),
+        case("FM2007", |it, _| drop(it.certificates.as_mut().unwrap().remove(4))),
     ]
 }
 
@@ -177,7 +197,9 @@ pub(super) fn end_of(pem: &[u8]) -> i64 {
 fn of_workloads() -> Vec<Case> {
     vec![
         case("FM3001", |it, _| change(&mut it.meshes, 0, "/status/proxies/missed", json!(2))),
+        case("FM3001", |it, _| change(&mut it.meshes, 1, "/status/proxies/missed", json!(2))),
         case("FM3003", |it, _| change(&mut it.meshes, 0, "/status/proxies/outdated", json!(1))),
+        case("FM3003", |it, _| change(&mut it.meshes, 1, "/status/proxies/outdated", json!(1))),
         case("FM4001", |it, _| it.proxies.as_mut().unwrap()[0].synced = false),
         case("FM4002", |it, _| it.proxies.as_mut().unwrap()[0].refused = 1),
         case("FM3004", |it, _| change(&mut it.pods, 0, "/spec/hostNetwork", json!(true))),

@@ -78,6 +78,14 @@ fn crd(kind: &catalog::Kind) -> Value {
     crd
 }
 
+/// The MeshInstall of a revision beside the default one.
+fn canary() -> Value {
+    let mut mesh = mesh(env!("CARGO_PKG_VERSION"));
+    mesh["metadata"]["name"] = json!("mesh-canary");
+    mesh["spec"]["revision"] = json!("canary");
+    mesh
+}
+
 pub(super) fn mesh(version: &str) -> Value {
     json!({"apiVersion": "install.ferromesh.dev/v1alpha1", "kind": "MeshInstall", "metadata": {"name": "mesh", "generation": 2},
         "spec": {"profile": "default"}, "status": {"observedGeneration": 2, "state": "HEALTHY", "version": version,
@@ -89,7 +97,7 @@ pub(super) fn all<T: DeserializeOwned>(values: impl IntoIterator<Item = Value>) 
     Ok(values.into_iter().map(of).collect())
 }
 
-/// A cluster with a mesh in which nothing is wrong.
+/// A cluster in which nothing is wrong, with a mesh, a revision `canary` of it, and a tag `prod` for that.
 pub(super) fn healthy(certificates: &Certificates) -> Facts {
     let Certificates { root, leaf, .. } = certificates;
     let configuration = |name: &str, service: &str, namespace: &str| json!({"metadata": {"name": name, "labels": {"app.kubernetes.io/managed-by": "ferromesh-operator"}}, "webhooks": [webhook(service, namespace, root)]});
@@ -125,17 +133,29 @@ pub(super) fn healthy(certificates: &Certificates) -> Facts {
             slice("istio-system", "istio-galley"),
             slice("istio-system", "istio-sidecar-injector"),
             slice("ferromesh-system", "ferromesh-operator"),
+            slice("istio-system", "istio-galley-canary"),
+            slice("istio-system", "istio-sidecar-injector-canary"),
         ]),
-        deployments: all([operator, deployment("istio-system", "istio-galley"), deployment("istio-system", "istio-sidecar-injector")]),
+        deployments: all([
+            operator,
+            deployment("istio-system", "istio-galley"),
+            deployment("istio-system", "istio-sidecar-injector"),
+            deployment("istio-system", "istio-sidecar-injector-canary"),
+        ]),
         daemon_sets: Ok(Vec::new()),
         budgets: all([json!({"metadata": {"name": "istio-pilot", "namespace": "istio-system"},
             "status": {"expectedPods": 2, "disruptionsAllowed": 1, "currentHealthy": 2, "desiredHealthy": 1}})]),
         autoscalers: all([json!({"metadata": {"name": "istio-pilot", "namespace": "istio-system"},
             "status": {"desiredReplicas": 2, "conditions": [{"type": "ScalingActive", "status": "True"}]}})]),
-        mutating: all([configuration("istio-sidecar-injector", "istio-sidecar-injector", "istio-system")]),
+        mutating: all([
+            configuration("istio-sidecar-injector", "istio-sidecar-injector", "istio-system"),
+            configuration("istio-sidecar-injector-canary", "istio-sidecar-injector-canary", "istio-system"),
+            configuration("istio-revision-tag-prod", "istio-sidecar-injector-canary", "istio-system"),
+        ]),
         validating: all([
             configuration("istio-galley", "istio-galley", "istio-system"),
             configuration("ferromesh-operator", "ferromesh-operator", "ferromesh-system"),
+            configuration("istio-galley-canary", "istio-galley-canary", "istio-system"),
         ]),
         roots: all(
             namespaces.map(|name| json!({"metadata": {"name": "istio-ca-root-cert", "namespace": name}, "data": {"root-cert.pem": root}}))
@@ -144,8 +164,10 @@ pub(super) fn healthy(certificates: &Certificates) -> Facts {
             secret("ferromesh-system", "ferromesh-operator-webhook-certs"),
             secret("istio-system", "istio-galley-webhook-certs"),
             secret("istio-system", "istio-sidecar-injector-webhook-certs"),
+            secret("istio-system", "istio-galley-webhook-certs-canary"),
+            secret("istio-system", "istio-sidecar-injector-webhook-certs-canary"),
         ]),
-        meshes: all([mesh(env!("CARGO_PKG_VERSION"))]),
+        meshes: all([mesh(env!("CARGO_PKG_VERSION")), canary()]),
         proxies: Ok(vec![Standing { name: "web-1.shop".to_owned(), version: "1".to_owned(), synced: true, refused: 0 }]),
     }
 }

@@ -3,13 +3,18 @@
 mod cases;
 mod healthy;
 
-use k8s_openapi::api::core::v1::Namespace;
+use ferromesh_crds::MeshInstall;
+use k8s_openapi::api::{
+    admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration},
+    core::v1::{Namespace, Secret},
+};
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
 use self::{
     cases::{DAY, cases, change, end_of},
-    healthy::{certificates, healthy, meshed_pod, of},
+    healthy::{base64, certificates, healthy, mesh, meshed_pod, of, webhook},
 };
 use super::{Stage, checks, facts::Facts, run};
 use crate::cli::{
@@ -138,6 +143,34 @@ async fn a_cluster_is_read_and_what_may_not_be_read_is_said() {
     let of_code = |code: &str| document["checks"].as_array().unwrap().iter().find(|row| row["code"] == code).unwrap().clone();
     assert_eq!(of_code("FM1006")["findings"][0]["level"], "Error");
     assert!(of_code("FM1021")["skipped"].as_str().unwrap().contains("nodes"), "{document}");
+}
+
+/// A webhook configuration of the mesh, with nobody whom the API server trusts.
+fn untrusting<K: DeserializeOwned>(name: &str, service: &str) -> K {
+    let labels = json!({"app.kubernetes.io/managed-by": "ferromesh-operator"});
+    of(json!({"metadata": {"name": name, "labels": labels}, "webhooks": [webhook(service, "istio-system", "")]}))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn certificates_of_revisions_are_read_too() {
+    let api = FakeApi::new();
+    api.insert::<MeshInstall>(&of(mesh(env!("CARGO_PKG_VERSION"))));
+    api.insert::<ValidatingWebhookConfiguration>(&untrusting("istio-galley-canary", "istio-galley-canary"));
+    api.insert::<MutatingWebhookConfiguration>(&untrusting("istio-revision-tag-prod", "istio-sidecar-injector-next"));
+    let there =
+        json!({"metadata": {"name": "istio-galley-webhook-certs-canary", "namespace": "istio-system"}, "data": {"tls.key": base64("k")}});
+    api.insert::<Secret>(&of(there));
+    let told: Value = serde_json::from_str(&asked(&api, "check -o json").await.stdout).unwrap();
+    let messages = |code: &str| -> Vec<String> {
+        let row = told["checks"].as_array().unwrap().iter().find(|row| row["code"] == code).unwrap();
+        row["findings"].as_array().unwrap().iter().map(|finding| finding["message"].as_str().unwrap().to_owned()).collect()
+    };
+    let wanted = [
+        "Secret istio-system/istio-galley-webhook-certs-canary has no tls.crt: who is asked by istio-galley-canary can't answer",
+        "Secret istio-system/istio-sidecar-injector-webhook-certs-next is not there: who is asked by istio-revision-tag-prod can't answer",
+    ];
+    assert_eq!(messages("FM2007"), wanted);
+    assert_eq!(messages("FM2002").len(), 2, "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

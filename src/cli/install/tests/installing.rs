@@ -75,6 +75,7 @@ async fn what_can_not_get_ready_ends_at_once_and_what_does_not_in_time_with_75()
 
     let cluster = Cluster::new();
     let operator = cluster.operator(Answer::Never);
+    assert_eq!(cluster.run("operator init").await.exit, Exit::Clean);
     let late = cluster.run("install --wait 2s").await;
     assert_eq!(late.exit, Exit::TimedOut, "{late:?}");
     assert!(late.stderr.contains("not within 2 s: the operator, which has not seen the MeshInstall yet"), "{late:?}");
@@ -95,6 +96,9 @@ async fn helms_operator_is_left_to_helm() {
     assert!(init.exit == Exit::Failed && init.stderr.contains("helm upgrade mine charts/ferromesh -n ops"), "{init:?}");
     let remove = cluster.run("operator remove").await;
     assert!(remove.exit == Exit::Failed && remove.stderr.contains("helm uninstall mine -n ops"), "{remove:?}");
+    let canary = cluster.run("install --set revision=canary --wait=false").await;
+    let command = "helm upgrade mine charts/ferromesh -n ops --reuse-values --set 'revisions={canary}'\n";
+    assert!(canary.exit == Exit::Failed && canary.stderr.ends_with(command), "{canary:?}");
     assert!(cluster.api.list::<ClusterRole>().is_empty());
 }
 
@@ -161,4 +165,44 @@ async fn roles_that_a_mesh_still_needs_outlive_the_operator() {
     assert!(cluster.api.list::<Service>().is_empty() && cluster.api.list::<ServiceAccount>().is_empty());
     assert!(!cluster.api.list::<CustomResourceDefinition>().is_empty());
     assert_eq!(cluster.run("operator remove").await.stdout, "there is no operator\n");
+}
+
+/// The names of objects that the operator may change, as far as they are of revisions or tags.
+fn named(cluster: &Cluster) -> Vec<String> {
+    let role = cluster.api.get::<ClusterRole>(None, "ferromesh-operator").unwrap();
+    let names = role.rules.unwrap().into_iter().flat_map(|rule| rule.resource_names.unwrap_or_default());
+    names.filter(|name| name.starts_with("istio-sidecar-injector-") || name.starts_with("istio-revision-tag-")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rights_for_revisions_and_tags_are_given_and_stay() {
+    let cluster = Cluster::new();
+    let operator = cluster.operator(Answer::Healthy);
+    assert_eq!(cluster.run("install").await.exit, Exit::Clean);
+    let usual = named(&cluster);
+    let beside = || named(&cluster).into_iter().filter(|name| !usual.contains(name)).collect::<Vec<_>>();
+    for command in ["install --set revision=canary", "install --set revision=canary --dry-run"] {
+        let refused = cluster.run(command).await;
+        let told = "error: the operator has no right to objects of revision canary yet: ferromesh operator init --operatorNamespace \
+                    ferromesh-system --revisions canary\n";
+        assert_eq!((refused.exit, refused.stderr.as_str()), (Exit::Failed, told));
+    }
+    assert_eq!(cluster.api.list::<MeshInstall>().len(), 1);
+    assert_eq!(cluster.run("operator init --revisions canary").await.exit, Exit::Clean);
+    assert_eq!(beside(), ["istio-sidecar-injector-canary"]);
+    assert_eq!(cluster.run("install --set revision=canary").await.exit, Exit::Clean);
+    let refused = cluster.run("tag set prod --revision canary").await;
+    assert!(refused.exit == Exit::Failed && refused.stderr.ends_with("--revisions canary --tags prod\n"), "{refused:?}");
+    assert_eq!(cluster.run("upgrade --set tags.prod=canary").await.exit, Exit::Clean);
+    assert_eq!(beside(), ["istio-sidecar-injector-canary", "istio-revision-tag-prod"], "an upgrade gives what it needs, and takes nothing");
+    assert_eq!(cluster.run("operator init --revisions --tags prod,stable").await.exit, Exit::Clean);
+    assert_eq!(beside(), ["istio-revision-tag-prod", "istio-revision-tag-stable"]);
+    let wrong = cluster.run("operator init --revisions Canary").await;
+    assert!(wrong.exit == Exit::Usage && wrong.stderr.contains("lower-case letters"), "{wrong:?}");
+    operator.abort();
+    let bare = Cluster::new();
+    let operator = bare.operator(Answer::Healthy);
+    assert_eq!(bare.run("install --set revision=canary").await.exit, Exit::Clean);
+    assert!(named(&bare).contains(&"istio-sidecar-injector-canary".to_owned()), "a new operator gets what it needs");
+    operator.abort();
 }
