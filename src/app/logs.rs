@@ -23,4 +23,9 @@ impl LogArgs {
     pub(super) fn init(&self) -> Result<(), LogError> {
         init_logs(self.log_format, &self.log)
     }
+
+    /// What another process needs to log alike: which events, and how they are written.
+    pub(super) fn settings(&self) -> (String, LogFormat) {
+        (self.log.clone(), self.log_format)
+    }
 }

@@ -25,7 +25,7 @@ enum Verb {
 fn main() -> anyhow::Result<ExitCode> {
     match Command::parse().verb {
         Verb::Init(args) => return args.run(),
-        Verb::Proxy(args) => args.supervise(),
+        Verb::Proxy(args) => match args.supervise()? {},
         Verb::Agent(args) => args.serve(),
         Verb::Wait(args) => args.run(),
     }?;

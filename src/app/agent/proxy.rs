@@ -1,19 +1,20 @@
-//! `ferromesh-agent proxy`: the supervisor, and hidden behind it the agent proper.
+//! `ferromesh-agent proxy`: what becomes the supervisor, and hidden behind it the agent proper.
 
 use anyhow::Context;
 use clap::Args;
+use ferromesh_supervisor::{Program, Supervision};
 use futures::{StreamExt, stream};
 use nix::sys::{prctl::set_pdeathsig, signal::Signal};
-use std::{env, ffi::OsString, fs, path::PathBuf, time::Duration};
+use std::{convert::Infallible, env, ffi::OsString, fs, os::unix::process::CommandExt, path::PathBuf, process::Command, time::Duration};
 use tokio::{runtime, sync::mpsc};
 
 use super::{
-    LogArgs,
+    LogArgs, from_json_or_yaml,
     pod::{PodArgs, environment_metadata},
 };
 use crate::agent::{
-    AgentConfig, AppMetrics, DataPlane, DnsConfig, DrainTimes, Ports, Program, ResolvConf, Supervisor, bind, envoy_arguments,
-    obey_through_stdout, parse_probes, remedy, start,
+    AgentConfig, AppMetrics, DataPlane, DnsConfig, DrainTimes, Ports, ResolvConf, bind, envoy_arguments, obey_through_stdout, parse_probes,
+    remedy, start,
 };
 use crate::model::{Generator, ProxyRole, parse_duration};
 use crate::runtime::{IdentityConfig, Tasks, prefixed_registry, signals};
@@ -114,17 +115,19 @@ struct Places {
 
 /// What the supervisor starts this same program as, in place of `proxy`.
 const AGENT: &str = "agent";
+/// The supervisor's program, in this one's folder.
+const SUPERVISOR: &str = "ferromesh-supervisor";
 /// How long tasks may take to end once Envoy has been drained.
 const TASKS_END: Duration = Duration::from_secs(1);
 
 // === impl ProxyArgs ===
 
 impl ProxyArgs {
-    /// Process 1: starts the agent proper and Envoy, and keeps them until the end.
+    /// Process 1: becomes the supervisor, which starts the agent proper and Envoy and keeps them until the end.
     ///
     /// # Errors
-    /// When an argument can't be understood: before anything has been started.
-    pub fn supervise(self) -> anyhow::Result<()> {
+    /// When an argument can't be understood, or the supervisor's program is not there: before anything has been started.
+    pub fn supervise(self) -> anyhow::Result<Infallible> {
         self.log.init()?;
         let config = self.config()?;
         let changes = &config.facts.proxy_config.drain_duration;
@@ -133,25 +136,30 @@ impl ProxyArgs {
             let said = format!("can't make {}{}", config.directory.display(), remedy(&error));
             return Err(error).context(said);
         }
-        let agent = Program {
-            path: env::current_exe().context("this program's own file is unknown")?,
-            arguments: [OsString::from(AGENT)].into_iter().chain(env::args_os().skip(2)).collect(),
-            directory: config.directory.clone(),
-        };
+        let own = env::current_exe().context("this program's own file is unknown")?;
         let envoy = match &config.data_plane {
             DataPlane::Grpc { .. } => None,
             DataPlane::Envoy { program, overriding } => {
                 let (level, parts) = (&self.log_level, &self.component_log_level);
                 let arguments = envoy_arguments(&config.facts, level, parts, changes, overriding.as_deref());
-                let arguments = arguments.into_iter().map(OsString::from).collect();
-                Some(Program { path: program.clone(), arguments, directory: config.directory.clone() })
+                Some(Program { path: program.clone(), arguments: arguments.into_iter().map(OsString::from).collect() })
             }
         };
-        let supervisor = Supervisor::new(agent, envoy, config.drain_times.longest);
-        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(async { supervisor.run(signals()?).await }).context("signals can't be handled")?;
-        tracing::info!("ended");
-        Ok(())
+        let path = own.with_file_name(SUPERVISOR);
+        let (log, log_format) = self.log.settings();
+        let supervision = Supervision {
+            agent: Program { path: own, arguments: [OsString::from(AGENT)].into_iter().chain(env::args_os().skip(2)).collect() },
+            envoy,
+            directory: config.directory,
+            drain: config.drain_times.longest,
+            log,
+            log_format,
+        };
+        // Who lists a pod's processes finds the name and the verb of the container's command.
+        let mut supervisor = Command::new(&path);
+        supervisor.args(env::args_os().skip(1).take(1)).args(supervision.to_arguments());
+        supervisor.arg0(env::args_os().next().unwrap_or_default());
+        Err(supervisor.exec()).with_context(|| format!("can't become {}", path.display()))
     }
 
     /// The agent proper, as the supervisor starts it.
@@ -258,7 +266,7 @@ impl ProxyArgs {
         let named = || format!("annotation sidecar.istio.io/bootstrapOverride: {}", path.display());
         let text = fs::read_to_string(path).with_context(named)?;
         let read: serde_json::Map<String, serde_json::Value> =
-            serde_saphyr::from_str(&text).with_context(|| format!("{} is no map in JSON or YAML", named()))?;
+            from_json_or_yaml(&text).with_context(|| format!("{} is no map in JSON or YAML", named()))?;
         Ok(Some(serde_json::to_string(&read)?))
     }
 }

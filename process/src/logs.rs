@@ -35,6 +35,16 @@ pub enum LogError {
 
 // === impl LogFormat ===
 
+impl LogFormat {
+    /// The name by which it is asked for.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Json => "json",
+        }
+    }
+}
+
 impl FromStr for LogFormat {
     type Err = LogError;
 
@@ -82,6 +92,9 @@ mod tests {
     #[test]
     fn bad_settings_are_named() {
         assert!(parse_filter("pilot=loud").unwrap_err().to_string().contains("\"pilot=loud\""));
+        for format in [LogFormat::Text, LogFormat::Json] {
+            assert_eq!(format.name().parse::<LogFormat>().unwrap(), format);
+        }
         assert_eq!("xml".parse::<LogFormat>().unwrap_err().to_string(), "log format \"xml\" is neither \"text\" nor \"json\"");
     }
 }
