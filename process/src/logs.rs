@@ -1,6 +1,6 @@
 //! Logs: one event a line on stderr, as text for people or as JSON for machines.
 
-use std::str::FromStr;
+use std::{fmt, str::FromStr};
 use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
 /// How an event is written.
@@ -35,13 +35,12 @@ pub enum LogError {
 
 // === impl LogFormat ===
 
-impl LogFormat {
-    /// The name by which it is asked for.
-    pub fn name(self) -> &'static str {
-        match self {
+impl fmt::Display for LogFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
             Self::Text => "text",
             Self::Json => "json",
-        }
+        })
     }
 }
 
@@ -93,7 +92,7 @@ mod tests {
     fn bad_settings_are_named() {
         assert!(parse_filter("pilot=loud").unwrap_err().to_string().contains("\"pilot=loud\""));
         for format in [LogFormat::Text, LogFormat::Json] {
-            assert_eq!(format.name().parse::<LogFormat>().unwrap(), format);
+            assert_eq!(format.to_string().parse::<LogFormat>().unwrap(), format);
         }
         assert_eq!("xml".parse::<LogFormat>().unwrap_err().to_string(), "log format \"xml\" is neither \"text\" nor \"json\"");
     }

@@ -60,7 +60,7 @@ impl Supervision {
     pub fn to_arguments(&self) -> Vec<OsString> {
         let mut arguments: Vec<OsString> = vec![DRAIN.into(), self.drain.as_millis().to_string().into()];
         arguments.extend([DIRECTORY.into(), self.directory.clone().into_os_string()]);
-        arguments.extend([LOG, &self.log, LOG_FORMAT, self.log_format.name()].map(OsString::from));
+        arguments.extend([LOG, &self.log, LOG_FORMAT, &self.log_format.to_string()].map(OsString::from));
         for (name, program) in [(AGENT, Some(&self.agent)), (ENVOY, self.envoy.as_ref())] {
             let Some(program) = program else { continue };
             arguments.extend([name.into(), program.arguments.len().to_string().into(), program.path.clone().into_os_string()]);

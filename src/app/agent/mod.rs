@@ -1,10 +1,12 @@
 //! `ferromesh-agent`: the programs inside a pod.
 
+mod handover;
 mod init;
 mod pod;
 mod proxy;
 mod wait;
 
+pub(super) use handover::as_text;
 pub use init::InitArgs;
 pub(super) use init::redirect_in;
 pub use proxy::ProxyArgs;

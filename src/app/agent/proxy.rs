@@ -5,11 +5,13 @@ use clap::Args;
 use ferromesh_supervisor::{Program, Supervision};
 use futures::{StreamExt, stream};
 use nix::sys::{prctl::set_pdeathsig, signal::Signal};
+use serde::{Deserialize, Serialize};
 use std::{convert::Infallible, env, ffi::OsString, fs, os::unix::process::CommandExt, path::PathBuf, process::Command, time::Duration};
 use tokio::{runtime, sync::mpsc};
 
 use super::{
     LogArgs, from_json_or_yaml,
+    handover::as_text,
     pod::{PodArgs, environment_metadata},
 };
 use crate::agent::{
@@ -20,12 +22,13 @@ use crate::model::{Generator, ProxyRole, parse_duration};
 use crate::runtime::{IdentityConfig, Tasks, prefixed_registry, signals};
 
 /// Runs a pod's proxy: its certificate, its Envoy, its probes, its orderly end.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Args, Serialize, Deserialize)]
 #[command(
     after_help = "Examples:\n  ferromesh-agent proxy sidecar --pod-name web-0 --pod-namespace shop --instance-ip 10.0.0.7\n  ferromesh-agent proxy router --pod-name gate-0 --pod-namespace shop --instance-ip 10.0.0.8"
 )]
 pub struct ProxyArgs {
     /// What the proxy is: `sidecar` or `router` (a gateway).
+    #[serde(with = "as_text")]
     role: ProxyRole,
 
     /// Envoy's log level: trace, debug, info, warning, error, critical or off.
@@ -80,7 +83,7 @@ pub struct ProxyArgs {
 }
 
 /// Where things are in a pod. Other values are for tests.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Args, Serialize, Deserialize)]
 struct Places {
     #[arg(long, hide = true, default_value = "/usr/local/bin/envoy")]
     envoy: PathBuf,
@@ -113,10 +116,11 @@ struct Places {
     resolv_conf: PathBuf,
 }
 
-/// What the supervisor starts this same program as, in place of `proxy`.
-const AGENT: &str = "agent";
 /// The supervisor's program, in this one's folder.
 const SUPERVISOR: &str = "ferromesh-supervisor";
+/// What glibc is told of the agent's heap: to give back what is free at its end, where it would keep up to 128 KiB, and ask for more by as
+/// little. The names of a mesh and pages of metrics come and go. Envoy has an allocator of its own.
+const HEAP: [(&str, &str); 2] = [("MALLOC_TRIM_THRESHOLD_", "65536"), ("MALLOC_TOP_PAD_", "16384")];
 /// How long tasks may take to end once Envoy has been drained.
 const TASKS_END: Duration = Duration::from_secs(1);
 
@@ -148,7 +152,7 @@ impl ProxyArgs {
         let path = own.with_file_name(SUPERVISOR);
         let (log, log_format) = self.log.settings();
         let supervision = Supervision {
-            agent: Program { path: own, arguments: [OsString::from(AGENT)].into_iter().chain(env::args_os().skip(2)).collect() },
+            agent: Program { arguments: self.hand_over()?, path: own },
             envoy,
             directory: config.directory,
             drain: config.drain_times.longest,
@@ -158,7 +162,7 @@ impl ProxyArgs {
         // Who lists a pod's processes finds the name and the verb of the container's command.
         let mut supervisor = Command::new(&path);
         supervisor.args(env::args_os().skip(1).take(1)).args(supervision.to_arguments());
-        supervisor.arg0(env::args_os().next().unwrap_or_default());
+        supervisor.arg0(env::args_os().next().unwrap_or_default()).envs(HEAP);
         Err(supervisor.exec()).with_context(|| format!("can't become {}", path.display()))
     }
 
