@@ -7,33 +7,45 @@ pod_programs=(ferromesh-agent ferromesh-supervisor)
 # build_binaries: builds them and sets bin_dir to their folder, and pod_bin_dir to that of pod_programs; with BIN_DIR set, takes them
 # from there and builds nothing.
 build_binaries() {
-    local profile="${PROFILE:-dev}" pod_profile target
+    local profile="${PROFILE:-dev}"
     if [[ -n "${BIN_DIR:-}" ]]; then
         bin_dir="$BIN_DIR" pod_bin_dir="$BIN_DIR"
         return
     fi
     need cargo "install Rust (https://rustup.rs)"
-    pod_profile="$profile"
-    [[ "$profile" != release ]] || pod_profile=small
     say "building the programs (profile $profile)"
     build_with "$profile" build -p ferromesh -p bookinfo --bin ferromesh --bin ferromeshd --bin bookinfo
     # It runs on nodes, whose C library may be older than the image's or another: it brings its own.
     build_with "$profile" rustc -p ferromesh-cni --bin istio-cni -- -C target-feature=+crt-static
-    say "building what runs in pods (profile $pod_profile)"
-    # A loader that is newer than the format of its relocations is in every image of ours (check_glibc).
-    build_with "$pod_profile" rustc -p ferromesh --bin ferromesh-agent -- \
-        -C "link-arg=-Wl,-z,pack-relative-relocs,-T,$here/lib/agent.ld"
+    bin_dir="$(programs_of "$profile")"
+    build_pod_programs "$profile"
+}
+
+# build_pod_programs PROFILE: builds pod_programs as they go with programs of this profile, and sets pod_bin_dir.
+build_pod_programs() {
+    local profile="$1"
+    [[ "$profile" != release ]] || profile=small
+    say "building what runs in pods (profile $profile)"
+    # Relocations that are not packed would be half a megabyte of each agent; check_glibc sees to a loader that knows packed ones.
+    build_with "$profile" rustc -p ferromesh --bin ferromesh-agent -- \
+        -C "link-arg=-Wl,-z,pack-relative-relocs,-T,$root/images/lib/agent.ld"
     # It needs little of the C library, and would have all of its own pages beside those of a shared one.
-    build_with "$pod_profile" rustc -p ferromesh --bin ferromesh-supervisor -- -C target-feature=+crt-static
-    target="$(cd "$root" && cargo metadata --locked --no-deps --format-version 1 |
-        sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')"
-    # Cargo keeps the programs of profile dev in a folder of another name.
-    bin_dir="$target/${profile/#dev/debug}" pod_bin_dir="$target/${pod_profile/#dev/debug}"
+    build_with "$profile" rustc -p ferromesh --bin ferromesh-supervisor -- -C target-feature=+crt-static
+    pod_bin_dir="$(programs_of "$profile")"
 }
 
 # build_with PROFILE VERB ARGUMENTS…
 build_with() {
     (cd "$root" && cargo "$2" --locked --quiet --profile "$1" "${@:3}") >&2 || fail "cargo $2 failed: its message is above"
+}
+
+# programs_of PROFILE: where cargo puts them.
+programs_of() {
+    local target
+    target="$(cd "$root" && cargo metadata --locked --no-deps --format-version 1 |
+        sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')"
+    # That of profile dev has another name.
+    printf '%s\n' "$target/${1/#dev/debug}"
 }
 
 # binary NAME: the path of a program that was built.

@@ -115,6 +115,14 @@ mod tests {
         let woken = signals.wait(&[read.as_fd()], None).unwrap();
         assert_eq!((woken.ends, woken.readable), (vec!["SIGTERM", "SIGTERM", "SIGINT"], vec![false]));
 
+        // A child's end wakes once.
+        raise(Signal::SIGCHLD).unwrap();
+        let woken = signals.wait(&[read.as_fd()], None).unwrap();
+        assert_eq!((woken.ends, woken.readable), (vec![], vec![false]));
+        let before = Instant::now();
+        signals.wait(&[read.as_fd()], soon()).unwrap();
+        assert!(before.elapsed() >= Duration::from_millis(20));
+
         drop(write);
         assert_eq!(signals.wait(&[read.as_fd()], None).unwrap().readable, [true]);
     }
