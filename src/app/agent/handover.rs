@@ -54,13 +54,8 @@ pub(in crate::app) mod as_text {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::app::agent::proxy::tests::Command;
     use clap::Parser;
-
-    #[derive(Parser)]
-    struct Command {
-        #[command(flatten)]
-        proxy: ProxyArgs,
-    }
 
     #[test]
     fn arguments_come_over_as_they_were() {

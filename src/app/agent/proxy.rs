@@ -276,14 +276,15 @@ impl ProxyArgs {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use clap::Parser;
 
+    /// A command line with these arguments alone.
     #[derive(Parser)]
-    struct Command {
+    pub(in crate::app) struct Command {
         #[command(flatten)]
-        proxy: ProxyArgs,
+        pub(in crate::app) proxy: ProxyArgs,
     }
 
     fn config(arguments: &[&str]) -> anyhow::Result<AgentConfig> {
