@@ -112,9 +112,12 @@ conformance: prepare cli cluster-up images-load ## the verdicts of the API serve
 
 # --- figures ---
 
-.PHONY: bench bench-xds bench-engines
+.PHONY: bench bench-agent bench-xds bench-engines
 bench: ## measure what docs/benchmarks.md shows, on this machine and the local cluster
 	@bench/run.sh
+
+bench-agent: prepare ## measure what our two processes in a pod hold, and how fast the agent answers, on loopback
+	@bench/agent.sh
 
 bench-xds: ## measure what xDS costs at many services and proxies (ARGUMENTS="…" of `ferromesh-bench xds`)
 	@bench/xds.sh

@@ -25,6 +25,8 @@ source "$root/demo/lib/table.sh"
 source "$root/bench/lib/sidecars.sh"
 # shellcheck source=bench/lib/operator.sh
 source "$root/bench/lib/operator.sh"
+# shellcheck source=bench/lib/agent.sh
+source "$root/bench/lib/agent.sh"
 
 main() {
     "$root/ci/prepare.sh"
@@ -39,6 +41,7 @@ main() {
     memory_at_rest
     resident_memory
     operator_at_rest
+    agent_under_load
     pod_start
     through_sidecars
     start_to_ready
@@ -88,7 +91,7 @@ resident_memory() {
         processes_memory "ferromeshd $role" "ferromeshd $role"
     done
     processes_memory envoy "envoy (median)"
-    # Two processes of one program in each pod: the agent proper, and process 1, which supervises it and Envoy.
+    # Two processes in each pod: the agent proper, and process 1, which supervises it and Envoy.
     processes_memory "ferromesh-agent agent" "ferromesh-agent agent (median)"
     processes_memory "ferromesh-agent proxy" "ferromesh-agent proxy, which supervises (median)"
 }
@@ -97,9 +100,19 @@ resident_memory() {
 processes_memory() {
     local process
     for process in $(pgrep -f "^([^ ]*/)?$1"); do
-        awk '/^(Rss|Pss):/ { printf "%s ", $2 }' "/proc/$process/smaps_rollup"
-        awk '/^RssAnon:/ { print $2 }' "/proc/$process/status"
-    done | median_line | awk -v name="$2" '{
+        process_memory "$process"
+    done | median_line | memory_line "$2"
+}
+
+# process_memory PROCESS: resident, its share of it, its own alone, in KiB.
+process_memory() {
+    awk '/^(Rss|Pss):/ { printf "%s ", $2 }' "/proc/$1/smaps_rollup"
+    awk '/^RssAnon:/ { print $2 }' "/proc/$1/status"
+}
+
+# memory_line NAME: makes a line of the table of it.
+memory_line() {
+    awk -v name="$1" '{
         printf "| resident: %s; its share of it; its own alone | %.1f; %.1f; %.1f MiB |\n", name, $1 / 1024, $2 / 1024, $3 / 1024 }'
 }
 

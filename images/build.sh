@@ -8,7 +8,7 @@
 #
 #   HUB               first part of the images' names (default ferromesh: docker.io/ferromesh/…)
 #   TAG               their tag (default: the workspace's version)
-#   PROFILE           cargo profile of the programs (default dev; release for what ships)
+#   PROFILE           cargo profile of the programs (default dev; release for what ships, with profile small for what runs in pods)
 #   BIN_DIR           take the programs from this folder instead of building them
 #   FERROMESH_CACHE   where archives and Envoy are kept (default ~/.cache/ferromesh)
 #   IMAGES_DIR        where the archives go (default $FERROMESH_CACHE/images)
@@ -46,7 +46,7 @@ inputs() {
         iptables_files
         ;;
     ferromesh-proxy)
-        printf '%s\n' "$here/envoy.lock" "$here/envoy.sha256" "$(binary ferromesh-agent)"
+        printf '%s\n' "$here/envoy.lock" "$here/envoy.sha256" "$(binary ferromesh-agent)" "$(binary ferromesh-supervisor)"
         public_roots
         iptables_files
         ;;
@@ -99,7 +99,7 @@ fill_ferromesh-proxy() {
     iptables="$added"
     stack envoy_layer
     envoy="$added"
-    stack program_layer ferromesh-agent
+    stack program_layer ferromesh-agent ferromesh-supervisor
     add_image "$hub/ferromesh-proxy:$tag" "$mesh_user" /usr/local/bin/ferromesh-agent "" \
         "$base" "$iptables" "$envoy" "$added"
 }

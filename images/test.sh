@@ -31,7 +31,7 @@ main() {
     trap 'rm -rf "$work"' EXIT
     "$here/build.sh"
     product ferromesh 1337 ferromeshd istio-cni ferromesh
-    product ferromesh-proxy 1337 ferromesh-agent envoy
+    product ferromesh-proxy 1337 ferromesh-agent ferromesh-supervisor envoy
     product bookinfo 1000 bookinfo
     for name in ferromesh ferromesh-proxy; do
         check_in "$work/$name" 0 "$name has iptables for kernels without nf_tables" iptables-restore --version

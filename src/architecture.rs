@@ -1,4 +1,4 @@
-//! The layer table of lib.rs, checked against the source on every test run.
+//! The layer table of lib.rs, checked against the source on every test run; and what the supervisor may stand on.
 //!
 //! The checks read text, line by line: cheap, and strict enough because the forms that would dodge them (`crate::{…}`,
 //! `super::super`) are refused too. Code under `#[cfg(test)]` obeys the same rules, but may use `crate::testing`.
@@ -84,6 +84,47 @@ fn lib_rs_is_a_map_and_nothing_else() {
         assert!(lib.contains(&format!("pub mod {};", layer.module)), "src/lib.rs does not declare {}", layer.module);
         assert_eq!(row_of(&lib, layer.module), Some(shown_as(layer, place)), "the row of {} in src/lib.rs", layer.module);
     }
+}
+
+/// What process 1 of each pod may not stand on: what runs tasks, speaks to a network, encrypts, and whatever reads large texts.
+const NEVER_IN_SUPERVISOR: &[&str] =
+    &["anyhow", "aws-lc-rs", "clap", "ferromesh", "futures", "h2", "hyper", "mio", "prost", "rustls", "serde-saphyr", "tokio", "tonic"];
+
+#[test]
+fn the_supervisor_stands_on_little() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let lock = fs::read_to_string(root.join("Cargo.lock")).unwrap();
+    assert_eq!(stands_on(&lock, "ferromesh-supervisor", NEVER_IN_SUPERVISOR), Vec::<String>::new());
+    // Its program is linked in this package, so that it lies beside the agent's, and with nothing of the library.
+    let program = fs::read_to_string(root.join("src/bin/ferromesh-supervisor.rs")).unwrap();
+    let paths: Vec<&str> = program.lines().filter_map(|line| line.split("::").next().map(str::trim)).collect();
+    assert!(paths.contains(&"ferromesh_supervisor") && !program.lines().any(|line| names_crate(line, "ferromesh")), "{program}");
+}
+
+/// How a package comes to stand on others that it may not, by Cargo.lock.
+fn stands_on(lock: &str, package: &str, never: &[&str]) -> Vec<String> {
+    let blocks = lock.split("[[package]]").filter_map(|block| {
+        let quoted = |line: &str| line.split('"').nth(1).map(str::to_owned);
+        let name = quoted(block.lines().find(|line| line.starts_with("name = "))?)?;
+        // A dependency's version follows its name where there are several.
+        let first_word = |line: &str| quoted(line)?.split(' ').next().map(str::to_owned);
+        Some((name, block.lines().filter(|line| line.starts_with(" \"")).filter_map(first_word).collect::<Vec<_>>()))
+    });
+    let mut dependencies: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (name, of_one_version) in blocks {
+        dependencies.entry(name).or_default().extend(of_one_version);
+    }
+    let mut seen = vec![(package.to_owned(), package.to_owned())];
+    let mut next = 0;
+    while let Some((name, way)) = seen.get(next).cloned() {
+        next += 1;
+        for dependency in dependencies.get(&name).into_iter().flatten() {
+            if !seen.iter().any(|(known, _)| known == dependency) {
+                seen.push((dependency.clone(), format!("{way} → {dependency}")));
+            }
+        }
+    }
+    seen.into_iter().filter(|(name, _)| never.contains(&name.as_str())).map(|(_, way)| way).collect()
 }
 
 /// What lib.rs says that a row may name: the last cell of its line.
@@ -248,4 +289,12 @@ fn an_undeclared_file_is_found() {
 #[test]
 fn code_in_lib_rs_is_found() {
     assert_eq!(more_than_a_map("//! docs\n\npub mod model;\npub fn main() {}"), ["pub fn main() {}"]);
+}
+
+#[test]
+fn what_a_package_stands_on_is_found_with_the_way_that_leads_there() {
+    let lock = "[[package]]\nname = \"small\"\ndependencies = [\n \"nix 0.31.3\",\n \"log\",\n]\n\n\
+                [[package]]\nname = \"log\"\ndependencies = [\n \"tokio\",\n]\n\n[[package]]\nname = \"tokio\"\n";
+    assert_eq!(stands_on(lock, "small", &["tokio", "rustls"]), ["small → log → tokio"]);
+    assert_eq!(stands_on(lock, "nix", &["tokio"]), Vec::<String>::new());
 }

@@ -1,31 +1,58 @@
 # shellcheck shell=bash
 # Where the Rust programs that go into images come from.
 
-# build_binaries: builds them and sets bin_dir to their folder; with BIN_DIR set, takes them
+# What runs in every pod, and so is built to be small where it ships.
+pod_programs=(ferromesh-agent ferromesh-supervisor)
+
+# build_binaries: builds them and sets bin_dir to their folder, and pod_bin_dir to that of pod_programs; with BIN_DIR set, takes them
 # from there and builds nothing.
 build_binaries() {
-    local profile="${PROFILE:-dev}" target
+    local profile="${PROFILE:-dev}"
     if [[ -n "${BIN_DIR:-}" ]]; then
-        bin_dir="$BIN_DIR"
+        bin_dir="$BIN_DIR" pod_bin_dir="$BIN_DIR"
         return
     fi
     need cargo "install Rust (https://rustup.rs)"
     say "building the programs (profile $profile)"
-    (cd "$root" && cargo build --locked --quiet --profile "$profile" -p ferromesh -p bookinfo --bins) >&2 ||
-        fail "cargo build failed: its message is above"
+    build_with "$profile" build -p ferromesh -p bookinfo --bin ferromesh --bin ferromeshd --bin bookinfo
     # It runs on nodes, whose C library may be older than the image's or another: it brings its own.
-    (cd "$root" && cargo rustc --locked --quiet --profile "$profile" -p ferromesh-cni --bin istio-cni -- -C target-feature=+crt-static) >&2 ||
-        fail "cargo build of the network plugin failed: its message is above"
+    build_with "$profile" rustc -p ferromesh-cni --bin istio-cni -- -C target-feature=+crt-static
+    bin_dir="$(programs_of "$profile")"
+    build_pod_programs "$profile"
+}
+
+# build_pod_programs PROFILE: builds pod_programs as they go with programs of this profile, and sets pod_bin_dir.
+build_pod_programs() {
+    local profile="$1"
+    [[ "$profile" != release ]] || profile=small
+    say "building what runs in pods (profile $profile)"
+    # Relocations that are not packed would be half a megabyte of each agent; check_glibc sees to a loader that knows packed ones.
+    build_with "$profile" rustc -p ferromesh --bin ferromesh-agent -- \
+        -C "link-arg=-Wl,-z,pack-relative-relocs,-T,$root/images/lib/agent.ld"
+    # It needs little of the C library, and would have all of its own pages beside those of a shared one.
+    build_with "$profile" rustc -p ferromesh --bin ferromesh-supervisor -- -C target-feature=+crt-static
+    pod_bin_dir="$(programs_of "$profile")"
+}
+
+# build_with PROFILE VERB ARGUMENTS…
+build_with() {
+    (cd "$root" && cargo "$2" --locked --quiet --profile "$1" "${@:3}") >&2 || fail "cargo $2 failed: its message is above"
+}
+
+# programs_of PROFILE: where cargo puts them.
+programs_of() {
+    local target
     target="$(cd "$root" && cargo metadata --locked --no-deps --format-version 1 |
         sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')"
-    bin_dir="$target/$profile"
-    if [[ "$profile" == dev ]]; then
-        # Cargo keeps this profile's programs in a folder of another name.
-        bin_dir="$target/debug"
-    fi
+    # That of profile dev has another name.
+    printf '%s\n' "$target/${1/#dev/debug}"
 }
 
 # binary NAME: the path of a program that was built.
 binary() {
-    printf '%s\n' "$bin_dir/$1"
+    if [[ " ${pod_programs[*]} " == *" $1 "* ]]; then
+        printf '%s\n' "$pod_bin_dir/$1"
+    else
+        printf '%s\n' "$bin_dir/$1"
+    fi
 }

@@ -1,8 +1,7 @@
 //! What users change in the configuration with which Envoy starts (EnvoyFilters with `applyTo: BOOTSTRAP`): pilot is asked once, by the
 //! workload's certificate, and not waited for long. A proxy without pilot starts with the configuration of its own.
 
-use envoy_api::envoy::config::bootstrap::v3::Bootstrap;
-use prost::Message;
+use bytes::Bytes;
 use std::{fs, io, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{process::Command, time::timeout};
 use tonic::Status;
@@ -43,16 +42,11 @@ pub(super) enum ChangeError {
     Unfit(String),
 }
 
-/// The configuration as users want it. Envoy has been asked whether it can start so: one that can't would end the pod.
+/// The configuration as users want it, of and in Envoy's binary form. Envoy has been asked whether it can start so: one that can't would end the pod.
 ///
 /// # Errors
 /// When pilot does not answer, or Envoy could not start.
-pub(super) async fn changed(
-    own: &Bootstrap,
-    facts: &ProxyFacts,
-    certificate: &Arc<WorkloadCert>,
-    envoy: &Envoy,
-) -> Result<Bootstrap, ChangeError> {
+pub(super) async fn changed(own: &Bytes, facts: &ProxyFacts, certificate: &Arc<WorkloadCert>, envoy: &Envoy) -> Result<Bytes, ChangeError> {
     let changed = timeout(PATIENCE, asked(own, facts, certificate)).await.map_err(|_| ChangeError::TimedOut(PATIENCE))??;
     if changed != *own {
         envoy.try_out(&changed).await?;
@@ -64,7 +58,7 @@ pub(super) async fn changed(
 ///
 /// # Errors
 /// When pilot is away, or does not serve who asks.
-pub(super) async fn asked(own: &Bootstrap, facts: &ProxyFacts, certificate: &WorkloadCert) -> Result<Bootstrap, ChangeError> {
+pub(super) async fn asked(own: &Bytes, facts: &ProxyFacts, certificate: &WorkloadCert) -> Result<Bytes, ChangeError> {
     let tls = client_config_for(certificate, facts.pilot_identity())?;
     let channel = secure_channel(facts.discovery_address(), None, tls).await?;
     Ok(change_bootstrap(channel, own.clone()).await?)
@@ -77,9 +71,9 @@ impl Envoy {
     ///
     /// # Errors
     /// When it could not, with its own words, or can't be asked.
-    pub(super) async fn try_out(&self, bootstrap: &Bootstrap) -> Result<(), ChangeError> {
+    pub(super) async fn try_out(&self, bootstrap: &[u8]) -> Result<(), ChangeError> {
         let file = self.directory.join(TRIAL_BOOTSTRAP);
-        write_atomically(&file, &bootstrap.encode_to_vec(), 0o600).map_err(ChangeError::Trial)?;
+        write_atomically(&file, bootstrap, 0o600).map_err(ChangeError::Trial)?;
         let mut command = Command::new(&self.program);
         command.args(["--mode", "validate", "--log-level", "error", "--config-path"]).arg(&file);
         command.args(self.overriding.iter().flat_map(|overriding| ["--config-yaml", overriding.as_str()]));

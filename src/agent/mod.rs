@@ -1,9 +1,9 @@
 //! Everything inside a meshed pod: one pod's Envoy, from the redirect rules to its orderly end.
 //!
-//! Three programs in one binary. *init* ([`Capture`], [`apply`]) writes the redirect rules and ends. *proxy* is process 1
-//! ([`Supervisor`]): it starts the other two, brings back the one that fell and leads the drain. The *agent proper* ([`start`]) gets the
-//! workload's certificate from citadel, serves it to Envoy, writes Envoy's bootstrap, answers the kubelet's probes in the application's
-//! place and merges metrics.
+//! *init* ([`Capture`], [`apply`]) writes the redirect rules and ends. *proxy* becomes process 1, a program of its own
+//! (`ferromesh_supervisor`): it starts Envoy and the *agent proper*, brings back the one that fell and leads the drain. The agent proper
+//! ([`start`]) gets the workload's certificate from citadel, serves it to Envoy, writes Envoy's bootstrap, answers the kubelet's probes in
+//! the application's place and merges metrics.
 //!
 //! It watches the mounted token and roots, Envoy's admin port and signals. It asks pilot once, before Envoy starts, what users change in
 //! the bootstrap, and follows the names of the mesh where it answers the application's DNS queries (`dns`); all else Envoy gets from pilot
@@ -20,11 +20,11 @@ mod envoy;
 mod grpc;
 mod http;
 mod node;
+mod orders;
 mod redirect;
 mod sds;
 mod start;
 mod status;
-mod supervisor;
 
 pub use admin::{EnvoyAdmin, EnvoyState};
 pub use bootstrap::bootstrap;
@@ -32,15 +32,16 @@ pub use dns::{DnsConfig, ResolvConf};
 pub use downward::parse_downward;
 pub use drain::DrainTimes;
 pub use envoy::envoy_arguments;
+pub use ferromesh_supervisor::Order;
 pub use http::HttpError;
 pub use node::ProxyFacts;
+pub use orders::obey_through_stdout;
 pub use redirect::{
     Action, Backend, Capture, CaptureError, Chain, DnsCapture, Family, Hook, Match, RedirectError, Rule, Rules, Selection, Stage,
     VerifyError, apply, apply_in, restore_input, verify,
 };
 pub use start::{AgentConfig, AgentListeners, DataPlane, StartError, bind, remedy, start};
 pub use status::{AppMetrics, Probe, ProbeError, parse_probes, wait_until_ready};
-pub use supervisor::{Order, Program, Supervisor, obey_through_stdout};
 
 /// The name of the workload's certificate among Envoy's secrets.
 const IDENTITY_SECRET: &str = "default";

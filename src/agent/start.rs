@@ -1,6 +1,6 @@
 //! The agent proper, put together.
 
-use envoy_api::envoy::config::bootstrap::v3::Bootstrap;
+use bytes::Bytes;
 use prost::Message;
 use std::{
     collections::BTreeMap,
@@ -178,7 +178,7 @@ pub fn start(
     let (serving, routes) = match config.data_plane {
         DataPlane::Envoy { program, overriding } => {
             let start = EnvoyStart {
-                own: bootstrap(&config.facts, &config.ports),
+                own: bootstrap(&config.facts, &config.ports).encode_to_vec().into(),
                 facts: config.facts,
                 envoy: Envoy { program, directory: config.directory, overriding },
             };
@@ -220,8 +220,8 @@ pub fn start(
 
 /// What Envoy starts with.
 struct EnvoyStart {
-    /// The bootstrap, without what users change in it.
-    own: Bootstrap,
+    /// The bootstrap in Envoy's binary form, without what users change in it.
+    own: Bytes,
     facts: ProxyFacts,
     envoy: Envoy,
 }
@@ -250,13 +250,13 @@ impl EnvoyStart {
     async fn write(&self, certificate: &Arc<WorkloadCert>) -> Result<(), StartError> {
         let path = self.envoy.directory.join(BOOTSTRAP);
         let content = match changes::changed(&self.own, &self.facts, certificate, &self.envoy).await {
-            Ok(changed) => changed.encode_to_vec(),
+            Ok(changed) => changed,
             Err(error) => {
                 tracing::warn!(error = causes(&error), "Envoy starts without what users change in its bootstrap now");
                 if path.exists() {
                     return Ok(());
                 }
-                self.own.encode_to_vec()
+                self.own.clone()
             }
         };
         write_once(&path, &content).map_err(|source| StartError::Bootstrap { path, source })

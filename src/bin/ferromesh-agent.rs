@@ -16,17 +16,17 @@ struct Command {
 enum Verb {
     Init(Box<InitArgs>),
     Proxy(Box<ProxyArgs>),
-    /// The agent proper, which `proxy` starts.
-    #[command(hide = true)]
-    Agent(Box<ProxyArgs>),
     Wait(WaitArgs),
 }
 
 fn main() -> anyhow::Result<ExitCode> {
+    if let Some(args) = ProxyArgs::handed_over()? {
+        args.serve()?;
+        return Ok(ExitCode::SUCCESS);
+    }
     match Command::parse().verb {
         Verb::Init(args) => return args.run(),
-        Verb::Proxy(args) => args.supervise(),
-        Verb::Agent(args) => args.serve(),
+        Verb::Proxy(args) => match args.supervise()? {},
         Verb::Wait(args) => args.run(),
     }?;
     Ok(ExitCode::SUCCESS)

@@ -6,7 +6,6 @@
 
 mod admin;
 mod admission;
-mod backoff;
 mod bootstrap_api;
 mod bucket;
 mod ca_api;
@@ -16,7 +15,6 @@ mod events;
 mod files;
 mod identity;
 mod lease;
-mod logs;
 mod metrics;
 mod pages;
 mod readiness;
@@ -31,17 +29,16 @@ mod webhook_tls;
 
 pub use admin::{Admin, BuildInfo};
 pub use admission::{AdmissionRequest, admission_route, admission_tree};
-pub use backoff::{Backoff, random_fraction};
 pub use bootstrap_api::{bootstrap_routes, change_bootstrap};
 pub use bucket::Bucket;
 pub use ca_api::{CertificateRequest, CertificateResponse, create_certificate, routes as ca_routes};
 pub use causes::causes;
 pub use channel::{ChannelError, secure_channel};
 pub use events::{EventPublisher, News};
+pub use ferromesh_process::{Backoff, LogError, LogFormat, init_logs, random_fraction};
 pub use files::{ContentWatch, write_atomically};
 pub use identity::{CertificateSource, IdentityClient, IdentityConfig, IdentityError, WorkloadCert};
 pub use lease::{Elector, Leadership, LeaseConfig, LeaseError, LeaseTiming, NotLeader, Term};
-pub use logs::{LogError, LogFormat, init_logs};
 pub use metrics::{Registry, encode_metrics, prefixed_registry, process_registry};
 pub use pages::{list_all, list_each};
 pub use readiness::{Readiness, ReadyGuard};

@@ -18,4 +18,6 @@ mod pod;
 #[cfg(test)]
 mod proxy;
 #[cfg(test)]
+mod resident;
+#[cfg(test)]
 mod supervision;

@@ -23,6 +23,7 @@ pub(crate) struct Pod {
     pub(crate) admin: u16,
     pub(crate) status: u16,
     pub(crate) health: u16,
+    pub(crate) dns: u16,
     supervisor: Child,
 }
 
@@ -56,7 +57,10 @@ pub(crate) fn envoy_for(test: &str) -> Option<PathBuf> {
     None
 }
 
-const AGENT: &str = env!("CARGO_BIN_EXE_ferromesh-agent");
+/// The agent's program: the one that tests are built with, or another that this variable names.
+fn agent() -> PathBuf {
+    env::var_os("FERROMESH_AGENT").map_or_else(|| env!("CARGO_BIN_EXE_ferromesh-agent").into(), PathBuf::from)
+}
 
 /// The agent, once a shell has done something in a mount namespace that ends with it.
 fn in_own_mounts(before: &str, directory: &Path) -> Command {
@@ -66,7 +70,7 @@ fn in_own_mounts(before: &str, directory: &Path) -> Command {
     }
     fs::create_dir(directory).unwrap();
     let script = format!("set -e\n{before}\nshift\nexec \"$@\"");
-    command.args(["--mount", "--propagation", "private", "sh", "-c", &script, "sh"]).arg(directory).arg(AGENT);
+    command.args(["--mount", "--propagation", "private", "sh", "-c", &script, "sh"]).arg(directory).arg(agent());
     command
 }
 
@@ -84,13 +88,13 @@ impl Pod {
             fs::write(&path, content).unwrap();
             path
         };
-        let (admin, status, health) = (free_port(), free_port(), free_port());
+        let (admin, status, health, dns) = (free_port(), free_port(), free_port(), free_port());
         let proxy_config = format!(
             r#"{{"discoveryAddress": "{}", "concurrency": 1, "statusPort": {status}, "terminationDrainDuration": "{}"}}"#,
             shape.pilot, shape.drain
         );
         let directory = folder.path().join("proxy");
-        let mut command = shape.before.map_or_else(|| Command::new(AGENT), |before| in_own_mounts(before, &directory));
+        let mut command = shape.before.map_or_else(|| Command::new(agent()), |before| in_own_mounts(before, &directory));
         if shape.before.is_some() {
             let log = fs::File::create(folder.path().join("log")).unwrap();
             command.stdout(log.try_clone().unwrap()).stderr(log);
@@ -108,7 +112,7 @@ impl Pod {
             .arg(file("labels", "app=\"web\"\n"))
             .args(["--ca-name", NAME, "--certificate-lifetime", shape.lifetime])
             .args(["--admin-port", &admin.to_string(), "--health-port", &health.to_string()])
-            .args(["--metrics-port", &free_port().to_string()])
+            .args(["--metrics-port", &free_port().to_string(), "--dns-port", &dns.to_string()])
             .env_clear()
             .envs([("POD_NAME", "web-1"), ("POD_NAMESPACE", "shop"), ("INSTANCE_IP", "127.0.0.1"), ("SERVICE_ACCOUNT", "web")])
             .envs([("CA_ADDR", shape.authority.address.to_string()), ("PROXY_CONFIG", proxy_config)])
@@ -118,7 +122,7 @@ impl Pod {
             .stdin(Stdio::null())
             .spawn()
             .unwrap();
-        Self { folder, admin, status, health, supervisor }
+        Self { folder, admin, status, health, dns, supervisor }
     }
 
     /// Process 1.

@@ -12,6 +12,7 @@ pub(super) use files::open_to_application;
 pub(super) use relay::routes;
 
 use envoy_api::envoy::config::bootstrap::v3::Bootstrap;
+use prost::Message;
 use std::{
     convert::Infallible,
     path::{Path, PathBuf},
@@ -182,7 +183,7 @@ impl GrpcStart {
         let Ok(Some(current)) = certificate.wait_for(Option::is_some).await.map(|found| found.clone()) else { return };
         // The answer is Envoy's to start with. Whoever gets one is served.
         let question = Bootstrap { node: Some(self.facts.to_agent_node()), ..Bootstrap::default() };
-        match timeout(PATIENCE, changes::asked(&question, &self.facts, &current)).await {
+        match timeout(PATIENCE, changes::asked(&question.encode_to_vec().into(), &self.facts, &current)).await {
             Ok(Ok(_)) => self.progress.send_modify(|it| it.reached = true),
             Ok(Err(error)) => tracing::warn!(error = causes(&error), "pilot does not serve the application yet"),
             Err(_) => tracing::warn!(patience = ?PATIENCE, "pilot does not answer"),

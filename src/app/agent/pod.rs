@@ -2,6 +2,7 @@
 
 use anyhow::Context;
 use clap::Args;
+use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
     env, fs, io,
@@ -14,7 +15,7 @@ use crate::agent::{ProxyFacts, parse_downward};
 use crate::model::{ProxyRole, ProxyStatistics};
 
 /// Facts of the pod, all from the environment.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Args, Serialize, Deserialize)]
 pub(super) struct PodArgs {
     /// This pod's name.
     #[arg(long, env = "POD_NAME")]

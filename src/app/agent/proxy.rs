@@ -1,30 +1,34 @@
-//! `ferromesh-agent proxy`: the supervisor, and hidden behind it the agent proper.
+//! `ferromesh-agent proxy`: what becomes the supervisor, and hidden behind it the agent proper.
 
 use anyhow::Context;
 use clap::Args;
+use ferromesh_supervisor::{Program, Supervision};
 use futures::{StreamExt, stream};
 use nix::sys::{prctl::set_pdeathsig, signal::Signal};
-use std::{env, ffi::OsString, fs, path::PathBuf, time::Duration};
+use serde::{Deserialize, Serialize};
+use std::{convert::Infallible, env, ffi::OsString, fs, os::unix::process::CommandExt, path::PathBuf, process::Command, time::Duration};
 use tokio::{runtime, sync::mpsc};
 
 use super::{
-    LogArgs,
+    LogArgs, from_json_or_yaml,
+    handover::as_text,
     pod::{PodArgs, environment_metadata},
 };
 use crate::agent::{
-    AgentConfig, AppMetrics, DataPlane, DnsConfig, DrainTimes, Ports, Program, ResolvConf, Supervisor, bind, envoy_arguments,
-    obey_through_stdout, parse_probes, remedy, start,
+    AgentConfig, AppMetrics, DataPlane, DnsConfig, DrainTimes, Ports, ResolvConf, bind, envoy_arguments, obey_through_stdout, parse_probes,
+    remedy, start,
 };
 use crate::model::{Generator, ProxyRole, parse_duration};
 use crate::runtime::{IdentityConfig, Tasks, prefixed_registry, signals};
 
 /// Runs a pod's proxy: its certificate, its Envoy, its probes, its orderly end.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Args, Serialize, Deserialize)]
 #[command(
     after_help = "Examples:\n  ferromesh-agent proxy sidecar --pod-name web-0 --pod-namespace shop --instance-ip 10.0.0.7\n  ferromesh-agent proxy router --pod-name gate-0 --pod-namespace shop --instance-ip 10.0.0.8"
 )]
 pub struct ProxyArgs {
     /// What the proxy is: `sidecar` or `router` (a gateway).
+    #[serde(with = "as_text")]
     role: ProxyRole,
 
     /// Envoy's log level: trace, debug, info, warning, error, critical or off.
@@ -79,7 +83,7 @@ pub struct ProxyArgs {
 }
 
 /// Where things are in a pod. Other values are for tests.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Args, Serialize, Deserialize)]
 struct Places {
     #[arg(long, hide = true, default_value = "/usr/local/bin/envoy")]
     envoy: PathBuf,
@@ -112,19 +116,22 @@ struct Places {
     resolv_conf: PathBuf,
 }
 
-/// What the supervisor starts this same program as, in place of `proxy`.
-const AGENT: &str = "agent";
+/// The supervisor's program, in this one's folder.
+const SUPERVISOR: &str = "ferromesh-supervisor";
+/// What glibc is told of the agent's heap: to give back what is free at its end, where it would keep up to 128 KiB, and ask for more by as
+/// little. The names of a mesh and pages of metrics come and go. Envoy has an allocator of its own.
+const HEAP: [(&str, &str); 2] = [("MALLOC_TRIM_THRESHOLD_", "65536"), ("MALLOC_TOP_PAD_", "16384")];
 /// How long tasks may take to end once Envoy has been drained.
 const TASKS_END: Duration = Duration::from_secs(1);
 
 // === impl ProxyArgs ===
 
 impl ProxyArgs {
-    /// Process 1: starts the agent proper and Envoy, and keeps them until the end.
+    /// Process 1: becomes the supervisor, which starts the agent proper and Envoy and keeps them until the end.
     ///
     /// # Errors
-    /// When an argument can't be understood: before anything has been started.
-    pub fn supervise(self) -> anyhow::Result<()> {
+    /// When an argument can't be understood, or the supervisor's program is not there: before anything has been started.
+    pub fn supervise(self) -> anyhow::Result<Infallible> {
         self.log.init()?;
         let config = self.config()?;
         let changes = &config.facts.proxy_config.drain_duration;
@@ -133,25 +140,30 @@ impl ProxyArgs {
             let said = format!("can't make {}{}", config.directory.display(), remedy(&error));
             return Err(error).context(said);
         }
-        let agent = Program {
-            path: env::current_exe().context("this program's own file is unknown")?,
-            arguments: [OsString::from(AGENT)].into_iter().chain(env::args_os().skip(2)).collect(),
-            directory: config.directory.clone(),
-        };
+        let own = env::current_exe().context("this program's own file is unknown")?;
         let envoy = match &config.data_plane {
             DataPlane::Grpc { .. } => None,
             DataPlane::Envoy { program, overriding } => {
                 let (level, parts) = (&self.log_level, &self.component_log_level);
                 let arguments = envoy_arguments(&config.facts, level, parts, changes, overriding.as_deref());
-                let arguments = arguments.into_iter().map(OsString::from).collect();
-                Some(Program { path: program.clone(), arguments, directory: config.directory.clone() })
+                Some(Program { path: program.clone(), arguments: arguments.into_iter().map(OsString::from).collect() })
             }
         };
-        let supervisor = Supervisor::new(agent, envoy, config.drain_times.longest);
-        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(async { supervisor.run(signals()?).await }).context("signals can't be handled")?;
-        tracing::info!("ended");
-        Ok(())
+        let path = own.with_file_name(SUPERVISOR);
+        let (log, log_format) = self.log.settings();
+        let supervision = Supervision {
+            agent: Program { arguments: self.hand_over()?, path: own },
+            envoy,
+            directory: config.directory,
+            drain: config.drain_times.longest,
+            log,
+            log_format,
+        };
+        // Who lists a pod's processes finds the name and the verb of the container's command.
+        let mut supervisor = Command::new(&path);
+        supervisor.args(env::args_os().skip(1).take(1)).args(supervision.to_arguments());
+        supervisor.arg0(env::args_os().next().unwrap_or_default()).envs(HEAP);
+        Err(supervisor.exec()).with_context(|| format!("can't become {}", path.display()))
     }
 
     /// The agent proper, as the supervisor starts it.
@@ -258,20 +270,21 @@ impl ProxyArgs {
         let named = || format!("annotation sidecar.istio.io/bootstrapOverride: {}", path.display());
         let text = fs::read_to_string(path).with_context(named)?;
         let read: serde_json::Map<String, serde_json::Value> =
-            serde_saphyr::from_str(&text).with_context(|| format!("{} is no map in JSON or YAML", named()))?;
+            from_json_or_yaml(&text).with_context(|| format!("{} is no map in JSON or YAML", named()))?;
         Ok(Some(serde_json::to_string(&read)?))
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use clap::Parser;
 
+    /// A command line with these arguments alone.
     #[derive(Parser)]
-    struct Command {
+    pub(in crate::app) struct Command {
         #[command(flatten)]
-        proxy: ProxyArgs,
+        pub(in crate::app) proxy: ProxyArgs,
     }
 
     fn config(arguments: &[&str]) -> anyhow::Result<AgentConfig> {

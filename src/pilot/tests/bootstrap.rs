@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use envoy_api::envoy::config::{bootstrap::v3::Bootstrap, core::v3::Node};
+use prost::Message;
 use serde_json::{Value, json};
 use tonic::{Code, Status};
 
@@ -23,7 +24,9 @@ fn merging(name: &str, selector: &[(&str, &str)], value: Value) -> ConfigObject 
 async fn asks(world: &World, identity: &SpiffeId, node: Option<Node>) -> Result<Bootstrap, Status> {
     let channel = connect(world.pilot.address, &world.pilot.ca, identity).await;
     let interval = prost_types::Duration { seconds: 5, nanos: 0 };
-    change_bootstrap(channel, Bootstrap { node, stats_flush_interval: Some(interval), ..Bootstrap::default() }).await
+    let own = Bootstrap { node, stats_flush_interval: Some(interval), ..Bootstrap::default() };
+    let changed = change_bootstrap(channel, own.encode_to_vec().into()).await?;
+    Ok(Bootstrap::decode(changed).unwrap())
 }
 
 async fn world() -> World {

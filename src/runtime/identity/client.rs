@@ -18,7 +18,7 @@ use super::{
     CertificateSource, WorkloadCert,
     schedule::{longest_wait, renew_at},
 };
-use crate::runtime::backoff::{Backoff, random_fraction};
+use crate::runtime::{Backoff, random_fraction};
 use crate::runtime::{
     CertificateRequest, ChannelError, Registry, Shutdown, TlsError, causes, certificates_from_pem, client_config, create_certificate,
     secure_channel,

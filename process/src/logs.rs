@@ -1,6 +1,6 @@
 //! Logs: one event a line on stderr, as text for people or as JSON for machines.
 
-use std::str::FromStr;
+use std::{fmt, str::FromStr};
 use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
 /// How an event is written.
@@ -34,6 +34,15 @@ pub enum LogError {
 }
 
 // === impl LogFormat ===
+
+impl fmt::Display for LogFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Text => "text",
+            Self::Json => "json",
+        })
+    }
+}
 
 impl FromStr for LogFormat {
     type Err = LogError;
@@ -82,6 +91,9 @@ mod tests {
     #[test]
     fn bad_settings_are_named() {
         assert!(parse_filter("pilot=loud").unwrap_err().to_string().contains("\"pilot=loud\""));
+        for format in [LogFormat::Text, LogFormat::Json] {
+            assert_eq!(format.to_string().parse::<LogFormat>().unwrap(), format);
+        }
         assert_eq!("xml".parse::<LogFormat>().unwrap_err().to_string(), "log format \"xml\" is neither \"text\" nor \"json\"");
     }
 }

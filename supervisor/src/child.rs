@@ -1,5 +1,6 @@
 //! One supervised process.
 
+use ferromesh_process::Backoff;
 use nix::{
     sys::{
         signal::{Signal, kill},
@@ -8,29 +9,16 @@ use nix::{
     unistd::Pid,
 };
 use std::{
-    ffi::OsString,
     path::PathBuf,
     process::{ChildStdout, Command, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
-use tokio::time::Instant;
 
-use crate::runtime::Backoff;
-
-/// How to start a process.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Program {
-    /// The binary.
-    pub path: PathBuf,
-    /// Its arguments, without its own name.
-    pub arguments: Vec<OsString>,
-    /// Its working directory.
-    pub directory: PathBuf,
-}
+use crate::supervision::Program;
 
 /// Where a child's standard output goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Output {
+pub(crate) enum Output {
     /// To ours.
     Inherited,
     /// To us.
@@ -39,9 +27,10 @@ pub(super) enum Output {
 
 /// A process that is started again whenever it ends.
 #[derive(Debug)]
-pub(super) struct Child {
+pub(crate) struct Child {
     name: &'static str,
     program: Program,
+    directory: PathBuf,
     running: Option<Running>,
     /// When to start it; none if it is not wanted yet, or runs.
     due: Option<Instant>,
@@ -64,39 +53,39 @@ const STEADY: Duration = Duration::from_secs(10);
 // === impl Child ===
 
 impl Child {
-    pub(super) fn new(name: &'static str, program: Program) -> Self {
-        Self { name, program, running: None, due: None, wanted: false, backoff: Backoff::new(FIRST, LONGEST) }
+    pub(crate) fn new(name: &'static str, program: Program, directory: PathBuf) -> Self {
+        Self { name, program, directory, running: None, due: None, wanted: false, backoff: Backoff::new(FIRST, LONGEST) }
     }
 
     /// Lets it be started, and kept.
-    pub(super) fn want(&mut self) {
+    pub(crate) fn want(&mut self) {
         if !self.wanted {
             self.wanted = true;
             self.due = Some(Instant::now());
         }
     }
 
-    pub(super) fn is_running(&self) -> bool {
+    pub(crate) fn is_running(&self) -> bool {
         self.running.is_some()
     }
 
-    pub(super) fn due_at(&self) -> Option<Instant> {
+    pub(crate) fn due_at(&self) -> Option<Instant> {
         self.due
     }
 
-    pub(super) fn is_due(&self, now: Instant) -> bool {
+    pub(crate) fn is_due(&self, now: Instant) -> bool {
         self.due.is_some_and(|due| due <= now)
     }
 
     /// Starts it, and gives back its standard output if that is piped. If it can't be started, it is due again later.
-    pub(super) fn start(&mut self, output: Output) -> Option<ChildStdout> {
+    pub(crate) fn start(&mut self, output: Output) -> Option<ChildStdout> {
         let stdout = match output {
             Output::Inherited => Stdio::inherit(),
             Output::Piped => Stdio::piped(),
         };
         let program = &self.program;
         let mut command = Command::new(&program.path);
-        command.args(&program.arguments).current_dir(&program.directory).stdin(Stdio::null()).stdout(stdout);
+        command.args(&program.arguments).current_dir(&self.directory).stdin(Stdio::null()).stdout(stdout);
         match command.spawn() {
             Ok(mut child) => {
                 let process = Pid::from_raw(child.id().cast_signed());
@@ -116,7 +105,7 @@ impl Child {
     }
 
     /// Sends a signal, if it runs. Its process id is its own until it has been reaped.
-    pub(super) fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         if let Some(running) = &self.running
             && let Err(error) = kill(running.process, signal)
         {
@@ -125,7 +114,7 @@ impl Child {
     }
 
     /// Whether the process that ended was this one; it is due again then.
-    pub(super) fn ended(&mut self, process: Pid, status: &WaitStatus) -> bool {
+    pub(crate) fn ended(&mut self, process: Pid, status: &WaitStatus) -> bool {
         let Some(running) = self.running.take_if(|running| running.process == process) else { return false };
         if running.since.elapsed() >= STEADY {
             self.backoff.reset();

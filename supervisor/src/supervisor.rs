@@ -1,42 +1,32 @@
-//! Process 1 of the proxy's container: it starts the agent proper and Envoy, brings back the one that fell, and ends them in order. Where the
-//! application does Envoy's work itself, there is the agent alone.
-//!
-//! It does as little as possible, because nobody is left to bring it back: no network, no file, no certificate. The agent proper tells
-//! it by [`Order`]s when Envoy may start. Everything happens on one thread that lives as long as the process, because Envoy ends when
-//! the thread that spawned it does.
+//! The loop that keeps the agent and Envoy.
 
-mod child;
-mod order;
-mod phase;
-
-pub use child::Program;
-pub use order::{Order, obey_through_stdout};
-
-use futures::{Stream, StreamExt};
 use nix::sys::{
     signal::Signal,
     wait::{WaitPidFlag, WaitStatus, waitpid},
 };
-use std::{io, time::Duration};
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    sync::mpsc,
-    time::{Instant, sleep_until},
+use std::{
+    io,
+    time::{Duration, Instant},
 };
 
-use child::{Child, Output};
-use phase::Phase;
+use crate::{
+    child::{Child, Output},
+    order::{Order, Orders},
+    phase::Phase,
+    signals::Signals,
+    supervision::Supervision,
+};
 
 /// What is supervised, and for how long it may drain.
 #[derive(Debug)]
-pub struct Supervisor {
+pub(crate) struct Supervisor {
     agent: Child,
     /// None where the application does Envoy's work itself.
     envoy: Option<Child>,
     drain: Duration,
     phase: Phase,
-    orders: mpsc::Receiver<Order>,
-    inbox: mpsc::Sender<Order>,
+    /// The pipes of the agent that runs, and of those that fell and whose pipe somebody still holds.
+    orders: Vec<Orders>,
 }
 
 /// How much longer than its drain the agent may take to say that it is over.
@@ -47,21 +37,19 @@ const END: Duration = Duration::from_secs(3);
 // === impl Supervisor ===
 
 impl Supervisor {
-    /// Supervises these two, or the agent alone. `drain` is the longest time from the signal to end until Envoy is ended.
-    pub fn new(agent: Program, envoy: Option<Program>, drain: Duration) -> Self {
-        // A handful of orders in a pod's life.
-        let (inbox, orders) = mpsc::channel(4);
-        let (agent, envoy) = (Child::new("agent", agent), envoy.map(|envoy| Child::new("envoy", envoy)));
-        Self { agent, envoy, drain, phase: Phase::Running, orders, inbox }
+    /// Supervises what is named, from [`Self::run`] on.
+    pub(crate) fn new(supervision: Supervision) -> Self {
+        let Supervision { agent, envoy, directory, drain, .. } = supervision;
+        let envoy = envoy.map(|envoy| Child::new("envoy", envoy, directory.clone()));
+        Self { agent: Child::new("agent", agent, directory), envoy, drain, phase: Phase::Running, orders: Vec::new() }
     }
 
-    /// Runs until a signal or an order ends it, and both children are gone. Must be awaited on a current-thread runtime whose thread
-    /// does nothing else.
+    /// Runs until a signal or an order ends it, and both children are gone.
     ///
     /// # Errors
     /// When signals can't be handled. A child that can't be started is tried again.
-    pub async fn run(mut self, mut signals: impl Stream<Item = &'static str> + Unpin) -> io::Result<()> {
-        let mut deaths = signal(SignalKind::child())?;
+    pub(crate) fn run(mut self) -> io::Result<()> {
+        let signals = Signals::handle()?;
         self.agent.want();
         loop {
             let now = Instant::now();
@@ -73,25 +61,21 @@ impl Supervisor {
                     return Ok(());
                 }
             }
-            let wake = self.wake_at();
-            tokio::select! {
-                Some(signal) = signals.next() => self.end(signal),
-                Some(order) = self.orders.recv() => match order {
-                    Order::StartEnvoy => self.envoy.iter_mut().for_each(Child::want),
-                    Order::Quit => self.end("an order"),
-                },
-                _ = deaths.recv() => self.reap(),
-                () = sleep_until(wake.unwrap_or(now)), if wake.is_some() => {}
+            let pipes: Vec<_> = self.orders.iter().map(Orders::as_fd).collect();
+            let woken = signals.wait(&pipes, self.wake_at())?;
+            for signal in woken.ends {
+                self.end(signal);
             }
+            // What an agent said before it fell still counts.
+            self.obey(woken.readable);
+            self.reap();
         }
     }
 
     fn start_what_is_due(&mut self, now: Instant) {
         if self.agent.is_due(now) {
             // A new agent speaks through a pipe of its own.
-            if let Some(pipe) = self.agent.start(Output::Piped) {
-                tokio::spawn(order::read(pipe, self.inbox.clone()));
-            }
+            self.orders.extend(self.agent.start(Output::Piped).map(Orders::new));
         }
         for envoy in self.envoy.iter_mut().filter(|envoy| envoy.is_due(now)) {
             envoy.start(Output::Inherited);
@@ -108,6 +92,27 @@ impl Supervisor {
             Phase::Running => [&self.agent].into_iter().chain(&self.envoy).filter_map(Child::due_at).min(),
             Phase::Draining { until } | Phase::Ending { until } => Some(until),
             Phase::Killed => None,
+        }
+    }
+
+    /// Does what the pipes that can be read say, and forgets those that have ended.
+    fn obey(&mut self, readable: Vec<bool>) {
+        let mut said = Vec::new();
+        let mut readable = readable.into_iter();
+        self.orders.retain_mut(|orders| {
+            if !readable.next().unwrap_or_default() {
+                return true;
+            }
+            let read = orders.read();
+            let goes_on = read.is_some();
+            said.extend(read.into_iter().flatten());
+            goes_on
+        });
+        for order in said {
+            match order {
+                Order::StartEnvoy => self.envoy.iter_mut().for_each(Child::want),
+                Order::Quit => self.end("an order"),
+            }
         }
     }
 

@@ -1,10 +1,10 @@
 //! Where a proxy is on its way from start to end.
 
-use tokio::time::Instant;
+use std::time::Instant;
 
 /// The phases, in their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Phase {
+pub(crate) enum Phase {
     /// Children that fall are brought back.
     Running,
     /// The agent drains Envoy, and has until then.
