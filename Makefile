@@ -79,6 +79,10 @@ cluster-down: ## stop it; nothing of it stays but the cache
 cluster-status: ## is it there, what runs, where its kubeconfig is
 	@e2e/kubernetes/cluster.sh status
 
+.PHONY: upgrade-from
+upgrade-from: prepare cluster-up ## upgrade from the build of an older commit to this one under load (FROM=COMMIT)
+	@e2e/upgrade-from.sh
+
 # --- images ---
 
 .PHONY: images images-load images-push

@@ -17,7 +17,6 @@ use super::{
     events::{changes, transition},
     plan::MANAGER,
     reconcile::this_second,
-    settings::Revision,
     status::{Outcome, Report, status},
 };
 use crate::runtime::{EventPublisher, Term, causes};
@@ -42,8 +41,7 @@ impl Reporter {
         let uid = mesh.uid().unwrap_or_default();
         let stored = mesh.status.clone().unwrap_or_default();
         let previous = self.written.get(&uid).unwrap_or(&stored).clone();
-        let revision = Revision::of(&mesh.spec).name().to_owned();
-        let report = Report { generation: mesh.metadata.generation, revision, version: version.to_owned(), outcome };
+        let report = Report { generation: mesh.metadata.generation, version: version.to_owned(), outcome };
         let current = status(&report, &previous, &Time(this_second()));
         if current != stored && term.check().is_ok() {
             let metadata = json!({"name": mesh.name_any(), "uid": uid});

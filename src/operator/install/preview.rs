@@ -56,16 +56,27 @@ impl Install {
             credentials: credentials.as_ref(),
             share,
             tags: &[],
+            default_moved: false,
+            serving: None,
+            beside: &[],
         };
         self.attach(settings, circumstances).await?;
         if !self.is_known()? {
             return Ok(None);
         }
-        let circumstances = Circumstances { galley: self.galley_phase(wish), ..circumstances };
-        let tags = self.tags(wish);
-        let circumstances = Circumstances { tags: &tags.in_force, ..circumstances };
-        let objects = plan(settings, circumstances);
-        let mut kept = untouched(wish, circumstances.bundle.is_some(), credentials.is_some());
+        let course = self.course(wish)?;
+        let (tags, stays) = (self.tags(wish, &course), course.stays());
+        let circumstances = Circumstances {
+            galley: self.galley_phase(&uid, &course.target),
+            tags: &tags.in_force,
+            default_moved: tags.default_moved(),
+            serving: Some(&course.target),
+            beside: &stays,
+            ..circumstances
+        };
+        let objects = course.part_of(plan(&course.shared, circumstances));
+        let mut kept = untouched(wish, &course, circumstances.bundle.is_some(), credentials.is_some());
+        kept.extend(self.left_alone(&course));
         kept.extend(tags.kept.iter().cloned());
         self.look_for_foreign(&objects).await?;
         self.compare(&objects, Holding { owner: &uid, share, untouched: &kept }).await.map(Some)

@@ -31,6 +31,9 @@ fn planned_from(text: &str) -> Option<Vec<Planned>> {
         credentials: Some(&names),
         share: Some(&Share::alone(&settings)),
         tags: &[],
+        default_moved: false,
+        serving: None,
+        beside: &[],
     };
     Some(plan(&settings, circumstances))
 }

@@ -37,6 +37,9 @@ fn planned_in(spec: Value, bundle: Option<&str>, galley: Phase) -> Vec<Planned> 
             credentials: Some(&BTreeSet::from(["web".to_owned()])),
             share: Some(&Share::alone(&settings)),
             tags: &[],
+            default_moved: false,
+            serving: None,
+            beside: &[],
         },
     )
 }
@@ -80,6 +83,9 @@ fn pilot_may_read_the_secrets_that_gateways_need_by_name_and_without_any_none() 
             credentials,
             share: None,
             tags: &[],
+            default_moved: false,
+            serving: None,
+            beside: &[],
         };
         let objects = plan(&settings, circumstances);
         let role = objects.iter().find(|object| object.key.to_string() == "Role istio-system/ferromesh-pilot-credentials");

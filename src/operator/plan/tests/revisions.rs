@@ -27,6 +27,9 @@ fn planned(settings: &Settings, share: Option<&Share>, tags: &[Tag<'_>]) -> Vec<
         credentials: None,
         share,
         tags,
+        default_moved: tags.iter().any(|tag| tag.name == "default"),
+        serving: None,
+        beside: &[],
     };
     plan(settings, circumstances)
 }
