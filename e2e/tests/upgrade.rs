@@ -123,7 +123,8 @@ async fn never_ready(test: &Test, serving: &str, own: &str) -> anyhow::Result<()
     eprintln!("{:.0} s after the edit: {told}", took.as_secs_f64());
     anyhow::ensure!(told.ends_with(&format!("; version {own} serves on")), "{told}");
     let planes = status(test).await?.revisions;
-    anyhow::ensure!(planes[0].name == serving && planes[0].state == Some(State::Healthy), "{planes:?}");
+    let serves = planes.iter().any(|plane| plane.name == serving && plane.state == Some(State::Healthy));
+    anyhow::ensure!(serves && planes.len() == 2, "{planes:?}");
     Ok(())
 }
 

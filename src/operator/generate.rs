@@ -32,12 +32,13 @@ pub fn generate(spec: &MeshInstallSpec, images: &Images, operator_namespace: &st
 /// # Errors
 /// All that is wrong with the spec.
 pub fn generate_for(mesh: &MeshInstall, images: &Images, operator_namespace: &str) -> Result<Option<Vec<Value>>, Vec<config::Problem>> {
-    let told = mesh.status.as_ref().and_then(|status| status.revisions.first());
+    let Some(status) = mesh.status.as_ref().filter(|status| status.version.is_some()) else {
+        return generate(&mesh.spec, images, operator_namespace).map(Some);
+    };
     let pinned = mesh.spec.version.as_ref().is_some_and(|version| !version.is_empty() && *version != images.tag);
-    if pinned || told.is_some_and(|told| told.version.as_ref() != Some(mesh.spec.tag.as_ref().unwrap_or(&images.tag))) {
-        return Ok(None);
-    }
-    let Some(told) = told else { return generate(&mesh.spec, images, operator_namespace).map(Some) };
+    let own = mesh.spec.tag.as_ref().unwrap_or(&images.tag);
+    let serving = status.revisions.iter().find(|one| one.version.as_ref() == Some(own) && one.version == status.version);
+    let Some(told) = serving.filter(|_| !pinned) else { return Ok(None) };
     let settings = resolve(&mesh.spec, images).map_err(|problems| problems.0.into_iter().map(config::Problem::from).collect::<Vec<_>>())?;
     generate_at(settings, &Revision::named(&told.name), operator_namespace).map(Some)
 }
@@ -132,7 +133,7 @@ mod tests {
     fn mesh(spec: Value, planes: &[(&str, &str)]) -> MeshInstall {
         let revisions: Vec<Value> = planes.iter().map(|(name, version)| json!({"name": name, "version": version})).collect();
         let object = json!({"apiVersion": "install.ferromesh.dev/v1alpha1", "kind": "MeshInstall", "metadata": {"name": "mesh"},
-            "spec": spec, "status": {"revisions": revisions}});
+            "spec": spec, "status": {"version": planes.first().map(|(_, version)| version), "revisions": revisions}});
         serde_json::from_value(object).unwrap()
     }
 

@@ -32,12 +32,26 @@ const ROOT: &str = "root-cert.pem";
 const DAY: i64 = 86_400;
 /// Days before a root's end at which it is warned of, and at which it is an error.
 const ROOT_DAYS: [i64; 2] = [60, 14];
-/// The webhooks' serving certificates, and the configuration by which each is trusted.
-pub(super) const SERVING: [(&str, &str); 3] = [
-    ("ferromesh-operator-webhook-certs", "ferromesh-operator"),
-    ("istio-galley-webhook-certs", "istio-galley"),
-    ("istio-sidecar-injector-webhook-certs", "istio-sidecar-injector"),
-];
+/// Whom the mesh's webhooks ask, by their Services' names; those of revisions have theirs behind a dash.
+const ASKED: [&str; 2] = ["istio-galley", "istio-sidecar-injector"];
+/// The operator, whose Services have one certificate.
+pub(super) const OPERATOR: &str = "ferromesh-operator";
+
+/// The Secrets with the certificates of those whom the mesh's own webhooks ask, each with the configurations that need it.
+pub(super) fn serving(webhooks: &[Webhook<'_>]) -> BTreeMap<String, BTreeSet<String>> {
+    let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for webhook in webhooks.iter().filter(|webhook| webhook.is_own()) {
+        let Some(service) = webhook.client.service.as_ref().map(|service| service.name.as_str()) else { continue };
+        let rest = |part: &'static str| Some((part, service.strip_prefix(part).filter(|rest| rest.is_empty() || rest.starts_with('-'))?));
+        let secret = match ASKED.into_iter().find_map(rest) {
+            Some((part, rest)) => format!("{part}-webhook-certs{rest}"),
+            None if webhook.configuration == OPERATOR => format!("{OPERATOR}-webhook-certs"),
+            None => continue,
+        };
+        found.entry(secret).or_default().insert(webhook.configuration.to_owned());
+    }
+    found
+}
 
 /// The first certificate of a PEM text, and from when to when it is valid.
 fn validity(pem: &[u8]) -> Option<(i64, i64)> {
@@ -72,17 +86,17 @@ fn chain(secret: &Secret) -> Option<&[u8]> {
 }
 
 fn untrusted(facts: &Facts) -> Result<Vec<Found>, String> {
-    let bundles = bundles(&facts.webhooks()?);
+    let webhooks = facts.webhooks()?;
+    let (serving, bundles) = (serving(&webhooks), bundles(&webhooks));
     let mut found = Vec::new();
     for secret in known(&facts.certificates)? {
-        let trusted = SERVING
-            .iter()
-            .find(|(name, _)| *name == secret.name_any())
-            .and_then(|(_, configuration)| Some((*configuration, bundles.get(*configuration)?)));
-        let (Some(chain), Some((configuration, bundles))) = (chain(secret), trusted) else { continue };
-        if bundles.iter().any(|bundle| !bundle.is_empty() && !signed(chain, bundle)) {
-            let message = format!("no certificate of the caBundle of {configuration} has signed this one: the API server refuses it");
-            found.push(Found::new(message).of("Secret", secret).with("kubectl get meshinstall -o wide"));
+        let Some(chain) = chain(secret) else { continue };
+        for configuration in serving.get(&secret.name_any()).into_iter().flatten() {
+            let mut bundles = bundles.get(configuration).into_iter().flatten();
+            if bundles.any(|bundle| !bundle.is_empty() && !signed(chain, bundle)) {
+                let message = format!("no certificate of the caBundle of {configuration} has signed this one: the API server refuses it");
+                found.push(Found::new(message).of("Secret", secret).with("kubectl get meshinstall -o wide"));
+            }
         }
     }
     Ok(found)
@@ -166,15 +180,15 @@ fn other_root(facts: &Facts) -> Result<Vec<Found>, String> {
 }
 
 fn no_certificate(facts: &Facts) -> Result<Vec<Found>, String> {
-    let (secrets, bundles) = (known(&facts.certificates)?, bundles(&facts.webhooks()?));
+    let (secrets, webhooks) = (known(&facts.certificates)?, facts.webhooks()?);
     let mut found = Vec::new();
-    for (name, configuration) in SERVING {
-        let asked = bundles.contains_key(configuration);
+    for (name, configurations) in serving(&webhooks) {
         let secret = secrets.iter().find(|secret| secret.name_any() == name);
-        if asked && secret.and_then(chain).is_none() {
+        if secret.and_then(chain).is_none() {
             let message =
                 secret.map_or_else(|| format!("Secret {name} is not there"), |secret| format!("Secret {} has no tls.crt", shown(secret)));
-            found.push(Found::new(format!("{message}: the webhook of {configuration} can't answer")));
+            let asking = configurations.into_iter().collect::<Vec<_>>().join(", ");
+            found.push(Found::new(format!("{message}: the webhook of {asking} can't answer")));
         }
     }
     Ok(found)

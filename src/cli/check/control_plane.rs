@@ -207,12 +207,14 @@ fn at_most(facts: &Facts) -> Result<Vec<Found>, String> {
     Ok(told.collect())
 }
 
-/// Without these, pods or objects wait.
+/// Without these, and those of revisions, which have these names before a dash, pods or objects wait.
 const NEEDED: [&str; 2] = ["istio-galley", "istio-sidecar-injector"];
 
 fn single(facts: &Facts) -> Result<Vec<Found>, String> {
     let nodes = known(&facts.nodes)?.len();
-    let alone: Vec<String> = deployments(facts)?.filter(|one| NEEDED.contains(&&*one.name_any()) && wanted(one) == 1).map(shown).collect();
+    let is_needed =
+        |name: &str| NEEDED.iter().any(|part| name.strip_prefix(part).is_some_and(|rest| rest.is_empty() || rest.starts_with('-')));
+    let alone: Vec<String> = deployments(facts)?.filter(|one| is_needed(&one.name_any()) && wanted(one) == 1).map(shown).collect();
     let told = || {
         let message = format!(
             "{} with one pod: while it is away, what it must answer for is refused: {}",

@@ -15,7 +15,7 @@ use std::{collections::BTreeMap, fmt::Debug, time::Duration};
 use tokio::time::timeout;
 
 use super::{
-    certificates::SERVING,
+    certificates::{OPERATOR, serving},
     facts::{Facts, Known},
 };
 use crate::cli::{
@@ -148,11 +148,11 @@ async fn rights(client: &Client) -> Known<BTreeMap<String, bool>> {
 async fn certificates(client: &Client, facts: &Facts) -> Known<Vec<Secret>> {
     let operator = facts.operator()?.and_then(ResourceExt::namespace);
     let mut found = Vec::new();
-    for (name, configuration) in SERVING {
+    for name in serving(&facts.webhooks()?).into_keys() {
         let own = Some(facts.mesh_namespace.clone());
-        let Some(namespace) = (if configuration == "ferromesh-operator" { operator.clone() } else { own }) else { continue };
+        let Some(namespace) = (if name.starts_with(OPERATOR) { operator.clone() } else { own }) else { continue };
         let secrets: Api<Secret> = Api::namespaced(client.clone(), &namespace);
-        match secrets.get_opt(name).await {
+        match secrets.get_opt(&name).await {
             Ok(Some(mut secret)) => {
                 if let Some(data) = &mut secret.data {
                     data.retain(|key, _| key == "tls.crt");

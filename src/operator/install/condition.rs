@@ -74,13 +74,10 @@ impl Install {
         course.version_at(&self.serving(wish, course))
     }
 
-    /// All control planes, the one that is asked first.
+    /// All control planes.
     fn planes(&self, wish: Wish<'_>, course: &Course) -> Vec<Plane> {
-        let serving = self.serving(wish, course);
-        let mut places: Vec<Revision> = [&serving, &course.target.revision].map(Revision::clone).into();
+        let mut places: BTreeSet<Revision> = [self.serving(wish, course), course.target.revision.clone()].into();
         places.extend(course.stays());
-        let mut seen = BTreeSet::new();
-        places.retain(|place| seen.insert(place.clone()));
         let plane = |place: Revision| {
             let own = [Role::Pilot, Role::Galley, Role::Injector].map(|role| place.part(role));
             let healths = own.iter().map(|name| self.health(name)).filter(|health| health.state != State::None);

@@ -268,7 +268,7 @@ impl Install {
         };
         let mut objects = self.planned(&course, circumstances);
         let mut untouched = untouched(wish, &course, bundle.is_some(), credentials.is_some());
-        untouched.extend(self.left_alone(&course));
+        untouched.extend(self.left_alone(&course, &plain.uid));
         untouched.extend(tags.kept.iter().cloned());
         untouched.extend(self.still_redirecting(&course, &objects, &plain.uid));
         let holding = Holding { owner: &plain.uid, share, untouched: &untouched };

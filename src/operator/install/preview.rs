@@ -76,7 +76,7 @@ impl Install {
         };
         let objects = course.part_of(plan(&course.shared, circumstances));
         let mut kept = untouched(wish, &course, circumstances.bundle.is_some(), credentials.is_some());
-        kept.extend(self.left_alone(&course));
+        kept.extend(self.left_alone(&course, &uid));
         kept.extend(tags.kept.iter().cloned());
         self.look_for_foreign(&objects).await?;
         self.compare(&objects, Holding { owner: &uid, share, untouched: &kept }).await.map(Some)

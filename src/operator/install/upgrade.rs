@@ -9,7 +9,7 @@ use super::{Install, InstallError, Wish};
 use crate::operator::{
     object::{Key, Kind},
     places::{Choice, Standing, Version, Wanted, choose},
-    plan::{Planned, place, webhook_configuration},
+    plan::{Planned, Share, place, webhook_configuration},
     proxies::Tallies,
     settings::{Revision, Role, Settings},
     status::{Reason, Upgrade},
@@ -157,8 +157,11 @@ impl Install {
     }
 
     /// What is left as it is although the plan lacks it.
-    pub(super) fn left_alone(&self, course: &Course) -> Vec<Key> {
-        let is_left = |key: &Key| {
+    pub(super) fn left_alone(&self, course: &Course, uid: &str) -> Vec<Key> {
+        let is_left = |key: &Key, owner: &str| {
+            if owner != uid && !Share::holds(key) {
+                return false;
+            }
             let own = self.live.get(key).and_then(|object| place(key, object));
             match own {
                 Some(own) if own == course.target.revision => matches!(course.scope, Scope::Shared | Scope::Nothing),
@@ -167,7 +170,7 @@ impl Install {
                 None => matches!(course.scope, Scope::Target | Scope::Nothing),
             }
         };
-        self.live.applied().map(|(key, _)| key).filter(|key| is_left(key)).cloned().collect()
+        self.live.applied().filter(|(key, owner)| is_left(key, owner)).map(|(key, _)| key.clone()).collect()
     }
 }
 

@@ -100,7 +100,7 @@ pub(super) struct Applied {
     pub(super) tags: Option<Tagging>,
     /// How pods become part of the mesh; none without an injector.
     pub(super) injection: Option<Injection>,
-    /// The control planes, the one that is asked first.
+    /// The control planes.
     pub(super) planes: Vec<Plane>,
     /// How a change of version stands; none where there is nothing to tell.
     pub(super) upgrade: Option<Upgrade>,
@@ -240,6 +240,7 @@ pub(super) fn status(report: &Report, previous: &MeshInstallStatus, now: &Time) 
             let version = |name: &str| if OF_A_PLANE.contains(&name) { shown } else { &report.version };
             status.components = all.map(|(name, (_, health))| component(version(name), verdict.state, name, health)).collect();
             status.revisions = applied.planes.iter().map(|plane| revision(plane, previous, verdict.state)).collect();
+            status.revisions.sort_by(|one, other| one.name.cmp(&other.name));
             status.inventory.clone_from(&applied.inventory);
         }
         Outcome::Previewed(preview) => {
