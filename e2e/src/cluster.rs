@@ -11,6 +11,7 @@ use std::{
     env,
     fmt::Debug,
     path::{Path, PathBuf},
+    process::Stdio,
 };
 use tokio::process::Command;
 

@@ -60,16 +60,12 @@ fn generate_at(settings: Settings, place: &Revision, operator_namespace: &str) -
     let targets: Vec<_> = settings.tags.iter().map(|(name, revision)| (name, target(revision))).collect();
     let tags: Vec<_> = targets.iter().map(|(name, target)| Tag { name, target }).collect();
     let circumstances = Circumstances {
-        owner: &owner,
-        operator_namespace,
         bundle: Some(""),
         galley: Phase::Proven,
-        credentials: None,
-        share: is_default.then_some(&share),
         tags: &tags,
         default_moved: settings.tags.contains_key(DEFAULT_REVISION),
         serving: Some(&serving),
-        beside: &[],
+        ..Circumstances::new(&owner, operator_namespace, None, is_default.then_some(&share))
     };
     Ok(plan(&settings.served_by(&serving), circumstances).into_iter().map(|planned| without_cluster(planned.body)).collect())
 }

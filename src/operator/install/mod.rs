@@ -1,6 +1,7 @@
 //! The installations in the cluster: the mesh's namespace, rights, certificates and objects, in the order in which they need each other.
 
 mod condition;
+mod galley;
 mod place;
 mod preview;
 mod tags;
@@ -12,7 +13,6 @@ pub(super) use preview::Preview;
 use ferromesh_crds::MeshInstall;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Client, ResourceExt};
-use serde_json::Value;
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
@@ -34,7 +34,6 @@ use super::{
     live::{Live, Seen},
     object::{Key, Kind},
     plan::{Circumstances, Phase, Planned, Share, credential_rights, plan, tag_configuration, webhook_configuration},
-    probe,
     proxies::{AllWanted, Tallies},
     refusal::advised,
     roles::{Roles, RolesError},
@@ -231,26 +230,9 @@ impl Install {
         let controller = OwnerReference { controller: Some(true), block_owner_deletion: Some(true), ..plain.clone() };
         let operator_namespace = self.operator_namespace.clone();
         let credentials = self.credentials(settings);
-        let before = Circumstances {
-            owner: &controller,
-            operator_namespace: &operator_namespace,
-            bundle: None,
-            galley: Phase::Unproven,
-            credentials: credentials.as_ref(),
-            share,
-            tags: &[],
-            default_moved: false,
-            serving: None,
-            beside: &[],
-        };
+        let before = Circumstances::new(&controller, &operator_namespace, credentials.as_ref(), share);
         self.prepare(settings, before).await?;
-        if let Some((kind, cause)) = self.live.unlisted().first() {
-            let unlisted = InstallError::Unlisted { kind: kind.name(), cause: cause.map(str::to_owned) };
-            // What there is of certificates is kept meanwhile.
-            self.certificates(now).await?;
-            return Err(unlisted);
-        }
-
+        self.listed(now).await?;
         let course = self.course(wish)?;
         self.want_certificates(settings, &course, plain.clone());
         let state = self.certificates(now).await?;
@@ -288,15 +270,27 @@ impl Install {
         // Last: a role that is missing must not keep the others from their work.
         self.enter_owners().await?;
 
-        let galley = settings.parts.contains_key(&Role::Galley) && !self.is_proven(&plain.uid, &course.target);
-        let awaited = bundle.is_none() || galley || !stays.is_empty();
         let mut inventory: Vec<Key> = objects.into_iter().map(|object| object.key).collect();
         inventory.extend(untouched.into_iter().filter(|key| self.live.get(key).is_some()));
         inventory.sort();
         inventory.dedup();
-        let (problems, awaited) = (tags.problems, awaited.then_some(SOON));
-        let applied = self.applied(wish, &course, &state, &inventory, problems);
-        Ok(Installed { version: self.serving_version(wish, &course), proxies: self.wanted_proxies(wish, &course), applied, again: awaited })
+        let galley = settings.parts.contains_key(&Role::Galley) && !self.is_proven(&plain.uid, &course.target);
+        let awaited = bundle.is_none() || galley || !stays.is_empty();
+        Ok(Installed {
+            applied: self.applied(wish, &course, &state, &inventory, tags.problems),
+            version: self.serving_version(wish, &course),
+            proxies: self.wanted_proxies(wish, &course),
+            again: awaited.then_some(SOON),
+        })
+    }
+
+    /// Waits until all is listed that is watched. What there is of certificates is kept meanwhile.
+    async fn listed(&mut self, now: OffsetDateTime) -> Result<(), InstallError> {
+        let unlisted = self.live.unlisted();
+        let Some((kind, cause)) = unlisted.first() else { return Ok(()) };
+        let error = InstallError::Unlisted { kind: kind.name(), cause: cause.map(str::to_owned) };
+        self.certificates(now).await?;
+        Err(error)
     }
 
     /// Notes what there is to be of certificates: those of all control planes that stand, as each is asked for as long as it is there.
@@ -358,36 +352,6 @@ impl Install {
             objects.retain(|object| !webhooks.iter().flatten().any(|key| *key == object.key && self.live.get(key).is_none()));
         }
         objects
-    }
-
-    /// Whether a control plane's galley was seen at work: by this process, or by one before it that has left its mark.
-    fn galley_phase(&mut self, uid: &str, settings: &Settings) -> Phase {
-        let live = webhook_configuration(Role::Galley, &settings.revision).and_then(|key| self.live.get(&key));
-        let firm = |live: &Value| {
-            live["webhooks"].as_array().is_some_and(|all| !all.is_empty() && all.iter().all(|one| one["failurePolicy"] == "Fail"))
-        };
-        let found = if live.is_some_and(firm) { Phase::Proven } else { Phase::Unproven };
-        let known = self.known.entry(uid.to_owned()).or_default();
-        *known.galley.entry(settings.revision.clone()).or_insert(found)
-    }
-
-    fn is_proven(&self, uid: &str, settings: &Settings) -> bool {
-        self.known.get(uid).is_some_and(|known| known.galley.get(&settings.revision) == Some(&Phase::Proven))
-    }
-
-    /// Tries galley, once it could answer; whether it has been proven just now.
-    async fn prove_galley(&mut self, uid: &str, settings: &Settings, has_webhook: bool) -> bool {
-        let Settings { parts, revision, namespace, .. } = settings;
-        let ready = parts.contains_key(&Role::Galley) && self.health(&revision.part(Role::Galley)).is_ready();
-        if !ready || !has_webhook || self.is_proven(uid, settings) {
-            return false;
-        }
-        let proven = probe::galley(&self.client, namespace, revision).await;
-        if proven {
-            tracing::info!(revision = revision.name(), "galley refuses what is wrong; from now on its absence does too");
-            self.known.entry(uid.to_owned()).or_default().galley.insert(revision.clone(), Phase::Proven);
-        }
-        proven
     }
 
     fn forget_namespaces(&mut self) {

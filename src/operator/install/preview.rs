@@ -13,7 +13,7 @@ use crate::operator::{
     family::owner,
     foreign::{Survey, survey},
     object::{Key, Scope},
-    plan::{APPLIED, Circumstances, MANAGER, Phase, Planned, plan},
+    plan::{APPLIED, Circumstances, MANAGER, Planned, plan},
 };
 
 /// What would happen, in the order in which it would.
@@ -48,18 +48,8 @@ impl Install {
         let controller = OwnerReference { controller: Some(true), block_owner_deletion: Some(true), ..owner(mesh) };
         let operator_namespace = self.operator_namespace.clone();
         let credentials = self.credentials(settings);
-        let circumstances = Circumstances {
-            owner: &controller,
-            operator_namespace: &operator_namespace,
-            bundle: (!state.missing.contains_key(&uid)).then_some(&*state.bundle),
-            galley: Phase::Unproven,
-            credentials: credentials.as_ref(),
-            share,
-            tags: &[],
-            default_moved: false,
-            serving: None,
-            beside: &[],
-        };
+        let bundle = (!state.missing.contains_key(&uid)).then_some(&*state.bundle);
+        let circumstances = Circumstances::new(&controller, &operator_namespace, credentials.as_ref(), share);
         self.attach(settings, circumstances).await?;
         if !self.is_known()? {
             return Ok(None);
@@ -67,6 +57,7 @@ impl Install {
         let course = self.course(wish)?;
         let (tags, stays) = (self.tags(wish, &course), course.stays());
         let circumstances = Circumstances {
+            bundle,
             galley: self.galley_phase(&uid, &course.target),
             tags: &tags.in_force,
             default_moved: tags.default_moved(),

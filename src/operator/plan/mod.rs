@@ -114,6 +114,27 @@ impl Share {
 // === impl Circumstances ===
 
 impl<'a> Circumstances<'a> {
+    /// Those in which nothing has been found out yet but what gateways need.
+    pub(super) fn new(
+        owner: &'a OwnerReference,
+        operator_namespace: &'a str,
+        credentials: Option<&'a BTreeSet<String>>,
+        share: Option<&'a Share>,
+    ) -> Self {
+        Self {
+            owner,
+            operator_namespace,
+            bundle: None,
+            galley: Phase::Unproven,
+            credentials,
+            share,
+            tags: &[],
+            default_moved: false,
+            serving: None,
+            beside: &[],
+        }
+    }
+
     fn base(self, settings: &'a Settings) -> Base<'a> {
         Base { settings, owner: self.owner, heirs: &[] }
     }

@@ -154,18 +154,8 @@ fn planned(cluster: &Cluster) -> Vec<Planned> {
     let none = BTreeSet::new();
     let settings = resolve(&mesh.spec, &cluster.config().images).unwrap();
     let share = Share::alone(&settings);
-    let circumstances = Circumstances {
-        owner: &owner,
-        operator_namespace: OPERATOR,
-        bundle: Some(&bundle),
-        galley: Phase::Proven,
-        credentials: Some(&none),
-        share: Some(&share),
-        tags: &[],
-        default_moved: false,
-        serving: None,
-        beside: &[],
-    };
+    let circumstances =
+        Circumstances { bundle: Some(&bundle), galley: Phase::Proven, ..Circumstances::new(&owner, OPERATOR, Some(&none), Some(&share)) };
     plan(&settings, circumstances)
 }
 
