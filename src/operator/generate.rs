@@ -37,10 +37,13 @@ pub fn generate_for(mesh: &MeshInstall, images: &Images, operator_namespace: &st
     };
     let pinned = mesh.spec.version.as_ref().is_some_and(|version| !version.is_empty() && *version != images.tag);
     let own = mesh.spec.tag.as_ref().unwrap_or(&images.tag);
-    let serving = status.revisions.iter().find(|one| one.version.as_ref() == Some(own) && one.version == status.version);
-    let Some(told) = serving.filter(|_| !pinned) else { return Ok(None) };
+    if pinned || status.version.as_ref() != Some(own) {
+        return Ok(None);
+    }
+    let serving = status.revisions.iter().find(|one| one.version == status.version);
+    let place = serving.map_or_else(|| Revision::of(&mesh.spec), |one| Revision::named(&one.name));
     let settings = resolve(&mesh.spec, images).map_err(|problems| problems.0.into_iter().map(config::Problem::from).collect::<Vec<_>>())?;
-    generate_at(settings, &Revision::named(&told.name), operator_namespace).map(Some)
+    generate_at(settings, &place, operator_namespace).map(Some)
 }
 
 fn generate_at(settings: Settings, place: &Revision, operator_namespace: &str) -> Result<Vec<Value>, Vec<config::Problem>> {
