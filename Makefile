@@ -88,6 +88,10 @@ rights: cli ## what the mesh's accounts did in the local cluster so far, held ag
 operator-kills: prepare cli cluster-up images-load ## kill the operator again and again while it changes the mesh's profile, for minutes
 	@cargo test --locked --quiet -p ferromesh-e2e -- --test-threads=1 --nocapture --ignored an_operator_that_is_killed
 
+.PHONY: upgrade-from
+upgrade-from: prepare cluster-up ## upgrade from the build of an older commit to this one under load (FROM=COMMIT)
+	@e2e/upgrade-from.sh
+
 # --- images ---
 
 .PHONY: images images-load images-push

@@ -11,6 +11,7 @@ use std::{
     env,
     fmt::Debug,
     path::{Path, PathBuf},
+    process::Stdio,
 };
 use tokio::process::Command;
 
@@ -129,6 +130,21 @@ impl Cluster {
         command.args(["--kube-context", &self.context]).args(arguments);
         self.local_environment(&mut command);
         run(command, None).await?.checked().with_context(|| format!("helm {}", arguments.join(" ")))
+    }
+
+    /// Gives the mesh's images to the cluster under another tag, made of the programs beside which the tests were built.
+    ///
+    /// # Errors
+    /// When a script fails, with its words.
+    pub async fn load_images(&self, tag: &str) -> anyhow::Result<()> {
+        let script = project::own(if self.kubeconfig.is_some() { "images/load.sh" } else { "images/push.sh" });
+        let mut command = Command::new(script);
+        if self.kubeconfig.is_some() {
+            command.args(["ferromesh", "ferromesh-proxy"]);
+        }
+        let (programs, archives) = (project::target().join("debug"), project::target_folder("images")?);
+        command.env("TAG", tag).env("BIN_DIR", programs).env("IMAGES_DIR", archives).stdin(Stdio::null()).kill_on_drop(true);
+        run(command, None).await?.checked().map(drop).with_context(|| format!("images of tag {tag}"))
     }
 
     /// What `ferromesh` says about this cluster.

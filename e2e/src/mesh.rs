@@ -12,7 +12,7 @@ use k8s_openapi::{
 };
 use kube::{Api, ResourceExt, api::ListParams};
 use serde_json::{Value, json};
-use std::{env, fmt::Debug, time::Duration};
+use std::{env, fmt::Debug, path::Path, time::Duration};
 
 use crate::{Cluster, Forward, Skip, Visitor, project, within};
 
@@ -99,7 +99,15 @@ impl Mesh {
     /// # Errors
     /// When helm does.
     pub async fn install_chart(&self, values: &[&str]) -> anyhow::Result<()> {
-        let chart = project::root().join("charts/ferromesh");
+        self.install_chart_of(project::root(), values).await
+    }
+
+    /// The same with the chart of another checkout of the project.
+    ///
+    /// # Errors
+    /// When helm does.
+    pub async fn install_chart_of(&self, checkout: &Path, values: &[&str]) -> anyhow::Result<()> {
+        let chart = checkout.join("charts/ferromesh");
         let chart = chart.to_str().context("the path is not UTF-8")?;
         let mut arguments = vec!["upgrade", "--install", RELEASE, chart, "-n", OPERATOR, "--create-namespace", "--wait", "--timeout", "3m"];
         let images: Vec<String> = [("HUB", "image.registry=,image.repository="), ("TAG", "image.tag=")]
@@ -173,7 +181,7 @@ impl Mesh {
     ///
     /// # Errors
     /// When something stays.
-    async fn remove(&self) -> anyhow::Result<()> {
+    pub async fn remove(&self) -> anyhow::Result<()> {
         if !self.installs().await?.is_empty() {
             // An aborted run may have left a second control plane.
             let own = format!("{OWN}=true");

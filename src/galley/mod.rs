@@ -40,7 +40,7 @@ use self::{
 };
 use crate::config::ParseContext;
 use crate::index::{self, ConfigSource, IndexConfig, Purpose};
-use crate::model::of_revision;
+use crate::model::{of_revision, served_revision};
 use crate::runtime::{CertificateFiles, Elector, LeaseConfig, LeaseTiming, Limits, Listener, Readiness, Registry, Tasks, admission_route};
 
 /// What galley is told.
@@ -89,7 +89,8 @@ pub fn start(config: GalleyConfig, client: Client, listener: Listener, tasks: &m
     }
     let mesh = KnownMesh::default();
     tasks.spawn("review of the mesh", mesh.clone().follow(source.clone(), shutdown.clone()));
-    let name = of_revision(LEASE, &config.revision);
+    // During an upgrade two control planes serve the same configuration, and authors are to hear one voice.
+    let name = of_revision(LEASE, served_revision(&config.revision));
     let lease = LeaseConfig { namespace: config.namespace, name, identity: config.pod.clone(), timing: LeaseTiming::default() };
     let (elector, leadership) = Elector::new(client.clone(), lease);
     tasks.spawn("lease", elector.run(shutdown.clone()));

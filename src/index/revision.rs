@@ -2,7 +2,7 @@
 
 use kube::core::ObjectMeta;
 
-use crate::model::DEFAULT_REVISION;
+use crate::model::{DEFAULT_REVISION, served_revision};
 
 /// The label by which an object is for one control plane alone.
 const LABEL: &str = "istio.io/rev";
@@ -25,7 +25,10 @@ impl Concern {
     /// that one speaks for all, so that authors hear one voice.
     pub(super) fn of(metadata: &ObjectMeta, revision: &str) -> Self {
         let named = metadata.labels.as_ref().and_then(|labels| labels.get(LABEL)).map(String::as_str);
-        let own = if revision.is_empty() { DEFAULT_REVISION } else { revision };
+        let own = match served_revision(revision) {
+            "" => DEFAULT_REVISION,
+            name => name,
+        };
         match named {
             Some(named) if named == own => Self::Own,
             Some(_) => Self::None,
@@ -50,5 +53,8 @@ mod tests {
         assert_eq!(seen(Some("default")), [Concern::Own, Concern::None]);
         assert_eq!(seen(Some("canary")), [Concern::None, Concern::Own]);
         assert_eq!(seen(Some("third")), [Concern::None; 2]);
+        for label in [None, Some("default"), Some("canary"), Some("green")] {
+            assert_eq!(concern(label, "blue"), concern(label, ""), "a slot is a place of the default one");
+        }
     }
 }

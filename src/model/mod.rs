@@ -99,7 +99,7 @@ pub use proxy_config::ProxyConfig;
 pub use proxy_environment::ProxyEnvironment;
 pub use proxy_statistics::ProxyStatistics;
 pub use request_authentication::{ClaimHeader, JwtKeys, JwtRule, KeySetUrl, RequestAuthentication, TokenLocation};
-pub use revision::{DEFAULT_REVISION, of_revision};
+pub use revision::{DEFAULT_REVISION, SLOTS, of_revision, served_revision};
 pub use route::{
     AbortStatus, Body, Cors, Destination, HeaderOperations, HttpAction, HttpFault, HttpRedirect, HttpRetry, HttpRewrite, HttpRoute,
     MESH_GATEWAY, Mirror, PerMillion, RedirectPort, TcpMatch, TcpRoute, TlsMatch, TlsRoute, VirtualService, WeightedDestination,

@@ -8,3 +8,12 @@ pub const DEFAULT_REVISION: &str = "default";
 pub fn of_revision(name: &str, revision: &str) -> String {
     if revision.is_empty() || revision == DEFAULT_REVISION { name.to_owned() } else { format!("{name}-{revision}") }
 }
+
+/// Where a control plane stands that has come by an upgrade, beside the place without a name: names that no other revision may have.
+pub const SLOTS: [&str; 2] = ["blue", "green"];
+
+/// The revision whose configuration a control plane of that name serves: in a slot the default one's, anywhere else its own.
+#[must_use]
+pub fn served_revision(name: &str) -> &str {
+    if SLOTS.contains(&name) { "" } else { name }
+}

@@ -54,11 +54,22 @@ fn problems(name: &str, object: &Value, old: Option<&Value>, images: &Images, st
             format!("MeshInstall {other} already is revision {} of this cluster: change that one, or delete it first", revision.name());
         problems.push(Problem::new("spec.revision", reason));
     }
+    problems.extend(unknown_version(&spec, images, stored.get(name)));
     let of_the_mesh = stored.values().find(|other| other.metadata.name.as_deref() != Some(name) && Revision::of(&other.spec).is_default());
     if let Err(found) = together(&spec, images, of_the_mesh.filter(|_| !Revision::of(&spec).is_default())) {
         problems.extend(found.0);
     }
     problems
+}
+
+/// What is wrong with a version that neither the operator's is nor is there, by what is stored of the MeshInstall.
+fn unknown_version(spec: &MeshInstallSpec, images: &Images, stored: Option<&MeshInstall>) -> Option<Problem> {
+    let pinned = spec.version.as_ref().filter(|version| !version.is_empty() && **version != images.tag)?;
+    let revisions = stored.and_then(|mesh| mesh.status.as_ref()).map(|status| status.revisions.as_slice()).unwrap_or_default();
+    let there: Vec<&str> = revisions.iter().filter_map(|revision| revision.version.as_deref()).collect();
+    let known = [images.tag.as_str()].into_iter().chain(there.iter().copied().filter(|version| *version != images.tag));
+    let reason = || format!("there is no version {pinned}: choose of {}, or leave it empty", known.collect::<Vec<_>>().join(", "));
+    (!there.contains(&pinned.as_str())).then(|| Problem::new("spec.version", reason()))
 }
 
 /// Whether another MeshInstall has the revision that this one wants.
@@ -114,7 +125,7 @@ mod tests {
     #[test]
     fn a_bad_one_is_refused_with_field_and_reason() {
         let message = verdict("mesh", Operation::Create, &json!({"version": "0.9"}), None, &[]).unwrap_err();
-        assert_eq!(message, "MeshInstall mesh spec.version: a version can't be pinned yet: leave it empty for the operator's own");
+        assert_eq!(message, "MeshInstall mesh spec.version: there is no version 0.9: choose of t, or leave it empty");
         let message = verdict("mesh", Operation::Create, &json!({"profile": "huge"}), None, &[]).unwrap_err();
         assert!(message.starts_with("MeshInstall mesh spec: unknown variant `huge`"), "{message}");
     }

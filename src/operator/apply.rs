@@ -211,6 +211,16 @@ impl Applier {
         Ok(changed)
     }
 
+    /// Changes some fields of an object that is otherwise left as it is, as another manager's.
+    ///
+    /// # Errors
+    /// When the API server refuses it or doesn't answer.
+    pub(super) async fn amend(&self, key: &Key, manager: &str, body: &Value, live: &mut Live) -> Result<(), ApplyError> {
+        let answer = self.send(key, manager, body).await?;
+        live.put(key.clone(), stripped(key.kind, serde_json::to_value(&answer).unwrap_or_default()));
+        Ok(())
+    }
+
     /// Forced: a field of the plan is the operator's, whoever wrote it last.
     async fn send(&self, key: &Key, manager: &str, body: &Value) -> Result<DynamicObject, ApplyError> {
         let params = PatchParams::apply(manager).force();

@@ -64,7 +64,8 @@ pub(super) struct OfMesh {
     /// The MeshInstall.
     pub(super) owner: OwnerReference,
     namespace: String,
-    revision: Revision,
+    /// Where its control planes can be.
+    places: Vec<Revision>,
     /// Those of its webhooks.
     leaves: Vec<LeafSpec>,
 }
@@ -157,7 +158,7 @@ impl Certificates {
     /// Takes away the Secrets of webhooks that this mesh had. They do no harm, so a failure is only logged; the next look finds them.
     async fn remove_unneeded(&self, mesh: &OfMesh) {
         let secrets: Api<Secret> = Api::namespaced(self.client.clone(), &mesh.namespace);
-        let all = Role::ALL.into_iter().filter_map(|role| serving_certificate(role, &mesh.revision));
+        let all = mesh.places.iter().flat_map(|place| Role::ALL.into_iter().filter_map(|role| serving_certificate(role, place)));
         let unneeded: Vec<String> = all.filter(|name| mesh.leaves.iter().all(|leaf| leaf.secret.name != *name)).collect();
         for name in unneeded.iter().map(String::as_str) {
             let found = match secrets.get_metadata_opt(name).await {
@@ -194,9 +195,9 @@ impl Certificates {
 // === impl OfMesh ===
 
 impl OfMesh {
-    /// What an installation needs.
-    pub(super) fn wanted(settings: &Settings, owner: OwnerReference) -> Self {
-        Self::new(&settings.namespace, &settings.revision, settings.parts.keys().copied(), owner)
+    /// What an installation needs that has these parts at these places.
+    pub(super) fn wanted(settings: &Settings, parts: &[(Revision, Role)], owner: OwnerReference) -> Self {
+        Self::new(&settings.namespace, &settings.revision, parts, owner)
     }
 
     /// Whether an error is about one of its Secrets.
@@ -217,22 +218,32 @@ impl OfMesh {
             return None;
         }
         let revision = Revision::of(&mesh.spec);
-        let is_there = |role: &Role| inventory.iter().any(|entry| entry.kind == "Deployment" && entry.name == revision.part(*role));
-        Some(Self::new(namespace, &revision, Role::ALL.into_iter().filter(is_there), owner))
+        let is_there = |(place, role): &(Revision, Role)| {
+            let name = place.part(*role);
+            inventory.iter().any(|entry| entry.kind == "Deployment" && entry.name == name)
+        };
+        let all = places(&revision).into_iter().flat_map(|place| Role::ALL.map(|role| (place.clone(), role)));
+        let parts: Vec<(Revision, Role)> = all.filter(is_there).collect();
+        Some(Self::new(namespace, &revision, &parts, owner))
     }
 
-    fn new(namespace: &str, revision: &Revision, roles: impl Iterator<Item = Role>, owner: OwnerReference) -> Self {
-        let leaf = |role: Role| {
+    fn new(namespace: &str, home: &Revision, parts: &[(Revision, Role)], owner: OwnerReference) -> Self {
+        let leaf = |(revision, role): &(Revision, Role)| {
             let secret = SecretSpec {
                 namespace: namespace.to_owned(),
-                name: serving_certificate(role, revision)?,
+                name: serving_certificate(*role, revision)?,
                 labels: labels(),
                 owners: vec![owner.clone()],
             };
-            Some(LeafSpec { secret, dns_names: vec![format!("{}.{namespace}.svc", revision.part(role))] })
+            Some(LeafSpec { secret, dns_names: vec![format!("{}.{namespace}.svc", revision.part(*role))] })
         };
-        Self { leaves: roles.filter_map(leaf).collect(), namespace: namespace.to_owned(), revision: revision.clone(), owner }
+        Self { leaves: parts.iter().filter_map(leaf).collect(), namespace: namespace.to_owned(), places: places(home), owner }
     }
+}
+
+/// Where the control planes of a MeshInstall can be.
+fn places(home: &Revision) -> Vec<Revision> {
+    std::iter::once(home.clone()).chain(home.slots()).collect()
 }
 
 /// Whether every webhook of the operator's configuration has this bundle.

@@ -185,7 +185,7 @@ mod tests {
 
     #[test]
     fn a_revision_is_read_although_the_default_one_says_nonsense() {
-        let mut bad = mesh("mesh", 1, &json!({"version": "0.9"}));
+        let mut bad = mesh("mesh", 1, &json!({"components": {"policy": {"enabled": true}}}));
         let inventory = json!([{"apiVersion": "apps/v1", "kind": "DaemonSet", "name": "istio-cni-node"}]);
         bad.1.status = Some(serde_json::from_value(json!({"inventory": inventory})).unwrap());
         let meshes = Meshes::from([bad, mesh("canary", 2, &json!({"revision": "canary"}))]);

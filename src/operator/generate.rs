@@ -1,14 +1,15 @@
 //! What the operator would apply for a spec, for those who have no cluster to look at.
 
-use ferromesh_crds::MeshInstallSpec;
+use ferromesh_crds::{MeshInstall, MeshInstallSpec, install::UpdateType};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use serde_json::{Map, Value};
 
 use super::{
     plan::{APPLIED, Circumstances, Phase, Share, Tag, plan},
-    settings::{Images, Revision, Settings, resolve},
+    settings::{Images, Problem, Revision, Settings, resolve},
 };
 use crate::config;
+use crate::model::DEFAULT_REVISION;
 
 /// All objects of an installation, in the order in which the operator applies them, with exactly the fields that it decides. What only a
 /// cluster tells is left out: owners and the operator's mark, the webhooks' `caBundle`, and pilot's right to the Secrets that gateways
@@ -19,23 +20,57 @@ use crate::config;
 /// All that is wrong with the spec.
 pub fn generate(spec: &MeshInstallSpec, images: &Images, operator_namespace: &str) -> Result<Vec<Value>, Vec<config::Problem>> {
     let settings = resolve(spec, images).map_err(|problems| problems.0.into_iter().map(config::Problem::from).collect::<Vec<_>>())?;
+    // Where a first one comes up.
+    let first = settings.revision.slots().into_iter().next().filter(|_| settings.strategy == UpdateType::Revision);
+    let place = first.unwrap_or_else(|| settings.revision.clone());
+    generate_at(settings, &place, operator_namespace)
+}
+
+/// The same as a cluster has it, by the status of its MeshInstall: the control plane is where that says. None where that one is of another
+/// version than is planned here, so that nobody here knows how its objects should be.
+///
+/// # Errors
+/// All that is wrong with the spec.
+pub fn generate_for(mesh: &MeshInstall, images: &Images, operator_namespace: &str) -> Result<Option<Vec<Value>>, Vec<config::Problem>> {
+    let Some(status) = mesh.status.as_ref().filter(|status| status.version.is_some()) else {
+        return generate(&mesh.spec, images, operator_namespace).map(Some);
+    };
+    let pinned = mesh.spec.version.as_ref().is_some_and(|version| !version.is_empty() && *version != images.tag);
+    let own = mesh.spec.tag.as_ref().unwrap_or(&images.tag);
+    if pinned || status.version.as_ref() != Some(own) {
+        return Ok(None);
+    }
+    let serving = status.revisions.iter().find(|one| one.version == status.version);
+    let place = serving.map_or_else(|| Revision::of(&mesh.spec), |one| Revision::named(&one.name));
+    let settings = resolve(&mesh.spec, images).map_err(|problems| problems.0.into_iter().map(config::Problem::from).collect::<Vec<_>>())?;
+    generate_at(settings, &place, operator_namespace).map(Some)
+}
+
+fn generate_at(settings: Settings, place: &Revision, operator_namespace: &str) -> Result<Vec<Value>, Vec<config::Problem>> {
+    if let Some(pinned) = &settings.pinned {
+        let reason = format!("is {pinned:?}, and this is {}, which plans objects of its own version alone", settings.operator);
+        return Err(vec![Problem::new("spec.version", reason).into()]);
+    }
     let owner = OwnerReference::default();
-    let is_default = Revision::of(spec).is_default();
+    let is_default = settings.revision.is_default();
     let settings = if is_default { settings } else { settings.without_shared(false) };
     let share = Share::alone(&settings);
-    let targets: Vec<_> =
-        settings.tags.iter().map(|(name, revision)| (name, Settings { revision: revision.clone(), ..settings.clone() })).collect();
+    let serving = settings.at(place, settings.images.clone());
+    let target = |revision: &Revision| match revision.is_default() {
+        true => serving.clone(),
+        false => Settings { revision: revision.clone(), ..settings.clone() },
+    };
+    let targets: Vec<_> = settings.tags.iter().map(|(name, revision)| (name, target(revision))).collect();
     let tags: Vec<_> = targets.iter().map(|(name, target)| Tag { name, target }).collect();
     let circumstances = Circumstances {
-        owner: &owner,
-        operator_namespace,
         bundle: Some(""),
         galley: Phase::Proven,
-        credentials: None,
-        share: is_default.then_some(&share),
         tags: &tags,
+        default_moved: settings.tags.contains_key(DEFAULT_REVISION),
+        serving: Some(&serving),
+        ..Circumstances::new(&owner, operator_namespace, None, is_default.then_some(&share))
     };
-    Ok(plan(&settings, circumstances).into_iter().map(|planned| without_cluster(planned.body)).collect())
+    Ok(plan(&settings.served_by(&serving), circumstances).into_iter().map(|planned| without_cluster(planned.body)).collect())
 }
 
 fn without_cluster(mut body: Value) -> Value {
@@ -80,6 +115,7 @@ impl Images {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn what_only_a_cluster_tells_is_left_out() {
@@ -91,5 +127,49 @@ mod tests {
         assert!(text.contains(r#"{"name":"MESH_OWNER"}"#), "without the owner's uid");
         let kinds: Vec<&str> = objects.iter().filter_map(|object| object["kind"].as_str()).collect();
         assert!(kinds.contains(&"MutatingWebhookConfiguration") && kinds.contains(&"ValidatingWebhookConfiguration"), "{kinds:?}");
+    }
+
+    fn mesh(spec: Value, planes: &[(&str, &str)]) -> MeshInstall {
+        let revisions: Vec<Value> = planes.iter().map(|(name, version)| json!({"name": name, "version": version})).collect();
+        let object = json!({"apiVersion": "install.ferromesh.dev/v1alpha1", "kind": "MeshInstall", "metadata": {"name": "mesh"},
+            "spec": spec, "status": {"version": planes.first().map(|(_, version)| version), "revisions": revisions}});
+        serde_json::from_value(object).unwrap()
+    }
+
+    fn pilots(objects: &[Value]) -> Vec<&str> {
+        let names = objects.iter().filter(|one| one["kind"] == "Deployment").filter_map(|one| one["metadata"]["name"].as_str());
+        names.filter(|name| name.starts_with("istio-pilot")).collect()
+    }
+
+    #[test]
+    fn by_a_revision_a_first_control_plane_is_shown_at_the_first_place_with_all_that_leads_there() {
+        let spec = json!({"updateStrategy": {"type": "Revision"}, "tags": {"prod": "default"}});
+        let objects = generate(&serde_json::from_value(spec).unwrap(), &Images::published(), "ferromesh-system").unwrap();
+        assert_eq!(pilots(&objects), ["istio-pilot-blue"]);
+        let asked = |name: &str| {
+            let found = objects.iter().find(|one| one["kind"] == "MutatingWebhookConfiguration" && one["metadata"]["name"] == name);
+            found.map(|one| one["webhooks"][0]["clientConfig"]["service"]["name"].clone())
+        };
+        for name in ["istio-sidecar-injector", "istio-sidecar-injector-blue", "istio-revision-tag-prod"] {
+            assert_eq!(asked(name), Some(json!("istio-sidecar-injector-blue")), "{name}");
+        }
+    }
+
+    #[test]
+    fn of_a_cluster_it_is_shown_where_it_stands_as_far_as_its_version_is_known_here() {
+        let images = Images::published();
+        let own = images.tag.clone();
+        let shown = |spec: Value, planes: &[(&str, &str)]| {
+            let objects = generate_for(&mesh(spec, planes), &images, "ferromesh-system").unwrap();
+            objects.map(|objects| pilots(&objects).into_iter().map(str::to_owned).collect::<Vec<_>>())
+        };
+        let strategy = || json!({"updateStrategy": {"type": "Revision"}});
+        assert_eq!(shown(strategy(), &[("green", &own), ("blue", "0.1")]), Some(vec!["istio-pilot-green".to_owned()]));
+        assert_eq!(shown(json!({}), &[]), Some(vec!["istio-pilot".to_owned()]));
+        assert_eq!(shown(strategy(), &[("blue", "0.1"), ("green", &own)]), None, "the one that serves is of another version");
+        assert_eq!(shown(json!({"version": "0.1"}), &[("default", "0.1")]), None);
+        let pinned = generate(&serde_json::from_value(json!({"version": "0.1"})).unwrap(), &images, "ferromesh-system").unwrap_err();
+        assert_eq!(pinned.len(), 1);
+        assert!(pinned[0].path == "spec.version" && pinned[0].message.starts_with("is \"0.1\", and this is "), "{pinned:?}");
     }
 }

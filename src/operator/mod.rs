@@ -30,6 +30,7 @@ mod live;
 mod meshes;
 mod metrics;
 mod object;
+mod places;
 mod plan;
 mod planned;
 mod probe;
@@ -46,7 +47,7 @@ mod tests;
 mod watch;
 
 pub use difference::{Difference, applying, between, missing};
-pub use generate::generate;
+pub use generate::{generate, generate_for};
 pub use proxies::{LiveInjector, Look, Outlier, Pass, RestartError, Rollouts};
 pub use settings::{Images, Rolling, overlay, profile, spec_problems};
 pub use webhook_certs::Source as CertificateSource;

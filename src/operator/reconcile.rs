@@ -20,7 +20,7 @@ use super::{
     meshes::{MeshSource, Meshes},
     metrics::Metrics,
     plan::MANAGER,
-    proxies::{self, ProxyLink, Wanted},
+    proxies::{self, AllWanted, ProxyLink},
     report::Reporter,
     settings::Revision,
     status::{Outcome, Reason},
@@ -44,8 +44,8 @@ struct Work<'a> {
     /// What is found of the mesh's proxies, and what is to be looked for.
     proxies: ProxyLink,
     metrics: &'a Metrics,
-    /// How pods of each revision should be.
-    wanted: BTreeMap<String, Wanted>,
+    /// How pods of each MeshInstall's control planes should be, by its uid.
+    wanted: BTreeMap<String, AllWanted>,
     /// MeshInstalls that can't be brought about at present, by their uids; under none what there is to do without one.
     troubles: BTreeMap<String, Trouble>,
     /// When to look again although nothing has happened.
@@ -176,8 +176,9 @@ impl<'a> Work<'a> {
             self.reporter.report(other, Outcome::Stalled(Reason::AnotherInstalled, message), self.tag(), term).await;
         }
         self.install.meet(&family);
-        self.wanted.retain(|name, _| family.members.iter().any(|member| Revision::of(&member.mesh.spec).name() == name));
-        self.troubles.retain(|uid, _| uid.is_empty() || family.members.iter().any(|member| member.mesh.uid().as_ref() == Some(uid)));
+        let is_member = |uid: &String| family.members.iter().any(|member| member.mesh.uid().as_ref() == Some(uid));
+        self.wanted.retain(|uid, _| is_member(uid));
+        self.troubles.retain(|uid, _| uid.is_empty() || is_member(uid));
         let mut healthy = !family.members.is_empty();
         for member in &family.members {
             healthy &= self.member(member, now, term).await;
@@ -187,7 +188,8 @@ impl<'a> Work<'a> {
             self.settle("", result.err());
         }
         self.metrics.healthy.set(i64::from(healthy));
-        self.proxies.want(self.wanted.clone());
+        let wanted = self.wanted.values().flatten();
+        self.proxies.want(wanted.map(|(name, wanted)| (name.clone(), wanted.clone())).collect());
     }
 
     /// Looks at one MeshInstall; whether it is healthy.
@@ -205,7 +207,8 @@ impl<'a> Work<'a> {
             let message = format!("{foreign} belongs to another Istio: remove that first; nothing of it has been touched");
             return self.stall(mesh, Reason::ForeignMesh, message, now, term).await;
         }
-        let wish = Wish { mesh, settings, share: member.share.as_ref(), tags: &member.tags };
+        let tallies = self.proxies.found.borrow_and_update().clone();
+        let wish = Wish { mesh, settings, share: member.share.as_ref(), tags: &member.tags, tallies: &tallies };
         match mesh.spec.mode() {
             Mode::Plan => self.preview(wish, now, term).await,
             Mode::Apply => self.bring_about(wish, now, term).await,
@@ -222,7 +225,7 @@ impl<'a> Work<'a> {
 
     /// Leaves everything as it is, and says what would be changed.
     async fn preview(&mut self, wish: Wish<'_>, now: OffsetDateTime, term: &Term) -> bool {
-        self.wanted.remove(wish.settings.revision.name());
+        self.wanted.remove(&wish.mesh.uid().unwrap_or_default());
         match self.install.preview(wish, now).await {
             Ok(preview) => {
                 let mut state = wish.mesh.status.as_ref().and_then(|status| status.state);
@@ -232,39 +235,36 @@ impl<'a> Work<'a> {
                 self.settle(&wish.mesh.uid().unwrap_or_default(), None);
                 state == Some(State::Healthy)
             }
-            Err(failure) => self.fail(wish.mesh, self.tag(), failure, term).await,
+            Err(failure) => self.fail(wish.mesh, self.tag(), failure, now, term).await,
         }
     }
 
     async fn bring_about(&mut self, wish: Wish<'_>, now: OffsetDateTime, term: &Term) -> bool {
-        let Wish { mesh, settings, .. } = wish;
-        let (version, revision) = (&settings.images.tag, settings.revision.name());
+        let mesh = wish.mesh;
         let (changes, result) = self.install.run(wish, now, term).await;
         self.count(&changes);
         self.reporter.tell(mesh, &changes).await;
         match result {
-            Ok(Installed { mut applied, again }) => {
-                match self.install.wanted_proxies(settings) {
-                    Some(wanted) => _ = self.wanted.insert(revision.to_owned(), wanted),
-                    None => _ = self.wanted.remove(revision),
-                }
-                if let Some(injection) = &mut applied.injection {
-                    injection.proxies = self.proxies.found.borrow_and_update().get(revision).cloned();
-                }
-                let state = self.reporter.report(mesh, Outcome::Applied(applied), version, term).await;
-                self.settle(&mesh.uid().unwrap_or_default(), None);
+            Ok(Installed { applied, version, proxies, again }) => {
+                let uid = mesh.uid().unwrap_or_default();
+                self.wanted.insert(uid.clone(), proxies);
+                let state = self.reporter.report(mesh, Outcome::Applied(Box::new(applied)), &version, term).await;
+                self.settle(&uid, None);
                 if let Some(again) = again {
                     self.due = self.due.min(Instant::now() + again);
                 }
                 state == Some(State::Healthy)
             }
-            Err(failure) => self.fail(mesh, version, failure, term).await,
+            Err(failure) => self.fail(mesh, &wish.settings.images.tag, failure, now, term).await,
         }
     }
 
     /// Says that a pass didn't go through, once that has lasted or nothing is known of this spec yet.
-    async fn fail(&mut self, mesh: &MeshInstall, version: &str, failure: InstallError, term: &Term) -> bool {
+    async fn fail(&mut self, mesh: &MeshInstall, version: &str, failure: InstallError, now: OffsetDateTime, term: &Term) -> bool {
         let uid = mesh.uid().unwrap_or_default();
+        if let InstallError::Version { .. } = &failure {
+            return self.stall(mesh, Reason::InvalidSpec, failure.to_string(), now, term).await;
+        }
         if let InstallError::Apply(ApplyError::Foreign(foreign)) = &failure {
             let stalled = Outcome::Stalled(Reason::ForeignObject, foreign.to_string());
             self.reporter.report(mesh, stalled, version, term).await;

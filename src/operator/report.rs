@@ -17,7 +17,6 @@ use super::{
     events::{changes, transition},
     plan::MANAGER,
     reconcile::this_second,
-    settings::Revision,
     status::{Outcome, Report, status},
 };
 use crate::runtime::{EventPublisher, Term, causes};
@@ -40,10 +39,11 @@ impl Reporter {
     /// Writes what a pass found; answers the state that it comes to. A failure is logged: the next pass finds the difference again.
     pub(super) async fn report(&mut self, mesh: &MeshInstall, outcome: Outcome, version: &str, term: &Term) -> Option<State> {
         let uid = mesh.uid().unwrap_or_default();
-        let stored = mesh.status.clone().unwrap_or_default();
+        let mut stored = mesh.status.clone().unwrap_or_default();
+        // The API server keeps a list's entries by their names, in whatever order they came.
+        stored.revisions.sort_by(|one, other| one.name.cmp(&other.name));
         let previous = self.written.get(&uid).unwrap_or(&stored).clone();
-        let revision = Revision::of(&mesh.spec).name().to_owned();
-        let report = Report { generation: mesh.metadata.generation, revision, version: version.to_owned(), outcome };
+        let report = Report { generation: mesh.metadata.generation, version: version.to_owned(), outcome };
         let current = status(&report, &previous, &Time(this_second()));
         if current != stored && term.check().is_ok() {
             let metadata = json!({"name": mesh.name_any(), "uid": uid});

@@ -62,12 +62,15 @@ annotations:
 - ferromesh-operator-namespaced
 {{- end }}
 
-{{/* Names with those of each revision after them: dict "names" LIST "root" $ */}}
+{{/*
+Names with those of each revision after them, and those of the places where a control plane can stand that is upgraded by a
+revision: dict "names" LIST "root" $
+*/}}
 {{- define "ferromesh.withRevisions" -}}
 {{- range .names }}
 - {{ . }}
 {{- $name := . }}
-{{- range $.root.Values.revisions }}
+{{- range concat (list "blue" "green") $.root.Values.revisions }}
 - {{ $name }}-{{ . }}
 {{- end }}
 {{- end }}

@@ -45,7 +45,7 @@ pub(in crate::cli) struct InstallArgs {
 /// Change fields of the installed mesh, and bring it to this version
 #[derive(Args, Debug)]
 #[command(after_help = "\
-The operator is brought to this program's version, unless it is Helm's; the mesh follows in place. Fields that are not named stay.
+The operator is brought to this program's version, unless it is Helm's; the mesh follows, by its updateStrategy. Fields that are not named stay.
 Exit codes: 0 upgraded, 1 it can't get ready, 64 described wrongly, 69 no cluster, 75 not ready in time, 77 forbidden.
 
 Examples:
@@ -283,6 +283,9 @@ impl WriteArgs {
         if !self.wait.waits(wait) {
             return Ok(format!("to see how it gets on: kubectl get meshinstall {name}\n"));
         }
+        // Who names a version or a tag doesn't get this program's.
+        let named = [&written.spec.version, &written.spec.tag].into_iter().flatten().any(|name| !name.is_empty());
+        let version = version.filter(|_| !named);
         let mesh = progress.until_ready(&cluster.client, name, generation, version.as_deref()).await?;
         let status = mesh.status.unwrap_or_default();
         let (version, parts) = (status.version.unwrap_or_default(), counted(status.components.len(), "component"));

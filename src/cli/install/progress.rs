@@ -155,7 +155,9 @@ fn standing(mesh: &MeshInstall, generation: i64, version: Option<&str>) -> Stand
         return nobody();
     }
     if let Some(version) = version.filter(|version| status.version.as_deref() != Some(version)) {
-        return Standing::Waiting(format!("the operator to go on to version {version}"));
+        // Where the new one comes up beside the old, its own condition says what is awaited.
+        let awaited = condition(status, "Ready").filter(|(ready, _)| !ready).map(|(_, message)| message);
+        return Standing::Waiting(awaited.unwrap_or_else(|| format!("the operator to go on to version {version}")));
     }
     match (condition(status, "Ready"), condition(status, "Stalled")) {
         (Some((true, _)), _) => Standing::Ready,
@@ -196,6 +198,8 @@ mod tests {
     fn a_version_that_is_awaited_has_to_come() {
         let mut mesh = mesh(2, json!([is("Ready", "True")]));
         assert!(matches!(standing(&mesh, 2, Some("1.1.0")), Standing::Waiting(_)));
+        let comes = self::mesh(2, json!([is("Ready", "False")]));
+        assert_eq!(standing(&comes, 2, Some("1.1.0")), Standing::Waiting("R, m".to_owned()), "what keeps it");
         mesh.status.as_mut().unwrap().version = Some("1.1.0".to_owned());
         assert_eq!(standing(&mesh, 2, Some("1.1.0")), Standing::Ready);
     }

@@ -21,7 +21,7 @@ use crate::cli::{
     report::{self, Form, counted},
     terminal::{Streams, Style},
 };
-use crate::operator::{Difference, generate, missing};
+use crate::operator::{Difference, generate_for, missing};
 
 /// Verify that each object of an installation is there, as it was applied, and ready
 #[derive(Args, Debug)]
@@ -126,9 +126,10 @@ async fn of_cluster(client: &Client) -> Result<Vec<Value>, Failure> {
     })?;
     let mut all = Vec::new();
     for mesh in meshes {
-        let objects = generate(&mesh.spec, &operator.images, &operator.namespace).map_err(|problems| refused(&problems))?;
+        let objects = generate_for(&mesh, &operator.images, &operator.namespace).map_err(|problems| refused(&problems))?;
         let own = serde_json::to_value(&mesh).unwrap_or_default();
-        all.extend(std::iter::once(without_traces(own)).chain(objects));
+        // Of a version that isn't the operator's own, the MeshInstall alone tells.
+        all.extend(std::iter::once(without_traces(own)).chain(objects.unwrap_or_default()));
     }
     Ok(all)
 }

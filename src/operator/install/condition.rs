@@ -5,62 +5,132 @@ use k8s_openapi::api::{
     admissionregistration::v1::MutatingWebhookConfiguration,
     apps::v1::{DaemonSet, Deployment},
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Install, Wish};
+use super::{
+    Install, Wish,
+    upgrade::{Course, Scope},
+};
 use crate::injector;
+use crate::model::InjectionValues;
 use crate::operator::{
     certificates,
     health::Health,
     object::{Key, Kind},
-    plan::{Planned, injection_values, serving_certificate, webhook_configuration},
-    proxies,
-    settings::{NODES, Role, Settings},
-    status::{Applied, Injection, Tagging},
+    plan::{INJECTION, Planned, injection_values, serving_certificate, webhook_configuration},
+    proxies::{AllWanted, Wanted},
+    settings::{NODES, Revision, Role, Settings},
+    status::{Applied, Injection, Plane, Tagging},
 };
 
 // === impl Install ===
 
 impl Install {
     /// What a pass has come to, by the certificates in force, the objects that there are to be, and what is wrong with tags.
-    pub(super) fn applied(&self, wish: Wish<'_>, certificates: &certificates::State, inventory: &[Key], tags: Vec<String>) -> Applied {
+    pub(super) fn applied(
+        &self,
+        wish: Wish<'_>,
+        course: &Course,
+        certificates: &certificates::State,
+        inventory: &[Key],
+        tags: Vec<String>,
+    ) -> Applied {
         let settings = wish.settings;
         let missing = wish.mesh.metadata.uid.as_ref().and_then(|uid| certificates.missing.get(uid));
-        let components = self.components(settings);
-        let webhooks = self.webhooks(wish, &components, missing.is_none());
+        let components = self.components(settings, course);
+        let webhooks = self.webhooks(wish, course, &components, missing.is_none());
         let needs_certificates = settings.parts.keys().any(|role| serving_certificate(*role, &settings.revision).is_some());
         let addons = settings.addons.keys().map(|program| (program.name(), program.object()));
         let problem = tags.into_iter().reduce(|all, one| format!("{all}; {one}"));
+        let proxies = wish.tallies.get(self.serving(wish, course).name()).cloned();
         Applied {
             components,
             addons: addons.map(|(name, object)| (name.to_owned(), (object.to_owned(), self.health(object)))).collect(),
             certificates: needs_certificates.then(|| missing.map_or(Ok(()), |reason| Err(reason.clone()))),
             webhooks: certificates.untrusted.clone().map(Err).or(webhooks),
             inventory: inventory.iter().map(Key::inventory_entry).collect(),
-            tags: (!wish.tags.is_empty()).then(|| Tagging { standing: self.standing(wish), problem }),
-            injection: settings.parts.get(&Role::Injector).map(|_| Injection { lenient: settings.injection.lenient, proxies: None }),
+            tags: (!wish.tags.is_empty()).then(|| Tagging { standing: self.standing_for(wish), problem }),
+            injection: settings.parts.get(&Role::Injector).map(|_| Injection { lenient: settings.injection.lenient, proxies }),
+            planes: self.planes(wish, course),
+            upgrade: course.told.clone(),
         }
     }
 
-    fn components(&self, settings: &Settings) -> BTreeMap<String, (String, Health)> {
-        let roles = settings.parts.keys().map(|role| (role.name(), settings.revision.part(*role)));
+    fn components(&self, settings: &Settings, course: &Course) -> BTreeMap<String, (String, Health)> {
+        let roles = settings.parts.keys().map(|role| (role.name(), course.target.revision.part(*role)));
         let gateways = settings.gateways.iter().map(|gateway| (&*gateway.name, gateway.name.clone()));
         let healths = roles.chain(gateways).map(|(name, object)| (name.to_owned(), (self.health(&object), object)));
         healths.map(|(name, (health, object))| (name, (object, health))).collect()
     }
 
-    /// How pods should be, by the webhook configuration as it is in the cluster; none without an injector.
-    pub(in crate::operator) fn wanted_proxies(&self, settings: &Settings) -> Option<proxies::Wanted> {
-        settings.parts.get(&Role::Injector)?;
-        // Its own, and those of the tags that stand for it.
-        let live = self.live.webhooks_of(settings.revision.name());
-        let live = live.filter_map(|live| serde_json::from_value::<MutatingWebhookConfiguration>(live.clone()).ok());
-        Some(proxies::Wanted {
-            entries: live.filter_map(|live| injector::parse(&live)).flat_map(|configuration| configuration.entries).collect(),
-            values: injection_values(settings),
-            injector_ready: self.health(&settings.revision.part(Role::Injector)).is_ready(),
-            rolling: settings.rolling,
-        })
+    /// The place of the control plane that is asked.
+    fn serving(&self, wish: Wish<'_>, course: &Course) -> Revision {
+        let asked = self.asked(wish.settings, wish.mesh.metadata.uid.as_deref().unwrap_or_default());
+        asked.unwrap_or_else(|| course.target.revision.clone())
+    }
+
+    /// The version of the control plane that is asked.
+    pub(super) fn serving_version(&self, wish: Wish<'_>, course: &Course) -> String {
+        course.version_at(&self.serving(wish, course))
+    }
+
+    /// All control planes.
+    fn planes(&self, wish: Wish<'_>, course: &Course) -> Vec<Plane> {
+        let mut places: BTreeSet<Revision> = [self.serving(wish, course), course.target.revision.clone()].into();
+        places.extend(course.stays());
+        let plane = |place: Revision| {
+            let own = [Role::Pilot, Role::Galley, Role::Injector].map(|role| place.part(role));
+            let healths = own.iter().map(|name| self.health(name)).filter(|health| health.state != State::None);
+            let state = healths.map(|health| health.state).reduce(|all, one| match (all, one) {
+                (State::Error, _) | (_, State::Error) => State::Error,
+                (State::Healthy, State::Healthy) => State::Healthy,
+                _ => State::Updating,
+            });
+            Plane {
+                name: place.name().to_owned(),
+                version: course.version_at(&place),
+                state: state.filter(|_| place != course.target.revision),
+                proxies: wish.tallies.get(place.name()).cloned(),
+            }
+        };
+        places.into_iter().map(plane).collect()
+    }
+
+    /// How pods of each of its control planes should be, by the webhook configurations as they are in the cluster; none without an injector.
+    /// Whose pods it has is looked at for all, and only by the one that is asked workloads are restarted.
+    pub(super) fn wanted_proxies(&self, wish: Wish<'_>, course: &Course) -> AllWanted {
+        let settings = wish.settings;
+        let serving = self.serving(wish, course);
+        let mut places = course.stays();
+        if settings.parts.contains_key(&Role::Injector) {
+            places.push(course.target.revision.clone());
+        }
+        let wanted = |place: &Revision| {
+            // Its own, and those that lead to it.
+            let live = self.live.webhooks_of(place.name());
+            let live = live.filter_map(|live| serde_json::from_value::<MutatingWebhookConfiguration>(live.clone()).ok());
+            Wanted {
+                entries: live.filter_map(|live| injector::parse(&live)).flat_map(|configuration| configuration.entries).collect(),
+                values: if *place == course.target.revision && course.scope == Scope::All {
+                    injection_values(&course.target)
+                } else {
+                    self.told_injector(settings, course, place)
+                },
+                injector_ready: self.health(&place.part(Role::Injector)).is_ready(),
+                rolling: settings.rolling.filter(|_| *place == serving),
+            }
+        };
+        places.iter().map(|place| (place.name().to_owned(), wanted(place))).collect()
+    }
+
+    /// What the injector of a control plane is told that another version may have planned. What that says beyond what is known here makes
+    /// no difference to who should have which sidecar.
+    fn told_injector(&self, settings: &Settings, course: &Course, place: &Revision) -> InjectionValues {
+        let told = || {
+            let map = self.live.get(&Key::new(Kind::ConfigMap, &settings.namespace, &place.object(INJECTION)))?;
+            serde_json::from_str(map["data"]["values"].as_str()?).ok()
+        };
+        told().unwrap_or_else(|| injection_values(&course.settings_at(settings, place)))
     }
 
     pub(super) fn health(&self, deployment: &str) -> Health {
@@ -77,21 +147,30 @@ impl Install {
 
     /// What stays of the nodes' part although the spec no longer asks for it: as long as an injector may leave pods' redirection to it,
     /// pods that it has left to nobody would never start.
-    pub(super) fn still_redirecting(&self, settings: &Settings, objects: &[Planned], owner: &str) -> Vec<Key> {
+    pub(super) fn still_redirecting(&self, course: &Course, objects: &[Planned], owner: &str) -> Vec<Key> {
+        let settings = &course.target;
         let name = settings.revision.part(Role::Injector);
         let injector = objects.iter().find(|object| object.key.kind == Kind::Deployment && object.key.name == name);
         let followed = |injector: &Planned| {
             let live = self.live.get(&injector.key);
             live.is_some_and(|live| self.applier.is_right(injector, live)) && self.health(&name).is_ready()
         };
-        if settings.parts.contains_key(&Role::Cni) || injector.is_none_or(followed) {
+        // Another version's injector isn't asked what it leaves to the nodes: it stays for them.
+        let alone = course.stays().is_empty();
+        if settings.parts.contains_key(&Role::Cni) || alone && injector.is_none_or(followed) {
             return Vec::new();
         }
         self.live.of_component(owner, Role::Cni.name()).cloned().collect()
     }
 
-    fn webhooks(&self, wish: Wish<'_>, components: &BTreeMap<String, (String, Health)>, have_bundle: bool) -> Option<Result<(), String>> {
-        let Settings { parts, revision, namespace, .. } = wish.settings;
+    fn webhooks(
+        &self,
+        wish: Wish<'_>,
+        course: &Course,
+        components: &BTreeMap<String, (String, Health)>,
+        have_bundle: bool,
+    ) -> Option<Result<(), String>> {
+        let Settings { parts, revision, namespace, .. } = &course.target;
         let asked: Vec<Role> = parts.keys().copied().filter(|role| webhook_configuration(*role, revision).is_some()).collect();
         if asked.is_empty() {
             return None;
@@ -103,7 +182,8 @@ impl Install {
         if let Some(role) = asked.iter().find(unready) {
             return Some(Err(format!("{} is not ready", revision.part(*role))));
         }
-        if asked.contains(&Role::Galley) && !self.is_proven(wish) {
+        let uid = wish.mesh.metadata.uid.as_deref().unwrap_or_default();
+        if asked.contains(&Role::Galley) && !self.is_proven(uid, &course.target) {
             let galley = revision.part(Role::Galley);
             let what = format!("{galley} has not yet refused a wrong object through the API server");
             return Some(Err(format!("{what}: if it stays so, see kubectl logs deploy/{galley} -n {namespace}")));

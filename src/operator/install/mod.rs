@@ -1,26 +1,30 @@
 //! The installations in the cluster: the mesh's namespace, rights, certificates and objects, in the order in which they need each other.
 
 mod condition;
+mod galley;
 mod place;
 mod preview;
 mod tags;
+mod trust;
+mod upgrade;
 
 pub(super) use preview::Preview;
 
 use ferromesh_crds::MeshInstall;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Client, ResourceExt};
-use serde_json::Value;
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
 use time::OffsetDateTime;
+use tokio::time::Instant;
 use webhook_certs::{CA_SECRET, Source};
 
 use self::{
     place::{Place, confirm},
     preview::Previewed,
+    upgrade::Course,
 };
 use super::{
     OperatorConfig,
@@ -30,10 +34,10 @@ use super::{
     live::{Live, Seen},
     object::{Key, Kind},
     plan::{Circumstances, Phase, Planned, Share, credential_rights, plan, tag_configuration, webhook_configuration},
-    probe,
+    proxies::{AllWanted, Tallies},
     refusal::advised,
     roles::{Roles, RolesError},
-    settings::{Role, Settings},
+    settings::{Revision, Role, Settings},
     status::Applied,
     watch::{self, Changes},
 };
@@ -60,8 +64,10 @@ pub(super) struct Install {
 struct Known {
     /// What it last wanted of certificates.
     certificates: Option<OfMesh>,
-    /// Whether galley has been seen at work; not known before its webhook's configuration has been looked at.
-    galley: Option<Phase>,
+    /// Whether the galley at a place has been seen at work; not known before its webhook's configuration has been looked at.
+    galley: BTreeMap<Revision, Phase>,
+    /// Since when nobody uses a control plane that isn't asked any more.
+    unused: BTreeMap<Revision, Instant>,
     /// What was last found out about objects that would be changed, so that it is asked for once.
     previewed: BTreeMap<Key, Previewed>,
 }
@@ -75,11 +81,17 @@ pub(super) struct Wish<'a> {
     pub(super) share: Option<&'a Share>,
     /// The tags that it has.
     pub(super) tags: &'a [TagWish],
+    /// What is known of the proxies of each control plane.
+    pub(super) tallies: &'a Tallies,
 }
 
 /// A pass that went through.
 pub(super) struct Installed {
     pub(super) applied: Applied,
+    /// The version of the control plane that is asked.
+    pub(super) version: String,
+    /// How pods of each of its control planes should be.
+    pub(super) proxies: AllWanted,
     /// When to look again, if something is awaited that no watch tells of.
     pub(super) again: Option<Duration>,
 }
@@ -97,6 +109,9 @@ pub(super) enum InstallError {
     Namespace { name: String, source: Box<kube::Error> },
     #[error("can't list {kind}{}", .cause.as_deref().map(|cause| format!(": {cause}")).unwrap_or_default())]
     Unlisted { kind: &'static str, cause: Option<String> },
+    #[error("spec.version: there is no version {pinned}: this operator renders {own}, and there is {}; \
+             name one of these, or none for the operator's own", if there.is_empty() { "no other" } else { there })]
+    Version { pinned: String, own: String, there: String },
     #[error(transparent)]
     Roles(#[from] RolesError),
     #[error(transparent)]
@@ -215,51 +230,82 @@ impl Install {
         let controller = OwnerReference { controller: Some(true), block_owner_deletion: Some(true), ..plain.clone() };
         let operator_namespace = self.operator_namespace.clone();
         let credentials = self.credentials(settings);
-        let before = Circumstances {
-            owner: &controller,
-            operator_namespace: &operator_namespace,
-            bundle: None,
-            galley: Phase::Unproven,
-            credentials: credentials.as_ref(),
-            share,
-            tags: &[],
-        };
+        let before = Circumstances::new(&controller, &operator_namespace, credentials.as_ref(), share);
         self.prepare(settings, before).await?;
-
-        let certificates = Some(OfMesh::wanted(settings, plain.clone()));
-        let known = self.known.entry(plain.uid.clone()).or_default();
-        *known = Known { certificates, galley: known.galley, previewed: BTreeMap::new() };
+        self.listed(now).await?;
+        let course = self.course(wish)?;
+        self.want_certificates(settings, &course, plain.clone());
         let state = self.certificates(now).await?;
-        if let Some((kind, cause)) = self.live.unlisted().first() {
-            return Err(InstallError::Unlisted { kind: kind.name(), cause: cause.map(str::to_owned) });
-        }
         let bundle = (!state.missing.contains_key(&plain.uid)).then_some(&*state.bundle);
-        let tags = self.tags(wish);
-        let mut circumstances = Circumstances { bundle, galley: self.galley_phase(wish), tags: &tags.in_force, ..before };
-        let mut objects = self.planned(settings, circumstances);
-        let mut untouched = untouched(wish, bundle.is_some(), credentials.is_some());
-        untouched.extend(tags.kept);
-        untouched.extend(self.still_redirecting(settings, &objects, &plain.uid));
+        let tags = self.tags(wish, &course);
+        let stays = course.stays();
+        let mut circumstances = Circumstances {
+            bundle,
+            galley: self.galley_phase(&plain.uid, &course.target),
+            tags: &tags.in_force,
+            default_moved: tags.default_moved(),
+            serving: Some(&course.target),
+            beside: &stays,
+            ..before
+        };
+        let mut objects = self.planned(&course, circumstances);
+        let mut untouched = untouched(wish, &course, bundle.is_some(), credentials.is_some());
+        untouched.extend(self.left_alone(&course, &plain.uid));
+        untouched.extend(tags.kept.iter().cloned());
+        untouched.extend(self.still_redirecting(&course, &objects, &plain.uid));
         let holding = Holding { owner: &plain.uid, share, untouched: &untouched };
         if self.applier.misses_any(&objects, &self.live) {
             confirm(&self.client, mesh).await?;
         }
         self.write(&objects, holding, term, written).await?;
-        if self.prove_galley(wish, bundle.is_some()).await {
+        if self.prove_galley(&plain.uid, &course.target, bundle.is_some()).await {
             circumstances.galley = Phase::Proven;
-            objects = self.planned(settings, circumstances);
+            objects = self.planned(&course, circumstances);
             self.write(&objects, holding, term, written).await?;
+        }
+        if let Some(bundle) = bundle {
+            self.keep_trusted(&untouched, bundle).await?;
         }
 
         // Last: a role that is missing must not keep the others from their work.
         self.enter_owners().await?;
 
-        let awaited = bundle.is_none() || !self.is_proven(wish) && settings.parts.contains_key(&Role::Galley);
         let mut inventory: Vec<Key> = objects.into_iter().map(|object| object.key).collect();
         inventory.extend(untouched.into_iter().filter(|key| self.live.get(key).is_some()));
         inventory.sort();
-        let applied = self.applied(wish, &state, &inventory, tags.problems);
-        Ok(Installed { applied, again: awaited.then_some(SOON) })
+        inventory.dedup();
+        let galley = settings.parts.contains_key(&Role::Galley) && !self.is_proven(&plain.uid, &course.target);
+        let awaited = bundle.is_none() || galley || !stays.is_empty();
+        Ok(Installed {
+            applied: self.applied(wish, &course, &state, &inventory, tags.problems),
+            version: self.serving_version(wish, &course),
+            proxies: self.wanted_proxies(wish, &course),
+            again: awaited.then_some(SOON),
+        })
+    }
+
+    /// Waits until all is listed that is watched. What there is of certificates is kept meanwhile.
+    async fn listed(&mut self, now: OffsetDateTime) -> Result<(), InstallError> {
+        let unlisted = self.live.unlisted();
+        let Some((kind, cause)) = unlisted.first() else { return Ok(()) };
+        let error = InstallError::Unlisted { kind: kind.name(), cause: cause.map(str::to_owned) };
+        self.certificates(now).await?;
+        Err(error)
+    }
+
+    /// Notes what there is to be of certificates: those of all control planes that stand, as each is asked for as long as it is there.
+    fn want_certificates(&mut self, settings: &Settings, course: &Course, owner: OwnerReference) {
+        let mut roles: Vec<(Revision, Role)> = course.target.parts.keys().map(|role| (course.target.revision.clone(), *role)).collect();
+        for place in course.stays() {
+            let there = |role: &Role| self.live.get(&Key::new(Kind::Deployment, &settings.namespace, &place.part(*role))).is_some();
+            roles.extend(Role::ALL.into_iter().filter(there).map(|role| (place.clone(), role)));
+        }
+        let places: BTreeSet<Revision> = roles.iter().map(|(place, _)| place.clone()).collect();
+        self.watch_certificates(&places);
+        let known = self.known.entry(owner.uid.clone()).or_default();
+        known.certificates = Some(OfMesh::wanted(settings, &roles, owner));
+        known.galley.retain(|place, _| places.contains(place));
+        known.previewed.clear();
     }
 
     async fn write(&mut self, objects: &[Planned], holding: Holding<'_>, term: &Term, written: &mut Written) -> Result<(), ApplyError> {
@@ -296,45 +342,16 @@ impl Install {
         self.roles.enter(&owners, &self.operator_namespace).await
     }
 
-    /// The plan, but for the injector's webhook where there is none yet and no injector to answer: in namespaces that are labelled
-    /// already, it would refuse every pod until there is.
-    fn planned(&self, settings: &Settings, circumstances: Circumstances<'_>) -> Vec<Planned> {
-        let mut objects = plan(settings, circumstances);
-        let webhook = webhook_configuration(Role::Injector, &settings.revision).filter(|key| self.live.get(key).is_none());
-        if let Some(webhook) = webhook.filter(|_| !self.health(&settings.revision.part(Role::Injector)).is_ready()) {
-            objects.retain(|object| object.key != webhook);
+    /// What is written of the plan, but for the injector's webhooks where there are none yet and no injector to answer: in namespaces that are
+    /// labelled already, they would refuse every pod until there is.
+    fn planned(&self, course: &Course, circumstances: Circumstances<'_>) -> Vec<Planned> {
+        let mut objects = course.part_of(plan(&course.shared, circumstances));
+        if !self.health(&course.target.revision.part(Role::Injector)).is_ready() {
+            let places = [&course.shared.revision, &course.target.revision];
+            let webhooks = places.map(|place| webhook_configuration(Role::Injector, place));
+            objects.retain(|object| !webhooks.iter().flatten().any(|key| *key == object.key && self.live.get(key).is_none()));
         }
         objects
-    }
-
-    /// Whether galley was seen at work: by this process, or by one before it that has left its mark.
-    fn galley_phase(&mut self, wish: Wish<'_>) -> Phase {
-        let live = webhook_configuration(Role::Galley, &wish.settings.revision).and_then(|key| self.live.get(&key));
-        let firm = |live: &Value| {
-            live["webhooks"].as_array().is_some_and(|all| !all.is_empty() && all.iter().all(|one| one["failurePolicy"] == "Fail"))
-        };
-        let found = if live.is_some_and(firm) { Phase::Proven } else { Phase::Unproven };
-        *self.known.entry(wish.mesh.uid().unwrap_or_default()).or_default().galley.get_or_insert(found)
-    }
-
-    fn is_proven(&self, wish: Wish<'_>) -> bool {
-        let known = self.known.get(&wish.mesh.uid().unwrap_or_default());
-        known.is_some_and(|known| known.galley == Some(Phase::Proven))
-    }
-
-    /// Tries galley, once it could answer; whether it has been proven just now.
-    async fn prove_galley(&mut self, wish: Wish<'_>, has_webhook: bool) -> bool {
-        let Settings { parts, revision, namespace, .. } = wish.settings;
-        let ready = parts.contains_key(&Role::Galley) && self.health(&revision.part(Role::Galley)).is_ready();
-        if !ready || !has_webhook || self.is_proven(wish) {
-            return false;
-        }
-        let proven = probe::galley(&self.client, namespace, revision).await;
-        if proven {
-            tracing::info!(revision = revision.name(), "galley refuses what is wrong; from now on its absence does too");
-            self.known.entry(wish.mesh.uid().unwrap_or_default()).or_default().galley = Some(Phase::Proven);
-        }
-        proven
     }
 
     fn forget_namespaces(&mut self) {
@@ -344,10 +361,11 @@ impl Install {
 }
 
 /// Objects that are left as they are, because what they are to say isn't known.
-fn untouched(wish: Wish<'_>, have_bundle: bool, have_credentials: bool) -> Vec<Key> {
+fn untouched(wish: Wish<'_>, course: &Course, have_bundle: bool, have_credentials: bool) -> Vec<Key> {
     let Wish { settings, tags, .. } = wish;
-    let revision = &settings.revision;
-    let webhooks = settings.parts.keys().filter_map(|role| webhook_configuration(*role, revision)).filter(|_| !have_bundle);
-    let webhooks = webhooks.chain(tags.iter().map(|tag| tag_configuration(&tag.name)).filter(|_| !have_bundle));
-    webhooks.chain(credential_rights(settings).into_iter().filter(|_| !have_credentials && revision.is_default())).collect()
+    let places = [&settings.revision, &course.target.revision];
+    let webhooks = settings.parts.keys().flat_map(|role| places.map(|place| webhook_configuration(*role, place))).flatten();
+    let webhooks = webhooks.chain(tags.iter().map(|tag| tag_configuration(&tag.name))).filter(|_| !have_bundle);
+    let rights = credential_rights(settings).into_iter().filter(|_| !have_credentials && settings.revision.is_default());
+    webhooks.chain(rights).collect()
 }

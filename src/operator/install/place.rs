@@ -15,7 +15,7 @@ use crate::operator::{
     live::is_going,
     object::{Key, Kind, Scope},
     plan::{Circumstances, OWN_ROLE, nodes_preparation, preparation, serving_certificate},
-    settings::{NODES, Role, Settings},
+    settings::{NODES, Revision, Role, Settings},
     watch::{self, Changes},
 };
 
@@ -99,14 +99,23 @@ impl Install {
 
     /// Whether the namespace is watched already; then the certificates of this control plane are, too.
     fn watches(&mut self, settings: &Settings) -> bool {
-        let Some(place) = self.namespace.as_mut().filter(|place| place.name == settings.namespace) else { return false };
-        for name in Role::ALL.into_iter().filter_map(|role| serving_certificate(role, &settings.revision)) {
-            if !place.secrets.contains(&name) {
-                place.changes.push(watch::certificate(&self.client, &place.name, &name));
-                place.secrets.insert(name);
+        let is_watched = self.namespace.as_ref().is_some_and(|place| place.name == settings.namespace);
+        if is_watched {
+            self.watch_certificates(&[settings.revision.clone()].into());
+        }
+        is_watched
+    }
+
+    /// Watches the certificates of the control planes at these places.
+    pub(super) fn watch_certificates(&mut self, places: &BTreeSet<Revision>) {
+        let Some(namespace) = self.namespace.as_mut() else { return };
+        let all = |place: &Revision| Role::ALL.into_iter().filter_map(|role| serving_certificate(role, place)).collect::<Vec<_>>();
+        for name in places.iter().flat_map(all) {
+            if !namespace.secrets.contains(&name) {
+                namespace.changes.push(watch::certificate(&self.client, &namespace.name, &name));
+                namespace.secrets.insert(name);
             }
         }
-        true
     }
 
     fn watch(&mut self, settings: &Settings) {

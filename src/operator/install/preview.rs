@@ -13,7 +13,7 @@ use crate::operator::{
     family::owner,
     foreign::{Survey, survey},
     object::{Key, Scope},
-    plan::{APPLIED, Circumstances, MANAGER, Phase, Planned, plan},
+    plan::{APPLIED, Circumstances, MANAGER, Planned, plan},
 };
 
 /// What would happen, in the order in which it would.
@@ -48,24 +48,26 @@ impl Install {
         let controller = OwnerReference { controller: Some(true), block_owner_deletion: Some(true), ..owner(mesh) };
         let operator_namespace = self.operator_namespace.clone();
         let credentials = self.credentials(settings);
-        let circumstances = Circumstances {
-            owner: &controller,
-            operator_namespace: &operator_namespace,
-            bundle: (!state.missing.contains_key(&uid)).then_some(&*state.bundle),
-            galley: Phase::Unproven,
-            credentials: credentials.as_ref(),
-            share,
-            tags: &[],
-        };
+        let bundle = (!state.missing.contains_key(&uid)).then_some(&*state.bundle);
+        let circumstances = Circumstances::new(&controller, &operator_namespace, credentials.as_ref(), share);
         self.attach(settings, circumstances).await?;
         if !self.is_known()? {
             return Ok(None);
         }
-        let circumstances = Circumstances { galley: self.galley_phase(wish), ..circumstances };
-        let tags = self.tags(wish);
-        let circumstances = Circumstances { tags: &tags.in_force, ..circumstances };
-        let objects = plan(settings, circumstances);
-        let mut kept = untouched(wish, circumstances.bundle.is_some(), credentials.is_some());
+        let course = self.course(wish)?;
+        let (tags, stays) = (self.tags(wish, &course), course.stays());
+        let circumstances = Circumstances {
+            bundle,
+            galley: self.galley_phase(&uid, &course.target),
+            tags: &tags.in_force,
+            default_moved: tags.default_moved(),
+            serving: Some(&course.target),
+            beside: &stays,
+            ..circumstances
+        };
+        let objects = course.part_of(plan(&course.shared, circumstances));
+        let mut kept = untouched(wish, &course, circumstances.bundle.is_some(), credentials.is_some());
+        kept.extend(self.left_alone(&course, &uid));
         kept.extend(tags.kept.iter().cloned());
         self.look_for_foreign(&objects).await?;
         self.compare(&objects, Holding { owner: &uid, share, untouched: &kept }).await.map(Some)

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{Install, Wish};
+use super::{Course, Install, Wish};
+use crate::model::{DEFAULT_REVISION, served_revision};
 use crate::operator::{
     object::{Key, Kind},
     plan::{Tag, tag_configuration},
@@ -20,16 +21,32 @@ pub(super) struct Tags<'a> {
     pub(super) problems: Vec<String>,
 }
 
+// === impl Tags ===
+
+impl Tags<'_> {
+    /// Whether the tag `default` leads elsewhere: a pod that both its webhook and the default control plane's were asked about would get two
+    /// sidecars.
+    pub(super) fn default_moved(&self) -> bool {
+        let kept = tag_configuration(DEFAULT_REVISION);
+        self.in_force.iter().any(|tag| tag.name == DEFAULT_REVISION) || self.kept.contains(&kept)
+    }
+}
+
 // === impl Install ===
 
 impl Install {
-    /// Judges the tags of a MeshInstall.
-    pub(super) fn tags<'a>(&self, wish: Wish<'a>) -> Tags<'a> {
+    /// Judges the tags of a MeshInstall. Those that stand for itself stand for whichever of its control planes is asked.
+    pub(super) fn tags<'a>(&self, wish: Wish<'a>, course: &'a Course) -> Tags<'a> {
         let mut tags = Tags::default();
+        if !course.has_shared() {
+            tags.kept = wish.tags.iter().map(|tag| tag_configuration(&tag.name)).filter(|key| self.leads_somewhere(key)).collect();
+            return tags;
+        }
         for tag in wish.tags {
             let key = tag_configuration(&tag.name);
             match &tag.target {
                 Ok(target) => {
+                    let target = if target.revision == wish.settings.revision { &course.target } else { target };
                     let (revision, injector) = (&target.revision, target.revision.part(Role::Injector));
                     if self.leads_to(&key) == Some(revision.name()) || self.health(&injector).is_ready() {
                         tags.in_force.push(Tag { name: &tag.name, target });
@@ -55,8 +72,11 @@ impl Install {
     }
 
     /// The revision for which each tag stands, as the cluster has it.
-    pub(super) fn standing(&self, wish: Wish<'_>) -> BTreeMap<String, String> {
-        let standing = |name: &String| Some((name.clone(), self.leads_to(&tag_configuration(name))?.to_owned()));
+    pub(super) fn standing_for(&self, wish: Wish<'_>) -> BTreeMap<String, String> {
+        let standing = |name: &String| {
+            let revision = Revision::named(served_revision(self.leads_to(&tag_configuration(name))?));
+            Some((name.clone(), revision.name().to_owned()))
+        };
         wish.tags.iter().filter_map(|tag| standing(&tag.name)).collect()
     }
 

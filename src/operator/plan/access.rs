@@ -7,10 +7,10 @@ use super::{
     Share,
     object::{Base, MANAGER, Planned},
 };
-use crate::model::PodRepair;
+use crate::model::{PodRepair, served_revision};
 use crate::operator::{
     object::{Key, Kind},
-    settings::{ConfigSource, NODES, Role},
+    settings::{ConfigSource, NODES, Revision, Role},
 };
 
 /// The role by which the operator may work in the mesh's namespace.
@@ -81,13 +81,14 @@ pub(super) fn addon(base: Base<'_>, role: &str, account: &str, component: &str) 
 }
 
 /// Pilot's right to read Secrets in the mesh's namespace: those that gateways need, each by its name. The one role that is no chart's,
-/// because its names are the users'.
-pub(super) fn credentials(base: Base<'_>, names: &BTreeSet<String>) -> [Planned; 2] {
+/// because its names are the users'. `readers` are the accounts of the pilots by which gateways are served.
+pub(super) fn credentials(base: Base<'_>, names: &BTreeSet<String>, readers: &[String]) -> [Planned; 2] {
     let read = json!({"apiGroups": [""], "resources": ["secrets"], "resourceNames": names, "verbs": ["get", "list", "watch"]});
     // A rule without names would be for all.
     let rules: Vec<Value> = (!names.is_empty()).then_some(read).into_iter().collect();
     let role = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": CREDENTIALS});
-    let binding = json!({"roleRef": role, "subjects": [subject(Role::Pilot.object(), base.namespace())]});
+    let subjects: Vec<Value> = readers.iter().map(|reader| subject(reader, base.namespace())).collect();
+    let binding = json!({"roleRef": role, "subjects": subjects});
     let object = |kind, fields| base.object(kind, CREDENTIALS, Role::Pilot.name(), fields);
     [object(Kind::Role, json!({"rules": rules})), object(Kind::RoleBinding, binding)]
 }
@@ -95,7 +96,9 @@ pub(super) fn credentials(base: Base<'_>, names: &BTreeSet<String>) -> [Planned;
 /// The lease by which a part's replicas agree on one that writes. They make it themselves; here it gets its owner, so that it goes with
 /// the mesh.
 pub(super) fn lease(base: Base<'_>, part: Role) -> Option<Planned> {
-    elects(part).then(|| base.object(Kind::Lease, &base.settings.revision.part(part), part.name(), json!({})))
+    // Control planes that serve the same configuration agree on one, wherever they stand.
+    let of = Revision::named(served_revision(base.settings.revision.name()));
+    elects(part).then(|| base.object(Kind::Lease, &of.part(part), part.name(), json!({})))
 }
 
 /// Whether a part's replicas agree on one that writes.

@@ -9,17 +9,19 @@ use crate::operator::{
     settings::{Role, Settings},
 };
 
+/// What the mesh's configuration is a component of, by its label.
+pub(super) const COMPONENT: &str = "mesh-config";
 /// The mesh's configuration in the default revision, key `mesh`.
 pub(super) const MESH: &str = "istio";
 /// The injector's own values in the default revision, key `values`.
-pub(super) const INJECTION: &str = "istio-sidecar-injector";
+pub(in crate::operator) const INJECTION: &str = "istio-sidecar-injector";
 
 /// The mesh's configuration.
 pub(super) fn mesh(base: Base<'_>) -> Planned {
     let mesh = &base.settings.mesh;
     // JSON is YAML, only less pleasant to read.
     let text = serde_saphyr::to_string(mesh).unwrap_or_else(|_| json!(mesh).to_string());
-    base.object(Kind::ConfigMap, &base.settings.revision.object(MESH), "mesh-config", json!({"data": {"mesh": text}}))
+    base.object(Kind::ConfigMap, &base.settings.revision.object(MESH), COMPONENT, json!({"data": {"mesh": text}}))
 }
 
 /// What the injector is told.

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::operator::{
     object::Kind,
-    settings::{Part, Role},
+    settings::{Part, Revision, Role},
 };
 
 /// Where every role answers probes and is scraped.
@@ -29,6 +29,8 @@ pub(super) struct Parts<'a> {
     pub(super) mounts: Vec<Mount>,
     /// Settings that the process reads only when it starts, by the annotation that replaces its pods when they change.
     pub(super) read_at_start: Vec<(&'static str, &'a str)>,
+    /// Annotations of the Deployment itself, which replace no pod.
+    pub(super) described: Vec<(&'static str, &'a str)>,
 }
 
 /// A port that is served.
@@ -71,6 +73,7 @@ impl Parts<'_> {
             part,
             labels: Map::from_iter([("app".to_owned(), json!(app)), ("istio".to_owned(), json!(istio))]),
             annotations,
+            described: self.described.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
             container: self.container(base),
             volumes: self.mounts.iter().map(Mount::volume).collect(),
             uses_api: true,
@@ -117,9 +120,9 @@ impl Parts<'_> {
 // === impl Mount ===
 
 impl Mount {
-    /// The mesh's configuration.
-    pub(super) fn mesh_config(base: Base<'_>) -> Self {
-        let map = base.settings.revision.object(super::config::MESH);
+    /// The mesh's configuration, as the control plane at `place` has it.
+    pub(super) fn mesh_config(place: &Revision) -> Self {
+        let map = place.object(super::config::MESH);
         Mount { name: "mesh-config", path: "/etc/istio/config", source: Source::ConfigMap(map) }
     }
 

@@ -35,8 +35,9 @@ pub(super) fn plan(base: Base<'_>, part: &Part) -> Vec<Planned> {
         args: base.settings.revision.argument().into_iter().collect(),
         ports: vec![Port { name: "https-validate", pod: 9443, service: 443 }],
         env: Vec::new(),
-        mounts: vec![Mount::mesh_config(base), Mount::serving_certificate(base.settings.revision.object(CERTIFICATE))],
+        mounts: vec![Mount::mesh_config(&base.settings.revision), Mount::serving_certificate(base.settings.revision.object(CERTIFICATE))],
         read_at_start: Vec::new(),
+        described: Vec::new(),
     };
     if base.settings.config_source == ConfigSource::Galley {
         parts.args.push(format!("--distribute=0.0.0.0:{}", DISTRIBUTION.pod));
@@ -51,10 +52,9 @@ pub(super) fn plan(base: Base<'_>, part: &Part) -> Vec<Planned> {
 /// Annotations that change what an object means.
 const ANNOTATIONS: [&str; 2] = ["internal.istio.io/webhook-always-reject", "istio.io/dry-run"];
 
-/// Objects that name this revision, and to the default one those that name none. Nothing but the mesh's own configuration is ever asked about, so that
+/// Objects that name `revision`, and to the default one those that name none; the control plane of `base` is asked. Nothing but the mesh's own configuration is ever asked about, so that
 /// an outage of galley can't hold up anything else.
-pub(super) fn webhooks(base: Base<'_>, bundle: &str, phase: Phase) -> Planned {
-    let revision = &base.settings.revision;
+pub(super) fn webhooks(base: Base<'_>, revision: &Revision, bundle: &str, phase: Phase) -> Planned {
     let webhook = |name: String, selector: Value| {
         json!({
             "name": name,

@@ -2,6 +2,7 @@
 
 use ferromesh_crds::install::GatewayServicePort;
 use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 
 use super::{
     config::ca_address,
@@ -33,6 +34,7 @@ pub(super) fn plan(base: Base<'_>, gateway: &Gateway) -> Vec<Planned> {
         part: &gateway.part,
         labels,
         annotations: scraped(15020, "/stats/prometheus"),
+        described: BTreeMap::new(),
         container: container(base, gateway),
         volumes: volumes(),
         uses_api: false,

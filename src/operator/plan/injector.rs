@@ -11,7 +11,7 @@ use super::{
 use crate::injector::{Entry, SelectionSettings, entries};
 use crate::operator::{
     object::Kind,
-    settings::{Part, Role},
+    settings::{Part, Revision, Role},
 };
 
 /// The Secret with its serving certificate, in the default revision.
@@ -21,6 +21,8 @@ pub(in crate::operator) const CONFIGURATION: &str = "istio-sidecar-injector";
 /// The annotation of its pods while nodes redirect traffic: when that changes, pods that have read the new settings take the place of the
 /// old ones, so that the Deployment tells when all of them have.
 const REDIRECTED: &str = "install.ferromesh.dev/redirected-by";
+/// The start of the names of tags' webhook configurations.
+const TAG: &str = "istio-revision-tag-";
 /// The end of the name of each webhook in it.
 const WEBHOOK: &str = "sidecar-injector.istio.io";
 
@@ -34,19 +36,19 @@ pub(super) fn plan(base: Base<'_>, part: &Part) -> Vec<Planned> {
         ports: vec![Port { name: "https-inject", pod: 9443, service: 443 }],
         env: Vec::new(),
         mounts: vec![
-            Mount::mesh_config(base),
+            Mount::mesh_config(&base.settings.revision),
             Mount { name: "inject-config", path: "/etc/istio/inject", source: Source::ConfigMap(revision.object(config::INJECTION)) },
             Mount::serving_certificate(revision.object(CERTIFICATE)),
         ],
         read_at_start: base.settings.parts.contains_key(&Role::Cni).then_some((REDIRECTED, "node")).into_iter().collect(),
+        described: Vec::new(),
     };
     parts.plan(base, part)
 }
 
-/// One webhook for each entry of the table of [`crate::injector::entries`]. None is left where the tag `default` is `moved` to another
-/// revision: all that the default one is asked about is what that name stands for.
-pub(super) fn webhooks(base: Base<'_>, bundle: &str, moved: bool) -> Planned {
-    let revision = &base.settings.revision;
+/// One webhook for each entry of the table of [`crate::injector::entries`] for `revision`, about which the control plane of `base` is asked.
+/// None is left where the tag `default` is `moved` to another one: all that the default one is asked about is what that name stands for.
+pub(super) fn webhooks(base: Base<'_>, revision: &Revision, bundle: &str, moved: bool) -> Planned {
     let webhooks = || json!({"webhooks": asking(base, revision.name(), base.settings.injection.by_default, bundle)});
     let fields = if moved { json!({}) } else { webhooks() };
     base.object(Kind::MutatingWebhookConfiguration, &revision.object(CONFIGURATION), Role::Injector.name(), fields)
@@ -61,7 +63,12 @@ pub(super) fn tag(base: Base<'_>, name: &str, by_default: bool, bundle: &str) ->
 
 /// The webhook configuration of a tag.
 pub(super) fn tag_configuration(tag: &str) -> String {
-    format!("istio-revision-tag-{tag}")
+    format!("{TAG}{tag}")
+}
+
+/// Whether that is the name of a tag's webhook configuration.
+pub(super) fn is_tag(configuration: &str) -> bool {
+    configuration.starts_with(TAG)
 }
 
 /// The webhooks by which this control plane is asked about pods whose labels, or whose namespace's, choose `name`.

@@ -22,13 +22,15 @@ mod webhook;
 mod workload;
 
 pub(super) use access::OWN_ROLE;
-pub(super) use config::injection_values;
+pub(super) use config::{INJECTION, injection_values};
 #[cfg(test)]
 pub(super) use edits::edit;
 pub(super) use galley::WEBHOOK as GALLEY_WEBHOOK;
 pub(super) use object::{APPLIED, COMPONENT, MANAGED_BY, MANAGER, Planned};
+pub(super) use pilot::RENDERED_BY;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use serde_json::Value;
 use std::collections::BTreeSet;
 
 use self::object::Base;
@@ -36,7 +38,6 @@ use super::{
     object::{Key, Kind},
     settings::{Revision, Role, Settings},
 };
-use crate::model::DEFAULT_REVISION;
 
 /// Whether galley has been seen to refuse what is wrong, through the API server. Before that its absence must not count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +62,12 @@ pub(super) struct Circumstances<'a> {
     pub(super) share: Option<&'a Share>,
     /// Tags in force.
     pub(super) tags: &'a [Tag<'a>],
+    /// Whether the tag `default` leads elsewhere, be it in force or as it last was.
+    pub(super) default_moved: bool,
+    /// The control plane that is asked for what names none, where that doesn't stand at its MeshInstall's own place.
+    pub(super) serving: Option<&'a Settings>,
+    /// The places of the control planes that stand beside it for as long as they are used.
+    pub(super) beside: &'a [Revision],
 }
 
 /// A name that stands for a control plane.
@@ -107,6 +114,27 @@ impl Share {
 // === impl Circumstances ===
 
 impl<'a> Circumstances<'a> {
+    /// Those in which nothing has been found out yet but what gateways need.
+    pub(super) fn new(
+        owner: &'a OwnerReference,
+        operator_namespace: &'a str,
+        credentials: Option<&'a BTreeSet<String>>,
+        share: Option<&'a Share>,
+    ) -> Self {
+        Self {
+            owner,
+            operator_namespace,
+            bundle: None,
+            galley: Phase::Unproven,
+            credentials,
+            share,
+            tags: &[],
+            default_moved: false,
+            serving: None,
+            beside: &[],
+        }
+    }
+
     fn base(self, settings: &'a Settings) -> Base<'a> {
         Base { settings, owner: self.owner, heirs: &[] }
     }
@@ -130,24 +158,31 @@ pub(super) fn nodes_preparation(settings: &Settings, circumstances: Circumstance
 /// All objects of an installation, in the order in which they are applied.
 pub(super) fn plan(settings: &Settings, circumstances: Circumstances<'_>) -> Vec<Planned> {
     let (base, shared) = (circumstances.base(settings), circumstances.shared_base(settings));
+    let serving = Base { settings: circumstances.serving.unwrap_or(settings), ..base };
     let mut objects: Vec<Planned> = nodes_preparation(settings, circumstances).into_iter().flatten().collect();
     if let Some(share) = circumstances.share {
         objects.push(preparation(settings, circumstances));
         objects.extend(access::proxies(shared, share, circumstances.operator_namespace));
     }
-    objects.push(config::mesh(base));
+    objects.push(config::mesh(serving));
     objects.extend(mtls::plan(base));
     objects.extend(pilot::elsewhere(base));
     for (role, part) in &settings.parts {
         // The nodes' part goes with the MeshInstall that asks for it: proxies of others are redirected in their pods then.
-        let base = if *role == Role::Citadel { shared } else { base };
+        let base = match role {
+            Role::Citadel => shared,
+            Role::Cni => base,
+            Role::Pilot | Role::Galley | Role::Injector => serving,
+        };
         objects.extend(access::bindings(base, *role));
         objects.extend(access::lease(base, *role));
         objects.extend(match role {
-            Role::Citadel => citadel::plan(base, part),
+            Role::Citadel => citadel::plan(base, part, &serving.settings.revision),
             Role::Pilot => {
                 let mut objects = pilot::plan(base, part);
-                objects.extend(circumstances.credentials.into_iter().flat_map(|names| access::credentials(base, names)));
+                let readers: Vec<String> =
+                    [&serving.settings.revision].into_iter().chain(circumstances.beside).map(|place| place.part(Role::Pilot)).collect();
+                objects.extend(circumstances.credentials.into_iter().flat_map(|names| access::credentials(base, names, &readers)));
                 objects
             }
             Role::Galley => galley::plan(base, part),
@@ -161,20 +196,40 @@ pub(super) fn plan(settings: &Settings, circumstances: Circumstances<'_>) -> Vec
     }
     objects.extend(settings.gateways.iter().flat_map(|gateway| gateway::plan(base, gateway)));
     objects.extend(settings.addons.iter().flat_map(|(program, addon)| addons::plan(base, *program, addon)));
-    if let Some(bundle) = circumstances.bundle {
-        if settings.parts.contains_key(&Role::Galley) {
-            objects.push(galley::webhooks(base, bundle, circumstances.galley));
-        }
-        // The tags' first: where the tag `default` moves, both ask for a moment, and never none.
-        let by_default = settings.injection.by_default;
-        let tag = |tag: &Tag<'_>| injector::tag(Base { settings: tag.target, ..base }, tag.name, by_default, bundle);
-        objects.extend(circumstances.tags.iter().map(tag));
-        if settings.parts.contains_key(&Role::Injector) {
-            let moved = circumstances.tags.iter().any(|tag| tag.name == DEFAULT_REVISION);
-            objects.push(injector::webhooks(base, bundle, moved));
-        }
+    objects.extend(circumstances.bundle.into_iter().flat_map(|bundle| webhooks(base, serving, circumstances, bundle)));
+    objects
+}
+
+/// The webhook configurations: those by which the serving control plane is asked for what names none, and where it doesn't stand at its
+/// MeshInstall's own place, those by which its place is named.
+fn webhooks(base: Base<'_>, serving: Base<'_>, circumstances: Circumstances<'_>, bundle: &str) -> Vec<Planned> {
+    let Settings { revision, parts, injection, .. } = base.settings;
+    let places = [revision, &serving.settings.revision].into_iter().take(if serving.settings.revision == *revision { 1 } else { 2 });
+    let mut objects = Vec::new();
+    if parts.contains_key(&Role::Galley) {
+        objects.extend(places.clone().map(|place| galley::webhooks(serving, place, bundle, circumstances.galley)));
+    }
+    // The tags' first: where the tag `default` moves, both ask for a moment, and never none.
+    let tag = |tag: &Tag<'_>| injector::tag(Base { settings: tag.target, ..base }, tag.name, injection.by_default, bundle);
+    objects.extend(circumstances.tags.iter().map(tag));
+    if parts.contains_key(&Role::Injector) {
+        let moved = |place: &Revision| circumstances.default_moved && place == revision;
+        objects.extend(places.map(|place| injector::webhooks(serving, place, bundle, moved(place))));
     }
     objects
+}
+
+/// The place of the control plane whose own an object is; none if it serves them all.
+pub(super) fn place(key: &Key, object: &Value) -> Option<Revision> {
+    let labels = &object["metadata"]["labels"];
+    let own = [Role::Pilot, Role::Galley, Role::Injector].map(Role::name).contains(&labels[COMPONENT].as_str()?);
+    let asked = [Role::Galley, Role::Injector].into_iter().filter_map(|role| webhook_configuration(role, &Revision::default()));
+    let of_all = key.kind == Kind::Lease
+        || key.name == access::CREDENTIALS
+        || injector::is_tag(&key.name)
+        || asked.into_iter().any(|configuration| configuration == *key);
+    let is_its_own = (own || labels[COMPONENT] == config::COMPONENT) && !of_all;
+    is_its_own.then(|| labels["istio.io/rev"].as_str().map(Revision::named)).flatten()
 }
 
 /// The objects by which pilot may read gateways' Secrets.

@@ -16,6 +16,10 @@ use crate::operator::{
 /// they are served pilot has nothing to do by which the allocator would notice that it is time.
 const PURGE_DELAY: &str = "MIMALLOC_PURGE_DELAY";
 
+/// The annotation of its Deployment with the version of the operator that has planned the control plane. With the image that tells which
+/// one it is, to an operator that begins anew and to the next version.
+pub(in crate::operator) const RENDERED_BY: &str = "install.ferromesh.dev/rendered-by";
+
 /// The Service under which today's tools know pilot.
 const ALIAS: &str = "istiod";
 
@@ -28,8 +32,9 @@ pub(super) fn plan(base: Base<'_>, part: &Part) -> Vec<Planned> {
         args: args(base),
         ports: vec![Port { name: "grpc-xds", pod: 15012, service: 15012 }],
         env: vec![json!({"name": PURGE_DELAY, "value": "0"})],
-        mounts: vec![Mount::mesh_config(base), token, roots],
+        mounts: vec![Mount::mesh_config(&base.settings.revision), token, roots],
         read_at_start: vec![(TRUST_DOMAIN, &base.settings.mesh.trust_domain)],
+        described: vec![(RENDERED_BY, &base.settings.operator)],
     };
     let mut objects = parts.plan(base, part);
     objects.insert(1, parts.service(base, &base.settings.revision.object(ALIAS)));

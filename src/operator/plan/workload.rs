@@ -1,6 +1,7 @@
 //! A Deployment and what goes with it: ServiceAccount, PodDisruptionBudget, HorizontalPodAutoscaler.
 
 use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 
 use super::object::{Base, Planned};
 use crate::operator::{
@@ -22,6 +23,8 @@ pub(super) struct Workload<'a> {
     pub(super) labels: Map<String, Value>,
     /// Annotations of the pods. What changes here replaces the pods.
     pub(super) annotations: Map<String, Value>,
+    /// Annotations of the Deployment.
+    pub(super) described: BTreeMap<String, String>,
     /// The one container, but for what [`Workload::container`] adds.
     pub(super) container: Value,
     pub(super) volumes: Vec<Value>,
@@ -68,7 +71,7 @@ impl Workload<'_> {
         if let Replicas::Fixed(replicas) = self.part.replicas {
             spec["replicas"] = json!(replicas);
         }
-        self.object(Kind::Deployment, json!({"spec": spec}))
+        self.base.annotated(Kind::Deployment, self.name, self.component, &self.described, json!({"spec": spec}))
     }
 
     fn pod(&self) -> Value {

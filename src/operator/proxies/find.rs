@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1::Pod;
 use kube::core::ObjectMeta;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{AllWanted, Wanted};
 use crate::injector::{Decision, Labels, PodView, decide, exempt, selecting};
@@ -64,6 +64,10 @@ pub(super) struct Found {
     pub(super) chosen: bool,
     /// Pods that have the revision's sidecar.
     pub(super) total: usize,
+    /// Pods with it that are on their way out, whose proxies serve until they are gone.
+    pub(super) leaving: usize,
+    /// The namespaces that choose the revision or have its sidecars.
+    pub(super) namespaces: BTreeSet<String>,
     /// Pods that should have one and have none.
     pub(super) missed: Vec<PodKey>,
     /// Pods whose sidecar is another than a new pod would get from the revision, be it an older one or another control plane's.
@@ -151,16 +155,28 @@ pub(super) fn controller(metadata: &ObjectMeta) -> Option<Controller> {
 
 /// Looks at all pods; answers what was found for each revision.
 pub(super) fn find(pods: &BTreeMap<PodKey, Facts>, namespaces: &BTreeMap<String, Labels>, wanted: &AllWanted) -> BTreeMap<String, Found> {
-    let chosen = |wanted: &Wanted| namespaces.values().any(|labels| selecting(&wanted.entries, labels, &Labels::new()).is_some());
-    let mut all: BTreeMap<String, Found> =
-        wanted.iter().map(|(name, wanted)| (name.clone(), Found { chosen: chosen(wanted), ..Found::default() })).collect();
+    let chosen = |wanted: &Wanted| -> BTreeSet<String> {
+        let choosing = namespaces.iter().filter(|(_, labels)| selecting(&wanted.entries, labels, &Labels::new()).is_some());
+        choosing.map(|(name, _)| name.clone()).collect()
+    };
+    let empty = |wanted: &Wanted| {
+        let namespaces = chosen(wanted);
+        Found { chosen: !namespaces.is_empty(), namespaces, ..Found::default() }
+    };
+    let mut all: BTreeMap<String, Found> = wanted.iter().map(|(name, wanted)| (name.clone(), empty(wanted))).collect();
+    for (key, facts) in pods {
+        if let Sidecar::Injected { revision, .. } = &facts.sidecar
+            && let Some(found) = all.get_mut(revision)
+        {
+            let count = if facts.going { &mut found.leaving } else { &mut found.total };
+            *count += 1;
+            found.namespaces.insert(key.0.clone());
+        }
+    }
     for (key, facts) in pods.iter().filter(|(_, facts)| !facts.going) {
         let namespace = namespaces.get(&key.0);
         match &facts.sidecar {
             Sidecar::Injected { revision, labels, .. } => {
-                if let Some(found) = all.get_mut(revision) {
-                    found.total += 1;
-                }
                 let asked = |wanted: &Wanted| namespace.is_some_and(|of| selecting(&wanted.entries, of, labels).is_some());
                 let moved = wanted.iter().find(|(_, wanted)| asked(wanted)).map(|(name, _)| name).filter(|name| *name != revision);
                 let name = moved.unwrap_or(revision);

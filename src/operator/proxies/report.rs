@@ -7,6 +7,10 @@ pub(in crate::operator) struct Tally {
     pub(in crate::operator) chosen: bool,
     /// Pods of the mesh with a sidecar.
     pub(in crate::operator) total: usize,
+    /// Pods beside these that are on their way out, whose proxies serve until they are gone.
+    pub(in crate::operator) leaving: usize,
+    /// The namespaces that choose the control plane or have its sidecars; the first few, in order.
+    pub(in crate::operator) namespaces: Vec<String>,
     /// Pods that should have one and have none.
     pub(in crate::operator) missed: usize,
     /// Pods whose sidecar is another than a new pod would get.
@@ -21,7 +25,7 @@ pub(in crate::operator) struct Tally {
     pub(in crate::operator) rolling: bool,
 }
 
-/// So many workloads are named.
+/// So many workloads are named, and so many namespaces.
 pub(super) const NAMED: usize = 3;
 
 // === impl Tally ===
@@ -32,9 +36,24 @@ impl Tally {
         self.missed == 0 && self.outdated == 0 && self.stuck.is_none()
     }
 
-    /// The same, but for how many are well: that changes all the time and is worth no haste.
+    /// The same, but for how many are well: that changes all the time and is worth no haste, unless the last one goes.
     pub(super) fn tells_the_same_as(&self, other: &Self) -> bool {
-        Self { total: 0, ..self.clone() } == Self { total: 0, ..other.clone() }
+        let told = |tally: &Self| Self { total: tally.total.min(1), leaving: tally.leaving.min(1), ..tally.clone() };
+        told(self) == told(other)
+    }
+
+    /// Who has or chooses the control plane; none if nobody does.
+    pub(in crate::operator) fn users(&self) -> Option<String> {
+        let proxies = self.total + self.leaving;
+        if proxies == 0 && !self.chosen {
+            return None;
+        }
+        let of = if self.namespaces.is_empty() { String::new() } else { format!(" of namespaces {}", self.namespaces.join(", ")) };
+        Some(match proxies {
+            0 => format!("the label{of}"),
+            1 => format!("1 proxy{of}"),
+            _ => format!("{proxies} proxies{of}"),
+        })
     }
 
     /// What is not as it should be, and what to do.

@@ -291,6 +291,8 @@ fn tally(found: &Found, owners: &BTreeMap<PodKey, Owner>, wanted: &Wanted) -> Ta
     Tally {
         chosen: found.chosen,
         total: found.total,
+        leaving: found.leaving,
+        namespaces: found.namespaces.iter().take(NAMED).cloned().collect(),
         missed: found.missed.len(),
         outdated: found.outdated.len(),
         workloads,

@@ -35,8 +35,13 @@ pub(super) fn point_to_pilot(mesh: &mut MeshConfig, remote: Option<&RemotePilot>
     mesh.default_config.discovery_address = match remote {
         Some(RemotePilot::At(address)) => SocketAddr::new(*address, XDS).to_string(),
         _ if !mesh.default_config.discovery_address.is_empty() => return,
-        _ => format!("{}.{namespace}.svc:{XDS}", revision.part(Role::Pilot)),
+        _ => address(revision, namespace),
     };
+}
+
+/// Where a control plane's pilot is found, unless somebody says otherwise.
+pub(super) fn address(revision: &Revision, namespace: &str) -> String {
+    format!("{}.{namespace}.svc:{XDS}", revision.part(Role::Pilot))
 }
 
 struct Walk<'a> {

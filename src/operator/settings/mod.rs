@@ -21,6 +21,7 @@ mod rolling;
 mod tags;
 #[cfg(test)]
 mod tests;
+mod upgrade;
 mod values;
 
 pub(super) use addons::{Addon, Program};
@@ -37,7 +38,7 @@ pub(super) use role::Role;
 pub use rolling::Rolling;
 pub(super) use tags::Tags;
 
-use ferromesh_crds::install::{Components, Gateways, ImagePullPolicy, MeshInstallSpec};
+use ferromesh_crds::install::{Components, Gateways, ImagePullPolicy, MeshInstallSpec, UpdateType};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -100,6 +101,12 @@ pub(super) struct Settings {
     pub(super) by_cni: bool,
     /// How workloads are restarted; none if their owners do it.
     pub(super) rolling: Option<Rolling>,
+    /// How a change of version comes about.
+    pub(super) strategy: UpdateType,
+    /// The version that is to stay; none for the operator's own.
+    pub(super) pinned: Option<String>,
+    /// The operator's own version.
+    pub(super) operator: String,
 }
 
 /// The cluster's name where nobody gave it one, as everywhere in Istio.
@@ -151,6 +158,7 @@ pub(super) fn resolve(spec: &MeshInstallSpec, images: &Images) -> Result<Setting
         problems.extend(revision::problems(spec, &translated).into_iter().chain(revision::without_pilot(&parts)));
     }
     problems.extend(together(&translated, &parts, &mesh, &namespace));
+    let strategy = upgrade::read(&merged.update_strategy.clone().unwrap_or_default(), &revision, &parts, &mut problems);
     if !problems.is_empty() {
         return Err(Problems(problems));
     }
@@ -173,6 +181,9 @@ pub(super) fn resolve(spec: &MeshInstallSpec, images: &Images) -> Result<Setting
         injection,
         cni,
         rolling,
+        strategy,
+        pinned: spec.version.clone().filter(|version| !version.is_empty() && *version != images.tag),
+        operator: images.tag.clone(),
         namespace,
         mesh,
         parts,

@@ -1,6 +1,6 @@
 //! Fields that nothing stands behind yet. Each is refused by name: what is accepted is also done.
 
-use ferromesh_crds::install::{Component, MeshInstallSpec, UpdateType};
+use ferromesh_crds::install::{Component, MeshInstallSpec};
 
 use super::Problem;
 
@@ -8,12 +8,6 @@ use super::Problem;
 pub(super) fn problems(spec: &MeshInstallSpec) -> Vec<Problem> {
     let mut found = Vec::new();
     let mut refuse = |path: &str, reason: &str| found.push(Problem::new(format!("spec.{path}"), reason));
-    if spec.version.as_ref().is_some_and(|version| !version.is_empty()) {
-        refuse("version", "a version can't be pinned yet: leave it empty for the operator's own");
-    }
-    if spec.update_strategy.as_ref().is_some_and(|strategy| strategy.type_ == Some(UpdateType::Revision)) {
-        refuse("updateStrategy.type", "Revision is not available yet: use InPlace");
-    }
     let components = spec.components.clone().unwrap_or_default();
     if components.policy.is_some_and(|component| component != off()) {
         refuse("components.policy", "is not available yet: remove it");

@@ -8,7 +8,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 
 use super::{Part, Problem, Problems, Role, Settings, values::Translated};
-use crate::model::{DEFAULT_REVISION, of_revision};
+use crate::model::{DEFAULT_REVISION, SLOTS, of_revision};
 
 /// A control plane's revision; empty for the default one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,6 +32,11 @@ impl Revision {
     /// The one of that name.
     pub(in crate::operator) fn named(name: &str) -> Self {
         Self(if name == DEFAULT_REVISION { String::new() } else { name.to_owned() })
+    }
+
+    /// The places beside its own where a control plane can stand that is upgraded by a revision: the default one alone.
+    pub(in crate::operator) fn slots(&self) -> Vec<Self> {
+        if self.is_default() { SLOTS.map(Self::named).into() } else { Vec::new() }
     }
 
     pub(in crate::operator) fn is_default(&self) -> bool {
@@ -76,6 +81,12 @@ pub(super) fn problems(spec: &MeshInstallSpec, translated: &Translated) -> Vec<P
     let Revision(name) = Revision::of(spec);
     if TAKEN.iter().any(|taken| name == *taken || name.strip_prefix(taken).is_some_and(|rest| rest.starts_with('-'))) {
         wrong("spec.revision", &format!("{name} would give objects the names of others: choose another"));
+    }
+    if SLOTS.contains(&name.as_str()) {
+        wrong(
+            "spec.revision",
+            &format!("{name} is a place of the default control plane's (updateStrategy.type: Revision): choose another name"),
+        );
     }
     let Components { citadel, cni, .. } = spec.components.clone().unwrap_or_default();
     let said = [
@@ -180,6 +191,8 @@ mod tests {
             (json!({"injection": {"enableNamespacesByDefault": true}}), "spec.injection.enableNamespacesByDefault: has an effect in the"),
             (json!({"revision": "configuration"}), "spec.revision: configuration would give objects the names of others"),
             (json!({"revision": "sidecar-injector-x"}), "spec.revision: sidecar-injector-x would"),
+            (json!({"revision": "blue"}), "spec.revision: blue is a place of the default control plane's"),
+            (json!({"updateStrategy": {"type": "Revision"}}), "spec.updateStrategy.type: Revision is for the default control plane"),
         ];
         for (mut spec, wanted) in cases {
             if spec["revision"].is_null() {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Problem, Revision};
 use crate::config::kubernetes::is_dns_label;
+use crate::model::SLOTS;
 
 /// Each tag with the revision that it stands for.
 pub(in crate::operator) type Tags = BTreeMap<String, Revision>;
@@ -18,6 +19,9 @@ pub(super) fn read(tags: &BTreeMap<String, String>, problems: &mut Vec<Problem>)
     for (tag, revision) in tags {
         if !is_name(tag) {
             problems.push(Problem::new(format!("spec.tags[{tag}]"), reason(tag)));
+        } else if SLOTS.contains(&tag.as_str()) {
+            let reason = "is a place of the default control plane's (updateStrategy.type: Revision): choose another name";
+            problems.push(Problem::new(format!("spec.tags[{tag}]"), reason));
         } else if !is_name(revision) {
             problems.push(Problem::new(format!("spec.tags[{tag}]"), format!("names a revision: {}", reason(revision))));
         } else if tag == revision {
@@ -40,7 +44,7 @@ mod tests {
         };
         assert_eq!(found("prod", "default"), (Revision::default(), vec![]));
         assert_eq!(found("default", "canary"), (Revision::named("canary"), vec![]));
-        for (tag, revision) in [("Prod", "a"), ("prod", "A_b"), ("prod", ""), ("a", "a"), ("default", "default")] {
+        for (tag, revision) in [("Prod", "a"), ("green", "a"), ("prod", "A_b"), ("prod", ""), ("a", "a"), ("default", "default")] {
             let (_, problems) = found(tag, revision);
             assert!(problems.len() == 1 && problems[0].starts_with(&format!("spec.tags[{tag}]: ")), "{problems:?}");
         }

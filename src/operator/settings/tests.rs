@@ -138,8 +138,10 @@ fn old_values_are_heard() {
 #[test]
 fn what_does_nothing_is_refused_by_name() {
     for (spec, path) in [
-        (json!({"version": "1.0.0"}), "spec.version: "),
-        (json!({"updateStrategy": {"type": "Revision"}}), "spec.updateStrategy.type: "),
+        (
+            json!({"profile": "minimal", "updateStrategy": {"type": "Revision"}}),
+            "spec.updateStrategy.type: Revision moves pods by the injector",
+        ),
         (json!({"components": {"policy": {"enabled": true}}}), "spec.components.policy: "),
         (json!({"components": {"cni": {"enabled": true, "replicas": 1}}}), "spec.components.cni.replicas: has no effect"),
         (json!({"profile": "minimal", "components": {"cni": {"enabled": true}}}), "spec.components.cni.enabled: serves injected pods"),
@@ -359,5 +361,8 @@ fn what_an_injector_would_not_understand_is_refused_by_its_field() {
 
 #[test]
 fn every_problem_is_reported_at_once() {
-    assert_eq!(refused(json!({"version": "1", "meshConfig": {"x": 1}, "values": {"y": 1}})).matches("; ").count(), 2);
+    assert_eq!(
+        refused(json!({"components": {"policy": {"replicas": 1}}, "meshConfig": {"x": 1}, "values": {"y": 1}})).matches("; ").count(),
+        2
+    );
 }

@@ -50,14 +50,23 @@ pub(super) enum Reason {
     TagsInForce,
     /// A tag can't stand for it.
     TagsHeld,
+    /// The control plane of the version that is wanted serves, and no other is left.
+    Current,
+    /// It serves, and others stay until nobody uses them.
+    OldInUse,
+    /// It comes up, and the one before serves on.
+    NewNotReady,
+    /// It waits until control planes from before are not used any more.
+    PlacesInUse,
+    /// Another version than the operator's own is to stay.
+    VersionPinned,
 }
 
 /// What a pass found.
 #[derive(Clone, Debug)]
 pub(super) struct Report {
     pub(super) generation: Option<i64>,
-    /// The control plane's, as labels say it.
-    pub(super) revision: String,
+    /// That of the control plane that is asked.
     pub(super) version: String,
     pub(super) outcome: Outcome,
 }
@@ -70,7 +79,7 @@ pub(super) enum Outcome {
     /// Nothing could be done; it is tried again. The second is what went wrong, once that has lasted.
     Waiting(Option<String>),
     /// The objects are as planned.
-    Applied(Applied),
+    Applied(Box<Applied>),
     /// Nothing was done; this would be.
     Previewed(Preview),
 }
@@ -91,6 +100,30 @@ pub(super) struct Applied {
     pub(super) tags: Option<Tagging>,
     /// How pods become part of the mesh; none without an injector.
     pub(super) injection: Option<Injection>,
+    /// The control planes.
+    pub(super) planes: Vec<Plane>,
+    /// How a change of version stands; none where there is nothing to tell.
+    pub(super) upgrade: Option<Upgrade>,
+}
+
+/// A control plane that stands.
+#[derive(Clone, Debug)]
+pub(super) struct Plane {
+    pub(super) name: String,
+    pub(super) version: String,
+    /// How it stands; none for the one of which all else is told.
+    pub(super) state: Option<State>,
+    /// Whose proxies it has; none while that isn't known.
+    pub(super) proxies: Option<Arc<Tally>>,
+}
+
+/// How a change of version stands.
+#[derive(Clone, Debug)]
+pub(super) struct Upgrade {
+    pub(super) reason: Reason,
+    pub(super) message: String,
+    /// Whether the version that is wanted doesn't serve yet.
+    pub(super) waits: bool,
 }
 
 /// How the tags stand.
@@ -119,7 +152,9 @@ struct Verdict {
 }
 
 /// Conditions of which a pass that only looks says nothing new.
-const KEPT: [&str; 4] = ["CertificatesReady", "WebhooksReady", "TagsReady", "ProxiesInSync"];
+const KEPT: [&str; 5] = ["CertificatesReady", "WebhooksReady", "TagsReady", "ProxiesInSync", "Upgraded"];
+/// The components that each control plane has for itself.
+const OF_A_PLANE: [&str; 3] = ["pilot", "galley", "injector"];
 /// The longest message.
 const LENGTH: usize = 300;
 
@@ -147,6 +182,11 @@ impl Reason {
             Self::Planned => "Planned",
             Self::TagsInForce => "TagsInForce",
             Self::TagsHeld => "TagsHeld",
+            Self::Current => "Current",
+            Self::OldInUse => "OldInUse",
+            Self::NewNotReady => "NewNotReady",
+            Self::PlacesInUse => "PlacesInUse",
+            Self::VersionPinned => "VersionPinned",
         }
     }
 }
@@ -179,6 +219,10 @@ pub(super) fn status(report: &Report, previous: &MeshInstallStatus, now: &Time) 
             conditions.result("WebhooksReady", applied.webhooks.as_ref(), Reason::Answering, Reason::NotAnswering);
             let tags = applied.tags.as_ref().map(|tags| tags.problem.clone().map_or(Ok(()), Err));
             conditions.result("TagsReady", tags.as_ref(), Reason::TagsInForce, Reason::TagsHeld);
+            if let Some(upgrade) = &applied.upgrade {
+                let done = matches!(upgrade.reason, Reason::Current | Reason::VersionPinned);
+                conditions.add("Upgraded", done, upgrade.reason, &upgrade.message);
+            }
             status.tags = applied.tags.as_ref().map(|tags| tags.standing.clone()).unwrap_or_default();
             match applied.injection.as_ref().map(|injection| &injection.proxies) {
                 Some(Some(tally)) => {
@@ -191,8 +235,12 @@ pub(super) fn status(report: &Report, previous: &MeshInstallStatus, now: &Time) 
             }
             status.version = Some(report.version.clone());
             let all = applied.components.iter().chain(&applied.addons);
-            status.components = all.map(|(name, (_, health))| component(report, verdict.state, name, health)).collect();
-            status.revisions = vec![revision(report, applied, previous, verdict.state)];
+            // The control plane that is told of in full, which may be another than the one that is asked.
+            let shown = applied.planes.iter().find(|plane| plane.state.is_none()).map_or(&report.version, |plane| &plane.version);
+            let version = |name: &str| if OF_A_PLANE.contains(&name) { shown } else { &report.version };
+            status.components = all.map(|(name, (_, health))| component(version(name), verdict.state, name, health)).collect();
+            status.revisions = applied.planes.iter().map(|plane| revision(plane, previous, verdict.state)).collect();
+            status.revisions.sort_by(|one, other| one.name.cmp(&other.name));
             status.inventory.clone_from(&applied.inventory);
         }
         Outcome::Previewed(preview) => {
@@ -211,7 +259,9 @@ fn verdict(report: &Report, previous: &MeshInstallStatus) -> Verdict {
     // A mesh that was well and whose description hasn't changed is put right again; anything else is on its way to being well.
     let was_well = matches!(previous.state, Some(State::Healthy | State::Reconciling));
     let same = previous.observed_generation == report.generation && previous.version.as_ref() == Some(&report.version);
-    let underway = if was_well && same { State::Reconciling } else { State::Updating };
+    let waits = |applied: &Applied| applied.upgrade.clone().filter(|upgrade| upgrade.waits);
+    let comes = matches!(&report.outcome, Outcome::Applied(applied) if waits(applied).is_some());
+    let underway = if was_well && same && !comes { State::Reconciling } else { State::Updating };
     let verdict = |state, reason, message: &str| Verdict { state, reason, message: message.to_owned() };
     let applied = match &report.outcome {
         Outcome::Stalled(reason, message) => return verdict(State::Error, *reason, message),
@@ -229,7 +279,8 @@ fn verdict(report: &Report, previous: &MeshInstallStatus) -> Verdict {
         Outcome::Applied(applied) => applied,
     };
     let unready = || applied.components.values().filter(|(_, health)| !health.is_ready());
-    let told = |(name, health): &(String, Health)| format!("{name}: {}", health.message);
+    let serves = if comes { format!("; version {} serves on", report.version) } else { String::new() };
+    let told = |(name, health): &(String, Health)| format!("{name}: {}{serves}", health.message);
     if let Some(failed) = unready().find(|(_, health)| health.state == State::Error) {
         return verdict(State::Error, Reason::ComponentFailed, &told(failed));
     }
@@ -239,11 +290,18 @@ fn verdict(report: &Report, previous: &MeshInstallStatus) -> Verdict {
     if let Some(waiting) = unready().next() {
         return verdict(underway, Reason::Progressing, &told(waiting));
     }
+    if let Some(upgrade) = waits(applied) {
+        return verdict(underway, upgrade.reason, &upgrade.message);
+    }
     match &applied.webhooks {
         Some(Err(message)) => verdict(underway, Reason::NotAnswering, message),
         _ if applied.injection.as_ref().is_some_and(|injection| injection.lenient) => {
             let warning = "all components are ready; while the injector is away, pods start without a sidecar (failurePolicy Ignore)";
             verdict(State::Healthy, Reason::Healthy, warning)
+        }
+        _ if applied.upgrade.as_ref().is_some_and(|upgrade| upgrade.reason == Reason::VersionPinned) => {
+            let pinned = applied.upgrade.as_ref().map_or("", |upgrade| &upgrade.message);
+            verdict(State::Healthy, Reason::Healthy, &format!("all components are ready; {pinned}"))
         }
         _ => match applied.addons.values().find(|(_, health)| health.state == State::Error) {
             Some(failed) => {
@@ -259,20 +317,21 @@ fn counts(tally: &Tally) -> ProxyCounts {
     ProxyCounts { total: count(tally.total), missed: count(tally.missed), outdated: count(tally.outdated), ..ProxyCounts::default() }
 }
 
-/// The control plane. Who uses it stays as it was while nobody has looked.
-fn revision(report: &Report, applied: &Applied, previous: &MeshInstallStatus, state: State) -> RevisionStatus {
-    let before = previous.revisions.iter().find(|revision| revision.name == report.revision);
-    let (in_use, proxies) = match applied.injection.as_ref().and_then(|injection| injection.proxies.as_ref()) {
-        Some(tally) => (Some(tally.chosen || tally.total > 0), i64::try_from(tally.total).ok()),
+/// A control plane. Who uses it stays as it was while nobody has looked.
+fn revision(plane: &Plane, previous: &MeshInstallStatus, state: State) -> RevisionStatus {
+    let Plane { name, version, .. } = plane;
+    let before = previous.revisions.iter().find(|revision| revision.name == *name);
+    let (in_use, proxies) = match &plane.proxies {
+        Some(tally) => (Some(tally.chosen || tally.total + tally.leaving > 0), i64::try_from(tally.total).ok()),
         None => (before.and_then(|before| before.in_use), before.and_then(|before| before.proxies)),
     };
-    RevisionStatus { name: report.revision.clone(), version: Some(report.version.clone()), state: Some(state), in_use, proxies }
+    RevisionStatus { name: name.clone(), version: Some(version.clone()), state: Some(plane.state.unwrap_or(state)), in_use, proxies }
 }
 
-fn component(report: &Report, mesh: State, name: &str, health: &Health) -> (String, ComponentStatus) {
+fn component(version: &str, mesh: State, name: &str, health: &Health) -> (String, ComponentStatus) {
     let state = if health.state == State::Updating && mesh == State::Reconciling { State::Reconciling } else { health.state };
     let message = Some(cut(&health.message)).filter(|message| !message.is_empty());
-    (name.to_owned(), ComponentStatus { status: Some(state), version: Some(report.version.clone()), message })
+    (name.to_owned(), ComponentStatus { status: Some(state), version: Some(version.to_owned()), message })
 }
 
 /// Conditions in the making.

@@ -9,7 +9,7 @@ fn at(second: i64) -> Time {
 
 fn applied(galley: Health) -> Outcome {
     let components = BTreeMap::from([("galley".to_owned(), ("istio-galley".to_owned(), galley))]);
-    Outcome::Applied(Applied {
+    Outcome::Applied(Box::new(Applied {
         components,
         addons: BTreeMap::new(),
         certificates: Some(Ok(())),
@@ -17,11 +17,22 @@ fn applied(galley: Health) -> Outcome {
         inventory: Vec::new(),
         tags: None,
         injection: Some(Injection::default()),
-    })
+        planes: Vec::new(),
+        upgrade: None,
+    }))
 }
 
 fn healthy() -> Outcome {
     applied(Health { state: State::Healthy, message: String::new() })
+}
+
+/// The same but for one thing.
+fn but(change: impl FnOnce(&mut Applied)) -> Outcome {
+    let mut outcome = healthy();
+    if let Outcome::Applied(applied) = &mut outcome {
+        change(applied);
+    }
+    outcome
 }
 
 fn starting() -> Outcome {
@@ -29,11 +40,7 @@ fn starting() -> Outcome {
 }
 
 fn after(outcome: Outcome, previous: &MeshInstallStatus, generation: i64, now: i64) -> MeshInstallStatus {
-    status(
-        &Report { generation: Some(generation), revision: "default".to_owned(), version: "1.0.2".to_owned(), outcome },
-        previous,
-        &at(now),
-    )
+    status(&Report { generation: Some(generation), version: "1.0.2".to_owned(), outcome }, previous, &at(now))
 }
 
 fn conditions(status: &MeshInstallStatus) -> Vec<(&str, &str, &str)> {
@@ -72,12 +79,7 @@ fn what_was_well_is_reconciled_and_what_changed_is_updated() {
 
 #[test]
 fn proxies_are_counted_and_told_of_without_making_the_mesh_unwell() {
-    let with = |tally: Tally| match healthy() {
-        Outcome::Applied(applied) => {
-            Outcome::Applied(Applied { injection: Some(Injection { proxies: Some(Arc::new(tally)), ..Injection::default() }), ..applied })
-        }
-        other => other,
-    };
+    let with = |tally: Tally| but(|it| it.injection = Some(Injection { proxies: Some(Arc::new(tally)), ..Injection::default() }));
     let told = |status: &MeshInstallStatus| {
         let condition = status.conditions.iter().find(|condition| condition.type_ == "ProxiesInSync");
         condition.map(|condition| (condition.status.clone(), condition.reason.clone()))
@@ -97,22 +99,16 @@ fn proxies_are_counted_and_told_of_without_making_the_mesh_unwell() {
 
 #[test]
 fn a_lenient_mesh_says_what_that_means() {
-    let Outcome::Applied(applied) = healthy() else { panic!("applied") };
-    let status = after(
-        Outcome::Applied(Applied { injection: Some(Injection { lenient: true, ..Injection::default() }), ..applied }),
-        &MeshInstallStatus::default(),
-        1,
-        10,
-    );
+    let status =
+        after(but(|it| it.injection = Some(Injection { lenient: true, ..Injection::default() })), &MeshInstallStatus::default(), 1, 10);
     assert!(status.conditions[0].message.contains("pods start without a sidecar"), "{:?}", status.conditions[0]);
 }
 
 #[test]
 fn an_add_on_is_shown_and_nothing_waits_for_it() {
-    let Outcome::Applied(applied) = healthy() else { panic!("applied") };
     let failed = Health { state: State::Error, message: "pod kiali-1 ImagePullBackOff".to_owned() };
     let addons = BTreeMap::from([("kiali".to_owned(), ("kiali".to_owned(), failed))]);
-    let status = after(Outcome::Applied(Applied { addons, ..applied }), &MeshInstallStatus::default(), 1, 10);
+    let status = after(but(|it| it.addons = addons), &MeshInstallStatus::default(), 1, 10);
     assert_eq!((status.state, status.components["kiali"].status), (Some(State::Healthy), Some(State::Error)));
     let said = "all components are ready, but an add-on is not: kiali: pod kiali-1 ImagePullBackOff";
     assert_eq!(status.conditions[0].message, said);
@@ -137,8 +133,7 @@ fn what_would_be_done_is_told_and_what_is_there_stays_as_it_was() {
     assert_eq!(first.plan.as_ref().unwrap().time, Some(at(10)));
     assert_eq!(after(preview(0), &first, 1, 99), first, "the same plan is no news");
     assert_eq!(after(preview(1), &first, 1, 99).plan.unwrap().time, Some(at(99)));
-    let Outcome::Applied(applied) = healthy() else { panic!("applied") };
-    let well = after(Outcome::Applied(Applied { inventory: vec![key.inventory_entry()], ..applied }), &first, 1, 11);
+    let well = after(but(|it| it.inventory = vec![key.inventory_entry()]), &first, 1, 11);
     assert_eq!(well.plan, None);
     let planned = after(preview(3), &well, 2, 12);
     assert_eq!((planned.state, &planned.components), (Some(State::Healthy), &well.components));
@@ -150,4 +145,33 @@ fn what_would_be_done_is_told_and_what_is_there_stays_as_it_was() {
 fn long_messages_are_cut_between_characters() {
     assert_eq!(cut("ü".repeat(400).as_str()).chars().count(), LENGTH);
     assert_eq!(cut("ü".repeat(LENGTH).as_str()), "ü".repeat(LENGTH));
+}
+
+#[test]
+fn a_version_that_comes_up_is_told_of_with_the_one_that_serves_meanwhile() {
+    let upgrade = |reason, waits| Some(Upgrade { reason, message: "1.0.3 comes".to_owned(), waits });
+    let plane = |name: &str, version: &str, state| Plane { name: name.to_owned(), version: version.to_owned(), state, proxies: None };
+    let planes = || vec![plane("blue", "1.0.2", Some(State::Healthy)), plane("green", "1.0.3", None)];
+    let well = after(healthy(), &MeshInstallStatus::default(), 1, 10);
+    let comes = after(
+        but(|it| {
+            it.upgrade = upgrade(Reason::NewNotReady, true);
+            it.planes = planes();
+        }),
+        &well,
+        1,
+        11,
+    );
+    assert_eq!((comes.state, comes.conditions[0].reason.as_str()), (Some(State::Updating), "NewNotReady"), "nothing is put right");
+    assert!(conditions(&comes).contains(&("Upgraded", "False", "NewNotReady")));
+    let told: Vec<_> = comes.revisions.iter().map(|it| (it.name.as_str(), it.version.as_deref(), it.state)).collect();
+    assert_eq!(told, [("blue", Some("1.0.2"), Some(State::Healthy)), ("green", Some("1.0.3"), Some(State::Updating))]);
+    let failed = Health { state: State::Error, message: "timed out".to_owned() };
+    let outcome = but(|it| {
+        it.upgrade = upgrade(Reason::NewNotReady, true);
+        it.components = BTreeMap::from([("pilot".to_owned(), ("istio-pilot-green".to_owned(), failed))]);
+    });
+    assert_eq!(after(outcome, &well, 1, 11).conditions[0].message, "istio-pilot-green: timed out; version 1.0.2 serves on");
+    let stays = after(but(|it| it.upgrade = upgrade(Reason::OldInUse, false)), &well, 1, 11);
+    assert_eq!((stays.state, conditions(&stays).last()), (Some(State::Healthy), Some(&("Upgraded", "False", "OldInUse"))));
 }

@@ -8,8 +8,10 @@ use k8s_openapi::api::{
     admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration},
     apps::v1::{DaemonSet, Deployment},
     coordination::v1::Lease,
+    core::v1::{Namespace, Pod},
     rbac::v1::ClusterRole,
 };
+use kube::ResourceExt;
 use serde_json::{Value, json};
 use std::{
     sync::{
@@ -36,7 +38,12 @@ pub(super) struct Cluster {
     pub(super) galley: Arc<AtomicBool>,
     operator: Option<Trigger>,
     certificates: CertificateSource,
+    /// The operator's version.
+    version: &'static str,
 }
+
+/// The tag of images whose pods never get ready.
+pub(super) const BROKEN: &str = "broken";
 
 // === impl Cluster ===
 
@@ -58,7 +65,7 @@ impl Cluster {
             let message = format!("admission webhook \"{GALLEY_WEBHOOK}\" denied the request: no such protocol");
             probes.then(|| (403, json!({"kind": "Status", "status": "Failure", "message": message, "reason": "Forbidden", "code": 403})))
         });
-        Self { api, galley, operator: None, certificates: CertificateSource::Own }
+        Self { api, galley, operator: None, certificates: CertificateSource::Own, version: "1.0.2" }
     }
 
     /// A ClusterRole of the chart's.
@@ -95,9 +102,15 @@ impl Cluster {
         OperatorConfig {
             namespace: OPERATOR.to_owned(),
             pod: "ferromesh-operator-1".to_owned(),
-            images: Images { hub: "hub.example".to_owned(), tag: "1.0.2".to_owned(), pull_policy: "Always".to_owned() },
+            images: Images { hub: "hub.example".to_owned(), tag: self.version.to_owned(), pull_policy: "Always".to_owned() },
             certificates: self.certificates,
         }
+    }
+
+    /// Has an operator of another version take the place of the one that runs.
+    pub(super) fn upgrade(&mut self, version: &'static str) {
+        self.version = version;
+        self.start();
     }
 
     /// Starts an operator, in place of one that runs.
@@ -151,8 +164,11 @@ impl Cluster {
         for deployment in self.api.list::<Deployment>() {
             let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
             let generation = deployment.metadata.generation;
-            let status = json!({"observedGeneration": generation, "replicas": wanted, "updatedReplicas": wanted,
+            let whole = json!({"observedGeneration": generation, "replicas": wanted, "updatedReplicas": wanted,
                 "readyReplicas": wanted, "availableReplicas": wanted});
+            let given_up = json!({"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded", "message": "timed out"});
+            let failed = json!({"observedGeneration": generation, "replicas": wanted, "updatedReplicas": wanted, "conditions": [given_up]});
+            let status = if image(&deployment).ends_with(&format!(":{BROKEN}")) { failed } else { whole };
             let deployment = Deployment { status: serde_json::from_value(status).unwrap(), ..deployment };
             self.api.insert(&deployment);
         }
@@ -168,6 +184,27 @@ impl Cluster {
         Some((found.status, found.reason, found.message))
     }
 
+    /// The revision that an injector's webhook configuration leads to, and the Service.
+    pub(super) fn asked(&self, configuration: &str) -> Option<(String, String)> {
+        let configuration = self.api.get::<MutatingWebhookConfiguration>(None, configuration)?;
+        let service = configuration.webhooks.iter().flatten().next()?.client_config.service.clone()?;
+        Some((configuration.labels().get("istio.io/rev")?.clone(), service.name))
+    }
+
+    /// A namespace called shop.
+    pub(super) fn namespace(&self, labels: &Value) {
+        let mut labels = labels.clone();
+        labels["kubernetes.io/metadata.name"] = json!("shop");
+        self.api.insert::<Namespace>(&serde_json::from_value(json!({"metadata": {"name": "shop", "labels": labels}})).unwrap());
+    }
+
+    /// A pod of that namespace whose sidecar a control plane has made.
+    pub(super) fn pod(&self, revision: &str, version: &str) {
+        let status = json!({"revision": revision, "image": format!("hub.example/ferromesh-proxy:{version}")}).to_string();
+        let metadata = json!({"namespace": "shop", "name": "web", "annotations": {"sidecar.istio.io/status": status}});
+        self.api.insert::<Pod>(&serde_json::from_value(json!({"metadata": metadata, "spec": {"containers": []}})).unwrap());
+    }
+
     /// Writes so far, but for the leases, which are renewed for ever.
     pub(super) fn writes(&self) -> Vec<String> {
         let calls = self.api.calls();
@@ -180,4 +217,10 @@ impl Cluster {
         let lease = self.api.get::<Lease>(Some(OPERATOR), LEASE);
         lease.and_then(|lease| lease.metadata.owner_references).unwrap_or_default().into_iter().map(|owner| owner.kind).collect()
     }
+}
+
+/// What a Deployment's pods run.
+pub(super) fn image(deployment: &Deployment) -> String {
+    let containers = deployment.spec.iter().flat_map(|spec| &spec.template.spec).flat_map(|pod| &pod.containers);
+    containers.into_iter().next().and_then(|container| container.image.clone()).unwrap_or_default()
 }

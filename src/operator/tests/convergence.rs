@@ -39,7 +39,7 @@ fn of_profile(profile: Profile) -> Value {
 }
 
 /// All objects, by kind and name, without what the server and chance decide.
-fn view(cluster: &Cluster) -> BTreeMap<String, Value> {
+pub(super) fn view(cluster: &Cluster) -> BTreeMap<String, Value> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let objects = cluster.api.all().into_iter().filter(|object| object["kind"] != "Event" && object["kind"] != "MeshInstall");
     let stable = |mut object: Value| {
@@ -67,7 +67,7 @@ fn view(cluster: &Cluster) -> BTreeMap<String, Value> {
 }
 
 /// Panics where two clusters differ, with the first object in which they do.
-fn assert_same(found: &BTreeMap<String, Value>, wanted: &BTreeMap<String, Value>, what: &str) {
+pub(super) fn assert_same(found: &BTreeMap<String, Value>, wanted: &BTreeMap<String, Value>, what: &str) {
     assert_eq!(found.keys().collect::<Vec<_>>(), wanted.keys().collect::<Vec<_>>(), "{what}");
     for (name, object) in wanted {
         assert_eq!(&found[name], object, "{what}: {name}");
@@ -97,9 +97,21 @@ async fn another_profile_leaves_what_a_fresh_install_of_it_has() {
 }
 
 /// A write of the operator's, of whatever it makes.
-fn is_step(call: &crate::testing::fake_api::Call) -> bool {
+pub(super) fn is_step(call: &crate::testing::fake_api::Call) -> bool {
     let own_lease = call.target.plural == "leases" && call.target.namespace.as_deref() == Some(OPERATOR);
     call.is_write() && !own_lease && call.target.plural != "events" && !call.query.contains_key("dryRun")
+}
+
+/// Has the API server take no more than so many writes; how many are left, and how many it has not taken.
+pub(super) fn limited(cluster: &Cluster, allowed: usize) -> (Arc<AtomicUsize>, Arc<AtomicUsize>) {
+    let (left, refused) = (Arc::new(AtomicUsize::new(allowed)), Arc::new(AtomicUsize::new(0)));
+    let (budget, counted) = (left.clone(), refused.clone());
+    cluster.api.answer(move |call| {
+        let spent = is_step(call) && budget.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_err();
+        counted.fetch_add(usize::from(spent), Ordering::SeqCst);
+        spent.then(|| (500, json!({"kind": "Status", "status": "Failure", "message": "gone", "reason": "InternalError", "code": 500})))
+    });
+    (left, refused)
 }
 
 #[tokio::test]
@@ -110,16 +122,8 @@ async fn an_operator_that_is_killed_at_any_write_is_no_harm() {
     assert!(steps > 40, "{steps} writes");
     let killed = stream::iter(0..steps).map(|allowed| async move {
         let mut cluster = Cluster::new();
-        let left = Arc::new(AtomicUsize::new(allowed));
-        let budget = left.clone();
-        let refused = Arc::new(AtomicUsize::new(0));
-        let counted = refused.clone();
         // What it does after its end reaches nobody.
-        cluster.api.answer(move |call| {
-            let spent = is_step(call) && budget.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_err();
-            counted.fetch_add(usize::from(spent), Ordering::SeqCst);
-            spent.then(|| (500, json!({"kind": "Status", "status": "Failure", "message": "gone", "reason": "InternalError", "code": 500})))
-        });
+        let (left, refused) = limited(&cluster, allowed);
         cluster.install("mesh", json!({"profile": "sds"}));
         cluster.start();
         eventually("the write that fails", || {
@@ -150,15 +154,8 @@ fn planned(cluster: &Cluster) -> Vec<Planned> {
     let none = BTreeSet::new();
     let settings = resolve(&mesh.spec, &cluster.config().images).unwrap();
     let share = Share::alone(&settings);
-    let circumstances = Circumstances {
-        owner: &owner,
-        operator_namespace: OPERATOR,
-        bundle: Some(&bundle),
-        galley: Phase::Proven,
-        credentials: Some(&none),
-        share: Some(&share),
-        tags: &[],
-    };
+    let circumstances =
+        Circumstances { bundle: Some(&bundle), galley: Phase::Proven, ..Circumstances::new(&owner, OPERATOR, Some(&none), Some(&share)) };
     plan(&settings, circumstances)
 }
 

@@ -10,3 +10,4 @@ mod planning;
 mod proxies;
 mod revisions;
 mod serving;
+mod upgrade;

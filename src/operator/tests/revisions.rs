@@ -4,7 +4,7 @@ use ferromesh_crds::{MeshInstall, install::State};
 use k8s_openapi::api::{
     admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration},
     apps::v1::Deployment,
-    core::v1::{ConfigMap, Namespace, Pod, Secret},
+    core::v1::{ConfigMap, Secret},
     rbac::v1::{ClusterRole, ClusterRoleBinding, RoleBinding},
 };
 use kube::ResourceExt;
@@ -159,19 +159,6 @@ async fn an_operator_that_begins_anew_finds_both_and_changes_nothing() {
     assert_eq!(written, ["PATCH configmaps/istio-canary"]);
 }
 
-fn namespace(cluster: &Cluster, labels: &Value) {
-    let mut labels = labels.clone();
-    labels["kubernetes.io/metadata.name"] = json!("shop");
-    cluster.api.insert::<Namespace>(&serde_json::from_value(json!({"metadata": {"name": "shop", "labels": labels}})).unwrap());
-}
-
-/// A pod whose sidecar a control plane made.
-fn pod(cluster: &Cluster, revision: &str) {
-    let status = json!({"revision": revision, "image": "hub.example/ferromesh-proxy:1.0.2"}).to_string();
-    let metadata = json!({"namespace": "shop", "name": "web", "annotations": {"sidecar.istio.io/status": status}});
-    cluster.api.insert::<Pod>(&serde_json::from_value(json!({"metadata": metadata, "spec": {"containers": []}})).unwrap());
-}
-
 /// How many proxies a control plane serves, and how many it should get from others.
 fn proxies(cluster: &Cluster, name: &str) -> (Option<i64>, Option<i64>, Option<bool>) {
     let status = cluster.status(name);
@@ -182,22 +169,20 @@ fn proxies(cluster: &Cluster, name: &str) -> (Option<i64>, Option<i64>, Option<b
 #[tokio::test]
 async fn pods_of_a_namespace_that_moves_are_outdated_until_they_are_made_anew() {
     let cluster = both().await;
-    namespace(&cluster, &json!({"istio-injection": "enabled"}));
-    pod(&cluster, "default");
+    cluster.namespace(&json!({"istio-injection": "enabled"}));
+    cluster.pod("default", "1.0.2");
     eventually("the default one's", || proxies(&cluster, "mesh") == (Some(1), Some(0), Some(true))).await;
     eventually("not the canary's", || proxies(&cluster, "canary") == (Some(0), Some(0), Some(false))).await;
-    namespace(&cluster, &json!({"istio.io/rev": "canary"}));
+    cluster.namespace(&json!({"istio.io/rev": "canary"}));
     eventually("on its way", || proxies(&cluster, "canary") == (Some(0), Some(1), Some(true))).await;
-    pod(&cluster, "canary");
+    cluster.pod("canary", "1.0.2");
     eventually("the canary's", || proxies(&cluster, "canary") == (Some(1), Some(0), Some(true))).await;
     eventually("the default one serves nobody", || proxies(&cluster, "mesh") == (Some(0), Some(0), Some(false))).await;
 }
 
 /// The revision that a tag's webhooks lead to, and the Service.
 fn target(cluster: &Cluster, tag: &str) -> Option<(String, String)> {
-    let configuration = cluster.api.get::<MutatingWebhookConfiguration>(None, &format!("istio-revision-tag-{tag}"))?;
-    let service = configuration.webhooks.iter().flatten().next()?.client_config.service.clone()?;
-    Some((configuration.labels().get("istio.io/rev")?.clone(), service.name))
+    cluster.asked(&format!("istio-revision-tag-{tag}"))
 }
 
 fn canary() -> Option<(String, String)> {
@@ -219,8 +204,8 @@ async fn a_tag_moves_once_its_revision_answers_and_stays_where_it_is_if_that_is_
     eventually("in force", || problem().as_deref() == Some("True TagsInForce ")).await;
     assert_eq!(target(&cluster, "prod"), canary());
     assert_eq!(cluster.status("mesh").tags, [("prod".to_owned(), "canary".to_owned())].into());
-    namespace(&cluster, &json!({"istio.io/rev": "prod"}));
-    pod(&cluster, "default");
+    cluster.namespace(&json!({"istio.io/rev": "prod"}));
+    cluster.pod("default", "1.0.2");
     eventually("the tag counts", || proxies(&cluster, "canary") == (Some(0), Some(1), Some(true))).await;
     cluster.install("mesh", json!({"tags": {"prod": "nowhere"}}));
     eventually("a problem", || problem().is_some_and(|told| told.starts_with("False TagsHeld tag prod: there is no revision nowhere")))
@@ -248,8 +233,8 @@ async fn the_tag_default_moves_the_namespaces_with_the_usual_label() {
     let cluster = both().await;
     let own =
         || cluster.api.get::<MutatingWebhookConfiguration>(None, "istio-sidecar-injector").unwrap().webhooks.unwrap_or_default().len();
-    namespace(&cluster, &json!({"istio-injection": "enabled"}));
-    pod(&cluster, "default");
+    cluster.namespace(&json!({"istio-injection": "enabled"}));
+    cluster.pod("default", "1.0.2");
     let usual = own();
     cluster.install("mesh", json!({"tags": {"default": "canary"}}));
     eventually("moved", || target(&cluster, "default") == canary() && own() == 0).await;
@@ -258,4 +243,19 @@ async fn the_tag_default_moves_the_namespaces_with_the_usual_label() {
     cluster.install("mesh", json!({}));
     eventually("and back", || target(&cluster, "default").is_none() && own() == usual).await;
     eventually("the default one's", || proxies(&cluster, "canary") == (Some(0), Some(0), Some(false))).await;
+}
+
+#[tokio::test]
+async fn while_the_tag_default_waits_for_another_revision_pods_are_asked_about_once() {
+    let cluster = both().await;
+    let own =
+        || cluster.api.get::<MutatingWebhookConfiguration>(None, "istio-sidecar-injector").unwrap().webhooks.unwrap_or_default().len();
+    cluster.install("mesh", json!({"tags": {"default": "canary"}}));
+    eventually("moved", || target(&cluster, "default") == canary() && own() == 0).await;
+    cluster.install("mesh", json!({"tags": {"default": "nowhere"}}));
+    let held = || cluster.condition("mesh", "TagsReady").is_some_and(|(.., message)| message.contains("there is no revision nowhere"));
+    eventually("held", held).await;
+    assert_eq!((target(&cluster, "default"), own()), (canary(), 0), "the one that it last stood for is asked, and no other");
+    cluster.api.delete::<MeshInstall>(None, "canary");
+    eventually("nobody is asked in vain", || target(&cluster, "default").is_none() && own() > 0).await;
 }

@@ -58,7 +58,7 @@ async fn the_operator_is_ready_once_the_api_server_reaches_its_webhook_and_trust
     let (_, answer) = ask_trusting(&roots, SERVICE, address, "/validate-meshinstall", review.to_string()).await;
     assert_eq!(
         answer["response"]["status"]["message"],
-        "MeshInstall mesh spec.version: a version can't be pinned yet: leave it empty for the operator's own"
+        "MeshInstall mesh spec.version: there is no version 0.9: choose of 1.0.2, or leave it empty"
     );
 
     running.abort();

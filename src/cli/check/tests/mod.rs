@@ -52,6 +52,26 @@ fn each_check_finds_what_it_is_for_and_nothing_else_is_found() {
 }
 
 #[test]
+fn a_control_plane_at_another_place_has_its_certificates_there() {
+    let mut facts = healthy(&certificates());
+    let at_green = |name: &mut String| {
+        if name.starts_with("istio-") {
+            name.push_str("-green");
+        }
+    };
+    let mutating = facts.mutating.as_mut().unwrap().iter_mut().flat_map(|one| one.webhooks.iter_mut().flatten());
+    let validating = facts.validating.as_mut().unwrap().iter_mut().flat_map(|one| one.webhooks.iter_mut().flatten());
+    let clients = mutating.map(|it| &mut it.client_config).chain(validating.map(|it| &mut it.client_config));
+    clients.filter_map(|it| it.service.as_mut()).for_each(|service| at_green(&mut service.name));
+    let slices = facts.endpoints.as_mut().unwrap().iter_mut().filter_map(|slice| slice.metadata.labels.as_mut());
+    slices.filter_map(|labels| labels.get_mut("kubernetes.io/service-name")).for_each(at_green);
+    facts.certificates.as_mut().unwrap().iter_mut().filter_map(|secret| secret.metadata.name.as_mut()).for_each(at_green);
+    assert_eq!(found(&facts), BTreeSet::new());
+    facts.certificates.as_mut().unwrap().pop();
+    assert_eq!(found(&facts), BTreeSet::from(["FM2007"]));
+}
+
+#[test]
 fn there_are_at_least_forty_checks_each_with_a_case_and_an_explanation() {
     let codes: Vec<&str> = checks().map(|check| check.code).collect();
     assert!(codes.len() >= 40 && codes.iter().collect::<BTreeSet<_>>().len() == codes.len(), "{codes:?}");

@@ -11,6 +11,7 @@ mod tests;
 mod tracing;
 
 use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 
 use super::{
     access,
@@ -73,6 +74,7 @@ pub(super) fn plan(base: Base<'_>, program: Program, addon: &Addon) -> Vec<Plann
         part: &addon.part,
         labels: Map::from_iter([("app".to_owned(), json!(component))]),
         annotations: Map::from_iter([(CONFIGURATION.to_owned(), json!(marks))]),
+        described: BTreeMap::new(),
         container: shape.container(addon),
         volumes: shape.volumes(),
         uses_api: shape.role.is_some(),

@@ -23,14 +23,11 @@ fn planned_from(text: &str) -> Option<Vec<Planned>> {
     let settings = resolve(&serde_json::from_str(text).unwrap(), &images).ok()?;
     let names = BTreeSet::from(["web".to_owned()]);
     let owner = owner();
+    let share = Share::alone(&settings);
     let circumstances = Circumstances {
-        owner: &owner,
-        operator_namespace: "ferromesh-system",
         bundle: Some("PEM"),
         galley: Phase::Proven,
-        credentials: Some(&names),
-        share: Some(&Share::alone(&settings)),
-        tags: &[],
+        ..Circumstances::new(&owner, "ferromesh-system", Some(&names), Some(&share))
     };
     Some(plan(&settings, circumstances))
 }

@@ -20,13 +20,11 @@ fn settings(spec: &Value) -> Option<Settings> {
 fn planned(settings: &Settings, share: Option<&Share>, tags: &[Tag<'_>]) -> Vec<Planned> {
     let owner = owner();
     let circumstances = Circumstances {
-        owner: &owner,
-        operator_namespace: "ferromesh-system",
         bundle: Some("PEM"),
         galley: Phase::Proven,
-        credentials: None,
-        share,
         tags,
+        default_moved: tags.iter().any(|tag| tag.name == "default"),
+        ..Circumstances::new(&owner, "ferromesh-system", None, share)
     };
     plan(settings, circumstances)
 }

@@ -1,0 +1,171 @@
+//! From one version to the next within one MeshInstall, and back, under load: no request fails, whatever becomes of the new version.
+
+use anyhow::Context;
+use ferromesh_crds::install::{MeshInstallStatus, State};
+use ferromesh_e2e::{CONTROL_PLANE, OPERATOR, Test, run, within};
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
+use kube::{ResourceExt, api::ListParams};
+use serde_json::{Value, json};
+use std::{env, path::PathBuf, time::Duration};
+
+use crate::load::{Load, opened};
+
+/// A control plane beside the other, and all pods made anew one workload after the other, on a busy machine.
+const MOVED: Duration = Duration::from_secs(300);
+/// The tag under which the images are there a second time, and one under which there are none.
+const NEXT: &str = "next";
+const NOWHERE: &str = "never-built";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upgrade_by_a_revision_fails_no_request() {
+    run("an_upgrade_by_a_revision_fails_no_request", upgraded).await;
+}
+
+async fn upgraded(test: &Test) -> anyhow::Result<()> {
+    test.cluster.load_images(NEXT).await?;
+    let (namespace, ingress) = opened(test).await?;
+    let load = Load::start(&ingress.visitor);
+    let walked = walk(test, &namespace).await;
+    // Whatever became of it, the next test finds the mesh as it was.
+    test.mesh.apply_spec(json!({"profile": "default", "updateStrategy": {"workloads": "Rolling"}})).await?;
+    let back = within(MOVED, "the mesh stands where it was", async || alone(test, "default", None).await).await;
+    test.mesh.apply().await?;
+    let asked = load.stop().await;
+    walked.and(asked).and(back.map(drop))
+}
+
+async fn walk(test: &Test, namespace: &str) -> anyhow::Result<()> {
+    let own = status(test).await?.version.context("no version")?;
+    apply(test, json!({})).await?;
+    within(MOVED, "the strategy alone moves nobody", async || alone(test, "default", Some(&own)).await).await?;
+
+    never_ready(test, "default", &own).await?;
+    // The right one, and back while workloads are being moved.
+    let resources = json!({"requests": {"cpu": "15m"}});
+    let next = json!({"tag": NEXT, "components": {"pilot": {"resources": resources}}});
+    apply(test, next.clone()).await?;
+    within(MOVED, "a first pod has moved", async || first_moved(test, namespace, "blue").await).await?;
+    apply(test, json!({})).await?;
+    let (_, took) = within(MOVED, "the old version is back, alone", async || moved(test, namespace, "default", &own).await).await?;
+    eprintln!("all were back {:.0} s after the edit", took.as_secs_f64());
+
+    apply(test, next).await?;
+    let (_, took) = within(MOVED, "the new version is there, alone", async || moved(test, namespace, "blue", NEXT).await).await?;
+    eprintln!("all had moved {:.0} s after the edit", took.as_secs_f64());
+    Ok(())
+}
+
+/// From a build of an older commit, with its chart, its operator and its images, as `make upgrade-from` has made them.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs an older build: make upgrade-from FROM=COMMIT"]
+async fn an_older_build_is_upgraded_and_fails_no_request() {
+    run("an_older_build_is_upgraded_and_fails_no_request", upgraded_from).await;
+}
+
+async fn upgraded_from(test: &Test) -> anyhow::Result<()> {
+    let said = |name: &str| env::var(name).with_context(|| format!("{name} is not set: make upgrade-from FROM=COMMIT"));
+    let (checkout, old) = (PathBuf::from(said("FERROMESH_FROM")?), said("FERROMESH_FROM_TAG")?);
+    test.mesh.remove().await?;
+    test.mesh.install_chart_of(&checkout, &[&format!("image.tag={old}")]).await?;
+    test.mesh.apply().await?;
+    within(MOVED, "the older mesh is healthy", async || test.mesh.healthy().await.map(drop)).await?;
+
+    let (namespace, ingress) = opened(test).await?;
+    let load = Load::start(&ingress.visitor);
+    let walked = walk_from(test, &namespace, &old).await;
+    let asked = load.stop().await;
+    test.mesh.remove().await?;
+    test.mesh.ensure(false).await?;
+    walked.and(asked)
+}
+
+async fn walk_from(test: &Test, namespace: &str, old: &str) -> anyhow::Result<()> {
+    // The older operator refuses the strategy, and without it the new one would replace the control plane: nobody works until it is said.
+    test.cluster.kubectl(&["scale", "deployment/ferromesh-operator", "-n", OPERATOR, "--replicas=0"]).await?;
+    test.cluster.kubectl(&["delete", "validatingwebhookconfiguration", "ferromesh-operator"]).await?;
+    apply(test, json!({})).await?;
+    test.mesh.install_chart(&[]).await?;
+
+    // Back while workloads are being moved.
+    within(MOVED, "a first pod has moved", async || first_moved(test, namespace, "blue").await).await?;
+    let own = status(test).await?.version.context("no version")?;
+    anyhow::ensure!(own != old, "{own} serves");
+    apply(test, json!({"version": old})).await?;
+    let (_, took) = within(MOVED, "the older build is back, alone", async || moved(test, namespace, "default", old).await).await?;
+    eprintln!("all were back at {old} {:.0} s after the edit", took.as_secs_f64());
+    apply(test, json!({})).await?;
+    let (_, took) = within(MOVED, "this build is there, alone", async || moved(test, namespace, "blue", &own).await).await?;
+    eprintln!("all had moved from {old} to {own} {:.0} s after the edit", took.as_secs_f64());
+    never_ready(test, "blue", &own).await
+}
+
+/// A version of which there are no images changes nothing, and its status says why.
+async fn never_ready(test: &Test, serving: &str, own: &str) -> anyhow::Result<()> {
+    apply(test, json!({"tag": NOWHERE})).await?;
+    let (told, took) = within(MOVED, "it is told why", async || {
+        let (reason, message) = condition(&status(test).await?, "Ready")?;
+        anyhow::ensure!(reason == "ComponentFailed" && message.contains("ImagePullBackOff"), "{reason}: {message}");
+        Ok(message)
+    })
+    .await?;
+    eprintln!("{:.0} s after the edit: {told}", took.as_secs_f64());
+    anyhow::ensure!(told.ends_with(&format!("; version {own} serves on")), "{told}");
+    let planes = status(test).await?.revisions;
+    let serves = planes.iter().any(|plane| plane.name == serving && plane.state == Some(State::Healthy));
+    anyhow::ensure!(serves && planes.len() == 2, "{planes:?}");
+    Ok(())
+}
+
+/// Has the MeshInstall upgraded by a revision, and restart workloads.
+async fn apply(test: &Test, mut spec: Value) -> anyhow::Result<()> {
+    spec["profile"] = "default".into();
+    spec["updateStrategy"] = json!({"type": "Revision", "workloads": "Rolling"});
+    test.mesh.apply_spec(spec).await
+}
+
+async fn status(test: &Test) -> anyhow::Result<MeshInstallStatus> {
+    test.mesh.install().await?.status.context("no status")
+}
+
+/// Reason and message of a condition.
+fn condition(status: &MeshInstallStatus, type_: &str) -> anyhow::Result<(String, String)> {
+    let found = status.conditions.iter().find(|condition| condition.type_ == type_);
+    found.map(|condition| (condition.reason.clone(), condition.message.clone())).with_context(|| format!("no condition {type_}"))
+}
+
+/// Whether one control plane stands, at that place, and all is well.
+async fn alone(test: &Test, place: &str, version: Option<&str>) -> anyhow::Result<()> {
+    let status = test.mesh.healthy().await?.status.unwrap_or_default();
+    let stands = status.revisions.len() == 1 && status.revisions[0].name == place;
+    let is_it = version.is_none_or(|version| status.revisions[0].version.as_deref() == Some(version));
+    anyhow::ensure!(stands && is_it, "{:?} {:?}", status.revisions, status.conditions);
+    let deployments = test.cluster.api::<Deployment>(CONTROL_PLANE).list(&ListParams::default()).await?;
+    let pilots: Vec<String> = deployments.iter().map(ResourceExt::name_any).filter(|name| name.starts_with("istio-pilot")).collect();
+    anyhow::ensure!(pilots.len() == 1, "{pilots:?}");
+    Ok(())
+}
+
+/// The same, and all pods of the namespace are its.
+async fn moved(test: &Test, namespace: &str, place: &str, version: &str) -> anyhow::Result<()> {
+    alone(test, place, Some(version)).await?;
+    let places = places(test, namespace).await?;
+    anyhow::ensure!(places.iter().all(|at| at == place), "{places:?}");
+    Ok(())
+}
+
+/// Whether pods are on their way to a place.
+async fn first_moved(test: &Test, namespace: &str, place: &str) -> anyhow::Result<()> {
+    let places = places(test, namespace).await?;
+    anyhow::ensure!(places.iter().any(|at| at == place), "{places:?}");
+    Ok(())
+}
+
+/// The places of the control planes that have made the sidecars of pods that are ready.
+async fn places(test: &Test, namespace: &str) -> anyhow::Result<Vec<String>> {
+    let pods = test.cluster.ready_pods(namespace, "app").await?;
+    let place = |pod: &Pod| {
+        let status: Value = serde_json::from_str(pod.annotations().get("sidecar.istio.io/status").context("no sidecar")?)?;
+        status["revision"].as_str().map(str::to_owned).context("no revision")
+    };
+    pods.iter().map(place).collect()
+}
