@@ -9,14 +9,9 @@ use std::{
 };
 
 use super::{dashboard, prometheus, tracing};
-use crate::{
-    operator::settings::Program,
-    testing::{
-        block_on, eventually_seen, free_port,
-        http::{get, post, try_get},
-        skip,
-    },
-};
+use crate::operator::settings::Program;
+use crate::testing::http::{get, post, try_get};
+use crate::testing::{block_on, eventually_seen, free_port, skip};
 
 /// How long a Java program may take to start beside other tests.
 const STARTED: Duration = Duration::from_secs(120);
