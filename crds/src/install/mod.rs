@@ -43,7 +43,7 @@ api_objects! {
         printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status",
             description = "Whether the mesh is up."),
         printcolumn(name = "Proxies", type_ = "string", json_path = ".status.proxies.summary",
-            description = "Proxies that have the latest configuration, of all."),
+            description = "How many proxies there are; in brackets pods with an old one, or with none."),
         printcolumn(name = "Status", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].message",
             description = "What is missing, or that nothing is."),
         printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp",

@@ -71,15 +71,11 @@ api_objects! {
     pub struct ProxyCounts {
         /// All that are connected.
         pub total: Option<i64>,
-        /// Those that have acknowledged the latest configuration.
-        pub synced: Option<i64>,
-        /// Those that have not.
-        pub stale: Option<i64>,
         /// Those of another version than the control plane's.
         pub outdated: Option<i64>,
         /// Pods that should have one and have none.
         pub missed: Option<i64>,
-        /// `synced/total`, for tables.
+        /// All of it for tables, as in `7` or `7 (2 outdated, 1 missed)`.
         pub summary: Option<String>,
     }
 

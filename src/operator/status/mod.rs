@@ -314,7 +314,15 @@ fn verdict(report: &Report, previous: &MeshInstallStatus) -> Verdict {
 
 fn counts(tally: &Tally) -> ProxyCounts {
     let count = |count: usize| Some(i64::try_from(count).unwrap_or(i64::MAX));
-    ProxyCounts { total: count(tally.total), missed: count(tally.missed), outdated: count(tally.outdated), ..ProxyCounts::default() }
+    let amiss = [(tally.outdated, "outdated"), (tally.missed, "missed")].into_iter().filter(|(number, _)| *number > 0);
+    let amiss: Vec<String> = amiss.map(|(number, how)| format!("{number} {how}")).collect();
+    let brackets = if amiss.is_empty() { String::new() } else { format!(" ({})", amiss.join(", ")) };
+    ProxyCounts {
+        total: count(tally.total),
+        missed: count(tally.missed),
+        outdated: count(tally.outdated),
+        summary: Some(format!("{}{brackets}", tally.total)),
+    }
 }
 
 /// A control plane. Who uses it stays as it was while nobody has looked.

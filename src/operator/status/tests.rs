@@ -89,7 +89,10 @@ fn proxies_are_counted_and_told_of_without_making_the_mesh_unwell() {
     assert_eq!((told(&well), well.proxies.clone().unwrap().total), (is("True", "InSync"), Some(3)));
     let missed = after(with(Tally { total: 3, missed: 2, outdated: 1, ..Tally::default() }), &well, 1, 11);
     assert_eq!((told(&missed), missed.state), (is("False", "PodsMissed"), Some(State::Healthy)));
-    assert_eq!(missed.proxies.clone().unwrap().missed, Some(2));
+    let [of_well, of_missed] = [&well, &missed].map(|status| status.proxies.clone().unwrap());
+    assert_eq!((of_missed.missed, of_missed.outdated), (Some(2), Some(1)));
+    let shown = [of_well, of_missed].map(|counts| counts.summary.unwrap());
+    assert_eq!(shown, ["3", "3 (1 outdated, 2 missed)"]);
     assert_eq!(told(&after(with(Tally { outdated: 1, ..Tally::default() }), &well, 1, 11)), is("False", "ProxiesOutdated"));
     let stuck = Tally { missed: 1, stuck: Some("x".to_owned()), ..Tally::default() };
     assert_eq!(told(&after(with(stuck), &well, 1, 11)), is("False", "RolloutStuck"));
