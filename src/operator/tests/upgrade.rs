@@ -313,7 +313,7 @@ async fn a_version_that_nobody_has_is_refused_by_name() {
 }
 
 /// So many clusters at once: each of them mostly waits.
-const AT_ONCE: usize = 5;
+const AT_ONCE: usize = 3;
 
 #[tokio::test]
 async fn an_operator_that_is_killed_at_any_write_of_an_upgrade_is_no_harm() {
@@ -325,7 +325,7 @@ async fn an_operator_that_is_killed_at_any_write_of_an_upgrade_is_no_harm() {
     let steps = undisturbed.api.calls().iter().skip(begun).filter(|call| is_step(call)).count();
     let wanted = view(&undisturbed);
     assert!(steps > 50, "{steps} writes");
-    let killed = stream::iter((0..steps).step_by(5)).map(|allowed| async move {
+    let killed = stream::iter((0..steps).step_by(7)).map(|allowed| async move {
         let mut cluster = Cluster::healthy(by_revision(json!({}))).await;
         let (left, refused) = limited(&cluster, allowed);
         cluster.install("mesh", spec());
