@@ -85,6 +85,9 @@ fn writes_to(writes: &[String], is: impl Fn(&str) -> bool) -> Vec<&String> {
 }
 
 async fn settled(cluster: &Cluster, place: &str, version: &str) {
+    // Each of the two has its time: the old one stays for some seconds.
+    let serving = if place.is_empty() { "default" } else { place.trim_start_matches('-') };
+    eventually(&format!("{version} serves at {serving}"), || serves(cluster, serving)).await;
     eventually(&format!("{version} is alone at {place:?}"), || {
         cluster.bring_up_pods();
         let alone = pilots(cluster) == [pilot(place, version)];
