@@ -13,7 +13,7 @@ source "$root/images/lib/output.sh"
 source "$root/images/lib/binaries.sh"
 
 if [[ -z "${FERROMESH_AGENT:-}" ]]; then
-    build_pod_programs release
+    build_small
     FERROMESH_AGENT="$(binary ferromesh-agent)"
 fi
 printf '| what | measured |\n|---|---|\n'

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Measures what docs/benchmarks.md shows and prints it as a table: images and memory at rest with bookinfo, start to ready, the way of
 # a VirtualService to Envoy, what a sidecar adds to a pod's start and two to a request, and what the webhooks answer on one core.
-# Programs are built as they ship (profile release).
+# Programs are built as they ship (profile release; small for what runs in pods).
 #
 #   RUNS=5   how often what varies is measured; the median counts
 #
@@ -25,8 +25,6 @@ source "$root/demo/lib/table.sh"
 source "$root/bench/lib/sidecars.sh"
 # shellcheck source=bench/lib/operator.sh
 source "$root/bench/lib/operator.sh"
-# shellcheck source=bench/lib/agent.sh
-source "$root/bench/lib/agent.sh"
 
 main() {
     "$root/ci/prepare.sh"
@@ -41,7 +39,6 @@ main() {
     memory_at_rest
     resident_memory
     operator_at_rest
-    agent_under_load
     pod_start
     through_sidecars
     start_to_ready
@@ -100,19 +97,9 @@ resident_memory() {
 processes_memory() {
     local process
     for process in $(pgrep -f "^([^ ]*/)?$1"); do
-        process_memory "$process"
-    done | median_line | memory_line "$2"
-}
-
-# process_memory PROCESS: resident, its share of it, its own alone, in KiB.
-process_memory() {
-    awk '/^(Rss|Pss):/ { printf "%s ", $2 }' "/proc/$1/smaps_rollup"
-    awk '/^RssAnon:/ { print $2 }' "/proc/$1/status"
-}
-
-# memory_line NAME: makes a line of the table of it.
-memory_line() {
-    awk -v name="$1" '{
+        awk '/^(Rss|Pss):/ { printf "%s ", $2 }' "/proc/$process/smaps_rollup"
+        awk '/^RssAnon:/ { print $2 }' "/proc/$process/status"
+    done | median_line | awk -v name="$2" '{
         printf "| resident: %s; its share of it; its own alone | %.1f; %.1f; %.1f MiB |\n", name, $1 / 1024, $2 / 1024, $3 / 1024 }'
 }
 

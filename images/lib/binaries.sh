@@ -7,31 +7,30 @@ pod_programs=(ferromesh-agent ferromesh-supervisor)
 # build_binaries: builds them and sets bin_dir to their folder, and pod_bin_dir to that of pod_programs; with BIN_DIR set, takes them
 # from there and builds nothing.
 build_binaries() {
-    local profile="${PROFILE:-dev}"
+    local profile="${PROFILE:-dev}" programs=(ferromesh ferromeshd bookinfo)
     if [[ -n "${BIN_DIR:-}" ]]; then
         bin_dir="$BIN_DIR" pod_bin_dir="$BIN_DIR"
         return
     fi
     need cargo "install Rust (https://rustup.rs)"
+    [[ "$profile" == release ]] || programs+=("${pod_programs[@]}")
     say "building the programs (profile $profile)"
-    build_with "$profile" build -p ferromesh -p bookinfo --bin ferromesh --bin ferromeshd --bin bookinfo
+    build_with "$profile" build -p ferromesh -p bookinfo "${programs[@]/#/--bin=}"
     # It runs on nodes, whose C library may be older than the image's or another: it brings its own.
     build_with "$profile" rustc -p ferromesh-cni --bin istio-cni -- -C target-feature=+crt-static
-    bin_dir="$(programs_of "$profile")"
-    build_pod_programs "$profile"
+    bin_dir="$(programs_of "$profile")" pod_bin_dir="$(programs_of "$profile")"
+    [[ "$profile" != release ]] || build_small
 }
 
-# build_pod_programs PROFILE: builds pod_programs as they go with programs of this profile, and sets pod_bin_dir.
-build_pod_programs() {
-    local profile="$1"
-    [[ "$profile" != release ]] || profile=small
-    say "building what runs in pods (profile $profile)"
+# build_small: builds pod_programs as they ship, and sets pod_bin_dir.
+build_small() {
+    say "building what runs in pods (profile small)"
     # Relocations that are not packed would be half a megabyte of each agent; check_glibc sees to a loader that knows packed ones.
-    build_with "$profile" rustc -p ferromesh --bin ferromesh-agent -- \
+    build_with small rustc -p ferromesh --bin ferromesh-agent -- \
         -C "link-arg=-Wl,-z,pack-relative-relocs,-T,$root/images/lib/agent.ld"
     # It needs little of the C library, and would have all of its own pages beside those of a shared one.
-    build_with "$profile" rustc -p ferromesh --bin ferromesh-supervisor -- -C target-feature=+crt-static
-    pod_bin_dir="$(programs_of "$profile")"
+    build_with small rustc -p ferromesh --bin ferromesh-supervisor -- -C target-feature=+crt-static
+    pod_bin_dir="$(programs_of small)"
 }
 
 # build_with PROFILE VERB ARGUMENTS…
