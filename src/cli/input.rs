@@ -12,6 +12,8 @@ use super::exit::{Exit, Failure};
 const ENDINGS: [&str; 3] = ["yaml", "yml", "json"];
 /// What a file may be long, in bytes; larger ones are no configuration.
 const LARGEST: u64 = 64 << 20;
+/// The same of what a proxy says that it has.
+const LARGEST_DUMP: u64 = 1 << 30;
 
 /// A text to read, or why there is none.
 type Found = Result<Source, Failure>;
@@ -39,15 +41,23 @@ pub(super) fn texts<'i>(
     recursive: bool,
     stdin: &'i mut dyn Read,
 ) -> impl Iterator<Item = Result<SourceText, Failure>> + use<'i> {
-    sources(names, recursive).into_iter().map(move |source| source?.read(stdin))
+    sources(names, recursive).into_iter().map(move |source| source?.read(stdin, LARGEST))
 }
 
-/// The text of one file.
+/// The text of one file with configuration.
 ///
 /// # Errors
 /// When it can't be read, is too large, or no UTF-8.
 pub(super) fn text(path: &Path) -> Result<String, Failure> {
-    Ok(Source::File(path.to_owned()).read(&mut io::empty())?.text)
+    Ok(Source::File(path.to_owned()).read(&mut io::empty(), LARGEST)?.text)
+}
+
+/// The text of a file that a proxy wrote.
+///
+/// # Errors
+/// As [`text`].
+pub(super) fn dump(path: &Path) -> Result<String, Failure> {
+    Ok(Source::File(path.to_owned()).read(&mut io::empty(), LARGEST_DUMP)?.text)
 }
 
 fn sources(names: &[String], recursive: bool) -> Vec<Found> {
@@ -108,18 +118,18 @@ fn missing(path: &Path, error: &io::Error) -> Failure {
 // === impl Source ===
 
 impl Source {
-    /// Reads the text; a byte order mark is left out.
+    /// Reads the text of so many bytes at most; a byte order mark is left out.
     ///
     /// # Errors
     /// When it can't be read, is too large, or no UTF-8.
-    fn read(&self, stdin: &mut dyn Read) -> Result<SourceText, Failure> {
+    fn read(&self, stdin: &mut dyn Read, most: u64) -> Result<SourceText, Failure> {
         let (name, bytes) = match self {
-            Self::Stdin => ("stdin".to_owned(), limited(stdin)),
-            Self::File(path) => (path.display().to_string(), fs::File::open(path).and_then(|mut file| limited(&mut file))),
+            Self::Stdin => ("stdin".to_owned(), limited(stdin, most)),
+            Self::File(path) => (path.display().to_string(), fs::File::open(path).and_then(|mut file| limited(&mut file, most))),
         };
         let bytes = bytes.map_err(|error| missing(Path::new(&name), &error))?;
-        if bytes.len() as u64 > LARGEST {
-            return Err(Failure::new(Exit::Unreadable, format_args!("{name} has more than {} MiB: split it", LARGEST >> 20)));
+        if bytes.len() as u64 > most {
+            return Err(Failure::new(Exit::Unreadable, format_args!("{name} has more than {} MiB: split it", most >> 20)));
         }
         let text = String::from_utf8(bytes).map_err(|error| {
             let at = error.utf8_error().valid_up_to();
@@ -130,9 +140,9 @@ impl Source {
     }
 }
 
-fn limited(reader: &mut dyn Read) -> io::Result<Vec<u8>> {
+fn limited(reader: &mut dyn Read, most: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    reader.take(LARGEST + 1).read_to_end(&mut bytes)?;
+    reader.take(most + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
@@ -173,8 +183,11 @@ mod tests {
 
     #[test]
     fn what_is_no_text_can_not_be_read() {
-        let error = Source::Stdin.read(&mut &b"a: \xff"[..]).unwrap_err();
+        let error = Source::Stdin.read(&mut &b"a: \xff"[..], LARGEST).unwrap_err();
         assert_eq!((error.exit, error.message.as_str()), (Exit::Unreadable, "stdin is no UTF-8 text: byte 3 is wrong"));
-        assert_eq!(Source::Stdin.read(&mut "\u{feff}a: 1".as_bytes()).unwrap().text, "a: 1");
+        assert_eq!(Source::Stdin.read(&mut "\u{feff}a: 1".as_bytes(), LARGEST).unwrap().text, "a: 1");
+        // What never ends is not read for ever.
+        let endless = Source::Stdin.read(&mut io::repeat(b'a'), 1 << 20).unwrap_err();
+        assert_eq!((endless.exit, endless.message.as_str()), (Exit::Unreadable, "stdin has more than 1 MiB: split it"));
     }
 }

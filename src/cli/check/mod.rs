@@ -39,7 +39,7 @@ use super::{
 #[command(after_help = "\
 Without a MeshInstall it is checked whether one can be installed; with one, whether all is well. What can't be read is skipped and said.
 ferromesh analyze looks at the mesh's configuration.
-Exit codes: 0 nothing as bad as --fail-on, 79 something found, 69 no cluster, 75 no answer in time.
+Exit codes: 0 nothing as bad as --fail-on, 79 something found, 1 no check could be run, 69 no cluster, 75 no answer in time.
 
 Examples:
   ferromesh check
@@ -195,26 +195,34 @@ impl CommonArgs {
         })?;
         let stage = stage.unwrap_or(if facts.has_mesh() { Stage::After } else { Stage::Before });
         let rows = run(stage, &facts);
+        let exit = exit(&rows, self.fail_on);
         let told = match self.output {
             Form::Human => human(&rows, self.verbose, style),
             form => {
                 let document = CheckDocument { api_version: "cli.ferromesh.dev/v1alpha1", kind: "Check", checks: rows };
-                let told = report::document(&document, form == Form::Yaml);
-                streams.answered(&told)?;
-                return Ok(exit(&document.checks, self.fail_on));
+                report::document(&document, form == Form::Yaml)
             }
         };
         streams.answered(&told)?;
-        if stage == Stage::Before && !facts.has_mesh() {
-            streams.note("note: there is no MeshInstall, so it was checked whether one can be installed");
+        if self.output == Form::Human && stage == Stage::Before && !facts.has_mesh() {
+            let why = facts.meshes.as_ref().err().map(|reason| format!("whether there is a MeshInstall is not known ({reason})"));
+            let why = why.unwrap_or_else(|| "there is no MeshInstall".to_owned());
+            streams.note(&format!("note: {why}, so it was checked whether one can be installed"));
         }
-        Ok(exit(&rows, self.fail_on))
+        exit
     }
 }
 
-fn exit(rows: &[CheckRow], fail_on: Severity) -> Exit {
+/// How it ends.
+///
+/// # Errors
+/// When no check could be run, so that nothing is known.
+fn exit(rows: &[CheckRow], fail_on: Severity) -> Result<Exit, Failure> {
+    if rows.iter().all(|row| row.skipped.is_some()) {
+        return Err(Failure::new(Exit::Failed, "no check could be run: ask with the right to read what they look at"));
+    }
     let bad = rows.iter().flat_map(|row| &row.findings).any(|finding| finding.severity >= fail_on);
-    if bad { Exit::Findings } else { Exit::Clean }
+    Ok(if bad { Exit::Findings } else { Exit::Clean })
 }
 
 /// All checks, area by area.

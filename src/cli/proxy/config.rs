@@ -212,7 +212,7 @@ impl View {
     /// The page of a file, or of the pod's admin port.
     fn dump(&self, path: &str) -> Result<Dump, Failure> {
         if let Some(file) = &self.file {
-            return Dump::parse(&input::text(file)?, &file.display().to_string());
+            return Dump::parse(&input::dump(file)?, &file.display().to_string());
         }
         let (page, pod) = self.asked(async |pods, pod| pods.get(pod, ADMIN, path).await)?;
         Dump::parse(&page, &pod)
