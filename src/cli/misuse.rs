@@ -6,8 +6,9 @@ use tempfile::TempDir;
 
 use super::{
     CommandLine, Environment, Exit, Streams, run_with,
-    tests::{PIPE, Run, run},
+    tests::{PIPE, Run, run, run_on},
 };
+use crate::testing::fake_api::FakeApi;
 
 /// A folder with files of all sorts that are none of ours.
 fn folder() -> TempDir {
@@ -155,6 +156,25 @@ fn without_a_cluster_each_verb_says_where_one_is_named() {
             (&of("--kubeconfig DIR/nobody.kubeconfig"), Exit::Unreachable, "onnection refused"),
         ]);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_nothing_is_told_so_by_each_verb_and_nothing_is_written() {
+    let api = FakeApi::new();
+    let refused =
+        json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Forbidden", "code": 403, "message": "jane may not"});
+    api.answer(move |_| Some((403, refused.clone())));
+    for verb in ASKING {
+        let told = run_on(&api, PIPE, verb, "").await;
+        // What one check may not read another one may.
+        let wanted = if verb == "check" { Exit::Failed } else { Exit::Forbidden };
+        assert_eq!(told.exit, wanted, "{verb}: {told:?}");
+        assert!(format!("{}{}", told.stdout, told.stderr).contains("jane may not"), "{verb}: {told:?}");
+    }
+    let told = run_on(&api, PIPE, "check", "").await;
+    assert!(told.stderr.starts_with("note: whether there is a MeshInstall is not known (can't list meshinstalls: "), "{told:?}");
+    assert!(told.stderr.ends_with("error: no check could be run: ask with the right to read what they look at\n"), "{told:?}");
+    assert!(api.calls().iter().all(|call| !call.is_write() || call.target.plural == "selfsubjectaccessreviews"));
 }
 
 /// A place in which nothing can be written, for a reason.

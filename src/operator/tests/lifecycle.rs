@@ -95,6 +95,24 @@ async fn another_profile_removes_what_it_lacks() {
 }
 
 #[tokio::test]
+async fn what_is_on_its_way_out_is_not_removed_again() {
+    let cluster = Cluster::healthy(json!({})).await;
+    let mut held = cluster.api.get::<Service>(Some(MESH), "istio-ingressgateway").unwrap();
+    held.finalizers_mut().push("example.com/slow".to_owned());
+    cluster.api.insert(&held);
+    cluster.install("mesh", json!({"profile": "minimal"}));
+    cluster.until_healthy().await;
+    let going = || cluster.api.get::<Service>(Some(MESH), "istio-ingressgateway").unwrap().metadata.deletion_timestamp.is_some();
+    eventually("it is to go", going).await;
+    // A pass that has nothing to do with it.
+    cluster.api.delete::<ServiceAccount>(Some(MESH), "istio-pilot");
+    eventually("a pass", || cluster.api.get::<ServiceAccount>(Some(MESH), "istio-pilot").is_some()).await;
+    cluster.until_healthy().await;
+    let removed = cluster.writes().iter().filter(|write| *write == "DELETE services/istio-ingressgateway").count();
+    assert_eq!(removed, 1, "{:#?}", cluster.writes());
+}
+
+#[tokio::test]
 async fn pods_are_not_asked_about_before_an_injector_can_answer() {
     let mut cluster = Cluster::new();
     cluster.install("mesh", json!({}));
