@@ -127,7 +127,7 @@ async fn a_new_version_comes_up_beside_the_old_one_that_goes_with_its_last_proxy
         told(&cluster) == kept && cluster.status("mesh").state == Some(State::Healthy)
     })
     .await;
-    assert_eq!(planes(&cluster), ["blue 1.0.2 Healthy true 1", "green 1.0.3 Healthy true 0"]);
+    eventually("both are told of", || planes(&cluster) == ["blue 1.0.2 Healthy true 1", "green 1.0.3 Healthy true 0"]).await;
     let outdated = || cluster.status("mesh").proxies.and_then(|proxies| proxies.outdated);
     eventually("the pod is to come", || outdated() == Some(1)).await;
     let images = ["istio-citadel", "istio-ingressgateway"].map(|name| image(&cluster.api.get::<Deployment>(Some(MESH), name).unwrap()));
