@@ -109,7 +109,7 @@ mod tests {
         assert_eq!(said("start-"), []);
         assert_eq!(said("envoy\nquit"), [Order::StartEnvoy]);
         assert_eq!(said("\nhello\nstart-envoy\n"), [Order::Quit, Order::StartEnvoy]);
-        for _ in 0..3 {
+        for _ in 0..8 {
             said(&"x".repeat(LONGEST_LINE));
         }
         assert_eq!(said("\nquit\n"), [Order::Quit]);

@@ -275,7 +275,7 @@ impl Install {
         inventory.sort();
         inventory.dedup();
         let galley = settings.parts.contains_key(&Role::Galley) && !self.is_proven(&plain.uid, &course.target);
-        let awaited = bundle.is_none() || galley || !stays.is_empty();
+        let awaited = bundle.is_none() || galley || !course.beside.is_empty() || !stays.is_empty();
         Ok(Installed {
             applied: self.applied(wish, &course, &state, &inventory, tags.problems),
             version: self.serving_version(wish, &course),
