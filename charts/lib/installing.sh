@@ -62,7 +62,7 @@ operator_may() {
     allowed yes patch meshinstalls --subresource=status
     allowed yes create namespaces
     allowed yes create meshinstalls
-    allowed yes create events -n default
+    allowed yes create events.events.k8s.io -n default
     allowed yes update leases.coordination.k8s.io/ferromesh-operator -n "$namespace"
     allowed yes update secrets/ferromesh-webhook-ca -n "$namespace"
     allowed yes patch validatingwebhookconfigurations/ferromesh-operator

@@ -76,8 +76,10 @@ pub(super) struct Webhook<'f> {
     pub(super) own: bool,
 }
 
-/// The mesh's own webhook configurations, and the Services that answer for them. Those of revisions have theirs behind a dash.
-const WEBHOOKS: [&str; 3] = ["ferromesh-operator", "istio-galley", "istio-sidecar-injector"];
+/// The operator's own webhook configuration.
+const OPERATOR: &str = "ferromesh-operator";
+/// Those of the mesh's parts, and the Services that answer for them. Those of revisions have theirs behind a dash.
+const ASKED: [&str; 2] = ["istio-galley", "istio-sidecar-injector"];
 /// What the names of tags' webhook configurations begin with, which other meshes have too.
 const OF_TAG: &str = "istio-revision-tag-";
 
@@ -110,7 +112,9 @@ pub(super) fn going(object: &impl ResourceExt) -> bool {
 /// Whether a webhook configuration is one of the mesh's own.
 fn is_own(configuration: &impl ResourceExt) -> bool {
     let name = configuration.meta().name.as_deref().unwrap_or_default();
-    WEBHOOKS.iter().any(|own| of_any_revision(name, own).is_some()) || name.starts_with(OF_TAG) && is_of_operator(configuration)
+    name == OPERATOR
+        || ASKED.iter().any(|own| of_any_revision(name, own).is_some())
+        || name.starts_with(OF_TAG) && is_of_operator(configuration)
 }
 
 // === impl Webhook ===
@@ -119,8 +123,12 @@ impl Webhook<'_> {
     /// Namespace and name of the Secret with its server's certificate, as far as the Service that answers is one of the mesh's.
     pub(super) fn certificate(&self) -> Option<(String, String)> {
         let service = self.client.service.as_ref()?;
+        // Its Services have one certificate.
+        if self.configuration == OPERATOR {
+            return Some((service.namespace.clone(), format!("{OPERATOR}-webhook-certs")));
+        }
         let secret = |name: &&str| Some(format!("{name}-webhook-certs{}", of_any_revision(&service.name, name)?));
-        Some((service.namespace.clone(), WEBHOOKS.iter().find_map(secret)?))
+        Some((service.namespace.clone(), ASKED.iter().find_map(secret)?))
     }
 
     /// Whose signature the API server trusts, in PEM; empty if it trusts nobody's.

@@ -218,10 +218,10 @@ impl RemoveArgs {
 }
 
 impl ChangeArgs {
-    /// Changes a tag in the very object that was read.
+    /// Changes a tag in the very object that was read; its status may have changed since, and other tags.
     async fn write(&self, cluster: &Cluster, mesh: &MeshInstall, tag: &str, revision: &Value) -> Result<(), Failure> {
         let meshes: Api<MeshInstall> = Api::all(cluster.client.clone());
-        let body = json!({"metadata": {"resourceVersion": mesh.resource_version()}, "spec": {"tags": {tag: revision}}});
+        let body = json!({"metadata": {"uid": mesh.uid()}, "spec": {"tags": {tag: revision}}});
         let params = PatchParams { dry_run: self.dry_run, field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
         let name = mesh.name_any();
         let answer = meshes.patch(&name, &params, &Patch::Merge(body)).await;

@@ -105,6 +105,8 @@ pub(super) fn healthy(certificates: &Certificates) -> Facts {
     let labels = |name: &str| if name == "shop" { json!({"istio-injection": "enabled"}) } else { json!({}) };
     let secret =
         |namespace: &str, name: &str| json!({"metadata": {"name": name, "namespace": namespace}, "data": {"tls.crt": base64(leaf)}});
+    let mut operators_own = configuration("ferromesh-operator", "ferromesh-operator", "ferromesh-system");
+    operators_own["webhooks"].as_array_mut().unwrap().push(webhook("ferromesh-operator-probe", "ferromesh-system", root));
     let mut operator = deployment("ferromesh-system", "ferromesh-operator");
     operator["metadata"]["labels"]["app.kubernetes.io/component"] = json!("operator");
     let lease = json!({"metadata": {"name": "node-1", "namespace": "kube-node-lease",
@@ -133,6 +135,7 @@ pub(super) fn healthy(certificates: &Certificates) -> Facts {
             slice("istio-system", "istio-galley"),
             slice("istio-system", "istio-sidecar-injector"),
             slice("ferromesh-system", "ferromesh-operator"),
+            slice("ferromesh-system", "ferromesh-operator-probe"),
             slice("istio-system", "istio-galley-canary"),
             slice("istio-system", "istio-sidecar-injector-canary"),
         ]),
@@ -154,7 +157,7 @@ pub(super) fn healthy(certificates: &Certificates) -> Facts {
         ]),
         validating: all([
             configuration("istio-galley", "istio-galley", "istio-system"),
-            configuration("ferromesh-operator", "ferromesh-operator", "ferromesh-system"),
+            operators_own,
             configuration("istio-galley-canary", "istio-galley-canary", "istio-system"),
         ]),
         roots: all(
