@@ -6,9 +6,7 @@ use clap::Args;
 use std::{convert::Infallible, net::SocketAddr, time::Duration};
 
 use super::LogArgs;
-use crate::runtime::{
-    Admin, BuildInfo, Limits, Listener, Readiness, Registry, Security, Tasks, delayed, process_registry, provider, signals,
-};
+use crate::runtime::{Admin, BuildInfo, Limits, Listener, Readiness, Registry, Security, Tasks, process_registry, provider, signals};
 
 /// Arguments of every role.
 #[derive(Clone, Debug, Args)]
@@ -20,7 +18,8 @@ pub struct ProcessArgs {
     #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:15014")]
     pub monitoring: SocketAddr,
 
-    /// For how many seconds after SIGTERM requests are answered as before, until nobody is sent here any more.
+    /// For how many seconds after SIGTERM requests are answered as before, until nobody is sent here any more. What only one replica does
+    /// is left to the others at once.
     #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(..=8))]
     shutdown_delay: u64,
 }
@@ -36,7 +35,6 @@ pub struct Process {
     pub registry: Registry,
     component: &'static str,
     monitoring: Listener,
-    shutdown_delay: Duration,
 }
 
 /// Longer than any listener's own drain, and with the delay before it shorter than Kubernetes' grace period of 30 s.
@@ -56,12 +54,11 @@ impl Process {
         let monitoring = Listener::bind(args.monitoring).await?;
         tracing::info!(component, version = env!("CARGO_PKG_VERSION"), "starting");
         Ok(Self {
-            tasks: Tasks::new(),
+            tasks: Tasks::new().lingering(Duration::from_secs(args.shutdown_delay)),
             readiness: Readiness::new(),
             registry: process_registry(),
             component,
             monitoring,
-            shutdown_delay: Duration::from_secs(args.shutdown_delay),
         })
     }
 
@@ -83,7 +80,7 @@ impl Process {
             Ok(())
         });
         let signals = signals().context("signals can't be handled")?;
-        self.tasks.run(delayed(signals, self.shutdown_delay), DRAIN).await?;
+        self.tasks.run(signals, DRAIN).await?;
         tracing::info!("ended");
         Ok(())
     }

@@ -74,11 +74,11 @@ pub fn start(config: CitadelConfig, client: Client, listener: Listener, tasks: &
         timing: LeaseTiming::default(),
     };
     let (elector, leadership) = Elector::new(client.clone(), lease);
-    tasks.spawn("lease", elector.run(shutdown.clone()));
+    tasks.spawn("lease", elector.run(tasks.handover()));
 
     let distributor = Distributor::new(client.clone(), &config, authority.clone(), metrics.clone());
     tasks.spawn("own root", distributor.clone().await_own_namespace(readiness.wait_for("root in own namespace"), shutdown.clone()));
-    tasks.spawn("distribution", distributor.run(leadership, shutdown.clone()));
+    tasks.spawn("distribution", distributor.run(leadership, tasks.handover()));
 
     let identity = SpiffeId::new(&config.trust_domain, &config.namespace, NAME);
     let (serving, security) = Serving::new(identity, authority.clone(), config.default_lifetime.min(config.max_lifetime));

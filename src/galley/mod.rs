@@ -93,9 +93,9 @@ pub fn start(config: GalleyConfig, client: Client, listener: Listener, tasks: &m
     let name = of_revision(LEASE, served_revision(&config.revision));
     let lease = LeaseConfig { namespace: config.namespace, name, identity: config.pod.clone(), timing: LeaseTiming::default() };
     let (elector, leadership) = Elector::new(client.clone(), lease);
-    tasks.spawn("lease", elector.run(shutdown.clone()));
+    tasks.spawn("lease", elector.run(tasks.handover()));
     let statuses = StatusWriter::new(client, source.verdicts(), &config.pod, StatusMetrics::registered(registry));
-    tasks.spawn("status", statuses.run(leadership, shutdown.clone()));
+    tasks.spawn("status", statuses.run(leadership, tasks.handover()));
 
     let context = ParseContext { cluster_domain: config.cluster_domain, ..ParseContext::default() };
     let routes = answers(context, mesh, registry);

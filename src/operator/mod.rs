@@ -117,6 +117,6 @@ pub fn start(
         timing: LeaseTiming::default(),
     };
     let (elector, leadership) = Elector::new(client.clone(), lease);
-    tasks.spawn("lease", elector.run(shutdown.clone()));
-    tasks.spawn("reconciler", Reconciler::new(client, config, meshes, metrics).run(leadership, shutdown));
+    tasks.spawn("lease", elector.run(tasks.handover()));
+    tasks.spawn("reconciler", Reconciler::new(client, config, meshes, metrics).run(leadership, tasks.handover()));
 }

@@ -44,7 +44,7 @@ pub use pages::{list_all, list_each};
 pub use readiness::{Readiness, ReadyGuard};
 pub use serve::{Carrier, Limits, Listener, Security, TlsSource, UnixSocket};
 pub use server_identity::client_config_for;
-pub use shutdown::{Shutdown, Trigger, delayed, signals};
+pub use shutdown::{Shutdown, Trigger, signals};
 pub use status::{StatusFailure, api_of, apply_status, this_second};
 pub use stream_age::stream_age;
 pub use tasks::{TaskError, Tasks};

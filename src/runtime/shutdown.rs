@@ -1,11 +1,9 @@
 //! The signal to end, and its way to every task.
 
-use futures::{Stream, StreamExt, stream};
-use std::time::Duration;
+use futures::Stream;
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::{mpsc, watch},
-    time::timeout,
 };
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -72,41 +70,9 @@ pub fn signals() -> std::io::Result<impl Stream<Item = &'static str> + Unpin> {
     Ok(ReceiverStream::new(receiver))
 }
 
-/// The same signals, of which the first, if it is SIGTERM, comes `delay` later, or with the second: Kubernetes ends a pod while others still
-/// send requests to it, until every node has heard that it goes.
-pub fn delayed<S>(signals: S, delay: Duration) -> impl Stream<Item = &'static str> + Unpin
-where
-    S: Stream<Item = &'static str> + Unpin,
-{
-    Box::pin(stream::unfold((signals, Some(delay)), |(mut signals, delay)| async move {
-        let signal = signals.next().await?;
-        if let Some(delay) = delay.filter(|delay| signal == "SIGTERM" && !delay.is_zero()) {
-            tracing::info!(signal, ?delay, "answering on for those who have not heard yet");
-            let _ = timeout(delay, signals.next()).await;
-        }
-        Some((signal, (signals, None)))
-    }))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use futures::FutureExt;
-
-    const LONG: Duration = Duration::from_secs(3600);
-
-    fn of(given: &[&'static str], delay: Duration) -> impl Stream<Item = &'static str> + Unpin {
-        delayed(stream::iter(given.to_vec()).chain(stream::pending()), delay)
-    }
-
-    #[tokio::test]
-    async fn a_pod_that_ends_answers_on_and_whoever_has_no_patience_says_so_again() {
-        assert_eq!(of(&["SIGTERM"], LONG).next().now_or_never(), None);
-        assert_eq!(of(&["SIGTERM"], Duration::from_millis(1)).next().await, Some("SIGTERM"));
-        assert_eq!(of(&["SIGTERM"], Duration::ZERO).next().now_or_never(), Some(Some("SIGTERM")));
-        assert_eq!(of(&["SIGTERM", "SIGTERM"], LONG).next().now_or_never(), Some(Some("SIGTERM")));
-        assert_eq!(of(&["SIGINT"], LONG).next().now_or_never(), Some(Some("SIGINT")));
-    }
 
     #[tokio::test]
     async fn a_request_reaches_every_clone() {

@@ -1,7 +1,7 @@
 //! The tasks of a process: none is forgotten, and none may die alone.
 
 use futures::{Stream, StreamExt};
-use std::{collections::HashMap, error::Error, future::Future, time::Duration};
+use std::{collections::HashMap, error::Error, future::Future, pin::pin, time::Duration};
 use tokio::task::{Id, JoinError, JoinSet};
 
 use super::{Shutdown, Trigger};
@@ -9,12 +9,16 @@ use super::{Shutdown, Trigger};
 type BoxError = Box<dyn Error + Send + Sync>;
 
 /// Every long-running task of a process. Each gets a [`Shutdown`] and ends soon after it is requested.
+///
+/// A process ends in two steps, because Kubernetes ends a pod while others still send requests to it: with the signal those end who write
+/// ([`Tasks::handover`]), so that another replica takes over; those who answer ([`Tasks::shutdown`]) go on for a while.
 #[derive(Debug)]
 pub struct Tasks {
     set: JoinSet<Result<(), BoxError>>,
     names: HashMap<Id, String>,
-    trigger: Trigger,
-    shutdown: Shutdown,
+    handover: (Trigger, Shutdown),
+    shutdown: (Trigger, Shutdown),
+    linger: Duration,
 }
 
 /// Why a process ended other than by an orderly drain.
@@ -60,13 +64,24 @@ impl Tasks {
     /// No task yet.
     #[expect(clippy::new_without_default, reason = "a default would hide that this is one process's single set")]
     pub fn new() -> Self {
-        let (trigger, shutdown) = Shutdown::channel();
-        Self { set: JoinSet::new(), names: HashMap::new(), trigger, shutdown }
+        let (handover, shutdown) = (Shutdown::channel(), Shutdown::channel());
+        Self { set: JoinSet::new(), names: HashMap::new(), handover, shutdown, linger: Duration::ZERO }
+    }
+
+    /// For how long after SIGTERM those who answer go on, until every node has heard that nobody is to be sent here; not at all by default.
+    #[must_use]
+    pub fn lingering(self, linger: Duration) -> Self {
+        Self { linger, ..self }
     }
 
     /// The process's end, as tasks see it.
     pub fn shutdown(&self) -> Shutdown {
-        self.shutdown.clone()
+        self.shutdown.1.clone()
+    }
+
+    /// The end for those who lead and write: it comes with the signal.
+    pub fn handover(&self) -> Shutdown {
+        self.handover.1.clone()
     }
 
     /// Starts a task. It must run until shutdown is requested: a task that returns earlier ends the process.
@@ -84,12 +99,17 @@ impl Tasks {
     /// # Errors
     /// The first thing that went wrong: a task that died, a drain that took too long, a second signal.
     pub async fn run(mut self, mut signals: impl Stream<Item = &'static str> + Unpin, drain: Duration) -> Result<(), TaskError> {
-        let mut died = None;
-        tokio::select! {
-            Some(signal) = signals.next() => tracing::info!(signal, "draining"),
-            Some(end) = self.set.join_next_with_id() => died = Some(self.verdict(end, false)),
-        }
-        self.trigger.request();
+        let died = tokio::select! {
+            Some(signal) = signals.next() => {
+                self.handover.0.request();
+                let lingered = if signal == "SIGTERM" { self.answer_on(&mut signals).await } else { Ok(()) };
+                tracing::info!(signal, "draining");
+                lingered
+            }
+            Some(end) = self.set.join_next_with_id() => self.verdict(end, false),
+        };
+        self.handover.0.request();
+        self.shutdown.0.request();
         let drained = tokio::select! {
             result = self.drain() => result,
             Some(signal) = signals.next() => Err(TaskError::Aborted(signal)),
@@ -97,9 +117,22 @@ impl Tasks {
         };
         self.set.abort_all();
         while self.set.join_next().await.is_some() {}
-        match died {
-            Some(Err(first)) => Err(first),
-            _ => drained,
+        died.and(drained)
+    }
+
+    /// Lets those who write end, and the others go on, until the time is over, somebody is impatient, or a task fails.
+    async fn answer_on(&mut self, signals: &mut (impl Stream<Item = &'static str> + Unpin)) -> Result<(), TaskError> {
+        if self.linger.is_zero() {
+            return Ok(());
+        }
+        tracing::info!(linger = ?self.linger, "answering on for those who have not heard yet");
+        let mut over = pin!(tokio::time::sleep(self.linger));
+        loop {
+            tokio::select! {
+                () = &mut over => return Ok(()),
+                Some(_) = signals.next() => return Ok(()),
+                Some(end) = self.set.join_next_with_id() => self.verdict(end, true)?,
+            }
         }
     }
 
@@ -135,6 +168,8 @@ mod tests {
     use super::*;
     use futures::stream;
     use std::{future::pending, io};
+    use tokio::sync::mpsc;
+    use tokio_stream::wrappers::ReceiverStream;
 
     const DRAIN: Duration = Duration::from_secs(5);
 
@@ -149,6 +184,52 @@ mod tests {
         tasks.spawn("a", until(tasks.shutdown()));
         tasks.spawn("b", until(tasks.shutdown()));
         tasks.run(stream::iter(["SIGTERM"]), DRAIN).await.unwrap();
+    }
+
+    const LONG: Duration = Duration::from_secs(3600);
+
+    /// A process of one that writes and one that answers, with their ends.
+    fn both(linger: Duration) -> (Shutdown, Shutdown, Tasks) {
+        let mut tasks = Tasks::new().lingering(linger);
+        let (handover, shutdown) = (tasks.handover(), tasks.shutdown());
+        tasks.spawn("who writes", until(handover.clone()));
+        tasks.spawn("who answers", until(shutdown.clone()));
+        (handover, shutdown, tasks)
+    }
+
+    #[tokio::test]
+    async fn who_writes_ends_with_the_signal_and_who_answers_goes_on() {
+        let (send, signals) = mpsc::channel(2);
+        let (handover, shutdown, tasks) = both(LONG);
+        let running = tokio::spawn(tasks.run(ReceiverStream::new(signals), DRAIN));
+        send.send("SIGTERM").await.unwrap();
+        handover.requested().await;
+        assert!(!shutdown.is_requested());
+        // Whoever has no patience says so again.
+        send.send("SIGTERM").await.unwrap();
+        running.await.unwrap().unwrap();
+        assert!(shutdown.is_requested());
+    }
+
+    #[tokio::test]
+    async fn an_end_without_lingering_is_one_for_all() {
+        for (linger, signal) in [(LONG, "SIGINT"), (Duration::ZERO, "SIGTERM"), (Duration::from_millis(1), "SIGTERM")] {
+            let (_, _, tasks) = both(linger);
+            let signals = stream::iter([signal]).chain(stream::pending());
+            tasks.run(signals, DRAIN).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_failure_while_lingering_ends_the_process() {
+        let (_, _, mut tasks) = both(LONG);
+        let handover = tasks.handover();
+        tasks.spawn("fragile", async move {
+            handover.requested().await;
+            Err(io::Error::other("broken"))
+        });
+        let error = tasks.run(stream::iter(["SIGTERM"]).chain(stream::pending()), DRAIN).await.unwrap_err();
+        assert!(matches!(error, TaskError::Failed { name, .. } if name == "fragile"));
     }
 
     #[tokio::test]
