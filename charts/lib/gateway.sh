@@ -77,7 +77,7 @@ gateway_rights() {
 gateway_installing() {
     proves "the gateway installs" install_gateway
     proves "its pods meet Pod Security's restricted level" gateway_restricted
-    proves "pilot may read the Secret that the gateway names, and no other" gateway_credentials
+    proves "pilot, wherever it stands, may read the Secret that the gateway names, and no other" gateway_credentials
     proves "the gateway can be left to an autoscaler" gateway_scales
     proves "nothing is left of it" gateway_goes
 }
@@ -93,10 +93,13 @@ gateway_restricted() {
 }
 
 gateway_credentials() {
-    local pilot=(kubectl auth can-i get --as system:serviceaccount:istio-system:istio-pilot -n edge)
-    equal "$("${pilot[@]}" secrets/web || true)" yes
-    equal "$("${pilot[@]}" secrets/another || true)" no
-    equal "$("${pilot[@]}" secrets || true)" no
+    local name pilot
+    for name in istio-pilot istio-pilot-blue istio-pilot-green; do
+        pilot=(kubectl auth can-i get --as "system:serviceaccount:istio-system:$name" -n edge)
+        equal "$("${pilot[@]}" secrets/web || true)" yes
+        equal "$("${pilot[@]}" secrets/another || true)" no
+        equal "$("${pilot[@]}" secrets || true)" no
+    done
 }
 
 gateway_scales() {
