@@ -21,6 +21,7 @@ mod installation;
 mod load;
 mod looking_in;
 mod mtls;
+mod older_build;
 mod page;
 mod probes;
 mod programmed;

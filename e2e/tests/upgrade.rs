@@ -2,16 +2,16 @@
 
 use anyhow::Context;
 use ferromesh_crds::install::{MeshInstallStatus, State};
-use ferromesh_e2e::{CONTROL_PLANE, OPERATOR, Test, run, within};
+use ferromesh_e2e::{CONTROL_PLANE, Test, run, within};
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
 use kube::{ResourceExt, api::ListParams};
 use serde_json::{Value, json};
-use std::{env, path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use crate::load::{Load, opened};
 
 /// A control plane beside the other, and all pods made anew one workload after the other, on a busy machine.
-const MOVED: Duration = Duration::from_secs(300);
+pub(crate) const MOVED: Duration = Duration::from_secs(300);
 /// The tag under which the images are there a second time, and one under which there are none.
 const NEXT: &str = "next";
 const NOWHERE: &str = "never-built";
@@ -55,54 +55,8 @@ async fn walk(test: &Test, namespace: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// From a build of an older commit, with its chart, its operator and its images, as `make upgrade-from` has made them.
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs an older build: make upgrade-from FROM=COMMIT"]
-async fn an_older_build_is_upgraded_and_fails_no_request() {
-    run("an_older_build_is_upgraded_and_fails_no_request", upgraded_from).await;
-}
-
-async fn upgraded_from(test: &Test) -> anyhow::Result<()> {
-    let said = |name: &str| env::var(name).with_context(|| format!("{name} is not set: make upgrade-from FROM=COMMIT"));
-    let (checkout, old) = (PathBuf::from(said("FERROMESH_FROM")?), said("FERROMESH_FROM_TAG")?);
-    test.mesh.remove().await?;
-    test.mesh.install_chart_of(&checkout, &[&format!("image.tag={old}")]).await?;
-    test.mesh.apply().await?;
-    within(MOVED, "the older mesh is healthy", async || test.mesh.healthy().await.map(drop)).await?;
-
-    let (namespace, ingress) = opened(test).await?;
-    let load = Load::start(&ingress.visitor);
-    let walked = walk_from(test, &namespace, &old).await;
-    let asked = load.stop().await;
-    test.mesh.remove().await?;
-    test.mesh.ensure(false).await?;
-    walked.and(asked)
-}
-
-async fn walk_from(test: &Test, namespace: &str, old: &str) -> anyhow::Result<()> {
-    // The older operator refuses the strategy, and without it the new one would replace the control plane: nobody works until it is said.
-    test.cluster.kubectl(&["scale", "deployment/ferromesh-operator", "-n", OPERATOR, "--replicas=0"]).await?;
-    test.cluster.kubectl(&["delete", "validatingwebhookconfiguration", "ferromesh-operator"]).await?;
-    apply(test, json!({})).await?;
-    test.mesh.install_chart(&[]).await?;
-    // Helm leaves a number that it did not change.
-    test.cluster.kubectl(&["scale", "deployment/ferromesh-operator", "-n", OPERATOR, "--replicas=1"]).await?;
-
-    // Back while workloads are being moved.
-    within(MOVED, "a first pod has moved", async || first_moved(test, namespace, "blue").await).await?;
-    let own = status(test).await?.version.context("no version")?;
-    anyhow::ensure!(own != old, "{own} serves");
-    apply(test, json!({"version": old})).await?;
-    let (_, took) = within(MOVED, "the older build is back, alone", async || moved(test, namespace, "default", old).await).await?;
-    eprintln!("all were back at {old} {:.0} s after the edit", took.as_secs_f64());
-    apply(test, json!({})).await?;
-    let (_, took) = within(MOVED, "this build is there, alone", async || moved(test, namespace, "blue", &own).await).await?;
-    eprintln!("all had moved from {old} to {own} {:.0} s after the edit", took.as_secs_f64());
-    never_ready(test, "blue", &own).await
-}
-
 /// A version of which there are no images changes nothing, and its status says why.
-async fn never_ready(test: &Test, serving: &str, own: &str) -> anyhow::Result<()> {
+pub(crate) async fn never_ready(test: &Test, serving: &str, own: &str) -> anyhow::Result<()> {
     apply(test, json!({"tag": NOWHERE})).await?;
     let (told, took) = within(MOVED, "it is told why", async || {
         let (reason, message) = condition(&status(test).await?, "Ready")?;
@@ -119,13 +73,13 @@ async fn never_ready(test: &Test, serving: &str, own: &str) -> anyhow::Result<()
 }
 
 /// Has the MeshInstall upgraded by a revision, and restart workloads.
-async fn apply(test: &Test, mut spec: Value) -> anyhow::Result<()> {
+pub(crate) async fn apply(test: &Test, mut spec: Value) -> anyhow::Result<()> {
     spec["profile"] = "default".into();
     spec["updateStrategy"] = json!({"type": "Revision", "workloads": "Rolling"});
     test.mesh.apply_spec(spec).await
 }
 
-async fn status(test: &Test) -> anyhow::Result<MeshInstallStatus> {
+pub(crate) async fn status(test: &Test) -> anyhow::Result<MeshInstallStatus> {
     test.mesh.install().await?.status.context("no status")
 }
 
@@ -148,7 +102,7 @@ async fn alone(test: &Test, place: &str, version: Option<&str>) -> anyhow::Resul
 }
 
 /// The same, and all pods of the namespace are its.
-async fn moved(test: &Test, namespace: &str, place: &str, version: &str) -> anyhow::Result<()> {
+pub(crate) async fn moved(test: &Test, namespace: &str, place: &str, version: &str) -> anyhow::Result<()> {
     alone(test, place, Some(version)).await?;
     let places = places(test, namespace).await?;
     anyhow::ensure!(places.iter().all(|at| at == place), "{places:?}");
@@ -156,7 +110,7 @@ async fn moved(test: &Test, namespace: &str, place: &str, version: &str) -> anyh
 }
 
 /// Whether pods are on their way to a place.
-async fn first_moved(test: &Test, namespace: &str, place: &str) -> anyhow::Result<()> {
+pub(crate) async fn first_moved(test: &Test, namespace: &str, place: &str) -> anyhow::Result<()> {
     let places = places(test, namespace).await?;
     anyhow::ensure!(places.iter().any(|at| at == place), "{places:?}");
     Ok(())
