@@ -110,7 +110,8 @@ level_cluster() {
   fi
   step "cluster: up" make --no-print-directory cluster-up &&
     step "cluster: load images" make --no-print-directory images-load &&
-    step "cluster: end to end" end_to_end
+    step "cluster: end to end" end_to_end &&
+    step "cluster: rights" make --no-print-directory rights
   [ "$found" = yes ] || step "cluster: down" make --no-print-directory cluster-down
 }
 
