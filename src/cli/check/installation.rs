@@ -4,6 +4,7 @@ use ferromesh_crds::{
     MeshInstall, catalog,
     install::{Mode, State},
 };
+use k8s_openapi::api::admissionregistration::v1::{ValidatingWebhook, ValidatingWebhookConfiguration};
 use kube::ResourceExt;
 use std::collections::BTreeSet;
 
@@ -13,7 +14,7 @@ use super::{
 };
 use crate::cli::{
     finding::Severity::{Error, Info, Warning},
-    install::chart_roles,
+    install::{chart_roles, chart_webhook},
 };
 
 /// The checks.
@@ -28,6 +29,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check::new("FM5008", Area::Installation, Error, "the CRDs are there and established", crds),
     Check::new("FM5009", Area::Installation, Warning, "the CRDs are this version's", old_crds),
     Check::new("FM5010", Area::Installation, Info, "changes are made", plan_only),
+    Check::new("FM5011", Area::Installation, Warning, "the operator is asked about MeshInstalls", unasked),
 ];
 
 /// The MeshInstalls that are installed, one of each revision; there is at least one.
@@ -137,6 +139,27 @@ fn old_crds(facts: &Facts) -> Result<Vec<Found>, String> {
         }
     }
     Ok(found)
+}
+
+fn unasked(facts: &Facts) -> Result<Vec<Found>, String> {
+    let shipped: ValidatingWebhookConfiguration =
+        serde_json::from_value(chart_webhook()).map_err(|error| format!("the chart's webhook configuration can't be read: {error}"))?;
+    let effect = "a wrong MeshInstall is not refused when it is applied; its status says so later";
+    let Some(there) = known(&facts.validating)?.iter().find(|one| one.name_any() == shipped.name_any()) else {
+        let told = format!("ValidatingWebhookConfiguration {} is not there: {effect}", shipped.name_any());
+        return Ok(vec![Found::new(told).with("ferromesh operator init")]);
+    };
+    let as_shipped = |webhook: &ValidatingWebhook| {
+        let same = |one: &&ValidatingWebhook| one.name == webhook.name;
+        let asks = |one: &ValidatingWebhook| (one.rules.clone(), one.failure_policy.clone(), one.match_conditions.clone());
+        there.webhooks.iter().flatten().find(same).is_some_and(|one| asks(one) == asks(webhook))
+    };
+    let changed = shipped.webhooks.iter().flatten().filter(|webhook| !as_shipped(webhook));
+    let told = |webhook: &ValidatingWebhook| {
+        let told = format!("webhook {} is not as it was installed: perhaps {effect}", webhook.name);
+        Found::new(told).of("ValidatingWebhookConfiguration", there).with("ferromesh operator init")
+    };
+    Ok(changed.map(told).collect())
 }
 
 fn plan_only(facts: &Facts) -> Result<Vec<Found>, String> {

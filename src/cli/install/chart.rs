@@ -44,6 +44,12 @@ pub(in crate::cli) fn chart_roles() -> Vec<String> {
     roles.filter_map(|role| role["metadata"]["name"].as_str().map(str::to_owned)).collect()
 }
 
+/// The configuration by which the API server asks the operator about MeshInstalls, for an operator in its usual namespace.
+pub(in crate::cli) fn chart_webhook() -> Value {
+    let is_it = |object: &Value| object["kind"] == "ValidatingWebhookConfiguration";
+    of_chart(&Named::default()).into_iter().find(is_it).unwrap_or_default()
+}
+
 /// The operator's own ClusterRole, without rights for further names.
 pub(super) fn operator_role() -> Value {
     let is_it = |object: &Value| object["kind"] == "ClusterRole" && object["metadata"]["name"] == "ferromesh-operator";

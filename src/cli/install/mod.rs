@@ -23,7 +23,7 @@ mod uninstall;
 mod verify;
 
 pub(super) use apply::{InstallArgs, QUESTIONS, UpgradeArgs};
-pub(super) use chart::chart_roles;
+pub(super) use chart::{chart_roles, chart_webhook};
 pub(super) use cluster::{meshes, operator_namespace, timeout};
 pub(super) use images::ImagesArgs;
 pub(super) use manifest::ManifestArgs;

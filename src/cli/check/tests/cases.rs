@@ -110,6 +110,9 @@ fn of_installations() -> Vec<Case> {
         case("FM5009", |it, _| change(&mut it.crds, 5, "/spec/versions/1/served", json!(false))),
         case("FM5010", |it, _| change(&mut it.meshes, 0, "/spec/mode", json!("Plan"))),
         case("FM5010", |it, _| change(&mut it.meshes, 1, "/spec/mode", json!("Plan"))),
+        case("FM5011", |it, _| drop(it.validating.as_mut().unwrap().remove(1))),
+        case("FM5011", |it, _| change(&mut it.validating, 1, "/webhooks/0/failurePolicy", json!("Ignore"))),
+        case("FM5011", |it, _| change(&mut it.validating, 1, "/webhooks/0/rules/0/operations", json!(["CREATE"]))),
     ]
 }
 
@@ -172,7 +175,7 @@ fn of_certificates() -> Vec<Case> {
             it.now += far;
             it.certificates = Ok(Vec::new());
             it.mutating = Ok(Vec::new());
-            it.validating = Ok(Vec::new());
+            it.validating = Err("can't list validatingwebhookconfigurations".to_owned());
         }),
         case("FM2004", |it, _| {
             let secret = &it.certificates.as_ref().unwrap()[0];

@@ -6,7 +6,11 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
-use crate::cli::{check::facts::Facts, install::chart_roles, proxy::Standing};
+use crate::cli::{
+    check::facts::Facts,
+    install::{chart_roles, chart_webhook},
+    proxy::Standing,
+};
 use crate::testing::TestCa;
 
 pub(super) fn of<T: DeserializeOwned>(value: Value) -> T {
@@ -105,8 +109,10 @@ pub(super) fn healthy(certificates: &Certificates) -> Facts {
     let labels = |name: &str| if name == "shop" { json!({"istio-injection": "enabled"}) } else { json!({}) };
     let secret =
         |namespace: &str, name: &str| json!({"metadata": {"name": name, "namespace": namespace}, "data": {"tls.crt": base64(leaf)}});
-    let mut operators_own = configuration("ferromesh-operator", "ferromesh-operator", "ferromesh-system");
-    operators_own["webhooks"].as_array_mut().unwrap().push(webhook("ferromesh-operator-probe", "ferromesh-system", root));
+    let mut operators_own = chart_webhook();
+    for webhook in operators_own["webhooks"].as_array_mut().unwrap() {
+        webhook["clientConfig"]["caBundle"] = base64(root);
+    }
     let mut operator = deployment("ferromesh-system", "ferromesh-operator");
     operator["metadata"]["labels"]["app.kubernetes.io/component"] = json!("operator");
     let lease = json!({"metadata": {"name": "node-1", "namespace": "kube-node-lease",
