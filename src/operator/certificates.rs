@@ -192,6 +192,15 @@ impl Certificates {
     }
 }
 
+// === impl State ===
+
+impl State {
+    /// Who is to be trusted by those who ask the webhooks of this MeshInstall, in PEM; none while it lacks certificates.
+    pub(super) fn bundle_of(&self, uid: &str) -> Option<&str> {
+        (!self.missing.contains_key(uid)).then_some(&*self.bundle)
+    }
+}
+
 // === impl OfMesh ===
 
 impl OfMesh {

@@ -36,6 +36,15 @@ pub(super) struct TagWish {
     pub(super) target: Result<Settings, String>,
 }
 
+// === impl Member ===
+
+impl Member {
+    /// The MeshInstall's uid.
+    pub(super) fn uid(&self) -> &str {
+        self.mesh.metadata.uid.as_deref().unwrap_or_default()
+    }
+}
+
 // === impl Family ===
 
 impl Family {

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use std::{convert::Infallible, time::Duration};
 use tokio::time::sleep;
 
-use super::{certificates::OWN_WEBHOOKS, plan::GALLEY_WEBHOOK, settings::Revision};
+use super::{certificates::OWN_WEBHOOKS, plan::GALLEY_WEBHOOK};
 use crate::runtime::{Backoff, ReadyGuard, Shutdown, causes};
 
 /// The name of the objects that are never stored. The chart's configuration sends this one to the webhook `probe`.
@@ -49,8 +49,9 @@ async fn until_refused(client: &Client) {
     }
 }
 
-/// Whether galley refuses what is wrong: a Gateway whose port speaks a protocol that there isn't.
-pub(super) async fn galley(client: &Client, namespace: &str, revision: &Revision) -> bool {
+/// Whether galley refuses what is wrong: a Gateway whose port speaks a protocol that there isn't. The one is asked that is asked about
+/// objects which name `revision`, or none.
+pub(super) async fn galley(client: &Client, namespace: &str, revision: Option<&str>) -> bool {
     let resource = ApiResource {
         group: "networking.istio.io".to_owned(),
         version: "v1".to_owned(),
@@ -60,10 +61,7 @@ pub(super) async fn galley(client: &Client, namespace: &str, revision: &Revision
     };
     let gateways: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
     let mut object = DynamicObject::new(PROBE, &resource).data(wrong_gateway());
-    if !revision.is_default() {
-        // The galley of a revision is asked about what names it.
-        object.metadata.labels = Some([("istio.io/rev".to_owned(), revision.name().to_owned())].into());
-    }
+    object.metadata.labels = revision.map(|name| [("istio.io/rev".to_owned(), name.to_owned())].into());
     let answer = gateways.create(&dry_run(), &object).await.map(drop);
     let refused = refused_by(&answer, GALLEY_WEBHOOK);
     if !refused {

@@ -176,7 +176,7 @@ impl<'a> Work<'a> {
             self.reporter.report(other, Outcome::Stalled(Reason::AnotherInstalled, message), self.tag(), term).await;
         }
         self.install.meet(&family);
-        let is_member = |uid: &String| family.members.iter().any(|member| member.mesh.uid().as_ref() == Some(uid));
+        let is_member = |uid: &String| family.members.iter().any(|member| member.uid() == uid);
         self.wanted.retain(|uid, _| is_member(uid));
         self.troubles.retain(|uid, _| uid.is_empty() || is_member(uid));
         let mut healthy = !family.members.is_empty();
@@ -200,7 +200,7 @@ impl<'a> Work<'a> {
             Err(problems) => return self.stall(mesh, Reason::InvalidSpec, problems.to_string(), now, term).await,
         };
         if let Some(unknown) = self.install.unknown_webhooks() {
-            self.settle(&mesh.uid().unwrap_or_default(), Some(unknown));
+            self.settle(member.uid(), Some(unknown));
             return false;
         }
         if let Some(foreign) = self.install.foreign_mesh() {
@@ -225,14 +225,14 @@ impl<'a> Work<'a> {
 
     /// Leaves everything as it is, and says what would be changed.
     async fn preview(&mut self, wish: Wish<'_>, now: OffsetDateTime, term: &Term) -> bool {
-        self.wanted.remove(&wish.mesh.uid().unwrap_or_default());
+        self.wanted.remove(wish.uid());
         match self.install.preview(wish, now).await {
             Ok(preview) => {
                 let mut state = wish.mesh.status.as_ref().and_then(|status| status.state);
                 if let Some(preview) = preview {
                     state = self.reporter.report(wish.mesh, Outcome::Previewed(preview), self.tag(), term).await;
                 }
-                self.settle(&wish.mesh.uid().unwrap_or_default(), None);
+                self.settle(wish.uid(), None);
                 state == Some(State::Healthy)
             }
             Err(failure) => self.fail(wish.mesh, self.tag(), failure, now, term).await,
@@ -246,10 +246,9 @@ impl<'a> Work<'a> {
         self.reporter.tell(mesh, &changes).await;
         match result {
             Ok(Installed { applied, version, proxies, again }) => {
-                let uid = mesh.uid().unwrap_or_default();
-                self.wanted.insert(uid.clone(), proxies);
+                self.wanted.insert(wish.uid().to_owned(), proxies);
                 let state = self.reporter.report(mesh, Outcome::Applied(Box::new(applied)), &version, term).await;
-                self.settle(&uid, None);
+                self.settle(wish.uid(), None);
                 if let Some(again) = again {
                     self.due = self.due.min(Instant::now() + again);
                 }

@@ -32,9 +32,9 @@ use crate::runtime::list_all;
 /// Write a folder with what somebody needs who is to help: objects, events, logs and checks, without any Secret
 #[derive(Args, Debug)]
 #[command(after_help = "\
-What can't be read is left out, and listed in missing.txt. Tokens, passwords and private keys in what is written are blotted out, and so are
-the values of all variables of applications; look at it before you hand it on all the same.
-Exit codes: 0 written, 1 the folder can't be written, 69 no cluster, 75 not in time.
+What can't be read is left out, and listed in missing.txt; if nothing can, that is an error. Tokens, passwords and private keys in what is
+written are blotted out, and so are the values of all variables of applications; look at it before you hand it on all the same.
+Exit codes: 0 written, 1 the folder can't be written, 69 no cluster, 75 not in time, 77 nothing may be read.
 
 Examples:
   ferromesh bug-report
@@ -69,7 +69,9 @@ struct File {
 #[derive(Default)]
 struct Found {
     files: Vec<File>,
-    missing: Vec<String>,
+    missing: Vec<Failure>,
+    /// Whether the cluster has answered anything that was asked.
+    read: bool,
 }
 
 /// Kinds of the whole cluster, and of all namespaces: group, version, kind. No Secrets, and of ConfigMaps the mesh's own alone.
@@ -125,7 +127,8 @@ impl BugReportArgs {
         })?;
         let mut found = ask(self.timeout, self.collect()).inspect_err(|_| drop(fs::remove_dir(&directory)))?;
         if !found.missing.is_empty() {
-            found.files.push(File { name: "missing.txt".to_owned(), text: found.missing.join("\n") + "\n" });
+            let text = found.missing.iter().map(|failure| failure.message.clone() + "\n").collect();
+            found.files.push(File { name: "missing.txt".to_owned(), text });
         }
         for File { name, text } in &found.files {
             let path = directory.join(name);
@@ -133,13 +136,14 @@ impl BugReportArgs {
             fs::create_dir_all(folder).and_then(|()| fs::write(&path, text)).map_err(|error| failed(&error))?;
         }
         let missing = if found.missing.is_empty() { String::new() } else { format!(", {} left out: missing.txt", found.missing.len()) };
-        streams.answered(&format!("{} in {}{missing}\n", counted(found.files.len(), "file"), directory.display()))
+        let exit = streams.answered(&format!("{} in {}{missing}\n", counted(found.files.len(), "file"), directory.display()))?;
+        found.nothing_read().map_or(Ok(exit), Err)
     }
 
     async fn collect(&self) -> Result<Found, Failure> {
         let cluster = self.cluster.connect().await?;
         let mut found = Found::default();
-        found.add("version.txt", Ok(format!("ferromesh {}\n", env!("CARGO_PKG_VERSION"))));
+        found.files.push(File { name: "version.txt".to_owned(), text: format!("ferromesh {}\n", env!("CARGO_PKG_VERSION")) });
         let own = catalog::kinds().iter().map(|kind| (kind.group, kind.versions[0], kind.name));
         for kind in OF_CLUSTER.into_iter().chain(own) {
             found.objects(&cluster, kind, None, false).await;
@@ -201,9 +205,23 @@ fn is_listed(id: &Id) -> bool {
 impl Found {
     fn add(&mut self, name: &str, text: Result<String, Failure>) {
         match text {
-            Ok(text) => self.files.push(File { name: name.to_owned(), text }),
-            Err(failure) => self.missing.push(format!("{name}: {}", failure.message)),
+            Ok(text) => {
+                self.read = true;
+                self.files.push(File { name: name.to_owned(), text });
+            }
+            Err(Failure { exit, message }) => self.missing.push(Failure::new(exit, format_args!("{name}: {message}"))),
         }
+    }
+
+    /// Why a report is of no use in which nothing is that the cluster has told, by the first thing that was refused: all the others mostly
+    /// have the same cause.
+    fn nothing_read(&self) -> Option<Failure> {
+        let first = self.missing.first().filter(|_| !self.read)?;
+        let remedy = match first.exit {
+            Exit::Forbidden => "name a user who may read it, by --context or --as",
+            _ => "see that kubectl cluster-info answers with the same kubeconfig",
+        };
+        Some(Failure::new(first.exit, format_args!("nothing of the cluster could be read: {}: {remedy}", first.message)))
     }
 
     /// All objects of a kind, in a namespace or in all; `foreign` tells that they are applications'.
@@ -212,7 +230,7 @@ impl Found {
         let id = Id { api_version, kind: kind.to_owned(), namespace: namespace.map(str::to_owned), name: String::new() };
         let name = format!("{}/{}.yaml", namespace.unwrap_or("cluster"), kind.to_ascii_lowercase());
         match list_all(&id.api(&cluster.client), &ListParams::default()).await {
-            Ok(objects) if objects.is_empty() => {}
+            Ok(objects) if objects.is_empty() => self.read = true,
             Ok(objects) => self.add(&name, Ok(objects.into_iter().map(|object| written(object, foreign)).collect())),
             Err(kube::Error::Api(status)) if status.code == 404 => {}
             Err(error) => self.add(&name, Err(Failure::cluster(format_args!("list {kind}s"), &error))),
@@ -235,7 +253,7 @@ impl Found {
         let api: Api<Pod> = Api::namespaced(cluster.client.clone(), namespace);
         let pods = match list_all(&api, &ListParams::default()).await {
             Ok(pods) => pods,
-            Err(error) => return self.missing.push(Failure::cluster(format_args!("list pods of {namespace}"), &error).message),
+            Err(error) => return self.missing.push(Failure::cluster(format_args!("list pods of {namespace}"), &error)),
         };
         for pod in pods {
             let spec = pod.spec.clone().unwrap_or_default();

@@ -71,6 +71,38 @@ async fn a_report_has_objects_and_logs_and_no_secret() {
     assert_eq!(told.exit, Exit::Usage, "a folder that is there is left alone: {told:?}");
 }
 
+/// How a report of a cluster ends that answers every request like this, what it says on standard error, and its missing.txt.
+async fn refused(code: u16, reason: &str) -> (Exit, String, String) {
+    let api = FakeApi::new();
+    let status = json!({"kind": "Status", "status": "Failure", "message": format!("{reason} for you"), "reason": reason, "code": code});
+    api.answer(move |_| Some((code, status.clone())));
+    let folder = TempDir::new().unwrap();
+    let report = folder.path().join("report");
+    let told = run_on(&api, PIPE, &format!("bug-report -d {}", report.display()), "").await;
+    assert_eq!(fs::read_to_string(report.join("version.txt")).unwrap(), format!("ferromesh {}\n", env!("CARGO_PKG_VERSION")), "{told:?}");
+    (told.exit, told.stderr, fs::read_to_string(report.join("missing.txt")).unwrap_or_default())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_report_in_which_nothing_could_be_read_says_so_and_is_none() {
+    let (exit, stderr, missing) = refused(403, "Forbidden").await;
+    assert_eq!(exit, Exit::Forbidden);
+    let wanted = "error: nothing of the cluster could be read: cluster/node.yaml: can't list Nodes: ";
+    assert!(stderr.starts_with(wanted) && stderr.contains("Forbidden for you"), "{stderr}");
+    assert!(stderr.ends_with(": name a user who may read it, by --context or --as\n"), "{stderr}");
+    assert!(missing.lines().count() > 20 && missing.contains("\nistio-system/deployment.yaml: can't list Deployments: "), "{missing}");
+    assert_eq!(refused(500, "InternalError").await.0, Exit::Failed);
+    assert_eq!(refused(404, "NotFound").await.0, Exit::Failed, "as a server answers that is no API server");
+
+    // A right alone is enough for a report.
+    let api = FakeApi::new();
+    let status = json!({"kind": "Status", "status": "Failure", "message": "no", "reason": "Forbidden", "code": 403});
+    api.answer(move |call| (call.target.plural != "events").then(|| (403, status.clone())));
+    let files = report(&api, "").await;
+    let missing = &files.iter().find(|(name, _)| name == "missing.txt").unwrap().1;
+    assert!(missing.contains("cluster/node.yaml: ") && !missing.contains("event"), "{missing}");
+}
+
 /// The report of a cluster, all files of it.
 async fn report(api: &FakeApi, rest: &str) -> Vec<(String, String)> {
     let folder = TempDir::new().unwrap();

@@ -36,7 +36,7 @@ impl Install {
         tags: Vec<String>,
     ) -> Applied {
         let settings = wish.settings;
-        let missing = wish.mesh.metadata.uid.as_ref().and_then(|uid| certificates.missing.get(uid));
+        let missing = certificates.missing.get(wish.uid());
         let components = self.components(settings, course);
         let webhooks = self.webhooks(wish, course, &components, missing.is_none());
         let needs_certificates = settings.parts.keys().any(|role| serving_certificate(*role, &settings.revision).is_some());
@@ -65,8 +65,7 @@ impl Install {
 
     /// The place of the control plane that is asked.
     fn serving(&self, wish: Wish<'_>, course: &Course) -> Revision {
-        let asked = self.asked(wish.settings, wish.mesh.metadata.uid.as_deref().unwrap_or_default());
-        asked.unwrap_or_else(|| course.target.revision.clone())
+        self.asked(wish, &course.standing).unwrap_or_else(|| course.target.revision.clone())
     }
 
     /// The version of the control plane that is asked.
@@ -77,7 +76,7 @@ impl Install {
     /// All control planes.
     fn planes(&self, wish: Wish<'_>, course: &Course) -> Vec<Plane> {
         let mut places: BTreeSet<Revision> = [self.serving(wish, course), course.target.revision.clone()].into();
-        places.extend(course.stays());
+        places.extend(course.stays.iter().cloned());
         let plane = |place: Revision| {
             let own = [Role::Pilot, Role::Galley, Role::Injector].map(|role| place.part(role));
             let healths = own.iter().map(|name| self.health(name)).filter(|health| health.state != State::None);
@@ -101,7 +100,7 @@ impl Install {
     pub(super) fn wanted_proxies(&self, wish: Wish<'_>, course: &Course) -> AllWanted {
         let settings = wish.settings;
         let serving = self.serving(wish, course);
-        let mut places = course.stays();
+        let mut places = course.stays.clone();
         if settings.parts.contains_key(&Role::Injector) {
             places.push(course.target.revision.clone());
         }
@@ -156,7 +155,7 @@ impl Install {
             live.is_some_and(|live| self.applier.is_right(injector, live)) && self.health(&name).is_ready()
         };
         // Another version's injector isn't asked what it leaves to the nodes: it stays for them.
-        let alone = course.stays().is_empty();
+        let alone = course.stays.is_empty();
         if settings.parts.contains_key(&Role::Cni) || alone && injector.is_none_or(followed) {
             return Vec::new();
         }
@@ -182,8 +181,7 @@ impl Install {
         if let Some(role) = asked.iter().find(unready) {
             return Some(Err(format!("{} is not ready", revision.part(*role))));
         }
-        let uid = wish.mesh.metadata.uid.as_deref().unwrap_or_default();
-        if asked.contains(&Role::Galley) && !self.is_proven(uid, &course.target) {
+        if asked.contains(&Role::Galley) && !self.is_proven(wish.uid(), &course.target) {
             let galley = revision.part(Role::Galley);
             let what = format!("{galley} has not yet refused a wrong object through the API server");
             return Some(Err(format!("{what}: if it stays so, see kubectl logs deploy/{galley} -n {namespace}")));

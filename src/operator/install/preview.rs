@@ -1,19 +1,17 @@
 //! What bringing about an installation would change, without changing anything.
 
 use ferromesh_crds::install::ChangeAction;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use kube::{Client, ResourceExt};
+use kube::Client;
 use serde_json::Value;
 use time::OffsetDateTime;
 
-use super::{Install, InstallError, Wish, untouched};
+use super::{Install, InstallError, Wish};
 use crate::operator::{
     apply::{ApplyError, Holding},
     difference::{Difference, applying},
-    family::owner,
     foreign::{Survey, survey},
     object::{Key, Scope},
-    plan::{APPLIED, Circumstances, MANAGER, Planned, plan},
+    plan::{APPLIED, MANAGER, Planned, plan},
 };
 
 /// What would happen, in the order in which it would.
@@ -41,36 +39,20 @@ impl Install {
     /// # Errors
     /// When the cluster can't be read.
     pub(in crate::operator) async fn preview(&mut self, wish: Wish<'_>, now: OffsetDateTime) -> Result<Option<Preview>, InstallError> {
-        let Wish { mesh, settings, share, .. } = wish;
-        self.hold(now).await?;
-        let uid = mesh.uid().unwrap_or_default();
-        let state = self.certificates(now).await?;
-        let controller = OwnerReference { controller: Some(true), block_owner_deletion: Some(true), ..owner(mesh) };
-        let operator_namespace = self.operator_namespace.clone();
-        let credentials = self.credentials(settings);
-        let bundle = (!state.missing.contains_key(&uid)).then_some(&*state.bundle);
-        let circumstances = Circumstances::new(&controller, &operator_namespace, credentials.as_ref(), share);
-        self.attach(settings, circumstances).await?;
+        let certificates = self.hold(now).await?;
+        let outset = self.outset(wish);
+        self.attach(wish.settings, outset.circumstances(wish)).await?;
         if !self.is_known()? {
             return Ok(None);
         }
         let course = self.course(wish)?;
-        let (tags, stays) = (self.tags(wish, &course), course.stays());
-        let circumstances = Circumstances {
-            bundle,
-            galley: self.galley_phase(&uid, &course.target),
-            tags: &tags.in_force,
-            default_moved: tags.default_moved(),
-            serving: Some(&course.target),
-            beside: &stays,
-            ..circumstances
-        };
-        let objects = course.part_of(plan(&course.shared, circumstances));
-        let mut kept = untouched(wish, &course, circumstances.bundle.is_some(), credentials.is_some());
-        kept.extend(self.left_alone(&course, &uid));
-        kept.extend(tags.kept.iter().cloned());
+        let tags = self.tags(wish, &course);
+        let circumstances = self.circumstances(wish, &outset, &course, &certificates, &tags);
+        let mut objects = course.part_of(plan(&course.shared, circumstances));
+        objects.extend(self.meanwhile(wish, &course, circumstances));
+        let untouched = self.untouched(wish, &course, circumstances, &tags);
         self.look_for_foreign(&objects).await?;
-        self.compare(&objects, Holding { owner: &uid, share, untouched: &kept }).await.map(Some)
+        self.compare(&objects, Holding { owner: wish.uid(), share: wish.share, untouched: &untouched }).await.map(Some)
     }
 
     /// Looks whether somebody else's objects are in the way, as far as the operator may look.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Course, Install, Wish};
+use super::{Install, Wish, upgrade::Course};
 use crate::model::{DEFAULT_REVISION, served_revision};
 use crate::operator::{
     object::{Key, Kind},

@@ -1,7 +1,7 @@
 //! From one version of the control plane to the next where both stand beside each other: who is asked moves once the new one is ready, and
 //! the old one stays as it is until nobody uses it.
 
-use kube::ResourceExt;
+use serde_json::Value;
 use std::{collections::BTreeMap, time::Duration};
 use tokio::time::Instant;
 
@@ -23,8 +23,14 @@ pub(super) struct Course {
     pub(super) shared: Settings,
     /// What is written.
     pub(super) scope: Scope,
+    /// Whether the target isn't asked before it is ready.
+    pub(super) comes: bool,
+    /// The control plane that is asked meanwhile.
+    pub(super) before: Option<Settings>,
     /// All that stand.
     pub(super) standing: Vec<Standing>,
+    /// The places of those that stay beside the target.
+    pub(super) stays: Vec<Revision>,
     /// Why each stays that neither is the target nor asked; none if nobody uses it.
     pub(super) beside: BTreeMap<Revision, Option<String>>,
     /// What is told of all this, where there is more than one control plane or another than the operator's own.
@@ -54,9 +60,9 @@ impl Install {
     /// # Errors
     /// When it names a version that nobody has.
     pub(super) fn course(&mut self, wish: Wish<'_>) -> Result<Course, InstallError> {
-        let (settings, uid) = (wish.settings, wish.mesh.uid().unwrap_or_default());
-        let standing = self.standing(settings, &uid);
-        let current = self.asked(settings, &uid);
+        let settings = wish.settings;
+        let standing = self.standing(settings, wish.uid());
+        let current = self.asked(wish, &standing);
         let own = Version::of(settings);
         let wanted = Wanted { home: &settings.revision, strategy: settings.strategy, pinned: settings.pinned.as_deref(), version: &own };
         let choice = choose(wanted, current.as_ref(), &standing);
@@ -64,7 +70,7 @@ impl Install {
             let images = one.version.as_ref().map_or_else(|| settings.images.clone(), |version| version.images(&settings.images));
             settings.at(&one.place, images)
         };
-        let serving = || standing.iter().find(|one| Some(&one.place) == current.as_ref()).map_or_else(|| settings.clone(), recorded);
+        let serving = standing.iter().find(|one| Some(&one.place) == current.as_ref()).map(recorded);
         let (target, scope) = match &choice {
             Choice::At(place) => (settings.at(place, settings.images.clone()), Scope::All),
             Choice::Recorded(one) if one.version.as_ref().is_some_and(|version| version.is_by(&settings.operator)) => {
@@ -72,19 +78,30 @@ impl Install {
             }
             Choice::Recorded(one) => (recorded(one), Scope::Shared),
             Choice::Frozen(one) => (recorded(one), Scope::Nothing),
-            Choice::Full(_) => (serving(), Scope::Nothing),
+            Choice::Full(_) => (serving.clone().unwrap_or_else(|| settings.clone()), Scope::Nothing),
             Choice::Unknown(known) => return Err(unknown(settings, known)),
         };
-        let moves = current.as_ref().is_some_and(|current| *current != target.revision);
-        let awaited = if moves && scope != Scope::Nothing { self.awaited(&uid, &target) } else { None };
+        let moves = scope != Scope::Nothing && self.moves(wish, &target, current.as_ref(), &standing);
+        let replaced = |one: &Standing| one.place == target.revision && one.version.as_ref().is_some_and(|version| *version != own);
+        if moves && matches!(choice, Choice::At(_)) && standing.iter().any(replaced) {
+            self.unprove_galley(wish.uid(), &target.revision);
+        }
+        let awaited = if moves { self.awaited(wish.uid(), &target) } else { None };
+        let comes = awaited.is_some();
         let scope = match scope {
-            Scope::All if awaited.is_some() => Scope::Target,
-            Scope::Shared if awaited.is_some() => Scope::Nothing,
+            Scope::All if comes => Scope::Target,
+            Scope::Shared if comes => Scope::Nothing,
             scope => scope,
         };
+        let before = serving.filter(|_| comes || matches!(choice, Choice::Full(_)));
+        if let Some(before) = &before {
+            self.galley_phase(wish.uid(), before);
+        }
         let beside = self.beside(wish, &target, current.as_ref(), &standing);
+        let stays = |place: &Revision| *place != target.revision && beside.get(place).is_none_or(Option::is_some);
+        let stays = standing.iter().map(|one| one.place.clone()).filter(stays).collect();
         let told = told(settings, &choice, awaited, &target, current.as_ref(), &standing, &beside);
-        Ok(Course { shared: settings.served_by(&target), target, scope, standing, beside, told })
+        Ok(Course { shared: settings.served_by(&target), target, scope, comes, before, standing, stays, beside, told })
     }
 
     /// The control planes that stand.
@@ -104,26 +121,48 @@ impl Install {
         found.into_iter().map(|(place, version)| Standing { place, version }).collect()
     }
 
-    /// The place of the control plane whose injector is asked about pods that name none.
-    pub(super) fn asked(&self, settings: &Settings, uid: &str) -> Option<Revision> {
-        let asked = webhook_configuration(Role::Injector, &settings.revision)?;
-        let is_ours = self.live.applied().any(|(key, owner)| *key == asked && owner == uid);
-        let object = self.live.get(&asked).filter(|_| is_ours)?;
-        object["metadata"]["labels"]["istio.io/rev"].as_str().map(Revision::named)
+    /// The place of the control plane that is asked about what names none: by its injector's webhook configuration, and if somebody has taken
+    /// that away, by its galley's where this has been proven. Where neither tells it is the only one that could answer.
+    pub(super) fn asked(&self, wish: Wish<'_>, standing: &[Standing]) -> Option<Revision> {
+        let told = |role: Role, is: fn(&Value) -> bool| {
+            let key = webhook_configuration(role, &wish.settings.revision)?;
+            let is_ours = self.live.applied().any(|(other, owner)| *other == key && owner == wish.uid());
+            let object = self.live.get(&key).filter(|object| is_ours && is(object))?;
+            object["metadata"]["labels"]["istio.io/rev"].as_str().map(Revision::named)
+        };
+        let counts = |object: &Value| object.pointer("/webhooks/0/failurePolicy").is_some_and(|policy| policy == "Fail");
+        let only = || {
+            let mut answering = standing.iter().filter(|one| one.version.is_some() && self.unready(wish.settings, &one.place).is_none());
+            answering.next().filter(|_| answering.next().is_none()).map(|one| one.place.clone())
+        };
+        told(Role::Injector, |_| true).or_else(|| told(Role::Galley, counts)).or_else(only)
+    }
+
+    /// Whether others may be asked at present than the target. Where nothing tells who is, that is anybody who could answer or has proxies.
+    fn moves(&self, wish: Wish<'_>, target: &Settings, current: Option<&Revision>, standing: &[Standing]) -> bool {
+        let serves = |one: &Standing| self.unready(wish.settings, &one.place).is_none() || used(&one.place, wish.tallies).is_some();
+        match current {
+            Some(current) => *current != target.revision,
+            None => standing.iter().any(|one| one.place != target.revision && one.version.is_some() && serves(one)),
+        }
     }
 
     /// What a control plane that is to be asked still lacks.
     fn awaited(&self, uid: &str, target: &Settings) -> Option<String> {
-        let own = [Role::Pilot, Role::Galley, Role::Injector].into_iter().filter(|role| target.parts.contains_key(role));
-        let unready = own.map(|role| target.revision.part(role)).find_map(|name| {
-            let health = self.health(&name);
-            (!health.is_ready()).then(|| format!("{name}: {}", health.message))
-        });
         let unproven = || {
             let galley = target.parts.contains_key(&Role::Galley) && !self.is_proven(uid, target);
             galley.then(|| format!("{} has not yet refused a wrong object", target.revision.part(Role::Galley)))
         };
-        unready.or_else(unproven)
+        self.unready(target, &target.revision).or_else(unproven)
+    }
+
+    /// The first part of a control plane that doesn't answer, and why.
+    fn unready(&self, settings: &Settings, place: &Revision) -> Option<String> {
+        let own = [Role::Pilot, Role::Galley, Role::Injector].into_iter().filter(|role| settings.parts.contains_key(role));
+        own.map(|role| place.part(role)).find_map(|name| {
+            let health = self.health(&name);
+            (!health.is_ready()).then(|| format!("{name}: {}", health.message))
+        })
     }
 
     /// The control planes that are neither the target nor asked, each with what keeps it.
@@ -134,12 +173,11 @@ impl Install {
         current: Option<&Revision>,
         standing: &[Standing],
     ) -> BTreeMap<Revision, Option<String>> {
-        let uid = wish.mesh.uid().unwrap_or_default();
         let others = standing.iter().filter(|one| one.place != target.revision && Some(&one.place) != current);
         // Their proxies were told of the old pilot when they began.
         let gateway = wish.settings.gateways.iter().find(|gateway| !self.health(&gateway.name).is_ready());
         let gateway = gateway.map(|gateway| format!("{} is being replaced", gateway.name));
-        let mut since = std::mem::take(&mut self.known.entry(uid.clone()).or_default().unused);
+        let mut since = std::mem::take(&mut self.known.entry(wish.uid().to_owned()).or_default().unused);
         let mut unused = BTreeMap::new();
         let mut all = BTreeMap::new();
         for one in others {
@@ -152,7 +190,7 @@ impl Install {
             let kept = used.or_else(lingers);
             all.insert(one.place.clone(), kept);
         }
-        self.known.entry(uid).or_default().unused = unused;
+        self.known.entry(wish.uid().to_owned()).or_default().unused = unused;
         all
     }
 
@@ -207,12 +245,6 @@ impl Course {
         let standing = self.standing.iter().find(|one| one.place == *place).and_then(|one| one.version.as_ref());
         settings.at(place, standing.map_or_else(|| settings.images.clone(), |version| version.images(&settings.images)))
     }
-
-    /// The places of the control planes that stay beside the target.
-    pub(super) fn stays(&self) -> Vec<Revision> {
-        let stays = |place: &Revision| *place != self.target.revision && self.beside.get(place).is_none_or(Option::is_some);
-        self.standing.iter().map(|one| one.place.clone()).filter(stays).collect()
-    }
 }
 
 /// Why no version of that name can be had.
@@ -266,6 +298,10 @@ fn told(
             (Some(awaited), Some(current)) => {
                 let message = format!("version {new} comes up as {}, {} serves on: {awaited}", target.revision.name(), version(current));
                 upgrade(Reason::NewNotReady, message, true)
+            }
+            (Some(awaited), None) => {
+                let message = format!("version {new} comes up as {}: {awaited}", target.revision.name());
+                upgrade(Reason::NewNotReady, message, false)
             }
             _ if !beside.is_empty() => {
                 let message = format!("version {new} ({}) serves; {}", target.revision.name(), kept(&mut beside.keys()));

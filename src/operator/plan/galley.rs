@@ -23,6 +23,11 @@ pub(in crate::operator) const CERTIFICATE: &str = "istio-galley-webhook-certs";
 pub(in crate::operator) const CONFIGURATION: &str = "istio-galley";
 /// The end of the name of each webhook in it.
 pub(in crate::operator) const WEBHOOK: &str = "validation.istio.io";
+/// The webhook configuration by which the galley at its MeshInstall's own place is tried while [`CONFIGURATION`] leads to another one. No
+/// revision is called so.
+pub(super) const TRIAL: &str = "istio-galley-default";
+/// The label `istio.io/rev` of an object that is to reach that galley alone: with its dot it is no control plane's name.
+pub(in crate::operator) const TRIED: &str = "default.tried";
 
 /// Where it distributes configuration.
 const DISTRIBUTION: Port = Port { name: "grpc-mcp", pod: 9901, service: 9901 };
@@ -52,9 +57,19 @@ pub(super) fn plan(base: Base<'_>, part: &Part) -> Vec<Planned> {
 /// Annotations that change what an object means.
 const ANNOTATIONS: [&str; 2] = ["internal.istio.io/webhook-always-reject", "istio.io/dry-run"];
 
-/// Objects that name `revision`, and to the default one those that name none; the control plane of `base` is asked. Nothing but the mesh's own configuration is ever asked about, so that
-/// an outage of galley can't hold up anything else.
+/// Objects that name `revision`, and to the default one those that name none; the control plane of `base` is asked. Nothing but the mesh's
+/// own configuration is ever asked about, so that an outage of galley can't hold up anything else.
 pub(super) fn webhooks(base: Base<'_>, revision: &Revision, bundle: &str, phase: Phase) -> Planned {
+    configuration(base, &revision.object(CONFIGURATION), asked(revision), bundle, phase)
+}
+
+/// The webhook by which the galley of `base` is tried before it is asked about anything.
+pub(super) fn trial(base: Base<'_>, bundle: &str) -> Planned {
+    configuration(base, TRIAL, vec![naming(TRIED)], bundle, Phase::Unproven)
+}
+
+/// A configuration with a webhook for each name, with the objects that it is about.
+fn configuration(base: Base<'_>, name: &str, asked: Vec<(String, Value)>, bundle: &str, phase: Phase) -> Planned {
     let webhook = |name: String, selector: Value| {
         json!({
             "name": name,
@@ -72,17 +87,20 @@ pub(super) fn webhooks(base: Base<'_>, revision: &Revision, bundle: &str, phase:
             "admissionReviewVersions": ["v1"],
         })
     };
-    let webhooks: Vec<Value> = asked(revision).into_iter().map(|(name, selector)| webhook(name, selector)).collect();
-    let name = revision.object(CONFIGURATION);
-    base.object(Kind::ValidatingWebhookConfiguration, &name, Role::Galley.name(), json!({"webhooks": webhooks}))
+    let webhooks: Vec<Value> = asked.into_iter().map(|(name, selector)| webhook(name, selector)).collect();
+    base.object(Kind::ValidatingWebhookConfiguration, name, Role::Galley.name(), json!({"webhooks": webhooks}))
 }
 
 /// The webhooks by their names, each with the objects that it is about.
 fn asked(revision: &Revision) -> Vec<(String, Value)> {
-    let named = json!([{"key": "istio.io/rev", "operator": "In", "values": [revision.name()]}]);
     let unnamed = json!([{"key": "istio.io/rev", "operator": "DoesNotExist"}]);
     let unnamed = revision.is_default().then(|| (WEBHOOK.to_owned(), unnamed));
-    unnamed.into_iter().chain([(format!("rev.{WEBHOOK}"), named)]).collect()
+    unnamed.into_iter().chain([naming(revision.name())]).collect()
+}
+
+/// The webhook about objects that name a control plane.
+fn naming(name: &str) -> (String, Value) {
+    (format!("rev.{WEBHOOK}"), json!([{"key": "istio.io/rev", "operator": "In", "values": [name]}]))
 }
 
 /// One a group, with every kind that is configuration: a MeshInstall is the operator's to judge.

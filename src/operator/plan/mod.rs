@@ -25,7 +25,7 @@ pub(super) use access::OWN_ROLE;
 pub(super) use config::{INJECTION, injection_values};
 #[cfg(test)]
 pub(super) use edits::edit;
-pub(super) use galley::WEBHOOK as GALLEY_WEBHOOK;
+pub(super) use galley::{TRIED, WEBHOOK as GALLEY_WEBHOOK};
 pub(super) use object::{APPLIED, COMPONENT, MANAGED_BY, MANAGER, Planned};
 pub(super) use pilot::RENDERED_BY;
 
@@ -219,13 +219,21 @@ fn webhooks(base: Base<'_>, serving: Base<'_>, circumstances: Circumstances<'_>,
     objects
 }
 
-/// The place of the control plane whose own an object is; none if it serves them all.
+/// The webhook configuration by which the galley of a control plane at its MeshInstall's own place can be tried before it is asked: what
+/// names that place leads to the one that serves until then.
+pub(super) fn trial(settings: &Settings, circumstances: Circumstances<'_>) -> Option<Planned> {
+    let bundle = circumstances.bundle.filter(|_| settings.parts.contains_key(&Role::Galley))?;
+    Some(galley::trial(circumstances.base(settings), bundle))
+}
+
+/// The place of the control plane whose own an object is; none if it serves them all, or goes once that is asked.
 pub(super) fn place(key: &Key, object: &Value) -> Option<Revision> {
     let labels = &object["metadata"]["labels"];
     let own = [Role::Pilot, Role::Galley, Role::Injector].map(Role::name).contains(&labels[COMPONENT].as_str()?);
     let asked = [Role::Galley, Role::Injector].into_iter().filter_map(|role| webhook_configuration(role, &Revision::default()));
     let of_all = key.kind == Kind::Lease
         || key.name == access::CREDENTIALS
+        || key.name == galley::TRIAL
         || injector::is_tag(&key.name)
         || asked.into_iter().any(|configuration| configuration == *key);
     let is_its_own = (own || labels[COMPONENT] == config::COMPONENT) && !of_all;

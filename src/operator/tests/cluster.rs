@@ -11,13 +11,12 @@ use k8s_openapi::api::{
     core::v1::{Namespace, Pod},
     rbac::v1::ClusterRole,
 };
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::ResourceExt;
 use serde_json::{Value, json};
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -26,7 +25,10 @@ use crate::operator::{
     roles::ROLES,
 };
 use crate::runtime::{Elector, LeaseConfig, LeaseTiming, Readiness, Shutdown, Trigger};
-use crate::testing::{eventually, fake_api::FakeApi};
+use crate::testing::{
+    eventually,
+    fake_api::{Call, FakeApi},
+};
 
 pub(super) const OPERATOR: &str = "ferromesh-system";
 pub(super) const MESH: &str = "istio-system";
@@ -34,8 +36,8 @@ pub(super) const MESH: &str = "istio-system";
 /// The cluster; the operator in it ends with it.
 pub(super) struct Cluster {
     pub(super) api: FakeApi,
-    /// Whether galley refuses what is wrong.
-    pub(super) galley: Arc<AtomicBool>,
+    /// The galleys that refuse nothing, by their Services.
+    pub(super) lax: Arc<Mutex<BTreeSet<String>>>,
     operator: Option<Trigger>,
     certificates: CertificateSource,
     /// The operator's version.
@@ -58,14 +60,15 @@ impl Cluster {
         let webhooks = [webhook("meshinstalls.install.ferromesh.dev"), webhook("probe.install.ferromesh.dev")];
         let configuration = json!({"metadata": {"name": "ferromesh-operator"}, "webhooks": webhooks});
         api.insert::<ValidatingWebhookConfiguration>(&serde_json::from_value(configuration).unwrap());
-        let galley = Arc::new(AtomicBool::new(true));
-        let refuses = galley.clone();
+        let lax: Arc<Mutex<BTreeSet<String>>> = Arc::default();
+        let (cluster, that_are_lax) = (api.clone(), lax.clone());
         api.answer(move |call| {
-            let probes = call.target.plural == "gateways" && call.query.contains_key("dryRun") && refuses.load(Ordering::SeqCst);
+            let asks = || galleys(&cluster, call).iter().any(|service| !that_are_lax.lock().unwrap().contains(service));
+            let probes = call.target.plural == "gateways" && call.query.contains_key("dryRun") && asks();
             let message = format!("admission webhook \"{GALLEY_WEBHOOK}\" denied the request: no such protocol");
             probes.then(|| (403, json!({"kind": "Status", "status": "Failure", "message": message, "reason": "Forbidden", "code": 403})))
         });
-        Self { api, galley, operator: None, certificates: CertificateSource::Own, version: "1.0.2" }
+        Self { api, lax, operator: None, certificates: CertificateSource::Own, version: "1.0.2" }
     }
 
     /// A ClusterRole of the chart's.
@@ -154,6 +157,11 @@ impl Cluster {
 
     /// Does what the controllers of Deployments and DaemonSets and the kubelets do, of which there are none.
     pub(super) fn bring_up_pods(&self) {
+        self.bring_up_pods_but("");
+    }
+
+    /// The same, but for one Deployment.
+    pub(super) fn bring_up_pods_but(&self, held: &str) {
         for daemon_set in self.api.list::<DaemonSet>() {
             let generation = daemon_set.metadata.generation;
             let status = json!({"observedGeneration": generation, "desiredNumberScheduled": 0, "currentNumberScheduled": 0,
@@ -161,7 +169,7 @@ impl Cluster {
             let daemon_set = DaemonSet { status: serde_json::from_value(status).unwrap(), ..daemon_set };
             self.api.insert(&daemon_set);
         }
-        for deployment in self.api.list::<Deployment>() {
+        for deployment in self.api.list::<Deployment>().into_iter().filter(|one| one.name_any() != held) {
             let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
             let generation = deployment.metadata.generation;
             let whole = json!({"observedGeneration": generation, "replicas": wanted, "updatedReplicas": wanted,
@@ -217,6 +225,26 @@ impl Cluster {
         let lease = self.api.get::<Lease>(Some(OPERATOR), LEASE);
         lease.and_then(|lease| lease.metadata.owner_references).unwrap_or_default().into_iter().map(|owner| owner.kind).collect()
     }
+}
+
+/// The Services of the galleys that the API server asks about an object.
+fn galleys(api: &FakeApi, call: &Call) -> Vec<String> {
+    let revision = call.body.pointer("/metadata/labels/istio.io~1rev").and_then(Value::as_str);
+    let all = api.list::<ValidatingWebhookConfiguration>().into_iter().flat_map(|one| one.webhooks.unwrap_or_default());
+    let asked = all.filter(|webhook| webhook.name.ends_with(GALLEY_WEBHOOK) && picks(webhook.object_selector.as_ref(), revision));
+    asked.filter_map(|webhook| Some(webhook.client_config.service?.name)).collect()
+}
+
+/// Whether a selector picks an object that names this revision.
+fn picks(selector: Option<&LabelSelector>, revision: Option<&str>) -> bool {
+    selector.and_then(|selector| selector.match_expressions.as_ref()).into_iter().flatten().all(|expression| {
+        let listed = || revision.is_some_and(|name| expression.values.iter().flatten().any(|value| value == name));
+        match (&*expression.key, &*expression.operator) {
+            ("istio.io/rev", "In") => listed(),
+            ("istio.io/rev", "DoesNotExist") => revision.is_none(),
+            other => panic!("galley's webhooks select by {other:?}"),
+        }
+    })
 }
 
 /// What a Deployment's pods run.

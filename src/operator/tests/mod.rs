@@ -5,6 +5,7 @@ mod convergence;
 mod foreign;
 mod healing;
 mod lifecycle;
+mod moves;
 mod nodes;
 mod planning;
 mod proxies;

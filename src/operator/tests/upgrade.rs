@@ -21,14 +21,14 @@ use super::{
 };
 use crate::testing::eventually;
 
-fn by_revision(spec: Value) -> Value {
+pub(super) fn by_revision(spec: Value) -> Value {
     let mut spec = spec;
     spec["updateStrategy"] = json!({"type": "Revision"});
     spec
 }
 
 /// The places at which a pilot stands, with the versions of their images.
-fn pilots(cluster: &Cluster) -> Vec<(String, String)> {
+pub(super) fn pilots(cluster: &Cluster) -> Vec<(String, String)> {
     let all = cluster.api.list::<Deployment>();
     let pilots = all.iter().filter(|one| one.name_any().starts_with("istio-pilot"));
     pilots.map(|one| (one.name_any(), image(one).rsplit(':').next().unwrap_or_default().to_owned())).collect()
@@ -39,7 +39,7 @@ fn pilot(place: &str, version: &str) -> (String, String) {
 }
 
 /// The place whose control plane is asked about pods and about configuration, and by which gateways are served; none while these differ.
-fn serving(cluster: &Cluster) -> Option<String> {
+pub(super) fn serving(cluster: &Cluster) -> Option<String> {
     let (place, service) = cluster.asked("istio-sidecar-injector")?;
     let suffix = if place == "default" { String::new() } else { format!("-{place}") };
     let galley = cluster.api.get::<ValidatingWebhookConfiguration>(None, "istio-galley")?;
@@ -51,13 +51,13 @@ fn serving(cluster: &Cluster) -> Option<String> {
     agree.then_some(place)
 }
 
-fn serves(cluster: &Cluster, place: &str) -> bool {
+pub(super) fn serves(cluster: &Cluster, place: &str) -> bool {
     cluster.bring_up_pods();
     serving(cluster).as_deref() == Some(place)
 }
 
 /// What is told of the change of version.
-fn told(cluster: &Cluster) -> String {
+pub(super) fn told(cluster: &Cluster) -> String {
     let told = cluster.condition("mesh", "Upgraded");
     told.map(|(status, reason, message)| format!("{status} {reason} {message}").trim().to_owned()).unwrap_or_default()
 }
@@ -79,7 +79,7 @@ fn planes(cluster: &Cluster) -> Vec<String> {
 }
 
 /// Writes to objects of these names.
-fn writes_to(writes: &[String], is: impl Fn(&str) -> bool) -> Vec<&String> {
+pub(super) fn writes_to(writes: &[String], is: impl Fn(&str) -> bool) -> Vec<&String> {
     let of = |write: &&String| !write.contains("events") && is(write.rsplit('/').next().unwrap_or_default());
     writes.iter().filter(of).collect()
 }
@@ -97,7 +97,7 @@ async fn settled(cluster: &Cluster, place: &str, version: &str) {
 }
 
 /// A mesh of version 1.0.2 in the first slot, with a pod.
-async fn with_a_pod() -> Cluster {
+pub(super) async fn with_a_pod() -> Cluster {
     let cluster = Cluster::healthy(by_revision(json!({}))).await;
     cluster.namespace(&json!({"istio-injection": "enabled"}));
     cluster.pod("blue", "1.0.2");

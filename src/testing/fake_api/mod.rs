@@ -40,6 +40,8 @@ struct Inner {
     calls: Mutex<Vec<Call>>,
     /// Streams of lists of these resources end after so many objects.
     cuts: Mutex<BTreeMap<String, usize>>,
+    /// How many watches are open in each namespace; under none those of all namespaces and of the cluster.
+    watches: Mutex<BTreeMap<String, usize>>,
     /// Tells watches that there is something new, or (by an odd epoch) that they are to end.
     news: channel::Sender<News>,
 }
@@ -73,6 +75,7 @@ impl FakeApi {
             answers: Mutex::default(),
             calls: Mutex::default(),
             cuts: Mutex::default(),
+            watches: Mutex::default(),
             news: channel::Sender::new(News::default()),
         };
         Self { inner: Arc::new(inner) }
@@ -158,6 +161,11 @@ impl FakeApi {
     pub(crate) fn delete<K: Resource<DynamicType = ()>>(&self, namespace: Option<&str>, name: &str) {
         self.store().delete(&Self::key::<K>(namespace, name), false).unwrap();
         self.tell();
+    }
+
+    /// How many watches are open in a namespace.
+    pub(crate) fn watches(&self, namespace: &str) -> usize {
+        self.inner.watches.lock().unwrap().get(namespace).copied().unwrap_or_default()
     }
 
     /// Ends every watch, as a restart of the server does; watchers connect again.

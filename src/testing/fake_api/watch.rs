@@ -48,6 +48,7 @@ impl Watch {
         }
         let cut = api.inner.cuts.lock().unwrap().get(&call.target.plural).copied().filter(|_| initial_events);
         queue.truncate(cut.unwrap_or(usize::MAX));
+        *api.inner.watches.lock().unwrap().entry(namespace(&call)).or_default() += 1;
         Self { api, call, selection, seen: watch_from, breaks, queue, over: cut.is_some() }
     }
 
@@ -81,6 +82,18 @@ impl Watch {
         self.queue.extend(ours.filter_map(|event| line(&self.call, &self.selection, event)));
         self.seen = store.version();
     }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if let Some(open) = self.api.inner.watches.lock().unwrap().get_mut(&namespace(&self.call)) {
+            *open -= 1;
+        }
+    }
+}
+
+fn namespace(call: &Call) -> String {
+    call.target.namespace.clone().unwrap_or_default()
 }
 
 /// One change as this watch sees it: an object may enter or leave its selection.

@@ -6,11 +6,11 @@ use std::{
     collections::{BTreeMap, BTreeSet},
 };
 
-use super::{owner, plan};
+use super::{alone, images, owner};
 use crate::operator::{
     object::Key,
-    plan::{Circumstances, MANAGED_BY, MANAGER, Phase, Planned, Share, edits::edit},
-    settings::{Images, resolve},
+    plan::{MANAGED_BY, MANAGER, Phase, Planned, edits::edit},
+    settings::resolve,
 };
 use crate::testing::{for_many, objects::Choices};
 
@@ -19,17 +19,8 @@ const EDITS: usize = 24;
 
 /// The plan of a spec that is read from text; none if the spec can't be installed.
 fn planned_from(text: &str) -> Option<Vec<Planned>> {
-    let images = Images { hub: "hub.example/ferromesh".to_owned(), tag: "1.0.2".to_owned(), pull_policy: "IfNotPresent".to_owned() };
-    let settings = resolve(&serde_json::from_str(text).unwrap(), &images).ok()?;
-    let names = BTreeSet::from(["web".to_owned()]);
-    let owner = owner();
-    let share = Share::alone(&settings);
-    let circumstances = Circumstances {
-        bundle: Some("PEM"),
-        galley: Phase::Proven,
-        ..Circumstances::new(&owner, "ferromesh-system", Some(&names), Some(&share))
-    };
-    Some(plan(&settings, circumstances))
+    let spec = serde_json::from_str(text).unwrap();
+    resolve(&spec, &images()).ok().map(|settings| alone(&settings, Some("PEM"), Phase::Proven))
 }
 
 /// The same JSON with the fields of every object in another order.

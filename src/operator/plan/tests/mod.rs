@@ -10,7 +10,7 @@ mod revisions;
 
 use super::*;
 use crate::model::{InjectionValues, MeshConfig};
-use crate::operator::settings::{Images, resolve};
+use crate::operator::settings::{Images, Problems, resolve};
 
 fn owner() -> OwnerReference {
     OwnerReference {
@@ -23,18 +23,29 @@ fn owner() -> OwnerReference {
     }
 }
 
+fn images() -> Images {
+    Images { hub: "hub.example/ferromesh".to_owned(), tag: "1.0.2".to_owned(), pull_policy: "IfNotPresent".to_owned() }
+}
+
+/// The settings that a spec comes to.
+fn settings(spec: &Value) -> Result<Settings, Problems> {
+    resolve(&serde_json::from_value(spec.clone()).unwrap(), &images())
+}
+
+/// The circumstances of a mesh whose webhooks answer.
+fn circumstances<'a>(owner: &'a OwnerReference, credentials: Option<&'a BTreeSet<String>>, share: Option<&'a Share>) -> Circumstances<'a> {
+    let before = Circumstances::new(owner, "ferromesh-system", credentials, share);
+    Circumstances { bundle: Some("PEM"), galley: Phase::Proven, ..before }
+}
+
+/// The plan of the only control plane of a mesh.
+fn alone(settings: &Settings, bundle: Option<&str>, galley: Phase) -> Vec<Planned> {
+    let (owner, names, share) = (owner(), BTreeSet::from(["web".to_owned()]), Share::alone(settings));
+    plan(settings, Circumstances { bundle, galley, ..circumstances(&owner, Some(&names), Some(&share)) })
+}
+
 fn planned_in(spec: Value, bundle: Option<&str>, galley: Phase) -> Vec<Planned> {
-    let spec: MeshInstallSpec = serde_json::from_value(spec).unwrap();
-    let images = Images { hub: "hub.example/ferromesh".to_owned(), tag: "1.0.2".to_owned(), pull_policy: "IfNotPresent".to_owned() };
-    let settings = resolve(&spec, &images).unwrap_or_else(|problems| panic!("{problems}"));
-    plan(
-        &settings,
-        Circumstances {
-            bundle,
-            galley,
-            ..Circumstances::new(&owner(), "ferromesh-system", Some(&BTreeSet::from(["web".to_owned()])), Some(&Share::alone(&settings)))
-        },
-    )
+    alone(&settings(&spec).unwrap_or_else(|problems| panic!("{problems}")), bundle, galley)
 }
 
 fn planned(spec: Value) -> Vec<Planned> {

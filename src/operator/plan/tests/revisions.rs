@@ -1,32 +1,21 @@
 //! Control planes beside each other: what a revision's plan has, and that no two plans want the same object.
 
-use serde_json::{Value, json};
+use serde_json::json;
 use std::{cell::Cell, collections::BTreeMap};
 
-use super::{documents, names, owner};
+use super::{circumstances, documents, names, owner, settings};
 use crate::operator::{
     object::Key,
-    plan::{Circumstances, Phase, Planned, Share, Tag, edit, plan},
-    settings::{Images, Settings, resolve},
+    plan::{Circumstances, Planned, Share, Tag, edit, plan},
+    settings::Settings,
 };
 use crate::testing::for_many;
-
-fn settings(spec: &Value) -> Option<Settings> {
-    let images = Images { hub: "hub.example/ferromesh".to_owned(), tag: "1.0.2".to_owned(), pull_policy: "IfNotPresent".to_owned() };
-    resolve(&serde_json::from_value(spec.clone()).unwrap(), &images).ok()
-}
 
 /// The plan of a control plane; `share` is what all have, if it is this one's.
 fn planned(settings: &Settings, share: Option<&Share>, tags: &[Tag<'_>]) -> Vec<Planned> {
     let owner = owner();
-    let circumstances = Circumstances {
-        bundle: Some("PEM"),
-        galley: Phase::Proven,
-        tags,
-        default_moved: tags.iter().any(|tag| tag.name == "default"),
-        ..Circumstances::new(&owner, "ferromesh-system", None, share)
-    };
-    plan(settings, circumstances)
+    let default_moved = tags.iter().any(|tag| tag.name == "default");
+    plan(settings, Circumstances { tags, default_moved, ..circumstances(&owner, None, share) })
 }
 
 fn canary(mesh: &Settings) -> Settings {
@@ -91,11 +80,11 @@ fn no_two_control_planes_want_the_same_object() {
     for_many(|choices| {
         let mut of_the_mesh = json!({});
         (0..8).for_each(|_| edit(&mut of_the_mesh, choices));
-        let Some(mesh) = settings(&of_the_mesh) else { return };
+        let Ok(mesh) = settings(&of_the_mesh) else { return };
         let mut seen: BTreeMap<Key, String> = BTreeMap::new();
         let targets: Vec<Settings> = NAMES
             .iter()
-            .filter_map(|name| settings(&json!({"revision": name, "namespace": mesh.namespace}))?.beside(&mesh, "mesh").ok())
+            .filter_map(|name| settings(&json!({"revision": name, "namespace": mesh.namespace})).ok()?.beside(&mesh, "mesh").ok())
             .collect();
         let tags: Vec<Tag<'_>> = targets.iter().map(|target| Tag { name: "prod", target }).take(1).collect();
         let share = Share::alone(&mesh);
