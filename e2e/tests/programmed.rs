@@ -15,6 +15,8 @@ use crate::shop::{ROUTED, Shop};
 
 /// How soon an author reads of it, on a busy machine.
 const TOLD: Duration = Duration::from_secs(10);
+/// How soon the mesh's status tells of it: pilots are asked every 10 s, and mere numbers of good proxies are written every 30 s.
+const COUNTED: Duration = Duration::from_secs(90);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_filter_is_told_its_author_alone() {
@@ -55,6 +57,7 @@ async fn refused(test: &Test) -> anyhow::Result<()> {
         Ok(())
     })
     .await?;
+    within(COUNTED, "the mesh's status counts a proxy that refuses", async || counted(test, 1).await).await?;
     // The page is served, and other changes reach the same proxy.
     shop.send_all_to("v3").await?;
 
@@ -73,6 +76,16 @@ async fn refused(test: &Test) -> anyhow::Result<()> {
         Ok(())
     })
     .await?;
+    within(COUNTED, "the mesh's status counts none", async || counted(test, 0).await).await.map(drop)
+}
+
+/// Whether the MeshInstall tells of so many proxies that don't have what pilot told them, and of no other's fault.
+async fn counted(test: &Test, stale: i64) -> anyhow::Result<()> {
+    let status = test.mesh.healthy().await?.status.unwrap_or_default();
+    let proxies = status.proxies.context("no counts")?;
+    anyhow::ensure!(proxies.stale == Some(stale) && proxies.synced == proxies.total.map(|total| total - stale), "{proxies:?}");
+    let condition = status.conditions.iter().find(|condition| condition.type_ == "ProxiesInSync").context("no condition")?;
+    anyhow::ensure!(condition.reason == if stale == 0 { "InSync" } else { "ProxiesStale" }, "{condition:?}");
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1::Pod;
 use kube::{core::DynamicObject, runtime::watcher};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::SocketAddr};
 
 use super::{
     credentials::{Credentials, NamingKind},
@@ -126,6 +126,17 @@ impl Live {
     pub(super) fn foreign_mesh(&self) -> Option<&Key> {
         let webhooks = |key: &Key| matches!(key.kind, Kind::MutatingWebhookConfiguration | Kind::ValidatingWebhookConfiguration);
         self.objects.iter().find(|(key, object)| webhooks(key) && is_of_istio(key) && !is_ours(key, object)).map(|(key, _)| key)
+    }
+
+    /// Where pods of one Deployment of ours that are ready answer at a port.
+    pub(super) fn addresses_of<'a>(&'a self, name: &'a str, port: u16) -> impl Iterator<Item = SocketAddr> + 'a {
+        let address = move |pod: &Pod| {
+            let status = pod.status.as_ref()?;
+            let ready = status.conditions.iter().flatten().any(|condition| condition.type_ == "Ready" && condition.status == "True");
+            let ip = status.pod_ip.as_deref().filter(|_| ready)?.parse().ok()?;
+            Some(SocketAddr::new(ip, port))
+        };
+        self.pods_of(name).filter_map(address)
     }
 
     /// Pods of one Deployment of ours.

@@ -64,7 +64,8 @@ pub fn start(
     let statuses = StatusWriter::new(kubernetes, mesh.verdicts(), &problems, &config.pod, metrics.clone()).knowing(mesh.standings());
     tasks.spawn("status", statuses.run(tasks.shutdown()));
     let needed = mesh.needed_secrets();
-    serve_with(config.certificate, mesh.into_stream(), needed, listener, tasks, readiness, (metrics, problems)).merge(services)
+    let told = (Connections::registered(metrics, registry), problems);
+    serve_with(config.certificate, mesh.into_stream(), needed, listener, tasks, readiness, told).merge(services)
 }
 
 /// The same, with a certificate and snapshots from elsewhere.
@@ -78,12 +79,12 @@ fn serve_with<S>(
     listener: Listener,
     tasks: &mut Tasks,
     readiness: &Readiness,
-    (metrics, problems): (Metrics, Problems),
+    (connections, problems): (Connections, Problems),
 ) -> Router
 where
     S: Stream<Item = (Arc<Snapshot>, Changes)> + Send + 'static,
 {
-    let shutdown = tasks.shutdown();
+    let (metrics, shutdown) = (connections.metrics().clone(), tasks.shutdown());
     let (hub, task) = Hub::new(metrics.clone(), needed, problems, readiness.wait_for("the mesh's configuration"));
     tasks.spawn("hub", task.run(snapshots, shutdown.clone()));
 
@@ -99,7 +100,6 @@ where
 
     // A proxy has one stream; more would only let one certificate ask for many configurations at a time.
     let limits = Limits { streams: 4, ..Limits::default() };
-    let connections = Connections::new(metrics.clone());
     let routes = serve::routes(Server::new(hub, connections.clone(), metrics, shutdown.clone()));
     tasks.spawn("xds", listener.serve(routes, Security::Mutual(certificate), limits, shutdown));
     debug::routes(connections)

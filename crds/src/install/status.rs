@@ -69,13 +69,17 @@ api_objects! {
 
     /// How many proxies there are, and how they stand.
     pub struct ProxyCounts {
-        /// All that are connected.
+        /// All: pods with a sidecar, and those of the mesh's own gateways.
         pub total: Option<i64>,
+        /// Those that are connected and have what pilot told them; not known while a pilot can't be asked.
+        pub synced: Option<i64>,
+        /// Those that are connected and refuse something, or owe pilot an answer for longer than 10 s.
+        pub stale: Option<i64>,
         /// Those of another version than the control plane's.
         pub outdated: Option<i64>,
         /// Pods that should have one and have none.
         pub missed: Option<i64>,
-        /// All of it for tables, as in `7` or `7 (2 outdated, 1 missed)`.
+        /// All of it for tables, as in `7` or `7 (1 stale, 2 outdated, 1 missed)`.
         pub summary: Option<String>,
     }
 

@@ -17,7 +17,7 @@ use crate::operator::{
     certificates,
     health::Health,
     object::{Key, Kind},
-    plan::{INJECTION, Planned, injection_values, serving_certificate, webhook_configuration},
+    plan::{INJECTION, MONITORING, Planned, injection_values, serving_certificate, webhook_configuration},
     proxies::{AllWanted, Wanted},
     settings::{NODES, Revision, Role, Settings},
     status::{Applied, Injection, Plane, Tagging},
@@ -104,6 +104,7 @@ impl Install {
         if settings.parts.contains_key(&Role::Injector) {
             places.push(course.target.revision.clone());
         }
+        let own = settings.gateways.iter();
         let wanted = |place: &Revision| {
             // Its own, and those that lead to it.
             let live = self.live.webhooks_of(place.name());
@@ -117,6 +118,8 @@ impl Install {
                 },
                 injector_ready: self.health(&place.part(Role::Injector)).is_ready(),
                 rolling: settings.rolling.filter(|_| *place == serving),
+                pilots: self.live.addresses_of(&place.part(Role::Pilot), MONITORING).collect(),
+                gateways: own.clone().filter(|_| *place == serving).map(|gateway| self.live.pods_of(&gateway.name).count()).sum(),
             }
         };
         places.iter().map(|place| (place.name().to_owned(), wanted(place))).collect()

@@ -12,7 +12,7 @@ use crate::operator::{
 };
 
 /// Where every role answers probes and is scraped.
-const MONITORING: u16 = 15014;
+pub(in crate::operator) const MONITORING: u16 = 15014;
 
 /// What sets one role apart from the others.
 pub(super) struct Parts<'a> {

@@ -23,6 +23,7 @@ mod workload;
 
 pub(super) use access::OWN_ROLE;
 pub(super) use config::{INJECTION, injection_values};
+pub(super) use control_plane::MONITORING;
 #[cfg(test)]
 pub(super) use edits::edit;
 pub(super) use galley::{TRIED, WEBHOOK as GALLEY_WEBHOOK};

@@ -251,7 +251,7 @@ mod tests {
                 ..InjectionValues::default()
             },
             injector_ready: true,
-            rolling: None,
+            ..Wanted::default()
         }
     }
 

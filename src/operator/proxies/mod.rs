@@ -1,7 +1,7 @@
 //! Which pods lack the sidecar that they should have, or have an old one, and what is done about it.
 //!
 //! While this operator leads it watches the metadata of all pods and namespaces, and holds them against the webhook configuration as the
-//! cluster has it and against the injector's own decision. What it finds goes into the MeshInstall's status, into metrics, and as an event
+//! cluster has it and against the injector's own decision, and asks pilots how many have what they are told. What it finds goes into the MeshInstall's status, into metrics, and as an event
 //! to the owner of each missed pod. Only where the MeshInstall asks for it, it restarts workloads, a few at a time. It never touches a pod,
 //! and no workload that isn't told of.
 //!
@@ -20,6 +20,7 @@ mod owners;
 mod report;
 mod restart;
 mod roll;
+mod synced;
 mod watch;
 mod work;
 mod workload;
@@ -27,9 +28,10 @@ mod workload;
 pub use once::{LiveInjector, Look, Outlier, Pass, Rollouts};
 pub(super) use report::Tally;
 pub use restart::RestartError;
+pub(super) use synced::Synced;
 
 use kube::Client;
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 use tokio::sync::watch as channel;
 
 use super::{metrics::Metrics, settings::Rolling};
@@ -38,7 +40,7 @@ use crate::model::InjectionValues;
 use crate::runtime::Term;
 
 /// What the reconciler knows and this needs: how pods of one revision should be.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Wanted {
     /// What the cluster's webhook configuration asks the injector about.
     pub(super) entries: Vec<Entry>,
@@ -48,6 +50,10 @@ pub(super) struct Wanted {
     pub(super) injector_ready: bool,
     /// How workloads are restarted; none if their owners do it.
     pub(super) rolling: Option<Rolling>,
+    /// Where its pilots' metrics are.
+    pub(super) pilots: Vec<SocketAddr>,
+    /// How many pods of gateways the mesh itself has with it.
+    pub(super) gateways: usize,
 }
 
 /// How pods of each revision should be; empty while there is no mesh.

@@ -208,7 +208,7 @@ impl Rollouts {
 fn of_revisions(injectors: Vec<LiveInjector>) -> AllWanted {
     let mut all = AllWanted::new();
     for LiveInjector { entries, values, ready } in injectors {
-        let wanted = || Wanted { entries: Vec::new(), values: values.clone(), injector_ready: ready, rolling: None };
+        let wanted = || Wanted { entries: Vec::new(), values: values.clone(), injector_ready: ready, ..Wanted::default() };
         all.entry(values.revision.clone()).or_insert_with(wanted).entries.extend(entries);
     }
     all

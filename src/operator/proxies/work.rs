@@ -21,6 +21,7 @@ use super::{
     report::{NAMED, Tally},
     restart::Restarter,
     roll::{Cause, Step},
+    synced::{Asker, INTERVAL},
     watch::{Cluster, changes},
     workload::WorkloadKey,
 };
@@ -37,6 +38,9 @@ pub(super) struct Work<'a> {
     owners: Owners,
     restarter: Restarter,
     events: EventPublisher,
+    asker: Asker,
+    /// When pilots are asked next.
+    ask: Instant,
     /// When to look next; none if nothing has happened.
     due: Option<Instant>,
     /// When what was found was last told.
@@ -71,6 +75,8 @@ impl<'a> Work<'a> {
             owners: Owners::new(proxies.client.clone()),
             restarter: Restarter::new(proxies.client.clone()),
             events: EventPublisher::new(proxies.client.clone(), MANAGER, &proxies.pod, "Inject"),
+            asker: Asker::new(),
+            ask: Instant::now(),
             due: None,
             told: None,
             answering: BTreeMap::new(),
@@ -96,6 +102,13 @@ impl<'a> Work<'a> {
                     Ok(()) => self.look_within(Duration::ZERO),
                     Err(_) => return,
                 },
+                () = sleep_until(self.ask) => {
+                    let wanted = wanted.borrow().clone();
+                    if self.asker.ask(&wanted).await {
+                        self.look_within(Duration::ZERO);
+                    }
+                    self.ask = Instant::now() + INTERVAL;
+                }
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
                     self.due = None;
                     let wanted = wanted.borrow_and_update().clone();
@@ -122,7 +135,10 @@ impl<'a> Work<'a> {
         let found = self.find(wanted).await;
         let owners = self.owners(&found).await;
         self.announce(&owners).await;
-        let count = |(name, wanted): (&String, &Wanted)| Some((name.clone(), tally(found.get(name)?, &owners, wanted)));
+        let count = |(name, wanted): (&String, &Wanted)| {
+            let synced = self.asker.known.get(name).copied();
+            Some((name.clone(), Tally { synced, ..tally(found.get(name)?, &owners, wanted) }))
+        };
         let mut tallies: BTreeMap<String, Tally> = wanted.iter().filter_map(count).collect();
         let busy = self.restart(&found, &owners, wanted, &mut tallies).await;
         if busy {
@@ -291,6 +307,7 @@ fn tally(found: &Found, owners: &BTreeMap<PodKey, Owner>, wanted: &Wanted) -> Ta
     Tally {
         chosen: found.chosen,
         total: found.total,
+        gateways: wanted.gateways,
         leaving: found.leaving,
         namespaces: found.namespaces.iter().take(NAMED).cloned().collect(),
         missed: found.missed.len(),

@@ -40,6 +40,8 @@ pub(super) enum Reason {
     InSync,
     /// Pods lack the sidecar that they should have.
     PodsMissed,
+    /// Proxies refuse what pilot told them, or don't answer.
+    ProxiesStale,
     /// Pods have an old one.
     ProxiesOutdated,
     /// A workload's restart gets no further.
@@ -177,6 +179,7 @@ impl Reason {
             Self::NotAnswering => "NotAnswering",
             Self::InSync => "InSync",
             Self::PodsMissed => "PodsMissed",
+            Self::ProxiesStale => "ProxiesStale",
             Self::ProxiesOutdated => "ProxiesOutdated",
             Self::RolloutStuck => "RolloutStuck",
             Self::Planned => "Planned",
@@ -314,14 +317,17 @@ fn verdict(report: &Report, previous: &MeshInstallStatus) -> Verdict {
 
 fn counts(tally: &Tally) -> ProxyCounts {
     let count = |count: usize| Some(i64::try_from(count).unwrap_or(i64::MAX));
-    let amiss = [(tally.outdated, "outdated"), (tally.missed, "missed")].into_iter().filter(|(number, _)| *number > 0);
+    let amiss = [(tally.stale(), "stale"), (tally.outdated, "outdated"), (tally.missed, "missed")];
+    let amiss = amiss.into_iter().filter(|(number, _)| *number > 0);
     let amiss: Vec<String> = amiss.map(|(number, how)| format!("{number} {how}")).collect();
     let brackets = if amiss.is_empty() { String::new() } else { format!(" ({})", amiss.join(", ")) };
     ProxyCounts {
-        total: count(tally.total),
+        total: count(tally.proxies()),
+        synced: tally.synced.and_then(|synced| count(synced.synced)),
+        stale: tally.synced.and_then(|synced| count(synced.stale)),
         missed: count(tally.missed),
         outdated: count(tally.outdated),
-        summary: Some(format!("{}{brackets}", tally.total)),
+        summary: Some(format!("{}{brackets}", tally.proxies())),
     }
 }
 
@@ -330,7 +336,7 @@ fn revision(plane: &Plane, previous: &MeshInstallStatus, state: State) -> Revisi
     let Plane { name, version, .. } = plane;
     let before = previous.revisions.iter().find(|revision| revision.name == *name);
     let (in_use, proxies) = match &plane.proxies {
-        Some(tally) => (Some(tally.chosen || tally.total + tally.leaving > 0), i64::try_from(tally.total).ok()),
+        Some(tally) => (Some(tally.chosen || tally.total + tally.leaving > 0), i64::try_from(tally.proxies()).ok()),
         None => (before.and_then(|before| before.in_use), before.and_then(|before| before.proxies)),
     };
     RevisionStatus { name: name.clone(), version: Some(version.clone()), state: Some(plane.state.unwrap_or(state)), in_use, proxies }
@@ -371,6 +377,7 @@ impl Conditions<'_> {
             () if tally.is_well() => return self.add("ProxiesInSync", true, Reason::InSync, ""),
             () if tally.stuck.is_some() => Reason::RolloutStuck,
             () if tally.missed > 0 => Reason::PodsMissed,
+            () if tally.stale() > 0 => Reason::ProxiesStale,
             () => Reason::ProxiesOutdated,
         };
         self.add("ProxiesInSync", false, reason, &tally.message());

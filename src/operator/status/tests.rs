@@ -1,6 +1,7 @@
 //! What is said of what was found.
 
 use super::*;
+use crate::operator::proxies::Synced;
 use k8s_openapi::jiff::Timestamp;
 
 fn at(second: i64) -> Time {
@@ -94,6 +95,15 @@ fn proxies_are_counted_and_told_of_without_making_the_mesh_unwell() {
     let shown = [of_well, of_missed].map(|counts| counts.summary.unwrap());
     assert_eq!(shown, ["3", "3 (1 outdated, 2 missed)"]);
     assert_eq!(told(&after(with(Tally { outdated: 1, ..Tally::default() }), &well, 1, 11)), is("False", "ProxiesOutdated"));
+    let synced = |synced, stale| Some(Synced { synced, stale });
+    let stale = after(with(Tally { total: 3, gateways: 1, outdated: 1, synced: synced(3, 1), ..Tally::default() }), &well, 1, 11);
+    assert_eq!((told(&stale), stale.state), (is("False", "ProxiesStale"), Some(State::Healthy)));
+    let counts = stale.proxies.unwrap();
+    assert_eq!(
+        (counts.total, counts.synced, counts.stale, counts.summary.as_deref()),
+        (Some(4), Some(3), Some(1), Some("4 (1 stale, 1 outdated)"))
+    );
+    assert_eq!(told(&after(with(Tally { total: 3, synced: synced(3, 0), ..Tally::default() }), &well, 1, 11)), is("True", "InSync"));
     let stuck = Tally { missed: 1, stuck: Some("x".to_owned()), ..Tally::default() };
     assert_eq!(told(&after(with(stuck), &well, 1, 11)), is("False", "RolloutStuck"));
     let unknown = after(healthy(), &missed, 1, 12);

@@ -70,7 +70,7 @@ impl Pilot {
         snapshots: impl futures::Stream<Item = (Arc<Snapshot>, Changes)> + Send + 'static,
     ) -> Self {
         Self::start(TestCa::new("root"), ([127, 0, 0, 1], 0).into(), |certificate, listener, tasks, readiness, registry| {
-            let told = (Metrics::registered(registry), problems);
+            let told = (Connections::registered(Metrics::registered(registry), registry), problems);
             let snapshots = snapshots.chain(futures::stream::pending());
             serve_with(certificate, snapshots, NeededSecrets::default(), listener, tasks, readiness, told)
         })
@@ -86,7 +86,7 @@ impl Pilot {
     pub(super) async fn of_index_at((ca, address): (TestCa, SocketAddr), source: SnapshotSource, problems: Problems) -> Self {
         let needed = source.needed_secrets();
         Self::start(ca, address, |certificate, listener, tasks, readiness, registry| {
-            let told = (Metrics::registered(registry), problems);
+            let told = (Connections::registered(Metrics::registered(registry), registry), problems);
             serve_with(certificate, source.into_stream(), needed, listener, tasks, readiness, told)
         })
         .await
@@ -116,7 +116,7 @@ impl Pilot {
         script.publish(resources);
         let pilot = Self::start(ca, address, |certificate, listener, tasks, _, registry| {
             let (metrics, shutdown) = (Metrics::registered(registry), tasks.shutdown());
-            let connections = Connections::new(metrics.clone());
+            let connections = Connections::registered(metrics.clone(), registry);
             let server = Server::new(Hub::scripted(updates), connections.clone(), metrics, shutdown.clone());
             tasks.spawn("xds", listener.serve(serve::routes(server), Security::Mutual(certificate), Limits::default(), shutdown));
             debug::routes(connections)

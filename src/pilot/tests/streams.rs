@@ -90,6 +90,7 @@ async fn a_refused_resource_is_told_with_the_objects_that_it_came_from() {
     client.answers(&first, Some("Error adding/updating cluster(s) a: bad value")).await;
     assert_eq!(names(&client.takes().await), ["b"]);
     assert!(pilot.metric("pilot_total_xds_rejects 1"));
+    assert!(pilot.metric("pilot_xds 1") && pilot.metric("pilot_xds_stale 1"));
     let page = pilot.debug("/debug/connections").await;
     let rejection = &page[0]["rejections"][0];
     assert_eq!((&rejection["type"], &rejection["sources"]), (&json!("cds"), &json!(["DestinationRule shop/a"])));
@@ -97,6 +98,7 @@ async fn a_refused_resource_is_told_with_the_objects_that_it_came_from() {
 
     script.publish(&[is(Cluster, "a", "good"), is(Cluster, "b", "1")]);
     assert_eq!(names(&client.takes().await), ["a"]);
+    eventually("it has all", || pilot.metric("pilot_xds_stale 0")).await;
 }
 
 #[tokio::test]
