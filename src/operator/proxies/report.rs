@@ -123,6 +123,8 @@ mod tests {
         assert!(Tally { synced, ..tally.clone() }.message().ends_with(&format!("kubectl rollout restart; {stale}")));
         let only = Tally { synced, ..Tally::default() };
         assert!(only.message() == stale && !only.is_well());
+        let more = |synced, stale| Tally { synced: Some(Synced { synced, stale }), ..Tally::default() };
+        assert!(more(5, 2).tells_the_same_as(&only) && !more(4, 1).tells_the_same_as(&only), "haste is for what is amiss");
         let stuck = Tally { stuck: Some("Deployment shop/web gets no further".to_owned()), ..tally };
         assert!(stuck.message().starts_with("Deployment shop/web gets no further; ") && !stuck.is_well());
     }
