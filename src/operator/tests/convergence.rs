@@ -243,13 +243,25 @@ fn written(cluster: &Cluster) -> Vec<String> {
     cluster.writes().into_iter().filter(|write| !write.contains("events")).collect()
 }
 
-/// A pass finds nothing to do but the one thing that shows that it has looked.
+/// Passes find nothing to do but the one thing that shows that they have looked. What is counted of proxies may be told a moment after the
+/// mesh is well, and only once.
 async fn rests(cluster: &Cluster, spec: &Value) {
+    let repair = "PATCH services/istio-citadel";
+    let mut written = one_repair(cluster).await;
+    if let Some(told) = written.iter().position(|write| write == "PATCH meshinstalls/mesh") {
+        written.remove(told);
+        assert_eq!(one_repair(cluster).await, [repair], "{spec}");
+    }
+    assert_eq!(written, [repair], "{spec}");
+}
+
+/// Has a pass put one thing right; what it has written.
+async fn one_repair(cluster: &Cluster) -> Vec<String> {
     cluster.api.forget_calls();
     cluster.api.delete::<Service>(Some(MESH), "istio-citadel");
     eventually("the one repair", || cluster.api.get::<Service>(Some(MESH), "istio-citadel").is_some()).await;
     cluster.until_healthy().await;
-    assert_eq!(written(cluster), ["PATCH services/istio-citadel"], "{spec}");
+    written(cluster)
 }
 
 async fn only_looks(cluster: &Cluster, spec: &Value) {
