@@ -30,7 +30,9 @@ use logs::LogArgs;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::operator::variables_of;
     use clap::{Args, Command, error::ErrorKind};
+    use std::collections::BTreeSet;
 
     fn command<T: Args>(name: &'static str) -> Command {
         T::augment_args(Command::new(name))
@@ -56,6 +58,21 @@ mod tests {
                 let arguments = example.strip_prefix(&format!("  {program} ")).unwrap_or_else(|| panic!("{help}"));
                 command.try_get_matches_from_mut(arguments.split(' ')).unwrap_or_else(|error| panic!("{example}: {error}"));
             }
+        }
+    }
+
+    #[test]
+    fn variables_that_values_may_set_are_those_that_the_part_reads() {
+        for (part, command) in [
+            ("components.citadel", command::<CitadelArgs>("citadel")),
+            ("components.cni", command::<CniArgs>("cni")),
+            ("components.galley", command::<GalleyArgs>("galley")),
+            ("components.injector", command::<InjectorArgs>("injector")),
+            ("components.pilot", command::<PilotArgs>("pilot")),
+            ("gateways.ingress[edge]", command::<ProxyArgs>("proxy")),
+        ] {
+            let read: BTreeSet<&str> = command.get_arguments().filter_map(|argument| argument.get_env()?.to_str()).collect();
+            assert_eq!(variables_of(part).collect::<BTreeSet<_>>(), read, "{part}");
         }
     }
 

@@ -1,10 +1,11 @@
 //! The template of all injections, from the files that the operator keeps: the mesh's configuration and the injector's values.
 
+use serde_json::json;
 use std::{convert::Infallible, str::Utf8Error, sync::Arc};
 use tokio::sync::watch;
 
 use super::{InjectorConfig, Template, TemplateError, metrics::Metrics, templates::Templates};
-use crate::config::{Invalid, mesh_config};
+use crate::config::{Invalid, kubernetes::resource_problems, mesh_config};
 use crate::model::{InjectionValues, MeshConfig};
 use crate::runtime::{ContentWatch, ReadyGuard, Shutdown, causes};
 
@@ -32,6 +33,8 @@ pub(super) enum SettingsError {
     Template(#[from] TemplateError),
     #[error("{0} is empty")]
     Empty(&'static str),
+    #[error("proxy.resources.{0}: {1}")]
+    Resources(String, String),
 }
 
 // === impl Settings ===
@@ -82,7 +85,7 @@ fn read_mesh(content: &[u8]) -> Result<MeshConfig, SettingsError> {
     Ok(mesh_config(std::str::from_utf8(content)?)?)
 }
 
-/// Values without an image or a citadel would break every pod from here on.
+/// Values without an image or a citadel, or with resources that Kubernetes refuses, would break every pod from here on.
 fn read_values(content: &[u8]) -> Result<InjectionValues, SettingsError> {
     let values: InjectionValues = serde_saphyr::from_str(std::str::from_utf8(content)?)?;
     let needed = [("hub", &values.hub), ("tag", &values.tag), ("revision", &values.revision), ("caAddress", &values.ca_address)];
@@ -90,7 +93,10 @@ fn read_values(content: &[u8]) -> Result<InjectionValues, SettingsError> {
         Some((name, _)) => Err(SettingsError::Empty(name)),
         None => {
             Templates::new(&values).check()?;
-            Ok(values)
+            match resource_problems(&json!(values.proxy.resources)).into_iter().next() {
+                Some((field, reason)) => Err(SettingsError::Resources(field, reason)),
+                None => Ok(values),
+            }
         }
     }
 }
@@ -107,6 +113,8 @@ mod tests {
         assert_eq!(read_values(serde_json::to_string(&values).unwrap().as_bytes()).unwrap(), values);
         assert!(matches!(read_values(yaml.replace("hub: r.example/mesh", "hub: ''").as_bytes()), Err(SettingsError::Empty("hub"))));
         assert!(matches!(read_values(yaml.replace("hub:", "hubb:").as_bytes()), Err(SettingsError::Content(_))));
+        let dear = read_values(yaml.replace("10m", "ten").as_bytes()).unwrap_err().to_string();
+        assert_eq!(dear, "proxy.resources.requests.cpu: \"ten\" is no quantity: write for example 100m or 128Mi");
         let without = format!("{yaml}defaultTemplates: [nope]\n");
         assert!(matches!(read_values(without.as_bytes()), Err(SettingsError::Template(TemplateError::NotFound { .. }))));
     }

@@ -8,7 +8,7 @@ use super::{
     family::together,
     meshes::{MeshSource, Meshes},
     probe::PROBE,
-    settings::{Images, Problem, Problems, Revision},
+    settings::{Images, Problem, Problems, Revision, warnings},
 };
 use crate::runtime::AdmissionRequest;
 
@@ -26,7 +26,10 @@ pub(super) fn review(request: &AdmissionRequest, images: &Images, meshes: &MeshS
     let stored = meshes.borrow().clone().unwrap_or_default();
     let problems = problems(name, object, request.old_object.as_ref(), images, &stored);
     if problems.is_empty() {
-        return request.allow();
+        let mut response = request.allow();
+        let told: Vec<String> = spec_of(object).iter().flat_map(|spec| warnings(spec, images)).map(|warning| warning.to_string()).collect();
+        response.warnings = Some(told).filter(|told| !told.is_empty());
+        return response;
     }
     request.deny(format_args!("MeshInstall {name} {}", Problems(problems)))
 }
@@ -93,6 +96,11 @@ mod tests {
     use tokio::sync::watch;
 
     fn verdict(name: &str, operation: Operation, spec: &Value, old: Option<&Value>, stored: &[(&str, Value)]) -> Result<(), String> {
+        let response = answer(name, operation, spec, old, stored);
+        if response.allowed { Ok(()) } else { Err(response.result.message) }
+    }
+
+    fn answer(name: &str, operation: Operation, spec: &Value, old: Option<&Value>, stored: &[(&str, Value)]) -> AdmissionResponse {
         let object = |spec: &Value| json!({"metadata": {"name": name}, "spec": spec});
         let request = AdmissionRequest {
             path: "/".to_owned(),
@@ -113,13 +121,20 @@ mod tests {
             |(name, spec): &(&str, Value)| ((*name).to_owned(), MeshInstall::new(name, serde_json::from_value(spec.clone()).unwrap()));
         let meshes = watch::channel(Some(Arc::new(stored.iter().map(mesh).collect::<Meshes>()))).1;
         let images = Images { hub: "h".to_owned(), tag: "t".to_owned(), pull_policy: "Always".to_owned() };
-        let response = review(&request, &images, &meshes);
-        if response.allowed { Ok(()) } else { Err(response.result.message) }
+        review(&request, &images, &meshes)
     }
 
     #[test]
     fn a_good_one_passes() {
         assert_eq!(verdict("mesh", Operation::Create, &json!({"profile": "demo"}), None, &[]), Ok(()));
+    }
+
+    #[test]
+    fn what_has_no_effect_passes_with_a_word() {
+        let told = |spec: Value| answer("mesh", Operation::Create, &spec, None, &[]).warnings;
+        let wanted = "spec.components.galley.replicas: has no effect, as galley is not installed: set spec.components.galley.enabled: true";
+        assert_eq!(told(json!({"profile": "minimal", "components": {"galley": {"replicas": 2}}})), Some(vec![wanted.to_owned()]));
+        assert_eq!(told(json!({"components": {"galley": {"replicas": 2}}})), None);
     }
 
     #[test]

@@ -6,14 +6,18 @@ use kube::{
     core::DynamicObject,
 };
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+use tokio::time::Instant;
 
 use super::{
     difference::missing,
     foreign::{Foreign, Survey, is_ours, read, survey},
     live::{Live, mark, stripped},
     object::{Key, Kind},
-    plan::{MANAGER, OWN_ROLE, Planned, Share},
+    plan::{COMPONENT, MANAGER, OWN_ROLE, Planned, Share},
     refusal::advised,
 };
 use crate::runtime::{NotLeader, Term};
@@ -24,6 +28,18 @@ pub(super) struct Applier {
     /// Of each object that was applied, the mark and the resource version that it had then. What the API server stores in another form
     /// than it was sent in would look different for ever.
     settled: BTreeMap<Key, (String, Value)>,
+    /// Objects that the API server finds invalid: sending the same again would change nothing.
+    refused: BTreeMap<Key, Refused>,
+}
+
+/// How an object stood when the API server found its plan invalid.
+struct Refused {
+    mark: String,
+    /// The live object's resource version; null for none.
+    version: Value,
+    words: String,
+    /// When it is sent again all the same: what makes it invalid may be no field of it, as a port that another Service has.
+    again: Instant,
 }
 
 /// Which objects a plan decides about.
@@ -57,6 +73,9 @@ pub(super) enum ApplyError {
     Write { key: Key, source: Box<kube::Error> },
     #[error("{key} can't be deleted: {}", advised(source))]
     Delete { key: Key, source: Box<kube::Error> },
+    /// The API server answers, and will answer the same again.
+    #[error("{key} is refused by the API server: {words}")]
+    Invalid { key: Key, words: String },
     #[error("{0}")]
     Foreign(Foreign),
     #[error(transparent)]
@@ -74,18 +93,20 @@ enum Verdict {
 
 /// Who holds a Deployment's number of pods from when the plan lets go of it until an autoscaler says its own.
 const REPLICAS: &str = "ferromesh-operator-replicas";
+/// How long an object that was found invalid is not sent again, unless it or its plan changes.
+const INVALID: Duration = Duration::from_secs(300);
 
 // === impl Applier ===
 
 impl Applier {
     pub(super) fn new(client: Client) -> Self {
-        Self { client, settled: BTreeMap::new() }
+        Self { client, settled: BTreeMap::new(), refused: BTreeMap::new() }
     }
 
     /// Brings the cluster to the plan, in the plan's order.
     ///
     /// # Errors
-    /// The first write that failed; what comes after it has not been tried.
+    /// The first write that failed. What comes after it has been tried, too; nothing has been removed, unless all that failed was invalid.
     pub(super) async fn run(
         &mut self,
         plan: &[Planned],
@@ -115,15 +136,21 @@ impl Applier {
         // come last. The first failure is the one to tell, and before that what a person has to see to.
         let unread = unread.map(|(key, source)| ApplyError::Read { key, source });
         let mut failure = foreign.map(ApplyError::from).or(unread);
+        let mut invalid = None;
         for object in plan.iter().filter(|object| !withheld.contains(&object.key)) {
             let verdict = self.judge(object, live.get(&object.key));
             if matches!(verdict, Verdict::Right) {
+                self.refused.remove(&object.key);
                 continue;
             }
             term.check()?;
             match self.apply(object, live).await {
                 Ok(true) => {}
                 Ok(false) => continue,
+                Err(error @ ApplyError::Invalid { .. }) => {
+                    invalid.get_or_insert(error);
+                    continue;
+                }
                 Err(error) => {
                     failure.get_or_insert(error);
                     continue;
@@ -137,7 +164,25 @@ impl Applier {
         if let Some(failure) = failure {
             return Err(failure);
         }
-        let superfluous = holding.superfluous(plan, live);
+        self.prune(plan, holding, live, term, changes).await?;
+        invalid.map_or(Ok(()), Err)
+    }
+
+    /// Removes what is no longer planned, but for what belongs to a component of which an object was refused: that may be what was to take
+    /// its place.
+    async fn prune(
+        &mut self,
+        plan: &[Planned],
+        holding: Holding<'_>,
+        live: &mut Live,
+        term: &Term,
+        changes: &mut Changes,
+    ) -> Result<(), ApplyError> {
+        let component = |object: &Value| object["metadata"]["labels"][COMPONENT].as_str().map(str::to_owned);
+        let waiting = plan.iter().filter(|object| self.refused.contains_key(&object.key));
+        let waiting: BTreeSet<String> = waiting.filter_map(|object| component(&object.body)).collect();
+        let mut superfluous = holding.superfluous(plan, live);
+        superfluous.retain(|key| !live.get(key).and_then(component).is_some_and(|component| waiting.contains(&component)));
         // Backwards: a webhook configuration goes before the server that it names, or what it asks about would be refused meanwhile.
         for key in superfluous.into_iter().rev() {
             term.check()?;
@@ -196,10 +241,22 @@ impl Applier {
     /// When the API server refuses it or doesn't answer. Answers whether anything changed.
     async fn apply(&mut self, object: &Planned, live: &mut Live) -> Result<bool, ApplyError> {
         let key = &object.key;
+        let version = live.get(key).map_or(Value::Null, |live| live["metadata"]["resourceVersion"].clone());
+        if let Some(refused) = self.refused.get(key).filter(|refused| refused.holds(object, &version)) {
+            return Err(ApplyError::Invalid { key: key.clone(), words: refused.words.clone() });
+        }
         if let Some(replicas) = replicas_to_leave(object, live.get(key)) {
             self.send(key, REPLICAS, &replicas).await?;
         }
-        let answer = self.send(key, MANAGER, &object.body).await?;
+        let answer = self.send(key, MANAGER, &object.body).await;
+        match &answer {
+            Err(ApplyError::Invalid { words, .. }) => {
+                let refused = Refused { mark: object.mark().to_owned(), version, words: words.clone(), again: Instant::now() + INVALID };
+                self.refused.insert(key.clone(), refused);
+            }
+            _ => _ = self.refused.remove(key),
+        }
+        let answer = answer?;
         let answer = stripped(key.kind, serde_json::to_value(&answer).unwrap_or_default());
         let version = answer["metadata"]["resourceVersion"].clone();
         let changed = live.get(key).is_none_or(|before| before["metadata"]["resourceVersion"] != version);
@@ -225,7 +282,12 @@ impl Applier {
     async fn send(&self, key: &Key, manager: &str, body: &Value) -> Result<DynamicObject, ApplyError> {
         let params = PatchParams::apply(manager).force();
         let answer = key.api(&self.client).patch(&key.name, &params, &Patch::Apply(body)).await;
-        answer.map_err(|source| ApplyError::Write { key: key.clone(), source: Box::new(source) })
+        answer.map_err(|source| match source {
+            kube::Error::Api(status) if [400, 422].contains(&status.code) => {
+                ApplyError::Invalid { key: key.clone(), words: status.message.clone() }
+            }
+            source => ApplyError::Write { key: key.clone(), source: Box::new(source) },
+        })
     }
 
     async fn delete(&mut self, key: &Key, live: &mut Live) -> Result<(), ApplyError> {
@@ -239,8 +301,18 @@ impl Applier {
             Err(source) => return Err(ApplyError::Delete { key: key.clone(), source: Box::new(source) }),
         }
         self.settled.remove(key);
+        self.refused.remove(key);
         live.remove(key);
         Ok(())
+    }
+}
+
+// === impl Refused ===
+
+impl Refused {
+    /// Whether the object would be refused again.
+    fn holds(&self, object: &Planned, version: &Value) -> bool {
+        self.mark == object.mark() && self.version == *version && Instant::now() < self.again
     }
 }
 

@@ -49,6 +49,8 @@ mod watch;
 pub use difference::{Difference, applying, between, missing};
 pub use generate::{generate, generate_for};
 pub use proxies::{LiveInjector, Look, Outlier, Pass, RestartError, Rollouts};
+#[cfg(test)]
+pub(crate) use settings::variables_of;
 pub use settings::{Images, Rolling, overlay, profile, spec_problems};
 pub use webhook_certs::Source as CertificateSource;
 

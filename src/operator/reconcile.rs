@@ -264,6 +264,12 @@ impl<'a> Work<'a> {
         if let InstallError::Version { .. } = &failure {
             return self.stall(mesh, Reason::InvalidSpec, failure.to_string(), now, term).await;
         }
+        if let InstallError::Apply(ApplyError::Invalid { .. }) = &failure {
+            // Nothing is gained by another try; the rest is kept as planned, pass by pass.
+            self.reporter.report(mesh, Outcome::Stalled(Reason::InvalidSpec, failure.to_string()), version, term).await;
+            self.settle(&uid, None);
+            return false;
+        }
         if let InstallError::Apply(ApplyError::Foreign(foreign)) = &failure {
             let stalled = Outcome::Stalled(Reason::ForeignObject, foreign.to_string());
             self.reporter.report(mesh, stalled, version, term).await;

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{Affinity, EnvVar, ResourceRequirements, Toleration, TopologySpreadConstraint};
+use k8s_openapi::api::core::v1::{ResourceRequirements, Toleration};
 use schemars::{Schema, SchemaGenerator, json_schema};
 
+use super::Values;
 use crate::object::api_objects;
 use crate::schema::{self, Required, Rules};
 
@@ -39,7 +40,7 @@ api_objects! {
         pub resources: Option<ResourceRequirements>,
         /// Environment variables to add.
         #[schemars(schema_with = "env")]
-        pub env: Vec<EnvVar>,
+        pub env: Vec<EnvVariable>,
         /// Labels that nodes must carry.
         pub node_selector: BTreeMap<String, String>,
         /// Taints of nodes that are borne.
@@ -48,17 +49,28 @@ api_objects! {
         /// Where pods run, as in a pod's own `affinity`. Without it they keep to different nodes, as far as
         /// there are some.
         #[schemars(schema_with = "schema::any_object")]
-        pub affinity: Option<Affinity>,
+        pub affinity: Option<Values>,
         /// How pods spread, as in a pod's own `topologySpreadConstraints`. Without it: evenly over zones, as
         /// far as possible. A constraint without `labelSelector` counts the part's own pods.
         #[schemars(schema_with = "spread")]
-        pub topology_spread_constraints: Vec<TopologySpreadConstraint>,
+        pub topology_spread_constraints: Vec<Values>,
         /// The PriorityClass of the pods, by which they push away others, or are pushed away, where nodes
         /// are full.
         #[schemars(length(max = 253))]
         pub priority_class_name: Option<String>,
         /// Annotations to add to the pods.
         pub pod_annotations: BTreeMap<String, String>,
+    }
+
+    /// An environment variable. What names its source is kept as it was written: a field that Kubernetes does not
+    /// know is for the operator to refuse.
+    pub struct EnvVariable {
+        /// Its name.
+        pub name: String,
+        /// Its value.
+        pub value: Option<String>,
+        /// Where else its value comes from.
+        pub value_from: Option<Values>,
     }
 
     /// Lets the load decide how many pods.
@@ -81,13 +93,16 @@ api_objects! {
     }
 }
 
+/// What Kubernetes takes for an amount, without those below zero.
+const QUANTITY: &str = r"^\+?([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?$";
+
 /// `resources` of a container, without claims: those belong to devices, which no part of the mesh uses.
 pub(super) fn resources(_: &mut SchemaGenerator) -> Schema {
     let quantities = |description: &str| {
         serde_json::json!({
             "type": "object",
             "description": description,
-            "additionalProperties": {"x-kubernetes-int-or-string": true},
+            "additionalProperties": {"x-kubernetes-int-or-string": true, "pattern": QUANTITY},
         })
     };
     json_schema!({

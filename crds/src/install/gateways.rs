@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{Affinity, EnvVar, ResourceRequirements, Toleration, TopologySpreadConstraint};
+use k8s_openapi::api::core::v1::{ResourceRequirements, Toleration};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
-use super::components::{Autoscaling, Component, env, resources, spread, tolerations};
+use super::Values;
+use super::components::{Autoscaling, Component, EnvVariable, env, resources, spread, tolerations};
 use crate::object::api_objects;
 use crate::schema::{self, Required};
 
@@ -45,7 +46,7 @@ api_objects! {
         pub resources: Option<ResourceRequirements>,
         /// Environment variables to add.
         #[schemars(schema_with = "env")]
-        pub env: Vec<EnvVar>,
+        pub env: Vec<EnvVariable>,
         /// Labels that nodes must carry.
         pub node_selector: BTreeMap<String, String>,
         /// Taints of nodes that are borne.
@@ -54,11 +55,11 @@ api_objects! {
         /// Where pods run, as in a pod's own `affinity`. Without it they keep to different nodes, as far as
         /// there are some.
         #[schemars(schema_with = "schema::any_object")]
-        pub affinity: Option<Affinity>,
+        pub affinity: Option<Values>,
         /// How pods spread, as in a pod's own `topologySpreadConstraints`. Without it: evenly over zones, as
         /// far as possible. A constraint without `labelSelector` counts the gateway's own pods.
         #[schemars(schema_with = "spread")]
-        pub topology_spread_constraints: Vec<TopologySpreadConstraint>,
+        pub topology_spread_constraints: Vec<Values>,
         /// The PriorityClass of the pods, by which they push away others, or are pushed away, where nodes
         /// are full.
         #[schemars(length(max = 253))]

@@ -7,7 +7,7 @@ mod injection;
 mod status;
 
 pub use addons::{Addon, Addons};
-pub use components::{Autoscaling, Component, Components};
+pub use components::{Autoscaling, Component, Components, EnvVariable};
 pub use gateways::{GatewayInstall, GatewayService, GatewayServicePort, Gateways, ServiceType, TrafficPolicy};
 pub use injection::{FailurePolicy, Injection, InjectionPolicy, Rolling};
 pub use status::{

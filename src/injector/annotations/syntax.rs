@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use ipnet::IpNet;
 use serde_json::Value;
 
-use crate::config::kubernetes::is_dns_subdomain;
+use crate::config::kubernetes::{self, is_dns_subdomain};
 use crate::model::{InterceptionMode, ProxyStatistics};
 
 const LEVELS: [&str; 7] = ["trace", "debug", "info", "warning", "error", "critical", "off"];
@@ -84,13 +84,10 @@ pub(super) fn image_type(text: &str) -> Result<String, String> {
     if known { Ok(text.to_owned()) } else { Err("is no variant of an image such as debug".to_owned()) }
 }
 
-/// Kubernetes' quantities: a number with an optional suffix. The API server checks the rest.
+/// An amount of a resource.
 pub(super) fn quantity(text: &str) -> Result<String, String> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let suffix = &text[digits.len()..];
-    let known = ["", "m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"].contains(&suffix);
-    match digits.parse::<f64>() {
-        Ok(amount) if known && amount.is_finite() && amount >= 0.0 => Ok(text.to_owned()),
+    match kubernetes::quantity(text) {
+        Some(amount) if amount >= 0.0 => Ok(text.to_owned()),
         _ => Err("is not a quantity such as 100m or 128Mi".to_owned()),
     }
 }

@@ -60,12 +60,12 @@ fn pod(base: Base<'_>, part: &Part) -> Value {
     let cni = &base.settings.cni;
     // Pods of any node get their rules, whatever it is reserved for.
     let mut tolerations = vec![json!({"operator": "Exists"})];
-    tolerations.extend(part.tolerations.iter().map(|toleration| json!(toleration)));
+    tolerations.extend(part.placement.tolerations.iter().map(|toleration| json!(toleration)));
     let mut pod = json!({
         "serviceAccountName": Role::Cni.object(),
         // Its own network must not wait for itself.
         "hostNetwork": true,
-        "priorityClassName": part.priority_class.as_deref().unwrap_or("system-node-critical"),
+        "priorityClassName": part.placement.priority_class.as_deref().unwrap_or("system-node-critical"),
         "terminationGracePeriodSeconds": 10,
         "tolerations": tolerations,
         "containers": [container(base, part)],
@@ -81,10 +81,10 @@ fn pod(base: Base<'_>, part: &Part) -> Value {
     if !base.settings.pull_secrets.is_empty() {
         pod["imagePullSecrets"] = base.settings.pull_secrets.iter().map(|name| json!({"name": name})).collect();
     }
-    if !part.node_selector.is_empty() {
-        pod["nodeSelector"] = json!(part.node_selector);
+    if !part.placement.node_selector.is_empty() {
+        pod["nodeSelector"] = json!(part.placement.node_selector);
     }
-    if let Some(affinity) = &part.affinity {
+    if let Some(affinity) = &part.placement.affinity {
         pod["affinity"] = json!(affinity);
     }
     pod

@@ -4,16 +4,21 @@ use serde_json::{Value, json};
 
 use crate::testing::objects::Choices;
 
+/// That of the operators which are given these specs.
+const VERSION: &str = "1.0.2";
+/// Names that mean something elsewhere in a spec, and are keys like all others in maps of users.
+const WORDS: [&str; 4] = ["ingress", "egress", "labels", "autoscaling"];
 const COMPONENTS: [&str; 5] = ["pilot", "citadel", "galley", "injector", "cni"];
 
 /// One change of a spec, of whatever kind.
 pub(in crate::operator) fn edit(spec: &mut Value, choices: &mut Choices<'_>) {
-    let (path, value) = match choices.below(8) {
+    let (path, value) = match choices.below(10) {
         0 | 1 => component(choices),
         2 => gateways(choices),
         3 => mesh_config(choices),
         4 | 5 => values(choices),
         6 => injection(choices),
+        7 => addons(choices),
         _ => whole(choices),
     };
     set(spec, &path, value);
@@ -50,7 +55,10 @@ fn field(choices: &mut Choices<'_>) -> (&'static str, Value) {
         2 => ("autoscaling", one(choices, &[json!({"maxReplicas": 5}), json!({"minReplicas": 2, "maxReplicas": 3})])),
         3 => ("resources", one(choices, &[json!({"requests": {"cpu": "20m"}}), json!({"limits": {"memory": "1Gi"}})])),
         4 => ("env", one(choices, &[json!([{"name": "A", "value": "1"}]), json!([{"name": "B"}, {"name": "A", "value": "2"}])])),
-        5 => ("nodeSelector", one(choices, &[json!({"disk": "ssd"}), json!({"zone": "a", "disk": "hdd"})])),
+        5 => {
+            let word = json!({choices.pick(&WORDS): "true"});
+            ("nodeSelector", one(choices, &[json!({"disk": "ssd"}), json!({"zone": "a", "disk": "hdd"}), word]))
+        }
         6 => ("tolerations", one(choices, &[json!([{"key": "dedicated"}]), json!([{"operator": "Exists"}])])),
         7 => ("affinity", one(choices, &[json!({"nodeAffinity": {}}), json!({"podAffinity": {}})])),
         8 => {
@@ -58,7 +66,10 @@ fn field(choices: &mut Choices<'_>) -> (&'static str, Value) {
             ("topologySpreadConstraints", one(choices, &[json!([constraint])]))
         }
         9 => ("priorityClassName", one(choices, &[json!("high"), json!("low")])),
-        _ => ("podAnnotations", one(choices, &[json!({"a": "b"}), json!({"a": "c", "x/y": "z"})])),
+        _ => {
+            let word = json!({choices.pick(&WORDS): "b"});
+            ("podAnnotations", one(choices, &[json!({"a": "b"}), json!({"a": "c", "x/y": "z"}), word]))
+        }
     }
 }
 
@@ -78,7 +89,7 @@ fn gateway(name: &str, choices: &mut Choices<'_>) -> Value {
     let (field, value) = field(choices);
     let mut service = json!({"type": choices.pick(&["LoadBalancer", "NodePort", "ClusterIP"])});
     if choices.chance(128) {
-        service["annotations"] = json!({"cloud/kind": "internal"});
+        service["annotations"] = json!({"cloud/kind": "internal", choices.pick(&WORDS): "x"});
     }
     if choices.chance(64) {
         service["ports"] = json!([{"name": "tcp", "port": 9000}, {"name": "http", "port": 80, "targetPort": 8081}]);
@@ -100,21 +111,31 @@ fn mesh_config(choices: &mut Choices<'_>) -> (String, Value) {
         1 => ("trustDomain", one(choices, &[json!("shop.example"), json!("cluster.local")])),
         2 => ("outboundTrafficPolicy", one(choices, &[json!({"mode": "REGISTRY_ONLY"})])),
         3 => ("connectTimeout", one(choices, &[json!("3s"), json!("30s")])),
-        _ => ("defaultConfig", one(choices, &[json!({"proxyMetadata": {"B": "1", "A": "2"}}), json!({"concurrency": 2})])),
+        _ => {
+            let metadata = json!({"proxyMetadata": {"B": "1", "A": "2", choices.pick(&WORDS): "3"}});
+            ("defaultConfig", one(choices, &[metadata, json!({"concurrency": 2})]))
+        }
     };
     (format!("meshConfig.{field}"), value)
 }
 
 fn values(choices: &mut Choices<'_>) -> (String, Value) {
-    let (path, value) = match choices.below(9) {
+    let word = choices.pick(&WORDS);
+    let (path, value) = match choices.below(12) {
         0 => ("global.mtls.enabled", one(choices, &[json!(true), json!(false)])),
         1 => ("global.useMCP", one(choices, &[json!(true), json!(false)])),
         2 => ("global.network", one(choices, &[json!("west"), json!("")])),
         3 => ("global.priorityClassName", one(choices, &[json!("usual")])),
-        4 => ("global.defaultNodeSelector", one(choices, &[json!({"pool": "mesh"})])),
+        4 => ("global.defaultNodeSelector", one(choices, &[json!({"pool": "mesh", word: "a"})])),
         5 => ("global.remotePilotAddress", one(choices, &[json!("pilot.example.com"), json!("192.0.2.1")])),
         6 => ("global.proxy.logLevel", one(choices, &[json!("debug"), json!("error")])),
         7 => ("pilot.autoscaleMax", one(choices, &[json!(4)])),
+        8 => ("pilot.replicaCount", one(choices, &[json!(2)])),
+        9 => ("global.proxy.resources", one(choices, &[json!({"requests": {"cpu": "50m"}}), json!({"limits": {"memory": "2Gi"}})])),
+        10 => {
+            let network = json!({"endpoints": [{"fromCidr": "10.20.0.0/16"}], "gateways": [{"address": "192.0.2.1", "port": 15443}]});
+            ("global.meshNetworks", one(choices, &[json!({word: network})]))
+        }
         _ => ("gateways.istio-ingressgateway.serviceAnnotations", one(choices, &[json!({"a": "b"})])),
     };
     (format!("values.{path}"), value)
@@ -130,13 +151,32 @@ fn injection(choices: &mut Choices<'_>) -> (String, Value) {
     (format!("injection.{field}"), value)
 }
 
+fn addons(choices: &mut Choices<'_>) -> (String, Value) {
+    let program = choices.pick(&["prometheus", "grafana", "kiali", "tracing"]);
+    let (field, value) = match choices.below(4) {
+        0 | 1 => ("enabled", one(choices, &[json!(true), json!(false)])),
+        2 => ("image", one(choices, &[json!("registry.example/own:1"), json!("registry.example/own:2")])),
+        _ => {
+            let ports = json!([{"name": "http", "port": 8080}]);
+            ("service", one(choices, &[json!({"type": "NodePort"}), json!({"type": "ClusterIP", "ports": ports})]))
+        }
+    };
+    (format!("addons.{program}.{field}"), value)
+}
+
 fn whole(choices: &mut Choices<'_>) -> (String, Value) {
-    let (field, value) = match choices.below(6) {
+    let (field, value) = match choices.below(12) {
         0 | 1 => ("profile", one(choices, &["default", "demo", "minimal", "sds", "remote"].map(Value::from))),
-        2 => ("hub", one(choices, &[json!("registry.example/team")])),
-        3 => ("tag", one(choices, &[json!("1.1.0"), json!("a+b")])),
+        2 => ("hub", one(choices, &[json!("registry.example/team"), json!("localhost:5000")])),
+        // The second is no label's value.
+        3 => ("tag", one(choices, &[json!("1.1.0"), json!("_edge")])),
         4 => ("imagePullSecrets", one(choices, &[json!([{"name": "password"}])])),
-        _ => ("updateStrategy", one(choices, &[json!({"workloads": "Rolling"}), json!({"workloads": "Manual"})])),
+        5 => ("imagePullPolicy", one(choices, &["Always", "IfNotPresent", "Never"].map(Value::from))),
+        6 => ("version", one(choices, &[json!(""), json!(VERSION)])),
+        7 => ("tags", one(choices, &[json!({"prod": "default"}), json!({"prod": "default", "old": "default"})])),
+        8 => ("mode", one(choices, &[json!("Apply"), json!("Plan")])),
+        9 => ("updateStrategy.type", one(choices, &[json!("InPlace"), json!("Revision")])),
+        _ => ("updateStrategy.workloads", one(choices, &[json!("Rolling"), json!("Manual")])),
     };
     (field.to_owned(), value)
 }

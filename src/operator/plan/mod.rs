@@ -32,7 +32,7 @@ pub(super) use pilot::RENDERED_BY;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use self::object::Base;
 use super::{
@@ -199,6 +199,24 @@ pub(super) fn plan(settings: &Settings, circumstances: Circumstances<'_>) -> Vec
     objects.extend(settings.addons.iter().flat_map(|(program, addon)| addons::plan(base, *program, addon)));
     objects.extend(circumstances.bundle.into_iter().flat_map(|bundle| webhooks(base, serving, circumstances, bundle)));
     objects
+}
+
+/// The variables that the operator sets itself in the containers of Deployments and DaemonSets, by their names. What users say is not among
+/// them, be it of one part or of all proxies.
+pub(super) fn own_variables(settings: &Settings) -> BTreeMap<String, BTreeSet<String>> {
+    let mut settings = settings.clone();
+    let gateways = settings.gateways.iter_mut().map(|gateway| &mut gateway.part);
+    settings.parts.values_mut().chain(gateways).for_each(|part| part.env.clear());
+    settings.mesh.default_config.proxy_metadata.clear();
+    let (owner, share) = (OwnerReference::default(), Share::alone(&settings));
+    let objects = plan(&settings, Circumstances::new(&owner, "", None, Some(&share)));
+    let workloads = objects.into_iter().filter(|object| matches!(object.key.kind, Kind::Deployment | Kind::DaemonSet));
+    let names = |body: &Value| {
+        let containers = body["spec"]["template"]["spec"]["containers"].as_array().into_iter().flatten();
+        let variables = containers.flat_map(|container| container["env"].as_array().into_iter().flatten());
+        variables.filter_map(|variable| variable["name"].as_str()).map(str::to_owned).collect()
+    };
+    workloads.map(|object| (object.key.name.clone(), names(&object.body))).collect()
 }
 
 /// The webhook configurations: those by which the serving control plane is asked for what names none, and where it doesn't stand at its

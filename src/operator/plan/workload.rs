@@ -91,16 +91,16 @@ impl Workload<'_> {
         if let Some(secrets) = self.pull_secrets() {
             pod["imagePullSecrets"] = secrets;
         }
-        if !self.part.node_selector.is_empty() {
-            pod["nodeSelector"] = json!(self.part.node_selector);
+        if !self.part.placement.node_selector.is_empty() {
+            pod["nodeSelector"] = json!(self.part.placement.node_selector);
         }
-        if !self.part.tolerations.is_empty() {
-            pod["tolerations"] = json!(self.part.tolerations);
+        if !self.part.placement.tolerations.is_empty() {
+            pod["tolerations"] = json!(self.part.placement.tolerations);
         }
-        if let Some(class) = &self.part.priority_class {
+        if let Some(class) = &self.part.placement.priority_class {
             pod["priorityClassName"] = json!(class);
         }
-        pod["affinity"] = self.part.affinity.as_ref().map_or_else(|| self.apart(), |affinity| json!(affinity));
+        pod["affinity"] = self.part.placement.affinity.as_ref().map_or_else(|| self.apart(), |affinity| json!(affinity));
         pod["topologySpreadConstraints"] = self.spread();
         pod
     }
@@ -121,7 +121,7 @@ impl Workload<'_> {
             "whenUnsatisfiable": "ScheduleAnyway",
             "matchLabelKeys": ["pod-template-hash"],
         });
-        let given = self.part.spread.iter().map(|constraint| json!(constraint));
+        let given = self.part.placement.spread.iter().map(|constraint| json!(constraint));
         let mut constraints: Vec<Value> = given.collect();
         if constraints.is_empty() {
             constraints.push(usual);

@@ -1,15 +1,9 @@
 //! Gateways that the installation runs.
 
 use ferromesh_crds::install::{GatewayInstall, GatewayService, GatewayServicePort, Gateways, ServiceType};
-use ipnet::IpNet;
-use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Part, Problem, Role, names_service};
-use crate::config::kubernetes::is_label_text;
+use super::{Part, Problem, Role, names_service, placement::check_labels, problem::Field, service};
 
 /// One gateway.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,10 +25,6 @@ enum Direction {
     Egress,
 }
 
-/// The lowest port that a process without privileges may bind.
-pub(in crate::operator) const FIRST_UNPRIVILEGED: i32 = 1024;
-/// Ports that the agent and Envoy use themselves; 15021, where a gateway says whether it is ready, is for anybody.
-const OWN_PORTS: [i32; 4] = [15000, 15001, 15020, 15090];
 /// Names of objects in the mesh's namespace beside those of the control plane's parts.
 const TAKEN: [&str; 11] = [
     "istiod",
@@ -98,12 +88,16 @@ impl Gateway {
         if service.ports.is_empty() {
             service.ports = direction.ports();
         }
-        let found = name_problem(name).map(|reason| (".name".to_owned(), reason)).into_iter();
-        let found = found
-            .chain(label_problems(&gateway.labels))
-            .chain(service_problems(&service, service_type))
-            .chain(port_problems(&service, service_type));
-        problems.extend(found.map(|(field, reason)| Problem::new(format!("{path}{field}"), reason)));
+        service::number_targets(&mut service.ports);
+        let mut field = Field::new(&path, problems);
+        if let Some(reason) = name_problem(name) {
+            field.at("name").wrong(reason);
+        }
+        check_labels(&gateway.labels, field.at("labels"));
+        for label in gateway.labels.keys().filter(|label| is_reserved(label)) {
+            field.at("labels").item(label).wrong("is the operator's to set: choose another");
+        }
+        service::check(&service, service_type, field.at("service"));
         let labels = if gateway.labels.is_empty() { direction.labels() } else { gateway.labels.clone() };
         let part = Part::read(&gateway.component(), &path, 0, problems);
         Some(Self { name: name.clone(), labels, service_type, service, part })
@@ -153,73 +147,6 @@ fn name_problem(name: &str) -> Option<String> {
     taken.then(|| format!("{name} is the name of another part of the mesh"))
 }
 
-/// Each with the end of its path, as all problems below.
-fn label_problems(labels: &BTreeMap<String, String>) -> Vec<(String, String)> {
-    let mut found = Vec::new();
-    for (label, value) in labels {
-        if RESERVED.iter().any(|start| label.starts_with(start)) || label == "istio.io/rev" {
-            found.push((format!(".labels[{label}]"), "is the operator's to set: choose another".to_owned()));
-        }
-        if !is_label_text(value) {
-            found.push((format!(".labels[{label}]"), format!("{value:?} can't be a label's value")));
-        }
-    }
-    found
-}
-
-/// What goes with no Service of that type.
-fn service_problems(service: &GatewayService, type_: ServiceType) -> Vec<(String, String)> {
-    let mut found = Vec::new();
-    let mut wrong = |field: &str, reason: String| found.push((format!(".service.{field}"), reason));
-    let balanced = [
-        ("loadBalancerIP", service.load_balancer_ip.is_some()),
-        ("loadBalancerClass", service.load_balancer_class.is_some()),
-        ("loadBalancerSourceRanges", !service.load_balancer_source_ranges.is_empty()),
-    ];
-    for (field, _) in balanced.into_iter().filter(|(_, given)| *given && type_ != ServiceType::LoadBalancer) {
-        wrong(field, "needs service.type LoadBalancer".to_owned());
-    }
-    if service.external_traffic_policy.is_some() && type_ == ServiceType::ClusterIp {
-        wrong("externalTrafficPolicy", "needs service.type NodePort or LoadBalancer".to_owned());
-    }
-    if let Some(address) = service.load_balancer_ip.as_ref().filter(|address| address.parse::<IpAddr>().is_err()) {
-        wrong("loadBalancerIP", format!("{address:?} is no IP address"));
-    }
-    for (index, range) in service.load_balancer_source_ranges.iter().enumerate().filter(|(_, range)| range.parse::<IpNet>().is_err()) {
-        wrong(&format!("loadBalancerSourceRanges[{index}]"), format!("{range:?} is no range of addresses: write for example 10.0.0.0/8"));
-    }
-    found
-}
-
-fn port_problems(service: &GatewayService, type_: ServiceType) -> Vec<(String, String)> {
-    let mut found = Vec::new();
-    let mut seen = BTreeSet::new();
-    for port in &service.ports {
-        let mut wrong = |field: &str, reason: String| found.push((format!(".service.ports[{}].{field}", port.name), reason));
-        if port.node_port.is_some() && type_ == ServiceType::ClusterIp {
-            wrong("nodePort", "needs service.type NodePort or LoadBalancer".to_owned());
-        }
-        if let Some(reason) = target_problem(port) {
-            wrong("targetPort", reason);
-        }
-        if !seen.insert((port.port, port.protocol.as_deref().unwrap_or("TCP"))) {
-            wrong("port", format!("{} is there twice: each port needs a number of its own", port.port.unwrap_or_default()));
-        }
-    }
-    found
-}
-
-/// Why a gateway's proxy can't listen where a port leads.
-fn target_problem(port: &GatewayServicePort) -> Option<String> {
-    let number = match port.target_port.as_ref().map_or(port.port, |target| match target {
-        IntOrString::Int(number) => Some(*number),
-        IntOrString::String(text) => text.parse().ok(),
-    }) {
-        Some(number) => number,
-        None => return Some("must be a number".to_owned()),
-    };
-    if port.target_port.is_some() && number < FIRST_UNPRIVILEGED {
-        return Some(format!("{number} is a port that takes privileges: choose one from {FIRST_UNPRIVILEGED} on"));
-    }
-    OWN_PORTS.contains(&number).then(|| format!("{number} is one of the proxy's own ports"))
+fn is_reserved(label: &str) -> bool {
+    RESERVED.iter().any(|start| label.starts_with(start)) || label == "istio.io/rev"
 }

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use std::{collections::BTreeMap, net::IpAddr};
 
 use super::Problem;
-use crate::config::kubernetes::is_dns_label;
+use crate::config::kubernetes::{is_dns_label, resource_problems};
 use crate::injector::{check_template, is_built_in};
 use crate::model::{InjectionPolicy, LabelSelector, Operator, SidecarDefaults};
 
@@ -114,14 +114,24 @@ fn empty_sets(selector: &LabelSelector, path: &str) -> Vec<Problem> {
     selector.match_expressions.iter().enumerate().filter_map(wrong).collect()
 }
 
-/// What sidecars get whose pods say nothing, from the old values that say it; each by its field and with its path.
-pub(super) fn sidecar(fields: &BTreeMap<&'static str, (String, Value)>, problems: &mut Vec<Problem>) -> SidecarDefaults {
+/// What sidecars get whose pods say nothing, from the old values that say it: fields, each by its name and with its path, and the
+/// resources.
+pub(super) fn sidecar(
+    fields: &BTreeMap<&'static str, (String, Value)>,
+    resources: Option<&Value>,
+    problems: &mut Vec<Problem>,
+) -> SidecarDefaults {
     let mut good = Map::new();
     for (field, (path, value)) in fields {
         match understood(field, value) {
             Ok(value) => _ = good.insert((*field).to_owned(), value),
             Err(reason) => problems.push(Problem::new(format!("spec.values.{path}"), reason)),
         }
+    }
+    if let Some(resources) = resources {
+        let at = |field: &str| format!("spec.values.global.proxy.resources.{field}");
+        problems.extend(resource_problems(resources).into_iter().map(|(field, reason)| Problem::new(at(&field), reason)));
+        good.insert("resources".to_owned(), resources.clone());
     }
     serde_json::from_value(Value::Object(good)).unwrap_or_default()
 }

@@ -5,28 +5,34 @@
 
 mod addons;
 mod cni;
+mod environment;
 mod everywhere;
 mod gateways;
+mod image;
 mod injection;
 mod layers;
 mod mesh_config;
 mod part;
 mod pending;
+mod placement;
 mod problem;
 mod profile;
 mod remote;
 mod revision;
 mod role;
 mod rolling;
+mod service;
 mod tags;
 #[cfg(test)]
 mod tests;
+mod typed;
 mod upgrade;
 mod values;
+mod warnings;
 
 pub(super) use addons::{Addon, Program};
 pub(super) use cni::{Cni, NODES};
-pub(super) use gateways::{FIRST_UNPRIVILEGED, Gateway};
+pub(super) use gateways::Gateway;
 pub(super) use injection::Injection;
 pub use layers::overlay;
 pub(super) use part::{Part, Replicas};
@@ -36,13 +42,17 @@ pub(super) use remote::RemotePilot;
 pub(super) use revision::Revision;
 pub(super) use role::Role;
 pub use rolling::Rolling;
+pub(super) use service::FIRST_UNPRIVILEGED;
 pub(super) use tags::Tags;
+#[cfg(test)]
+pub(crate) use values::variables_of;
+pub(super) use warnings::warnings;
 
 use ferromesh_crds::install::{Components, Gateways, ImagePullPolicy, MeshInstallSpec, UpdateType};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-use self::values::Translated;
+use self::{problem::Field, values::Translated};
 use crate::config::{self, kubernetes::is_dns_label};
 use crate::model::{MeshConfig, SidecarDefaults};
 
@@ -120,91 +130,119 @@ pub fn spec_problems(spec: &MeshInstallSpec) -> Vec<config::Problem> {
     found.into_iter().map(config::Problem::from).collect()
 }
 
+/// A spec, and all that lies under it.
+struct Layers {
+    /// What the user wrote himself, beside `values`.
+    own: Value,
+    /// The same with what his values and the profile say under it.
+    merged: MeshInstallSpec,
+    /// What values come to beside that.
+    translated: Translated,
+}
+
 /// Reads a spec.
 ///
 /// # Errors
 /// All that is wrong with it.
 pub(super) fn resolve(spec: &MeshInstallSpec, images: &Images) -> Result<Settings, Problems> {
-    let mut problems = pending::problems(spec);
-    let namespace = spec.namespace().to_owned();
-    if !names_service(&namespace) || namespace.starts_with("kube-") || ["default", NODES].contains(&&*namespace) {
-        problems.push(Problem::new("spec.namespace", format!("{namespace:?} can't be the mesh's: choose one of its own, as istio-system")));
-    }
-    let own_config = Value::Object(spec.mesh_config.0.clone());
-    problems.extend(mesh_config::problems(&own_config, "spec.meshConfig"));
-    let (merged, translated) = match layered(spec, &mut problems) {
-        Ok(layered) => layered,
+    let mut problems = unlayered(spec);
+    let layers = match Layers::of(spec, &mut problems) {
+        Ok(layers) => layers,
         Err(problem) => {
             problems.push(problem);
             return Err(Problems(problems));
         }
     };
+    let settings = read(spec, &layers, images, &mut problems);
+    // Which variables are the operator's the plan tells, and there is none of what is wrong.
+    if problems.is_empty() {
+        problems = environment::reserved(&settings, &layers.merged);
+    }
+    layers.translated.name_paths(&layers.own, &mut problems);
+    if problems.is_empty() { Ok(settings) } else { Err(Problems(problems)) }
+}
 
+/// What is wrong with a spec whatever lies under it.
+fn unlayered(spec: &MeshInstallSpec) -> Vec<Problem> {
+    let mut problems = pending::problems(spec);
+    let namespace = spec.namespace();
+    if !names_service(namespace) || namespace.starts_with("kube-") || ["default", NODES].contains(&namespace) {
+        problems.push(Problem::new("spec.namespace", format!("{namespace:?} can't be the mesh's: choose one of its own, as istio-system")));
+    }
+    let own_config = Value::Object(spec.mesh_config.0.clone());
+    problems.extend(mesh_config::problems(&own_config, "spec.meshConfig"));
+    problems
+}
+
+/// What a spec comes to; it holds if no problem was found.
+fn read(spec: &MeshInstallSpec, layers: &Layers, images: &Images, problems: &mut Vec<Problem>) -> Settings {
+    let Layers { merged, translated, .. } = layers;
+    let namespace = spec.namespace().to_owned();
     let revision = Revision::of(spec);
-    let parts = role::parts(merged.components.as_ref().unwrap_or(&Components::default()), &mut problems);
-    let gateways = gateways::read(merged.gateways.as_ref().unwrap_or(&Gateways::default()), &mut problems);
-    let addons = addons::read(&merged.addons.clone().unwrap_or_default(), &mut problems);
-    let injection = Injection::read(&merged.injection.clone().unwrap_or_default(), &mut problems);
-    let rolling = Rolling::read(&merged.update_strategy.clone().unwrap_or_default(), &mut problems);
-    let tags = tags::read(&spec.tags, &mut problems);
-    let mut sidecar = injection::sidecar(&translated.sidecar, &mut problems);
-    sidecar.resources = resources(translated.proxy_resources.as_ref());
-    let cni = Cni::read(&translated.cni, &mut problems);
+    image::check(merged, Field::new("spec", problems));
+    let parts = role::parts(merged.components.as_ref().unwrap_or(&Components::default()), problems);
+    let gateways = gateways::read(merged.gateways.as_ref().unwrap_or(&Gateways::default()), problems);
+    let addons = addons::read(&merged.addons.clone().unwrap_or_default(), problems);
+    let injection = Injection::read(&merged.injection.clone().unwrap_or_default(), problems);
+    let strategy = merged.update_strategy.clone().unwrap_or_default();
+    let rolling = Rolling::read(&strategy, problems);
+    let tags = tags::read(&spec.tags, problems);
+    let sidecar = injection::sidecar(&translated.sidecar, translated.proxy_resources.as_ref(), problems);
+    let cni = Cni::read(&translated.cni, problems);
     let mut mesh = mesh_config::read(&merged.mesh_config.0, &namespace);
     let (here, configured) = (parts.contains_key(&Role::Pilot), !mesh.default_config.discovery_address.is_empty());
-    let remote_pilot = remote::pilot(here, translated.remote_pilot.as_deref(), configured, &namespace, &mut problems);
+    let remote_pilot = remote::pilot(here, translated.remote_pilot.as_deref(), configured, &namespace, problems);
     mesh_config::point_to_pilot(&mut mesh, remote_pilot.as_ref(), &revision, &namespace);
     if !revision.is_default() {
-        problems.extend(revision::problems(spec, &translated).into_iter().chain(revision::without_pilot(&parts)));
+        problems.extend(revision::problems(spec, translated).into_iter().chain(revision::without_pilot(&parts)));
     }
-    problems.extend(together(&translated, &parts, &mesh, &namespace));
-    let strategy = upgrade::read(&merged.update_strategy.clone().unwrap_or_default(), &revision, &parts, &mut problems);
-    if !problems.is_empty() {
-        return Err(Problems(problems));
-    }
-    Ok(Settings {
+    problems.extend(together(translated, &parts, &mesh, &namespace));
+    Settings {
         images: Images {
             hub: merged.hub.clone().unwrap_or_else(|| images.hub.clone()),
             tag: merged.tag.clone().unwrap_or_else(|| images.tag.clone()),
             pull_policy: merged.image_pull_policy.map_or_else(|| images.pull_policy.clone(), |policy| pull_policy(policy).to_owned()),
         },
         pull_secrets: merged.image_pull_secrets.iter().map(|secret| secret.name.clone()).collect(),
-        cluster: translated.cluster.unwrap_or_else(|| CLUSTER.to_owned()),
+        cluster: translated.cluster.clone().unwrap_or_else(|| CLUSTER.to_owned()),
         config_source: translated.config_source,
-        network: translated.network.unwrap_or_default(),
+        network: translated.network.clone().unwrap_or_default(),
         strict: translated.strict,
+        strategy: upgrade::read(&strategy, &revision, &parts, problems),
+        by_cni: parts.contains_key(&Role::Cni),
+        pinned: spec.version.clone().filter(|version| !version.is_empty() && *version != images.tag),
+        operator: images.tag.clone(),
         remote_pilot,
         tags,
         revision,
-        by_cni: parts.contains_key(&Role::Cni),
         sidecar,
         injection,
         cni,
         rolling,
-        strategy,
-        pinned: spec.version.clone().filter(|version| !version.is_empty() && *version != images.tag),
-        operator: images.tag.clone(),
         namespace,
         mesh,
         parts,
         gateways,
         addons,
-    })
+    }
 }
 
-/// The spec with all that lies under it, and what its values come to beside that.
-fn layered(spec: &MeshInstallSpec, problems: &mut Vec<Problem>) -> Result<(MeshInstallSpec, Translated), Problem> {
-    let base = profile(spec.profile());
-    let values = overlay(&base["values"], &Value::Object(spec.values.0.clone()));
-    let translated = values::translate(values.as_object().unwrap_or(&serde_json::Map::new()), problems);
-    let own = serde_json::to_value(spec).unwrap_or_default();
-    let mut merged = overlay(&overlay(&base, &translated.spec), &own);
-    if !Revision::of(spec).is_default() {
-        revision::leave_out_shared(&mut merged);
+// === impl Layers ===
+
+impl Layers {
+    fn of(spec: &MeshInstallSpec, problems: &mut Vec<Problem>) -> Result<Self, Problem> {
+        let base = profile(spec.profile());
+        let own = serde_json::to_value(spec).unwrap_or_default();
+        let values = &overlay(&base, &own)["values"];
+        let translated = values::translate(values.as_object().unwrap_or(&serde_json::Map::new()), problems);
+        let mut merged = overlay(&overlay(&base, &translated.spec), &own);
+        if !Revision::of(spec).is_default() {
+            revision::leave_out_shared(&mut merged);
+        }
+        everywhere::fill(&mut merged, &translated.everywhere);
+        let merged = serde_json::from_value(merged).map_err(|error| Problem::new("spec", error.to_string()))?;
+        Ok(Self { own, merged, translated })
     }
-    everywhere::fill(&mut merged, &translated.everywhere);
-    let read = serde_json::from_value(merged).map_err(|error| Problem::new("spec", error.to_string()))?;
-    Ok((read, translated))
 }
 
 /// What can't be together.
@@ -227,10 +265,6 @@ fn together(translated: &Translated, parts: &BTreeMap<Role, Part>, mesh: &MeshCo
 /// Whether a text can name a Service, and so all that is named after one.
 fn names_service(text: &str) -> bool {
     is_dns_label(text) && text.starts_with(|c: char| c.is_ascii_lowercase())
-}
-
-fn resources(resources: Option<&Value>) -> BTreeMap<String, BTreeMap<String, Value>> {
-    resources.and_then(|resources| serde_json::from_value(resources.clone()).ok()).unwrap_or_default()
 }
 
 fn pull_policy(policy: ImagePullPolicy) -> &'static str {

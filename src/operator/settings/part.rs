@@ -1,10 +1,16 @@
 //! Settings that every Deployment has: of the control plane and of gateways alike.
 
 use ferromesh_crds::install::Component;
-use k8s_openapi::api::core::v1::{Affinity, EnvVar, ResourceRequirements, Toleration, TopologySpreadConstraint};
+use k8s_openapi::api::core::v1::{EnvVar, ResourceRequirements};
+use serde_json::json;
 use std::collections::BTreeMap;
 
-use super::Problem;
+use super::{
+    Problem, environment,
+    placement::{Placement, check_keys},
+    problem::Field,
+};
+use crate::config::kubernetes::resource_problems;
 
 /// How one Deployment runs.
 #[derive(Clone, Debug, PartialEq)]
@@ -12,13 +18,7 @@ pub(in crate::operator) struct Part {
     pub(in crate::operator) replicas: Replicas,
     pub(in crate::operator) resources: ResourceRequirements,
     pub(in crate::operator) env: Vec<EnvVar>,
-    pub(in crate::operator) node_selector: BTreeMap<String, String>,
-    pub(in crate::operator) tolerations: Vec<Toleration>,
-    /// None for pods that only keep to different nodes.
-    pub(in crate::operator) affinity: Option<Affinity>,
-    /// Empty for pods that spread over zones as far as possible.
-    pub(in crate::operator) spread: Vec<TopologySpreadConstraint>,
-    pub(in crate::operator) priority_class: Option<String>,
+    pub(in crate::operator) placement: Placement,
     pub(in crate::operator) pod_annotations: BTreeMap<String, String>,
 }
 
@@ -31,8 +31,8 @@ pub(in crate::operator) enum Replicas {
     Auto { least: i32, most: i32, cpu: i32 },
 }
 
-/// Variables that the operator sets in every container.
-const RESERVED: [&str; 6] = ["POD_NAME", "POD_NAMESPACE", "MESH_OWNER", "INSTANCE_IP", "SERVICE_ACCOUNT", "PROXY_CONFIG"];
+/// The beginning of annotations by which the operator knows what it applied and has pods replaced.
+const OWN_ANNOTATIONS: &str = "install.ferromesh.dev/";
 const CPU_TARGET: i32 = 80;
 
 // === impl Part ===
@@ -40,31 +40,29 @@ const CPU_TARGET: i32 = 80;
 impl Part {
     /// Reads a component's settings at `path`. `least` is the fewest pods with which it still does its work.
     pub(super) fn read(component: &Component, path: &str, least: i32, problems: &mut Vec<Problem>) -> Self {
-        let mut wrong = |field: &str, reason: String| problems.push(Problem::new(format!("{path}.{field}"), reason));
+        let mut field = Field::new(path, problems);
         if component.replicas.is_some_and(|replicas| replicas < least) {
-            wrong("replicas", "must be at least 1; to leave the part out, set enabled: false".to_owned());
+            field.at("replicas").wrong("must be at least 1; to leave the part out, set enabled: false");
         }
         if component.replicas.is_some() && component.autoscaling.is_some() {
-            wrong("replicas", "can't be set together with autoscaling".to_owned());
+            field.at("replicas").wrong("can't be set together with autoscaling");
         }
         let resources = component.resources.clone().unwrap_or_default();
         if component.autoscaling.is_some() && !resources.requests.as_ref().is_some_and(|requests| requests.contains_key("cpu")) {
-            wrong("autoscaling", "needs resources.requests.cpu, of which the target is a share".to_owned());
+            field.at("autoscaling").wrong("needs resources.requests.cpu, of which the target is a share");
         }
-        for (index, variable) in component.env.iter().enumerate() {
-            if RESERVED.contains(&variable.name.as_str()) {
-                wrong(&format!("env[{index}].name"), format!("{} is set by the operator", variable.name));
-            }
+        for (name, reason) in resource_problems(&json!(resources)) {
+            field.at("resources").at(name).wrong(reason);
+        }
+        check_keys(&component.pod_annotations, &mut field.at("podAnnotations"));
+        for key in component.pod_annotations.keys().filter(|key| key.starts_with(OWN_ANNOTATIONS)) {
+            field.at("podAnnotations").item(key).wrong("is the operator's to set: choose another");
         }
         Self {
             replicas: Replicas::of(component),
             resources,
-            env: component.env.clone(),
-            node_selector: component.node_selector.clone(),
-            tolerations: component.tolerations.clone(),
-            affinity: component.affinity.clone(),
-            spread: component.topology_spread_constraints.clone(),
-            priority_class: component.priority_class_name.clone().filter(|name| !name.is_empty()),
+            env: environment::read(&component.env, field.at("env")),
+            placement: Placement::read(component, &mut field),
             pod_annotations: component.pod_annotations.clone(),
         }
     }

@@ -17,6 +17,12 @@ pub(in crate::operator) struct Problem {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::operator) struct Problems(pub(in crate::operator) Vec<Problem>);
 
+/// A field that is being read: what is wrong with it or below it is noted with its path.
+pub(super) struct Field<'a> {
+    path: String,
+    problems: &'a mut Vec<Problem>,
+}
+
 // === impl Problem ===
 
 impl Problem {
@@ -34,6 +40,28 @@ impl fmt::Display for Problem {
 impl From<Problem> for config::Problem {
     fn from(Problem { path, reason }: Problem) -> Self {
         Self { path, message: reason, code: config::Code::BrokenRule }
+    }
+}
+
+// === impl Field ===
+
+impl<'a> Field<'a> {
+    pub(super) fn new(path: impl Into<String>, problems: &'a mut Vec<Problem>) -> Self {
+        Self { path: path.into(), problems }
+    }
+
+    /// A field of this one.
+    pub(super) fn at(&mut self, name: impl fmt::Display) -> Field<'_> {
+        Field { path: format!("{}.{name}", self.path), problems: self.problems }
+    }
+
+    /// An item of this list, or an entry of this map.
+    pub(super) fn item(&mut self, key: impl fmt::Display) -> Field<'_> {
+        Field { path: format!("{}[{key}]", self.path), problems: self.problems }
+    }
+
+    pub(super) fn wrong(&mut self, reason: impl Into<String>) {
+        self.problems.push(Problem::new(self.path.clone(), reason));
     }
 }
 

@@ -166,8 +166,10 @@ impl Cluster {
             let generation = daemon_set.metadata.generation;
             let status = json!({"observedGeneration": generation, "desiredNumberScheduled": 0, "currentNumberScheduled": 0,
                 "numberMisscheduled": 0, "numberReady": 0});
-            let daemon_set = DaemonSet { status: serde_json::from_value(status).unwrap(), ..daemon_set };
-            self.api.insert(&daemon_set);
+            let brought_up = DaemonSet { status: serde_json::from_value(status).unwrap(), ..daemon_set.clone() };
+            if brought_up != daemon_set {
+                self.api.insert(&brought_up);
+            }
         }
         for deployment in self.api.list::<Deployment>().into_iter().filter(|one| one.name_any() != held) {
             let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
@@ -177,8 +179,11 @@ impl Cluster {
             let given_up = json!({"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded", "message": "timed out"});
             let failed = json!({"observedGeneration": generation, "replicas": wanted, "updatedReplicas": wanted, "conditions": [given_up]});
             let status = if image(&deployment).ends_with(&format!(":{BROKEN}")) { failed } else { whole };
-            let deployment = Deployment { status: serde_json::from_value(status).unwrap(), ..deployment };
-            self.api.insert(&deployment);
+            let brought_up = Deployment { status: serde_json::from_value(status).unwrap(), ..deployment.clone() };
+            // What says nothing new wakes nobody.
+            if brought_up != deployment {
+                self.api.insert(&brought_up);
+            }
         }
     }
 

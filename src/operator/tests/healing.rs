@@ -17,6 +17,10 @@ use kube::{
     api::{Patch, PatchParams},
 };
 use serde_json::json;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use super::cluster::{Cluster, MESH, OPERATOR};
 use crate::testing::eventually;
@@ -166,23 +170,51 @@ async fn lasting_refusals_are_told() {
 }
 
 #[tokio::test]
-async fn a_write_that_is_refused_keeps_no_other_from_repair() {
-    let cluster = Cluster::healthy(json!({})).await;
-    cluster.api.answer(|call| {
-        let refused = call.is_write() && call.target.plural == "services";
+async fn an_object_that_the_api_server_finds_invalid_stalls_and_keeps_no_other_from_its_plan() {
+    let cluster = Cluster::healthy(json!({"gateways": {"egress": [{"name": "istio-egressgateway", "enabled": true}]}})).await;
+    let refuses = Arc::new(AtomicBool::new(true));
+    let still = refuses.clone();
+    cluster.api.answer(move |call| {
+        let refused = call.is_write() && call.target.plural == "services" && still.load(Ordering::SeqCst);
         refused.then(|| (422, json!({"kind": "Status", "status": "Failure", "message": "port is taken", "reason": "Invalid", "code": 422})))
     });
     let bundles = || {
         let injector = cluster.api.get::<MutatingWebhookConfiguration>(None, "istio-sidecar-injector");
         injector.and_then(|all| all.webhooks).unwrap_or_default().into_iter().map(|one| one.client_config.ca_bundle).collect::<Vec<_>>()
     };
+    let gateway = || cluster.api.get::<Service>(Some(MESH), "istio-ingressgateway");
     let right = bundles();
     cluster.api.delete::<Service>(Some(MESH), "istio-ingressgateway");
     let mut injector = cluster.api.get::<MutatingWebhookConfiguration>(None, "istio-sidecar-injector").unwrap();
     injector.webhooks.as_mut().unwrap()[0].client_config.ca_bundle = Some(ByteString(b"corrupted".to_vec()));
     cluster.api.insert(&injector);
     eventually("the right bundle", || bundles() == right).await;
-    assert!(cluster.api.get::<Service>(Some(MESH), "istio-ingressgateway").is_none(), "the refusal was real");
+    let stalled = (
+        "True".to_owned(),
+        "InvalidSpec".to_owned(),
+        "Service istio-system/istio-ingressgateway is refused by the API server: port is taken".to_owned(),
+    );
+    eventually("the refusal in the status", || cluster.condition("mesh", "Stalled").as_ref() == Some(&stalled)).await;
+    assert!(gateway().is_none(), "the refusal was real");
+
+    // Further passes send it no more, and take away what is no longer planned, but for what it may be meant to replace.
+    let sent = || cluster.writes().iter().filter(|write| *write == "PATCH services/istio-ingressgateway").count();
+    let before = sent();
+    let there = |name: &str| cluster.api.get::<Deployment>(Some(MESH), name).is_some();
+    cluster.install("mesh", json!({"addons": {"prometheus": {"enabled": false}}}));
+    eventually("what is not planned is gone", || !there("prometheus")).await;
+    cluster.api.delete::<ConfigMap>(Some(MESH), "istio");
+    eventually("another repair", || cluster.api.get::<ConfigMap>(Some(MESH), "istio").is_some()).await;
+    assert_eq!(sent(), before);
+    assert!(there("istio-egressgateway"), "another gateway stays until the new one is there");
+
+    // Another spec is another try.
+    refuses.store(false, Ordering::SeqCst);
+    let service = json!({"annotations": {"cloud/kind": "internal"}});
+    let gateways = json!({"ingress": [{"name": "istio-ingressgateway", "service": service}]});
+    cluster.install("mesh", json!({"addons": {"prometheus": {"enabled": false}}, "gateways": gateways}));
+    cluster.until_healthy().await;
+    assert!(gateway().is_some() && !there("istio-egressgateway") && cluster.condition("mesh", "Stalled").is_none());
 }
 
 #[tokio::test]

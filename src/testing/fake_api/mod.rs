@@ -129,6 +129,11 @@ impl FakeApi {
         self.inner.calls.lock().unwrap().clone()
     }
 
+    /// Begins to count calls anew.
+    pub(crate) fn forget_calls(&self) {
+        self.inner.calls.lock().unwrap().clear();
+    }
+
     /// Stores an object as it is, status included, whether or not it exists.
     pub(crate) fn insert<K: Resource<DynamicType = ()> + Serialize>(&self, object: &K) {
         let mut value = serde_json::to_value(object).unwrap();

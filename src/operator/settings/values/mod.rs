@@ -4,19 +4,25 @@
 //! holds may be said, too; its opposite is refused with the reason.
 
 mod held;
+mod origin;
 mod paths;
 #[cfg(test)]
 mod tests;
+mod variables;
 
-use ferromesh_crds::{catalog, check};
+use ferromesh_crds::{catalog, check, install::Component};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
 use self::paths::{Target, target};
+#[cfg(test)]
+pub(crate) use self::variables::variables_of;
 use super::{
     ConfigSource, Problem,
     layers::{nest, overlay},
     mesh_config,
+    placement::Placement,
+    problem::Field,
 };
 use crate::config::kubernetes::is_label_text;
 
@@ -43,6 +49,8 @@ pub(super) struct Translated {
     pub(super) remote_pilot: Option<String>,
     /// Whether workloads take mutual TLS alone.
     pub(super) strict: bool,
+    /// The fields of the spec that are said, each with the path that says it.
+    origins: Vec<(String, String)>,
     /// What scaling by load is told, by the field of the part.
     scaling: BTreeMap<String, Scaling>,
 }
@@ -89,11 +97,20 @@ impl Translated {
         let found = match target {
             Target::Field(field) => match field.strip_prefix("meshConfig.") {
                 Some(field) => self.configure(field, value),
-                None => self.add(nest(&field, value.clone())),
+                None => self.add(field, path, value.clone()),
             },
-            Target::Converted(field, convert) => self.add(nest(&field, convert(value))),
-            Target::Everywhere(field) => self.add_everywhere(field, value),
-            Target::Scaling(part, setting) => self.scaled(part, setting, value),
+            Target::Variables(part) => {
+                for (end, reason) in variables::unread(&part, value) {
+                    problems.push(Problem::new(format!("spec.values.{path}{end}"), reason));
+                }
+                self.add(format!("{part}.env"), path, listed(value))
+            }
+            Target::Converted(field, convert) => self.add(field, path, convert(value)),
+            Target::Everywhere(field) => return self.add_everywhere(field, path, value, problems),
+            Target::Scaling(part, setting) => {
+                self.origins.push((format!("{part}.autoscaling"), path.to_owned()));
+                self.scaled(part, setting, value)
+            }
             Target::Told(told) => self.told(told, path, value),
             Target::Holds(held, reason) => (!held.is(value)).then(|| reason.to_owned()).into_iter().collect(),
             Target::Instead(remedy) => vec![remedy.to_owned()],
@@ -107,23 +124,35 @@ impl Translated {
         mesh_config::problems(&config, "").into_iter().map(|problem| problem.reason).collect()
     }
 
-    /// Lays a spec over what there is, if the schema takes it.
-    fn add(&mut self, spec: Value) -> Vec<String> {
+    /// Says a field of the spec, if the schema takes the value.
+    fn add(&mut self, field: String, path: &str, value: Value) -> Vec<String> {
+        let spec = nest(&field, value);
         let found = kinds_of_problem(&spec);
         if found.is_empty() {
             self.spec = overlay(&self.spec, &spec);
+            self.origins.push((field, path.to_owned()));
         }
         found
     }
 
-    fn add_everywhere(&mut self, field: &'static str, value: &Value) -> Vec<String> {
-        let found = kinds_of_problem(&nest(&format!("components.pilot.{field}"), value.clone()));
+    /// Says a field of every part. What is wrong with it is told here, and not once for each.
+    fn add_everywhere(&mut self, field: &'static str, path: &str, value: &Value, problems: &mut Vec<Problem>) {
+        let at = |below: &str| format!("spec.values.{path}{below}");
+        let mut found: Vec<Problem> = kinds_of_problem(&nest(&format!("components.pilot.{field}"), value.clone()))
+            .into_iter()
+            .map(|reason| Problem::new(at(""), reason))
+            .collect();
+        let component: Component = serde_json::from_value(json!({field: value})).unwrap_or_default();
+        let mut below = Vec::new();
+        Placement::read(&component, &mut Field::new("", &mut below));
+        let ends = below.into_iter().map(|problem| Problem::new(at(problem.path.trim_start_matches(&format!(".{field}"))), problem.reason));
+        found.extend(ends);
         let is_empty =
             value.as_str() == Some("") || value.as_object().is_some_and(Map::is_empty) || value.as_array().is_some_and(Vec::is_empty);
         if found.is_empty() && !is_empty {
             self.everywhere.insert(field.to_owned(), value.clone());
         }
-        found
+        problems.extend(found);
     }
 
     fn scaled(&mut self, part: String, setting: &'static str, value: &Value) -> Vec<String> {
@@ -158,7 +187,7 @@ impl Translated {
         let result = match told {
             paths::Told::ProxyResources => {
                 let found = kinds_of_problem(&nest("components.pilot.resources", value.clone()));
-                self.proxy_resources = Some(value.clone());
+                self.proxy_resources = Some(value.clone()).filter(|_| found.is_empty());
                 found.into_iter().next().map_or(Ok(()), Err)
             }
             paths::Told::Sidecar(field) => {
@@ -185,6 +214,15 @@ impl Translated {
             }
         };
         result.err().into_iter().collect()
+    }
+}
+
+/// `{A: 1}` → `[{name: A, value: "1"}]`.
+fn listed(variables: &Value) -> Value {
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    match variables.as_object() {
+        Some(variables) => variables.iter().map(|(name, value)| json!({"name": name, "value": text(value)})).collect(),
+        None => variables.clone(),
     }
 }
 

@@ -10,6 +10,8 @@ pub(super) enum Target {
     Field(String),
     /// To one whose value has another form there.
     Converted(String, fn(&Value) -> Value),
+    /// To the environment of the part at this place.
+    Variables(String),
     /// To this field of all Deployments.
     Everywhere(&'static str),
     /// To a field of `autoscaling` of a part, or to its switch, `enabled`.
@@ -162,7 +164,7 @@ fn component(field: &str, setting: &str) -> Option<Target> {
     match setting {
         "replicaCount" => same("replicas"),
         "enabled" | "resources" | "nodeSelector" | "tolerations" | "podAnnotations" => same(setting),
-        "env" => Some(Target::Converted(format!("{field}.env"), variables)),
+        "env" => Some(Target::Variables(field.to_owned())),
         "autoscaleEnabled" => scaling("enabled"),
         "autoscaleMin" => scaling("minReplicas"),
         "autoscaleMax" => scaling("maxReplicas"),
@@ -192,14 +194,5 @@ fn named(names: &Value) -> Value {
     match names.as_array() {
         Some(names) => names.iter().map(|name| if name.is_string() { json!({"name": name}) } else { name.clone() }).collect(),
         None => names.clone(),
-    }
-}
-
-/// `{A: 1}` → `[{name: A, value: "1"}]`.
-fn variables(variables: &Value) -> Value {
-    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    match variables.as_object() {
-        Some(variables) => variables.iter().map(|(name, value)| json!({"name": name, "value": text(value)})).collect(),
-        None => variables.clone(),
     }
 }

@@ -116,3 +116,21 @@ fn what_is_said_elsewhere_is_refused_with_the_place() {
         assert!(!refused.contains("; spec."), "one problem, not more: {refused}");
     }
 }
+
+#[test]
+fn a_variable_that_nobody_reads_is_refused_with_what_may_be_meant() {
+    for (path, name, end) in [
+        ("pilot.env", "PILOT_ENABLE_NONSENSE", "is read by no process of this part: take it away, or say it in spec.components.pilot.env"),
+        ("pilot.env", "FERROMESH_LOGS", "is read by no process of this part (did you mean FERROMESH_LOG?): take it away"),
+        ("galley.env", "ISTIO_META_X", "is read by no process"),
+        ("gateways.istio-ingressgateway.env", "CLUSTER_DOMAIN", "is read by no process"),
+    ] {
+        let refused = translated(path, json!({name: "1"})).unwrap_err();
+        assert!(refused.starts_with(&format!("spec.values.{path}.{name}: {end}")), "{refused}");
+    }
+    let said = |path: &str, name: &str| translated(path, json!({name: 1})).unwrap().spec;
+    let variables = json!([{"name": "CLUSTER_DOMAIN", "value": "1"}]);
+    assert_eq!(said("pilot.env", "CLUSTER_DOMAIN"), json!({"components": {"pilot": {"env": variables}}}));
+    said("gateways.istio-ingressgateway.env", "ISTIO_META_ROUTER_MODE");
+    said("security.env", "MIMALLOC_SHOW_STATS");
+}
