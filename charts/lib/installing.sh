@@ -10,6 +10,7 @@ mesh_roles=(
 
 installing() {
     proves "it installs" install
+    proves "the MeshInstall of READMEs and notes can be pasted into a shell" pasted
     proves "its pods meet Pod Security's restricted level" restricted
     proves "the operator may do what it must" operator_may
     proves "and nothing that it needn't" operator_may_not
@@ -27,6 +28,16 @@ installing() {
 
 install() {
     helm install ferromesh "$chart" -n "$namespace" --create-namespace
+}
+
+# Everything from the command to its end, as people paste it.
+pasted() {
+    local text command
+    for text in "$(<"$here/../README.md")" "$(<"$chart/README.md")" "$(helm get notes ferromesh -n "$namespace")"; do
+        command="$(awk '/^kubectl apply -f - <<END$/, /^END$/; /^ *echo .*MeshInstall/, /kubectl apply/' <<<"$text")"
+        equal "$(bash -c 'kubectl() { command kubectl "$@" --dry-run=client; }; '"$command")" \
+            "meshinstall.install.ferromesh.dev/mesh created (dry run)"
+    done
 }
 
 uninstall() {

@@ -6,6 +6,8 @@ use k8s_openapi::api::{
     core::v1::{ContainerStatus, Pod},
 };
 
+use super::{plan::COMPONENT, settings::Program};
+
 /// How a part stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Health {
@@ -131,20 +133,25 @@ fn failure(pod: &Pod, container: &ContainerStatus) -> Option<String> {
     match waiting.reason.as_deref()? {
         "ContainerCreating" | "PodInitializing" => None,
         // Both alternate while the kubelet tries again; the cause is in the one, or behind its name in the other.
-        "ErrImagePull" => Some(image_failure(container, message)),
-        "ImagePullBackOff" => Some(image_failure(container, message.split_once("ErrImagePull: ").map_or("", |(_, cause)| cause))),
+        "ErrImagePull" => Some(image_failure(pod, container, message)),
+        "ImagePullBackOff" => Some(image_failure(pod, container, message.split_once("ErrImagePull: ").map_or("", |(_, cause)| cause))),
         // The message counts the seconds until the next attempt.
         "CrashLoopBackOff" => Some(format!("CrashLoopBackOff, container {} {}", container.name, last_end(pod, container))),
         reason => Some(described(pod, reason, message)),
     }
 }
 
-fn image_failure(container: &ContainerStatus, cause: &str) -> String {
+fn image_failure(pod: &Pod, container: &ContainerStatus, cause: &str) -> String {
     let what = match cause.rsplit(": ").next().filter(|cause| !cause.is_empty()) {
         Some(cause) => format!("ImagePullBackOff, {}: {}", container.image, shortened(cause)),
         None => format!("ImagePullBackOff, {}", container.image),
     };
-    format!("{what}: check spec.hub, spec.tag and spec.imagePullSecrets")
+    let component = pod.metadata.labels.as_ref().and_then(|labels| labels.get(COMPONENT));
+    let fields = match component.and_then(|name| Program::named(name)) {
+        Some(program) => format!("spec.addons.{}.image", program.name()),
+        None => "spec.hub, spec.tag".to_owned(),
+    };
+    format!("{what}: check {fields} and spec.imagePullSecrets")
 }
 
 fn last_end(pod: &Pod, container: &ContainerStatus) -> String {
@@ -225,9 +232,12 @@ mod tests {
             "message": "Back-off pulling image \"hub/ferromesh:1\": ErrImagePull: failed to resolve reference: 401 Unauthorized"}});
         let wanted = "pod istio-galley-1 ImagePullBackOff, hub/ferromesh:1: 401 Unauthorized: \
                       check spec.hub, spec.tag and spec.imagePullSecrets";
-        for pod in [direct, pod(waiting)] {
+        for pod in [direct.clone(), pod(waiting)] {
             assert_eq!(health(json!({}), &[pod]), Health { state: State::Error, message: wanted.to_owned() });
         }
+        let mut addon = direct;
+        addon.metadata.labels = Some([(COMPONENT.to_owned(), "tracing".to_owned())].into());
+        assert!(health(json!({}), &[addon]).message.ends_with(": check spec.addons.tracing.image and spec.imagePullSecrets"));
     }
 
     #[test]

@@ -42,6 +42,11 @@ impl Program {
         }
     }
 
+    /// The one of that name.
+    pub(in crate::operator) fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|program| program.name() == name)
+    }
+
     /// The name of its Deployment and ServiceAccount, as Istio's users know it.
     pub(in crate::operator) fn object(self) -> &'static str {
         match self {
