@@ -84,7 +84,7 @@ pub(super) fn writes_to(writes: &[String], is: impl Fn(&str) -> bool) -> Vec<&St
     writes.iter().filter(of).collect()
 }
 
-async fn settled(cluster: &Cluster, place: &str, version: &str) {
+pub(super) async fn settled(cluster: &Cluster, place: &str, version: &str) {
     // Each of the two has its time: the old one stays for some seconds.
     let serving = if place.is_empty() { "default" } else { place.trim_start_matches('-') };
     eventually(&format!("{version} serves at {serving}"), || serves(cluster, serving)).await;
