@@ -1,6 +1,6 @@
 //! While one control plane takes the place of another, nobody is asked who could not answer.
 
-use ferromesh_crds::MeshInstall;
+use ferromesh_crds::{MeshInstall, install::State};
 use futures::{StreamExt, stream};
 use k8s_openapi::api::{
     admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration},
@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
 
 use super::{
-    cluster::{Cluster, MESH},
-    upgrade::{by_revision, pilots, serves, serving, told, with_a_pod, writes_to},
+    cluster::{BROKEN, Cluster, MESH},
+    upgrade::{by_revision, pilots, serves, serving, settled, told, with_a_pod, writes_to},
 };
 use crate::model::of_revision;
 use crate::testing::{eventually, fake_api::FakeApi};
@@ -211,7 +211,7 @@ async fn after(Mishap { deleted, galley, restarted }: Mishap) {
     let told = told(&cluster);
     assert!(told.contains(" comes up as green, version 1.0.2 (blue) serves on: "), "{what}: {told}");
     assert_eq!((asked(), cluster.status("mesh").version.as_deref()), (Some(blue), Some("1.0.2")), "{what}");
-    assert!(!galley || serving(&cluster).as_deref() == Some("blue"), "{what}");
+    assert!(!galley || serving(&cluster).as_deref() == Some("blue") && counts(&cluster), "{what}");
     let touched = cluster.writes().split_off(before);
     let mut back = writes_to(&touched, |name| name.starts_with("istio-") && !name.ends_with("-green"));
     back.sort();
@@ -224,6 +224,13 @@ async fn after(Mishap { deleted, galley, restarted }: Mishap) {
     })
     .await;
     assert_eq!(*wrong.lock().unwrap(), Vec::<String>::new(), "{what}");
+}
+
+/// Whether galley's absence counts.
+fn counts(cluster: &Cluster) -> bool {
+    let configuration = cluster.api.get::<ValidatingWebhookConfiguration>(None, "istio-galley");
+    let webhooks = configuration.and_then(|configuration| configuration.webhooks).unwrap_or_default();
+    webhooks.iter().all(|webhook| webhook.failure_policy.as_deref() == Some("Fail"))
 }
 
 fn plural(configuration: &str) -> &'static str {
@@ -266,4 +273,22 @@ async fn where_nothing_tells_who_is_asked_a_new_one_is_not_before_it_lacks_nothi
     assert!(serde_json::to_string(&gateway).unwrap().contains("istio-pilot-blue."), "{}", gateway.name_any());
     cluster.lax.lock().unwrap().clear();
     eventually("it serves", || serves(&cluster, "green")).await;
+}
+
+#[tokio::test]
+async fn what_never_served_keeps_nobody_waiting() {
+    let mut cluster = Cluster::new();
+    cluster.install("mesh", by_revision(json!({"tag": BROKEN})));
+    cluster.start();
+    eventually("it is given up", || {
+        cluster.bring_up_pods();
+        let asks = cluster.api.get::<ValidatingWebhookConfiguration>(None, "istio-galley").is_some();
+        asks && cluster.status("mesh").state == Some(State::Error)
+    })
+    .await;
+    cluster.install("mesh", by_revision(json!({"tag": "1.0.3"})));
+    // No pods come up meanwhile: it waits for nobody's leave.
+    let taken = "False OldInUse version 1.0.3 (green) serves; version broken (blue): used by ";
+    eventually("all is its own at once", || told(&cluster).starts_with(taken)).await;
+    settled(&cluster, "-green", "1.0.3").await;
 }
