@@ -99,10 +99,11 @@ impl Gateway {
             service.ports = direction.ports();
         }
         let found = name_problem(name).map(|reason| (".name".to_owned(), reason)).into_iter();
-        let found = found
-            .chain(label_problems(&gateway.labels))
-            .chain(service_problems(&service, service_type))
-            .chain(port_problems(&service, service_type));
+        let found = found.chain(label_problems(&gateway.labels)).chain(service_problems(&service, service_type)).chain(port_problems(
+            &service,
+            service_type,
+            target_problem,
+        ));
         problems.extend(found.map(|(field, reason)| Problem::new(format!("{path}{field}"), reason)));
         let labels = if gateway.labels.is_empty() { direction.labels() } else { gateway.labels.clone() };
         let part = Part::read(&gateway.component(), &path, 0, problems);
@@ -168,7 +169,7 @@ fn label_problems(labels: &BTreeMap<String, String>) -> Vec<(String, String)> {
 }
 
 /// What goes with no Service of that type.
-fn service_problems(service: &GatewayService, type_: ServiceType) -> Vec<(String, String)> {
+pub(super) fn service_problems(service: &GatewayService, type_: ServiceType) -> Vec<(String, String)> {
     let mut found = Vec::new();
     let mut wrong = |field: &str, reason: String| found.push((format!(".service.{field}"), reason));
     let balanced = [
@@ -191,7 +192,12 @@ fn service_problems(service: &GatewayService, type_: ServiceType) -> Vec<(String
     found
 }
 
-fn port_problems(service: &GatewayService, type_: ServiceType) -> Vec<(String, String)> {
+/// What goes with no port of that Service; `target_problem` says where a port can't lead.
+pub(super) fn port_problems(
+    service: &GatewayService,
+    type_: ServiceType,
+    target_problem: fn(&GatewayServicePort) -> Option<String>,
+) -> Vec<(String, String)> {
     let mut found = Vec::new();
     let mut seen = BTreeSet::new();
     for port in &service.ports {
