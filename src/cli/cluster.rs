@@ -17,7 +17,7 @@ use crate::config::kubernetes::is_dns_label;
 #[derive(Args, Clone, Debug, Default)]
 pub(super) struct ClusterArgs {
     /// The kubeconfig file, in place of $KUBECONFIG and ~/.kube/config
-    #[arg(long, value_name = "FILE", help_heading = "Cluster")]
+    #[arg(short = 'c', long, value_name = "FILE", help_heading = "Cluster")]
     pub(super) kubeconfig: Option<PathBuf>,
     /// The kubeconfig's context, in place of the current one
     #[arg(long, value_name = "NAME", help_heading = "Cluster")]

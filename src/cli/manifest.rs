@@ -5,7 +5,7 @@ use std::io::Read;
 
 use super::{
     exit::{Exit, Failure},
-    input,
+    input::{self, SourceText},
     source::{self, Content, Node},
 };
 
@@ -19,27 +19,30 @@ pub(super) struct Manifest<'n> {
     pub(super) kind: Option<&'n str>,
 }
 
-/// Takes the objects of files, in their order, each with its place, as in `mesh.yaml:12`.
+/// Takes the objects of files, in their order, each with its place, as in `mesh.yaml:12`; of directories in directories if `recursive`.
 ///
 /// # Errors
 /// When a file can't be read, and that of `take`.
 pub(super) fn each_of_files(
     names: &[String],
+    recursive: bool,
     stdin: &mut dyn Read,
     mut take: impl FnMut(&str, Manifest<'_>) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    for text in input::texts(names, false, stdin) {
-        let text = text?;
-        let (documents, problems) = source::read(&text.text);
-        if let Some(problem) = problems.first() {
-            let message = format_args!("{}:{}: {}", text.name, problem.place.line, problem.message);
-            return Err(Failure::new(Exit::Unreadable, message));
-        }
-        for manifest in documents.iter().flat_map(manifests) {
-            take(&format!("{}:{}", text.name, manifest.node.place.line), manifest)?;
-        }
+    input::texts(names, recursive, stdin).try_for_each(|text| each_of_text(&text?, &mut take))
+}
+
+/// The same of one text.
+///
+/// # Errors
+/// When it can't be understood, and that of `take`.
+pub(super) fn each_of_text(text: &SourceText, mut take: impl FnMut(&str, Manifest<'_>) -> Result<(), Failure>) -> Result<(), Failure> {
+    let (documents, problems) = source::read(&text.text);
+    if let Some(problem) = problems.first() {
+        let message = format_args!("{}:{}: {}", text.name, problem.place.line, problem.message);
+        return Err(Failure::new(Exit::Unreadable, message));
     }
-    Ok(())
+    documents.iter().flat_map(manifests).try_for_each(|manifest| take(&format!("{}:{}", text.name, manifest.node.place.line), manifest))
 }
 
 /// The objects of a document: itself, or the items of a list, and of lists in it.

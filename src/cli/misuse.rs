@@ -122,7 +122,7 @@ fn what_is_no_namespace_is_not_asked_about() {
 }
 
 /// Verbs that ask a cluster, whatever else they do.
-const ASKING: [&str; 16] = [
+const ASKING: [&str; 17] = [
     "install",
     "upgrade",
     "verify-install",
@@ -139,6 +139,7 @@ const ASKING: [&str; 16] = [
     "x check-inject web",
     "dashboard grafana",
     "images --digests",
+    "plan",
 ];
 
 #[test]

@@ -131,6 +131,16 @@ pub(super) fn human(finding: &Finding, style: Style) -> String {
     text
 }
 
+/// The same without an object around it: the field and what is wrong with it, and the line at fault, if that is known.
+pub(super) fn field(Finding { path, message, hint, code, location, .. }: &Finding) -> String {
+    let meant = hint.as_ref().map(|hint| format!(", {hint}")).unwrap_or_default();
+    let told = harmless(&format!("{path}: {message}{meant} ({code})"));
+    match location {
+        Some(location) => format!("{told}\n{}", excerpt(location, "", None).trim_end()),
+        None => told,
+    }
+}
+
 fn excerpt(location: &Location, about: &str, hint: Option<&str>) -> String {
     let Location { file, line, column, text, marked } = location;
     let number = line.to_string();

@@ -31,6 +31,9 @@ pub(super) struct VersionArgs {
     /// Whether to ask the cluster
     #[arg(long, default_value_t = true, num_args = 0..=1, default_missing_value = "true", require_equals = true, action = ArgAction::Set)]
     remote: bool,
+    /// Only the versions; with false all that is known of them, as -o yaml
+    #[arg(short, long, default_value_t = true, num_args = 0..=1, default_missing_value = "true", require_equals = true, action = ArgAction::Set)]
+    short: bool,
     /// The form of the answer
     #[arg(short, long, value_enum, default_value_t, value_name = "FORM")]
     output: Form,
@@ -55,8 +58,8 @@ impl VersionArgs {
             Vec::new()
         };
         let told = match self.output {
-            Form::Human => human(&meshes),
-            form => report::document(&document(meshes), form == Form::Yaml),
+            Form::Human if self.short => human(&meshes),
+            form => report::document(&document(meshes), form != Form::Json),
         };
         streams.answer(&told).map_err(|error| Failure::new(Exit::Failed, error))?;
         Ok(Exit::Clean)

@@ -5,11 +5,15 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use serde_json::{Map, Value};
 
 use super::{
-    plan::{APPLIED, Circumstances, Phase, Share, Tag, plan},
+    difference::Difference,
+    plan::{APPLIED, Circumstances, Phase, Planned, Share, Tag, plan},
     settings::{Images, Problem, Revision, Settings, resolve},
 };
 use crate::config;
 use crate::model::DEFAULT_REVISION;
+
+/// The variable by which citadel is told whose its Secrets are.
+const OWNER: &str = "MESH_OWNER";
 
 /// All objects of an installation, in the order in which the operator applies them, with exactly the fields that it decides. What only a
 /// cluster tells is left out: owners and the operator's mark, the webhooks' `caBundle`, and pilot's right to the Secrets that gateways
@@ -19,11 +23,9 @@ use crate::model::DEFAULT_REVISION;
 /// # Errors
 /// All that is wrong with the spec.
 pub fn generate(spec: &MeshInstallSpec, images: &Images, operator_namespace: &str) -> Result<Vec<Value>, Vec<config::Problem>> {
-    let settings = resolve(spec, images).map_err(|problems| problems.0.into_iter().map(config::Problem::from).collect::<Vec<_>>())?;
-    // Where a first one comes up.
-    let first = settings.revision.slots().into_iter().next().filter(|_| settings.strategy == UpdateType::Revision);
-    let place = first.unwrap_or_else(|| settings.revision.clone());
-    generate_at(settings, &place, operator_namespace)
+    let settings = read(spec, images)?;
+    let place = first_place(&settings);
+    planned_at(settings, &place, operator_namespace).map(bodies)
 }
 
 /// The same as a cluster has it, by the status of its MeshInstall: the control plane is where that says. None where that one is of another
@@ -32,21 +34,47 @@ pub fn generate(spec: &MeshInstallSpec, images: &Images, operator_namespace: &st
 /// # Errors
 /// All that is wrong with the spec.
 pub fn generate_for(mesh: &MeshInstall, images: &Images, operator_namespace: &str) -> Result<Option<Vec<Value>>, Vec<config::Problem>> {
-    let Some(status) = mesh.status.as_ref().filter(|status| status.version.is_some()) else {
-        return generate(&mesh.spec, images, operator_namespace).map(Some);
-    };
-    let pinned = mesh.spec.version.as_ref().is_some_and(|version| !version.is_empty() && *version != images.tag);
-    let own = mesh.spec.tag.as_ref().unwrap_or(&images.tag);
-    if pinned || status.version.as_ref() != Some(own) {
-        return Ok(None);
-    }
-    let serving = status.revisions.iter().find(|one| one.version == status.version);
-    let place = serving.map_or_else(|| Revision::of(&mesh.spec), |one| Revision::named(&one.name));
-    let settings = resolve(&mesh.spec, images).map_err(|problems| problems.0.into_iter().map(config::Problem::from).collect::<Vec<_>>())?;
-    generate_at(settings, &place, operator_namespace).map(Some)
+    Ok(planned_for(mesh, images, operator_namespace)?.map(|(_, planned)| bodies(planned)))
 }
 
-fn generate_at(settings: Settings, place: &Revision, operator_namespace: &str) -> Result<Vec<Value>, Vec<config::Problem>> {
+/// The same with the place where the control plane stands.
+pub(super) fn planned_for(
+    mesh: &MeshInstall,
+    images: &Images,
+    operator_namespace: &str,
+) -> Result<Option<(Revision, Vec<Planned>)>, Vec<config::Problem>> {
+    let place = match mesh.status.as_ref().filter(|status| status.version.is_some()) {
+        None => first_place(&read(&mesh.spec, images)?),
+        Some(status) => {
+            let pinned = mesh.spec.version.as_ref().is_some_and(|version| !version.is_empty() && *version != images.tag);
+            let own = mesh.spec.tag.as_ref().unwrap_or(&images.tag);
+            if pinned || status.version.as_ref() != Some(own) {
+                return Ok(None);
+            }
+            let serving = status.revisions.iter().find(|one| one.version == status.version);
+            serving.map_or_else(|| Revision::of(&mesh.spec), |one| Revision::named(&one.name))
+        }
+    };
+    let planned = planned_at(read(&mesh.spec, images)?, &place, operator_namespace)?;
+    Ok(Some((place, planned)))
+}
+
+pub(super) fn read(spec: &MeshInstallSpec, images: &Images) -> Result<Settings, Vec<config::Problem>> {
+    resolve(spec, images).map_err(|problems| problems.0.into_iter().map(config::Problem::from).collect())
+}
+
+/// Where a first control plane comes up.
+fn first_place(settings: &Settings) -> Revision {
+    let first = settings.revision.slots().into_iter().next().filter(|_| settings.strategy == UpdateType::Revision);
+    first.unwrap_or_else(|| settings.revision.clone())
+}
+
+fn bodies(planned: Vec<Planned>) -> Vec<Value> {
+    planned.into_iter().map(|planned| planned.body).collect()
+}
+
+/// The objects of a control plane at a place, without what only a cluster tells.
+pub(super) fn planned_at(settings: Settings, place: &Revision, operator_namespace: &str) -> Result<Vec<Planned>, Vec<config::Problem>> {
     if let Some(pinned) = &settings.pinned {
         let reason = format!("is {pinned:?}, and this is {}, which plans objects of its own version alone", settings.operator);
         return Err(vec![Problem::new("spec.version", reason).into()]);
@@ -70,7 +98,14 @@ fn generate_at(settings: Settings, place: &Revision, operator_namespace: &str) -
         serving: Some(&serving),
         ..Circumstances::new(&owner, operator_namespace, None, is_default.then_some(&share))
     };
-    Ok(plan(&settings.served_by(&serving), circumstances).into_iter().map(|planned| without_cluster(planned.body)).collect())
+    let known = |planned: Planned| Planned { body: without_cluster(planned.body), ..planned };
+    Ok(plan(&settings.served_by(&serving), circumstances).into_iter().map(known).collect())
+}
+
+/// Whether a field is one that only a cluster tells, and that is left out here.
+pub(super) fn is_told_by_cluster(Difference { path, .. }: &Difference) -> bool {
+    let ends = [&*format!("annotations[{APPLIED}]"), &*format!("env[{OWNER}].value"), ".clientConfig.caBundle"];
+    path.starts_with("metadata.ownerReferences") || ends.into_iter().any(|end| path.ends_with(end))
 }
 
 fn without_cluster(mut body: Value) -> Value {
@@ -83,10 +118,9 @@ fn without_cluster(mut body: Value) -> Value {
             metadata.remove("annotations");
         }
     }
-    // Citadel is told whose its Secrets are.
     for container in body.pointer_mut("/spec/template/spec/containers").and_then(Value::as_array_mut).into_iter().flatten() {
         for variable in container.get_mut("env").and_then(Value::as_array_mut).into_iter().flatten() {
-            if variable["name"] == "MESH_OWNER"
+            if variable["name"] == OWNER
                 && let Some(fields) = variable.as_object_mut()
             {
                 fields.remove("value");

@@ -236,7 +236,7 @@ mod tests {
             assert_eq!(health(json!({}), &[pod]), Health { state: State::Error, message: wanted.to_owned() });
         }
         let mut addon = direct;
-        addon.metadata.labels = Some([(COMPONENT.to_owned(), "tracing".to_owned())].into());
+        addon["metadata"]["labels"] = json!({COMPONENT: "tracing"});
         assert!(health(json!({}), &[addon]).message.ends_with(": check spec.addons.tracing.image and spec.imagePullSecrets"));
     }
 

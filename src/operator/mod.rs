@@ -30,6 +30,7 @@ mod live;
 mod meshes;
 mod metrics;
 mod object;
+mod outlook;
 mod places;
 mod plan;
 mod planned;
@@ -48,6 +49,7 @@ mod watch;
 
 pub use difference::{Difference, applying, between, missing};
 pub use generate::{generate, generate_for};
+pub use outlook::{Outlook, Prospect, Unreadable};
 pub use proxies::{LiveInjector, Look, Outlier, Pass, RestartError, Rollouts};
 #[cfg(test)]
 pub(crate) use settings::variables_of;

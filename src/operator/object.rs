@@ -159,6 +159,13 @@ impl Key {
         self.kind.api(client, self.namespace.as_deref().unwrap_or_default())
     }
 
+    /// The key of what an inventory lists; none if it is of a kind that the operator doesn't make.
+    pub(super) fn of_entry(entry: &InventoryEntry) -> Option<Self> {
+        let is_it = |kind: &Kind| kind.name() == entry.kind && kind.api_version() == entry.api_version;
+        let kind = Kind::NAMESPACED.into_iter().chain(Kind::OF_CLUSTER).find(is_it)?;
+        Some(Self { kind, namespace: entry.namespace.clone(), name: entry.name.clone() })
+    }
+
     pub(super) fn inventory_entry(&self) -> InventoryEntry {
         InventoryEntry {
             api_version: self.kind.api_version(),

@@ -3,6 +3,7 @@
 pub(crate) mod bootstrap;
 pub(crate) mod bytes;
 mod cases;
+mod citations;
 pub(crate) mod envoy;
 mod eventually;
 pub(crate) mod fake_api;

@@ -13,12 +13,14 @@ use kube::{Api, Resource, ResourceExt, api::ListParams, config::Kubeconfig};
 use serde::de::DeserializeOwned;
 use std::{ffi::OsStr, fmt::Debug, time::Duration};
 
-use super::words::Words;
+use super::{settings::settings, words::Words};
 use crate::cli::{
     cluster::{Cluster, ask},
     codes::explanations,
     document::Explanation,
     exit::Failure,
+    install::{meshes, spec_schema},
+    tag::revision_of,
 };
 
 /// What is named.
@@ -34,8 +36,12 @@ pub(super) enum Names {
     Profiles,
     /// Codes of findings.
     Codes,
-    /// `profile=NAME`, what is set most.
+    /// Fields of a MeshInstall's spec, and their values.
     Settings,
+    /// Names that stand for control planes.
+    Tags,
+    /// Names of control planes.
+    Revisions,
 }
 
 /// So long a person waits for names without thinking that the shell hangs.
@@ -45,15 +51,14 @@ const MOST: u32 = 500;
 
 /// The names; none if they can't be read in time.
 pub(super) fn names(kind: Names, words: &Words, current: &OsStr) -> Vec<CompletionCandidate> {
-    let profiles = || Profile::ALL.into_iter().map(Profile::name);
     let plain = |names: Vec<String>| names.into_iter().map(CompletionCandidate::new).collect::<Vec<_>>();
     match kind {
         Names::Codes => {
             let told = |it: Explanation| CompletionCandidate::new(it.code).help(Some(it.meaning.into()));
             explanations().into_iter().map(told).collect()
         }
-        Names::Profiles => plain(profiles().map(str::to_owned).collect()),
-        Names::Settings => plain(profiles().map(|name| format!("profile={name}")).collect()),
+        Names::Profiles => plain(Profile::ALL.into_iter().map(|profile| profile.name().to_owned()).collect()),
+        Names::Settings => plain(settings(&current.to_string_lossy(), spec_schema())),
         Names::Contexts => plain(contexts(words).unwrap_or_default()),
         kind => plain(ask(LONGEST, of_cluster(kind, words, current)).unwrap_or_default()),
     }
@@ -83,6 +88,8 @@ async fn of_cluster(kind: Names, words: &Words, current: &OsStr) -> Result<Vec<S
             None if typed.contains('.') => of_all_namespaces(&cluster).await,
             None => within::<Pod>(&cluster, words).await,
         },
+        Names::Revisions => Ok(meshes(&cluster.client).await?.iter().map(|mesh| revision_of(mesh).to_owned()).collect()),
+        Names::Tags => Ok(meshes(&cluster.client).await?.into_iter().flat_map(|mesh| mesh.spec.tags.into_keys()).collect()),
         Names::Contexts | Names::Profiles | Names::Codes | Names::Settings => Ok(Vec::new()),
     }
 }

@@ -5,6 +5,7 @@
 
 mod live;
 mod place;
+mod settings;
 #[cfg(test)]
 mod tests;
 mod words;

@@ -31,6 +31,8 @@ fn names_of(above: &str, verb: &str, argument: &Arg) -> Option<Names> {
         (_, "explain", "code") => Some(Names::Codes),
         ("profile", "dump", "name") | ("profile", "diff", "first" | "second") => Some(Names::Profiles),
         (_, _, "set") => Some(Names::Settings),
+        ("tag", "set" | "remove", "name") => Some(Names::Tags),
+        (_, _, "revision") => Some(Names::Revisions),
         (_, "service", "name") => Some(Names::Services),
         (_, "deployment", "name") => Some(Names::Deployments),
         _ if matches!(value, "POD" | "SOURCE" | "[TYPE/]NAME") => Some(Names::Pods),

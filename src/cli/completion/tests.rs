@@ -1,5 +1,6 @@
 //! What shells and kubectl are told.
 
+use ferromesh_crds::MeshInstall;
 use k8s_openapi::api::{
     apps::v1::Deployment,
     core::v1::{Namespace, Pod},
@@ -50,6 +51,11 @@ fn names_that_need_no_cluster_are_known_without_one() {
     assert_eq!(candidates(&["explain", "FM010"]).first().map(String::as_str), Some("FM0101"));
     assert_eq!(candidates(&["profile", "dump", "de"]), ["default", "demo"]);
     assert_eq!(candidates(&["install", "--set", "profile=de"]), ["profile=default", "profile=demo"]);
+    assert_eq!(
+        candidates(&["install", "--set", "components.citadel.en"]),
+        ["components.citadel.enabled=true", "components.citadel.enabled=false", "components.citadel.env["]
+    );
+    assert_eq!(candidates(&["manifest", "generate", "--set", "profile=demo,mode=P"]), ["profile=demo,mode=Plan"]);
     assert!(candidates(&["proxy-config", "cl"]).contains(&"cluster".to_owned()));
     assert_eq!(candidates(&["version", "-o", "y"]), ["yaml"]);
     assert_eq!(candidates(&["rollout", "--max-w"]), ["--max-workloads"]);
@@ -70,6 +76,11 @@ async fn names_of_the_cluster_are_those_that_it_has() {
     }
     let deployment = json!({"metadata": {"namespace": "shop", "name": "web"}, "spec": {"selector": {}, "template": {}}});
     api.insert::<Deployment>(&serde_json::from_value(deployment).unwrap());
+    for (name, revision, tags) in [("mesh", "", json!({"prod": "canary"})), ("mesh-canary", "canary", json!({}))] {
+        let mesh = json!({"apiVersion": "install.ferromesh.dev/v1alpha1", "kind": "MeshInstall", "metadata": {"name": name},
+            "spec": {"revision": revision, "tags": tags}});
+        api.insert::<MeshInstall>(&serde_json::from_value(mesh).unwrap());
+    }
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("kubeconfig").display().to_string();
     std::fs::write(&file, api.kubeconfig().await.to_string()).unwrap();
@@ -83,6 +94,8 @@ async fn names_of_the_cluster_are_those_that_it_has() {
     assert_eq!(told("proxy-status CLUSTER web-1.").await, ["web-1.shop"]);
     assert_eq!(told("dashboard envoy CLUSTER --namespace=shop deploy/").await, ["deploy/web"]);
     assert_eq!(told("check CLUSTER -n sh").await, ["shop"]);
+    assert_eq!(told("tag remove CLUSTER p").await, ["prod"]);
+    assert_eq!(told("tag set prod CLUSTER --revision ").await, ["default", "canary"]);
     assert_eq!(told("check CLUSTER --context ").await.len(), 1);
     assert_eq!(told("experimental add-to-mesh deployment CLUSTER -n shop ").await, ["web"]);
 }

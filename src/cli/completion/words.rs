@@ -18,8 +18,8 @@ impl Words {
 
     /// The cluster that is meant.
     pub(super) fn cluster(&self) -> ClusterArgs {
-        let [kubeconfig, context, as_user] = ["--kubeconfig", "--context", "--as"].map(|flag| self.value(&[flag]));
-        ClusterArgs { kubeconfig: kubeconfig.map(Into::into), context, as_user }
+        let [context, as_user] = ["--context", "--as"].map(|flag| self.value(&[flag]));
+        ClusterArgs { kubeconfig: self.value(&["--kubeconfig", "-c"]).map(Into::into), context, as_user }
     }
 
     /// The namespace that is meant, if one is named.

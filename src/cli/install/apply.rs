@@ -4,7 +4,6 @@ use clap::Args;
 use ferromesh_crds::MeshInstall;
 use kube::{Api, ResourceExt, api::PostParams};
 use serde_json::{Value, json};
-use std::{str::FromStr, time::Duration};
 
 use super::{
     chart::{MANAGER, objects},
@@ -14,6 +13,7 @@ use super::{
     operator::{self, PlaceArgs},
     progress::Progress,
     spec::{Described, SpecArgs, is_default},
+    wait::{QUESTIONS, WaitArgs},
 };
 use crate::cli::{
     cluster::{Cluster, ClusterArgs, ask},
@@ -22,9 +22,6 @@ use crate::cli::{
     terminal::{Streams, Style},
 };
 use crate::operator::{Difference, between};
-
-/// How long the questions before and after a wait may take.
-pub(in crate::cli) const QUESTIONS: Duration = Duration::from_secs(30);
 
 /// Install the mesh, or make the one that is installed as described
 #[derive(Args, Debug)]
@@ -88,28 +85,9 @@ struct WriteArgs {
     cluster: ClusterArgs,
 }
 
-/// Whether to wait, and how long.
-#[derive(Args, Clone, Copy, Debug)]
-pub(super) struct WaitArgs {
-    /// Wait until it is ready; with a time no longer than that, with false not at all
-    #[arg(short, long, num_args = 0..=1, default_missing_value = "true", value_name = "TIME")]
-    wait: Option<Wait>,
-    /// How long it may take
-    #[arg(long, visible_alias = "readiness-timeout", default_value = "5m", value_parser = cluster::timeout, value_name = "TIME")]
-    timeout: Duration,
-}
-
-/// Whether to wait.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wait {
-    Yes,
-    No,
-    AtMost(Duration),
-}
-
 /// Which of the fields that are not named stay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kept {
+pub(super) enum Kept {
     /// None: the description is all there is.
     Nothing,
     /// All: the description is of changes.
@@ -120,40 +98,6 @@ enum Kept {
 struct Present {
     mesh: Option<MeshInstall>,
     operator: Option<Operator>,
-}
-
-// === impl Wait ===
-
-impl FromStr for Wait {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "true" => Ok(Self::Yes),
-            "false" => Ok(Self::No),
-            time => cluster::timeout(time).map(Self::AtMost),
-        }
-    }
-}
-
-impl WaitArgs {
-    /// Whether to wait, where that is not said.
-    pub(super) fn waits(self, default: bool) -> bool {
-        self.wait.map_or(default, |wait| wait != Wait::No)
-    }
-
-    /// How long it may take.
-    pub(super) fn timeout(self) -> Duration {
-        match self.wait {
-            Some(Wait::AtMost(time)) => time,
-            _ => self.timeout,
-        }
-    }
-
-    /// How long it may take with all questions before and after.
-    pub(super) fn longest(self) -> Duration {
-        self.timeout() + QUESTIONS
-    }
 }
 
 // === the verbs ===
@@ -334,13 +278,13 @@ fn unanswered(error: std::io::Error) -> Failure {
 }
 
 /// The fields that change. What is not named comes back as the API server's default.
-fn changes(before: &Value, described: &Value) -> Vec<Difference> {
+pub(super) fn changes(before: &Value, described: &Value) -> Vec<Difference> {
     let stays = |one: &Difference| one.to.is_none() && one.from.as_ref().is_some_and(|value| is_default(&one.path, value));
     between(before, described).into_iter().filter(|one| !stays(one)).collect()
 }
 
 /// What a description is laid over.
-fn base(kept: Kept, before: Option<&Value>) -> Result<Value, Failure> {
+pub(super) fn base(kept: Kept, before: Option<&Value>) -> Result<Value, Failure> {
     match (kept, before) {
         (Kept::Everything, Some(before)) => Ok(before.clone()),
         (Kept::Everything, None) => Err(Failure::new(Exit::Failed, "there is no mesh to upgrade: ferromesh install")),

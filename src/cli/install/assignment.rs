@@ -9,7 +9,15 @@ pub(super) struct Assignment {
     /// The place as it was written.
     pub(super) path: String,
     steps: Vec<Step>,
-    text: String,
+    given: Given,
+}
+
+/// What is assigned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Given {
+    /// As it was typed.
+    Text(String),
+    Value(Value),
 }
 
 /// One step of a path.
@@ -33,6 +41,34 @@ impl Assignment {
 
     fn one(text: &str) -> Result<Self, String> {
         let (path, value) = text.split_once('=').ok_or_else(|| format!("--set {text:?} must be PATH=VALUE, as in profile=demo"))?;
+        Self::at(path, Given::Text(value.to_owned()))
+    }
+
+    /// A value at a path.
+    ///
+    /// # Errors
+    /// When that is no path.
+    pub(super) fn of(path: &str, value: Value) -> Result<Self, String> {
+        Self::at(path, Given::Value(value))
+    }
+
+    /// The same value at another path.
+    ///
+    /// # Errors
+    /// When that is no path.
+    pub(super) fn moved(&self, path: &str) -> Result<Self, String> {
+        Self::at(path, self.given.clone())
+    }
+
+    /// Whether it switches something on.
+    pub(super) fn is_on(&self) -> bool {
+        match &self.given {
+            Given::Text(text) => value_of(text) == true,
+            Given::Value(value) => *value == true,
+        }
+    }
+
+    fn at(path: &str, given: Given) -> Result<Self, String> {
         let mut steps = Vec::new();
         for part in parts(path.trim(), '.') {
             let (name, items) = part.split_once('[').map_or((&*part, None), |(name, items)| (name, Some(items)));
@@ -45,7 +81,7 @@ impl Assignment {
                 steps.push(Step::Item(item.strip_prefix("name:").unwrap_or(item).to_owned()));
             }
         }
-        Ok(Self { path: path.trim().to_owned(), steps, text: value.to_owned() })
+        Ok(Self { path: path.trim().to_owned(), steps, given })
     }
 
     /// The field of the spec that the path begins with.
@@ -68,7 +104,11 @@ impl Assignment {
                 Step::Item(item) => self.item(place, item)?,
             };
         }
-        *place = if self.is_text(schema) { json!(self.text) } else { value_of(&self.text) };
+        *place = match &self.given {
+            Given::Text(text) if self.is_text(schema) => json!(text),
+            Given::Text(text) => value_of(text),
+            Given::Value(value) => value.clone(),
+        };
         Ok(())
     }
 
@@ -107,7 +147,7 @@ fn field<'v>(place: &'v mut Value, name: &str) -> &'v mut Value {
 }
 
 /// What a text means: YAML, and Helm's `{a,b}` for a list. A number stands for itself only if it is written as it would be shown: `1.10`
-/// is the tag that somebody wrote, and not 1.1.
+/// is the tag that somebody wrote, and not 1.1. As for Helm, `true` and `false` alone are no texts: `y` is one.
 fn value_of(text: &str) -> Value {
     if let Some(list) = text.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).filter(|list| !list.contains(':')) {
         let items = parts(list, ',');
@@ -115,6 +155,7 @@ fn value_of(text: &str) -> Value {
     }
     match serde_saphyr::from_str::<Value>(text) {
         Ok(Value::Number(number)) if number.to_string() != text => json!(text),
+        Ok(Value::Bool(yes)) if yes.to_string() != text => json!(text),
         Ok(Value::Null) if text.is_empty() => json!(text),
         Ok(value) => value,
         Err(_) => json!(text),
@@ -158,8 +199,12 @@ mod tests {
 
     #[test]
     fn values_mean_what_yaml_says_and_versions_stay_as_they_were_written() {
-        let told = set(&json!({}), r"tag=2,hub=,values.a=1.10,values.b=true,values.c={x, 2},values.d=x\,y,values.e=7,values.f={}").unwrap();
-        let values = json!({"a": "1.10", "b": true, "c": ["x", 2], "d": "x,y", "e": 7, "f": []});
+        let told = set(
+            &json!({}),
+            r"tag=2,hub=,values.a=1.10,values.b=true,values.c={x, 2},values.d=x\,y,values.e=7,values.f={},values.g={x,y},values.h=no",
+        )
+        .unwrap();
+        let values = json!({"a": "1.10", "b": true, "c": ["x", 2], "d": "x,y", "e": 7, "f": [], "g": ["x", "y"], "h": "no"});
         assert_eq!(told, json!({"tag": "2", "hub": "", "values": values}));
     }
 

@@ -13,7 +13,7 @@ use crate::cli::{
 use crate::operator::Difference;
 
 /// How a verb that compares answers.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub(super) struct ComparisonArgs {
     /// End with 79 if they differ
     #[arg(long)]

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{apply::QUESTIONS, chart, manifest::refused, named::Named, operator::PlaceArgs, spec::SpecArgs};
+use super::{chart, manifest::refused, named::Named, operator::PlaceArgs, spec::SpecArgs, wait::QUESTIONS};
 use crate::cli::{
     cluster::{ClusterArgs, ask},
     exit::{Exit, Failure},

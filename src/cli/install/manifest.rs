@@ -1,19 +1,24 @@
 //! `ferromesh manifest`: the objects of an installation, as documents.
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::{
     collections::{BTreeMap, BTreeSet},
+    convert::Infallible,
+    path::{Path, PathBuf},
     slice::from_ref,
 };
 
 use super::{
     apply::ManifestApplyArgs,
     chart::NAMESPACE,
-    difference::{ComparisonArgs, told_differences, without_traces},
+    difference::{told_differences, without_traces},
+    istio::taken,
+    migrate::{MigrateArgs, VersionsArgs},
     object::Id,
+    plan::PlanArgs,
     spec::SpecArgs,
     verify::VerifyArgs,
 };
@@ -28,7 +33,7 @@ use crate::operator::{Difference, Images, between, generate};
 
 /// Write, apply, compare and verify the objects of an installation
 #[derive(Args, Debug)]
-#[command(after_help = "\
+#[command(args = taken(), after_help = "\
 Examples:
   ferromesh manifest generate --set profile=demo
   ferromesh manifest apply --set profile=demo
@@ -42,7 +47,9 @@ pub(in crate::cli) struct ManifestArgs {
 enum Verb {
     Generate(Box<GenerateArgs>),
     Apply(Box<ManifestApplyArgs>),
-    Diff(DiffArgs),
+    Diff(Box<DiffArgs>),
+    Migrate(MigrateArgs),
+    Versions(VersionsArgs),
     VerifyInstall(VerifyArgs),
 }
 
@@ -59,51 +66,62 @@ Examples:
 pub(in crate::cli) struct GenerateArgs {
     /// Write a file for each object into this directory, instead of all to standard output
     #[arg(short = 'd', long, value_name = "DIRECTORY")]
-    output_directory: Option<std::path::PathBuf>,
+    output_directory: Option<PathBuf>,
     /// The operator's namespace
     #[arg(long = "operatorNamespace", visible_alias = "operator-namespace", default_value = NAMESPACE, value_parser = namespace, value_name = "NAMESPACE")]
     operator_namespace: String,
-    /// The form of the answer
-    #[arg(short, long, value_enum, default_value_t, value_name = "FORM")]
-    output: Form,
+    /// The form of the answer: human, json or yaml; anything else is a directory, as for -d
+    #[arg(short, long, value_parser = Output::read, default_value = "human", value_name = "FORM")]
+    output: Output,
     #[command(flatten)]
     spec: SpecArgs,
 }
 
-/// Show how the objects of two files differ, field by field
+/// What `-o` says: today's tools mean a form by it, and Istio 1.4 a directory.
+#[derive(Clone, Debug)]
+enum Output {
+    As(Form),
+    Into(PathBuf),
+}
+
+/// Show how the objects of two files differ, or the cluster from what is planned, field by field
 #[derive(Args, Debug)]
 #[command(after_help = "\
-What the API server writes into every object (status, uid, times) does not count.
+Two files are compared with each other; what the API server writes into every object (status, uid, times) does not count. Without a second
+one, the cluster is compared with what the operator would make of the first, as by ferromesh plan.
 
 Examples:
   ferromesh manifest diff before.yaml after.yaml
-  ferromesh manifest diff before.yaml - --exit-code -o json")]
+  ferromesh manifest diff before.yaml - --exit-code -o json
+  ferromesh manifest diff mesh.yaml
+  ferromesh manifest diff --set profile=demo")]
 struct DiffArgs {
     /// A file, or - for standard input
-    first: String,
+    first: Option<String>,
     /// Another
-    second: String,
+    #[arg(conflicts_with_all = ["set", "filename"])]
+    second: Option<String>,
     #[command(flatten)]
-    comparison: ComparisonArgs,
+    plan: PlanArgs,
 }
 
-/// An object that is not the same in both files. `ferromesh manifest diff` answers with a list of them.
+/// An object that is not the same in both files, or in cluster and plan. `ferromesh manifest diff` and `plan` answer with a list of them.
 #[derive(Debug, JsonSchema, Serialize)]
 pub(in crate::cli) struct ManifestDifference {
     /// The object, for example `Deployment istio-system/istio-pilot`.
-    object: String,
+    pub(super) object: String,
     /// Whether the object is in one file alone, or in both with other fields.
-    change: Change,
+    pub(super) change: Change,
     /// The fields, where both have the object.
-    fields: Vec<Difference>,
+    pub(super) fields: Vec<Difference>,
 }
 
-/// What becomes of an object from the first file to the second.
+/// What becomes of an object from the first file to the second, or from the cluster to the plan.
 #[derive(Clone, Copy, Debug, JsonSchema, PartialEq, Eq, Serialize)]
-enum Change {
-    /// Only the first has it.
+pub(super) enum Change {
+    /// Only the first has it; it would be deleted.
     Removed,
-    /// Only the second has it.
+    /// Only the second has it; it would be created.
     Added,
     /// Both have it, and not the same.
     Changed,
@@ -121,6 +139,8 @@ impl ManifestArgs {
             Verb::Generate(args) => args.run(streams),
             Verb::Apply(args) => args.run(streams, style, interactive),
             Verb::Diff(args) => args.run(streams),
+            Verb::Migrate(args) => args.run(streams),
+            Verb::Versions(_) => VersionsArgs::run(streams),
             Verb::VerifyInstall(args) => args.run(streams, style),
         }
     }
@@ -137,14 +157,27 @@ impl GenerateArgs {
         let mesh = described.object(&described.name());
         // First: kubectl deletes in this order, and whatever else went before it the operator would make anew.
         let objects: Vec<Value> = std::iter::once(mesh).chain(objects).collect();
-        match &self.output_directory {
+        let (form, directory) = match (&self.output, &self.output_directory) {
+            (Output::Into(_), Some(_)) => return Err(Failure::usage("-o and -d both name a directory: leave one away")),
+            (Output::Into(directory), None) => (Form::Yaml, Some(directory)),
+            (Output::As(form), directory) => (*form, directory.as_ref()),
+        };
+        match directory {
             Some(directory) => {
-                write_files(directory, &objects, self.output)?;
+                write_files(directory, &objects, form)?;
                 streams.note(&format!("{} written to {}", counted(objects.len(), "object"), directory.display()));
                 Ok(Exit::Clean)
             }
-            None => streams.answered(&documents(&objects, self.output)),
+            None => streams.answered(&documents(&objects, form)),
         }
+    }
+}
+
+// === impl Output ===
+
+impl Output {
+    fn read(text: &str) -> Result<Self, Infallible> {
+        Ok(Form::from_str(text, true).map_or_else(|_| Self::Into(text.into()), Self::As))
     }
 }
 
@@ -163,7 +196,7 @@ pub(super) fn documents(objects: &[Value], form: Form) -> String {
 }
 
 /// Writes each object to a file of its own; numbers in front keep the order.
-fn write_files(directory: &std::path::Path, objects: &[Value], form: Form) -> Result<(), Failure> {
+fn write_files(directory: &Path, objects: &[Value], form: Form) -> Result<(), Failure> {
     let failed = |error: std::io::Error| Failure::new(Exit::Failed, format_args!("can't write to {}: {error}", directory.display()));
     std::fs::create_dir_all(directory).map_err(failed)?;
     let ending = if form == Form::Json { "json" } else { "yaml" };
@@ -179,19 +212,22 @@ fn write_files(directory: &std::path::Path, objects: &[Value], form: Form) -> Re
 
 impl DiffArgs {
     fn run(&self, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
-        let first = by_name(objects_of(from_ref(&self.first), streams)?);
-        let second = by_name(objects_of(from_ref(&self.second), streams)?);
-        self.comparison.answer(&compared(&first, &second), |found| human(found, [&self.first, &self.second]), streams)
+        let Some(names @ [first, second]) = self.first.as_ref().zip(self.second.as_ref()).map(<[&String; 2]>::from) else {
+            return self.plan.with_file(self.first.as_deref()).run(streams);
+        };
+        let (first, second) =
+            (by_name(objects_of(from_ref(first), false, streams)?), by_name(objects_of(from_ref(second), false, streams)?));
+        self.plan.comparison.answer(&compared(&first, &second), |found| human(found, names.map(String::as_str)), streams)
     }
 }
 
-/// The objects of files, in their order.
+/// The objects of files, in their order; of directories in directories if `recursive`.
 ///
 /// # Errors
 /// When a file can't be read, or a document is no object.
-pub(super) fn objects_of(names: &[String], streams: &mut Streams<'_>) -> Result<Vec<Value>, Failure> {
+pub(super) fn objects_of(names: &[String], recursive: bool, streams: &mut Streams<'_>) -> Result<Vec<Value>, Failure> {
     let mut objects = Vec::new();
-    each_of_files(names, streams.stdin, |at, manifest| {
+    each_of_files(names, recursive, streams.stdin, |at, manifest| {
         let object = manifest.to_value();
         if Id::of(&object, "").is_none() {
             return Err(Failure::new(Exit::Unreadable, format_args!("{at}: this is no object with apiVersion, kind and name")));

@@ -10,10 +10,13 @@ mod cluster;
 mod difference;
 mod gone;
 mod images;
+mod istio;
 mod manifest;
+mod migrate;
 mod named;
 mod object;
 mod operator;
+mod plan;
 mod profile;
 mod progress;
 mod spec;
@@ -21,18 +24,22 @@ mod spec;
 mod tests;
 mod uninstall;
 mod verify;
+mod wait;
 
-pub(super) use apply::{InstallArgs, QUESTIONS, UpgradeArgs};
+pub(super) use apply::{InstallArgs, UpgradeArgs};
 pub(super) use chart::{chart_roles, chart_webhook};
 pub(super) use cluster::{meshes, operator_namespace, timeout};
 pub(super) use images::ImagesArgs;
 pub(super) use manifest::ManifestArgs;
 pub(super) use object::Id;
 pub(super) use operator::{OperatorArgs, may_tag};
+pub(super) use plan::PlanArgs;
 pub(super) use profile::ProfileArgs;
 pub(super) use progress::{BETWEEN, Progress};
+pub(super) use spec::schema as spec_schema;
 pub(super) use uninstall::UninstallArgs;
 pub(super) use verify::{VerifyArgs, quantity};
+pub(super) use wait::{QUESTIONS, WaitArgs};
 
 #[cfg(test)]
 pub(super) use {images::ImageRow, manifest::ManifestDifference, profile::ProfileRow, verify::Verification};

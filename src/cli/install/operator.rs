@@ -6,10 +6,8 @@ use kube::{
     api::{DeleteParams, Patch, PatchParams},
 };
 use serde_json::{Value, json};
-use std::time::Duration;
 
 use super::{
-    apply::WaitArgs,
     chart::{KEPT, MANAGED_BY, MANAGER, NAMESPACE, objects},
     cluster::{self, Operator},
     gone::{Confirmation, delete, until_gone},
@@ -17,6 +15,7 @@ use super::{
     named::{Named, NamedArgs},
     object::Id,
     progress::{BETWEEN, Progress},
+    wait::{QUESTIONS, WaitArgs},
 };
 use crate::cli::{
     cluster::{Cluster, ClusterArgs, ask, namespace},
@@ -111,9 +110,8 @@ Examples:
 struct RemoveArgs {
     #[command(flatten)]
     confirmation: Confirmation,
-    /// How long it may take
-    #[arg(long, default_value = "2m", value_parser = cluster::timeout, value_name = "TIME")]
-    timeout: Duration,
+    #[command(flatten)]
+    wait: WaitArgs,
     #[command(flatten)]
     cluster: ClusterArgs,
 }
@@ -279,7 +277,7 @@ async fn apply(client: &Client, namespace: &str, objects: &[Value], dry_run: boo
 
 impl RemoveArgs {
     fn run(&self, streams: &mut Streams<'_>, style: Style, interactive: bool) -> Result<Exit, Failure> {
-        let found = ask(self.timeout, async {
+        let found = ask(QUESTIONS, async {
             let client = self.cluster.connect().await?.client;
             let Some(operator) = cluster::operator(&client).await? else { return Ok(None) };
             Ok(Some((removable(&client, &operator).await?, client)))
@@ -288,13 +286,15 @@ impl RemoveArgs {
         if !self.confirmation.given(&ids, streams, interactive)? {
             return Ok(Exit::Clean);
         }
-        ask(self.timeout + BETWEEN, async {
+        let waits = self.wait.waits(true);
+        ask(self.wait.longest(), async {
             let client = self.cluster.connect().await?.client;
-            let mut progress = Progress::new(streams, self.timeout);
+            let mut progress = Progress::new(streams, self.wait.timeout());
             delete(&client, &ids, &DeleteParams::default(), &mut progress).await?;
-            until_gone(&client, &ids, &mut progress).await
+            if waits { until_gone(&client, &ids, &mut progress).await } else { Ok(()) }
         })?;
-        streams.answered(&format!("{} the operator is removed; a mesh that runs goes on running\n", style.good()))
+        let removed = if waits { "is removed" } else { "is being removed" };
+        streams.answered(&format!("{} the operator {removed}; a mesh that runs goes on running\n", style.good()))
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{
     difference::{ComparisonArgs, told_differences},
-    spec::{Described, SpecArgs},
+    spec::SpecArgs,
 };
 use crate::cli::{
     exit::{Exit, Failure},
@@ -137,7 +137,7 @@ impl DumpArgs {
         let spec = overlay(&operator::profile(profile), &described.spec);
         let shown = match &self.config_path {
             Some(path) => part(&spec, path)?,
-            None => Described { spec, ..described.clone() }.object(&described.name()),
+            None => described.clone().with(spec).object(&described.name()),
         };
         streams.answered(&report::document(&shown, self.output != Form::Json))
     }

@@ -1,16 +1,21 @@
 //! The description of an installation: what files and `--set` say, laid over a base.
 
 use clap::Args;
-use ferromesh_crds::{MeshInstall, MeshInstallSpec, catalog};
+use ferromesh_crds::{MeshInstall, MeshInstallSpec, catalog, install::DEFAULT_NAMESPACE};
 use kube::Resource;
 use serde_json::{Value, json};
-use std::io::Read;
+use std::{collections::BTreeMap, io::Read};
 
-use super::assignment::Assignment;
+use super::{
+    assignment::Assignment,
+    istio::{self, Meaning},
+};
 use crate::cli::{
     exit::Failure,
-    manifest::{Manifest, each_of_files},
-    validate,
+    finding::Finding,
+    input::{self, SourceText},
+    manifest::{Manifest, each_of_text},
+    report, validate,
 };
 use crate::model::of_revision;
 use crate::operator::overlay;
@@ -27,6 +32,9 @@ pub(super) struct SpecArgs {
     /// A file with a MeshInstall, or with Istio's IstioControlPlane; - for standard input. Later ones count more, --set most
     #[arg(short, long, value_name = "FILE", visible_alias = "file", help_heading = "Installation")]
     filename: Vec<String>,
+    /// Whether a document without a kind is one of values.
+    #[arg(skip)]
+    values: bool,
 }
 
 /// An installation as it is described.
@@ -36,6 +44,10 @@ pub(super) struct Described {
     pub(super) name: Option<String>,
     /// The spec, as far as it is given.
     pub(super) spec: Value,
+    /// The files that describe it.
+    texts: Vec<SourceText>,
+    /// The paths that `--set` says.
+    set: Vec<String>,
 }
 
 /// What files and `--set` say, by itself.
@@ -45,18 +57,27 @@ pub(super) struct Said {
     /// The specs of the files, the later ones counting more.
     specs: Vec<Value>,
     assignments: Vec<Assignment>,
+    texts: Vec<SourceText>,
 }
 
-/// Istio's fields that have a counterpart here, and its name.
-const FIELDS_OF_ISTIO: [(&str, &str); 8] = [
-    ("profile", "profile"),
-    ("hub", "hub"),
-    ("tag", "tag"),
-    ("defaultNamespace", "namespace"),
-    ("namespace", "namespace"),
-    ("revision", "revision"),
-    ("meshConfig", "meshConfig"),
-    ("values", "values"),
+/// The first steps of paths into Istio 1.4's charts, which stand under `values` here.
+const CHARTS: [&str; 16] = [
+    "certmanager",
+    "cni",
+    "galley",
+    "gateways",
+    "global",
+    "grafana",
+    "istio_cni",
+    "istiocoredns",
+    "kiali",
+    "mixer",
+    "nodeagent",
+    "pilot",
+    "prometheus",
+    "security",
+    "sidecarInjectorWebhook",
+    "tracing",
 ];
 
 // === impl SpecArgs ===
@@ -64,7 +85,18 @@ const FIELDS_OF_ISTIO: [(&str, &str); 8] = [
 impl SpecArgs {
     /// One file, and nothing else.
     pub(super) fn of_file(name: &str) -> Self {
-        Self { set: Vec::new(), filename: vec![name.to_owned()] }
+        Self { filename: vec![name.to_owned()], ..Self::default() }
+    }
+
+    /// The same, which may also be one of values for Istio's charts.
+    pub(super) fn of_values(name: &str) -> Self {
+        Self { values: true, ..Self::of_file(name) }
+    }
+
+    /// The same with a file that counts less than all others.
+    pub(super) fn with_first(mut self, file: Option<&str>) -> Self {
+        self.filename.splice(0..0, file.map(str::to_owned));
+        self
     }
 
     /// What is said.
@@ -72,19 +104,25 @@ impl SpecArgs {
     /// # Errors
     /// When a file can't be read or describes no installation, or a `--set` can't be understood.
     pub(super) fn said(&self, stdin: &mut dyn Read) -> Result<Said, Failure> {
-        let mut said = Said { name: None, specs: Vec::new(), assignments: Vec::new() };
-        each_of_files(&self.filename, stdin, |at, manifest| {
-            said.specs.push(spec_of(&manifest, at)?);
-            said.name = manifest.name().map(str::to_owned).filter(|_| is_ours(&manifest)).or(said.name.take());
-            Ok(())
-        })?;
-        let schema = &kind().schema()["properties"]["spec"];
+        let mut said = Said { name: None, specs: Vec::new(), assignments: Vec::new(), texts: Vec::new() };
+        for text in input::texts(&self.filename, false, stdin) {
+            let text = text?;
+            each_of_text(&text, |at, manifest| {
+                let spec = match manifest.kind {
+                    None if self.values => json!({"values": manifest.node.to_value()}),
+                    _ => spec_of(&manifest, at)?,
+                };
+                said.specs.push(spec);
+                said.name = manifest.name().map(str::to_owned).filter(|_| is_ours(&manifest)).or(said.name.take());
+                Ok(())
+            })?;
+            said.texts.push(text);
+        }
+        let schema = schema();
         for argument in &self.set {
-            let assignments = Assignment::read(argument).map_err(Failure::usage)?;
-            if let Some(wrong) = assignments.iter().find(|assignment| schema["properties"].get(assignment.root()).is_none()) {
-                return Err(unknown(wrong, schema));
+            for assignment in Assignment::read(argument).map_err(Failure::usage)? {
+                said.assignments.extend(understood(assignment, schema)?);
             }
-            said.assignments.extend(assignments);
         }
         Ok(said)
     }
@@ -101,15 +139,21 @@ impl SpecArgs {
 // === impl Said ===
 
 impl Said {
+    /// Whether that is nothing at all.
+    pub(super) fn is_nothing(&self) -> bool {
+        self.specs.is_empty() && self.assignments.is_empty()
+    }
+
     /// The same laid over a spec.
     ///
     /// # Errors
     /// When a `--set` has no place there.
     pub(super) fn over(&self, base: &Value) -> Result<Described, Failure> {
         let mut spec = self.specs.iter().fold(base.clone(), |spec, layer| overlay(&spec, layer));
-        let schema = &kind().schema()["properties"]["spec"];
+        let schema = schema();
         self.assignments.iter().try_for_each(|assignment| assignment.place(&mut spec, schema)).map_err(Failure::usage)?;
-        Ok(Described { name: self.name.clone(), spec })
+        let set = self.assignments.iter().map(|assignment| format!("spec.{}", assignment.path)).collect();
+        Ok(Described { name: self.name.clone(), spec, texts: self.texts.clone(), set })
     }
 }
 
@@ -117,18 +161,46 @@ fn kind() -> &'static catalog::Kind {
     catalog::find(&MeshInstall::group(&()), &MeshInstall::kind(&())).expect("the catalog has every kind of this crate")
 }
 
-/// Whether a field of the spec has the value that the API server gives it where nobody gave it one.
-pub(super) fn is_default(path: &str, value: &Value) -> bool {
-    kind().schema()["properties"]["spec"]["properties"][path].get("default") == Some(value)
+/// The schema of a MeshInstall's spec.
+pub(in crate::cli) fn schema() -> &'static Value {
+    &kind().schema()["properties"]["spec"]
 }
 
-/// That a spec has no such field. Of Istio 1.4's own paths some have a place under `values`.
+/// Whether a field of the spec has the value that the API server gives it where nobody gave it one.
+pub(super) fn is_default(path: &str, value: &Value) -> bool {
+    schema()["properties"][path].get("default") == Some(value)
+}
+
+/// An assignment in the terms of a MeshInstall; of one in those of an IstioControlPlane there may be several, or none.
+fn understood(assignment: Assignment, schema: &Value) -> Result<Vec<Assignment>, Failure> {
+    let moved = |paths: &[String]| paths.iter().map(|path| assignment.moved(path).map_err(Failure::usage)).collect();
+    match istio::meaning(&assignment.path) {
+        Some(Meaning::At(paths)) => moved(&paths),
+        Some(Meaning::OffAt(paths)) => {
+            if assignment.is_on() {
+                Ok(Vec::new())
+            } else {
+                moved(&paths)
+            }
+        }
+        Some(Meaning::Namespace) => Err(Failure::usage(format_args!("--set {}: {ONE_NAMESPACE}", assignment.path))),
+        None if schema["properties"].get(assignment.root()).is_some() => Ok(vec![assignment]),
+        None if istio::knows(assignment.root()) => Err(Failure::usage(format_args!("--set {}: {NO_COUNTERPART}", assignment.path))),
+        None => Err(unknown(&assignment, schema)),
+    }
+}
+
+const NO_COUNTERPART: &str = "has no counterpart: write what it is for as a field of a MeshInstall";
+const ONE_NAMESPACE: &str =
+    "all parts are in the mesh's namespace: take it away, and say defaultNamespace if that is another than istio-system";
+
+/// That a spec has no such field. Paths into Istio 1.4's charts have a place under `values`.
 fn unknown(assignment: &Assignment, schema: &Value) -> Failure {
     let root = assignment.root();
     let known: Vec<&str> = schema["properties"].as_object().into_iter().flat_map(|fields| fields.keys().map(String::as_str)).collect();
     let meant = match ferromesh_crds::check::nearest(root, known.iter().copied()) {
         Some(meant) => format!("did you mean {:?}?", assignment.path.replacen(root, &meant, 1)),
-        None if assignment.path.contains('.') => format!("did you mean \"values.{}\"?", assignment.path),
+        None if CHARTS.contains(&root) => format!("did you mean \"values.{}\"?", assignment.path),
         None => format!("it has {}", known.join(", ")),
     };
     Failure::usage(format_args!("--set {}: a MeshInstall's spec has no field {root:?}, {meant}", assignment.path))
@@ -153,23 +225,44 @@ fn spec_of(manifest: &Manifest<'_>, at: &str) -> Result<Value, Failure> {
 
 /// What Istio's description of an installation means here.
 fn of_istio(spec: &Value, at: &str) -> Result<Value, Failure> {
-    let mut own = json!({});
-    let mut failures = Vec::new();
-    for (name, value) in spec.as_object().into_iter().flatten() {
-        match FIELDS_OF_ISTIO.iter().find(|(theirs, _)| theirs == name) {
-            Some((_, ours)) => own[ours] = value.clone(),
-            None => {
-                let told = format!("{at}: spec.{name} has no counterpart: write what it is for as a field of a MeshInstall");
-                failures.push(Failure::usage(told));
+    let (known, unknown) = istio::read(spec);
+    let mut failures: Vec<Failure> =
+        unknown.iter().map(|path| Failure::usage(format_args!("{at}: spec.{path} {NO_COUNTERPART}"))).collect();
+    let (mut own, mut switches) = (json!({}), BTreeMap::new());
+    let schema = schema();
+    let mut place = |path: &str, value: Value| {
+        Assignment::of(path, value)
+            .and_then(|assignment| assignment.place(&mut own, schema))
+            .map_err(|told| Failure::usage(format_args!("{at}: {told}")))
+    };
+    let namespace = spec["defaultNamespace"].as_str().unwrap_or(DEFAULT_NAMESPACE);
+    for (path, meaning, value) in known {
+        match (meaning, value.as_bool()) {
+            (Meaning::Namespace, _) if value != namespace => {
+                failures.push(Failure::usage(format_args!("{at}: spec.{path}: {ONE_NAMESPACE}")));
+            }
+            (Meaning::Namespace, _) | (Meaning::OffAt(_), Some(true)) => {}
+            // A part is there if its feature is on, and the part itself.
+            (Meaning::At(paths) | Meaning::OffAt(paths), Some(on)) if path.ends_with(".enabled") => {
+                paths.into_iter().for_each(|path| *switches.entry(path).or_insert(true) &= on);
+            }
+            (Meaning::At(paths) | Meaning::OffAt(paths), _) => {
+                paths.iter().try_for_each(|path| place(path, value.clone()))?;
             }
         }
     }
+    switches.into_iter().try_for_each(|(path, on)| place(&path, json!(on)))?;
     Failure::all(failures).map(|()| own)
 }
 
 // === impl Described ===
 
 impl Described {
+    /// The same with another spec.
+    pub(super) fn with(self, spec: Value) -> Self {
+        Self { spec, ..self }
+    }
+
     /// The MeshInstall's name, also if nobody gives one.
     pub(super) fn name(&self) -> String {
         self.name.clone().unwrap_or_else(|| of_revision(NAME, self.spec["revision"].as_str().unwrap_or_default()))
@@ -191,9 +284,36 @@ impl Described {
     /// All that is wrong with it.
     pub(super) fn checked(&self) -> Result<MeshInstallSpec, Failure> {
         let problems = validate::errors_of(&self.object(&self.name()));
-        Failure::all(problems.into_iter().map(Failure::usage).collect())?;
+        Failure::all(problems.into_iter().map(|problem| Failure::usage(report::field(&self.placed(problem)))).collect())?;
         serde_json::from_value(self.spec.clone()).map_err(|error| Failure::usage(format_args!("spec: {error}")))
     }
+}
+
+impl Described {
+    /// The same finding with its place, if a MeshInstall of a file says that field, and no `--set`. The last one counts.
+    fn placed(&self, finding: Finding) -> Finding {
+        let mut found = None;
+        let item = finding.path.rfind(']').map_or(&*finding.path, |end| &finding.path[..=end]);
+        if let Some(path) = self.set.iter().find(|path| path.starts_with(item) || finding.path.starts_with(*path)) {
+            return Finding { hint: finding.hint.clone().or_else(|| counted(path)), ..finding };
+        }
+        for text in &self.texts {
+            // What can't be read has been told before.
+            let _ = each_of_text(text, |_, manifest| {
+                if is_ours(&manifest) && manifest.node.locate(&finding.path).is_whole() {
+                    found = Some(finding.clone().placed(&manifest, text));
+                }
+                Ok(())
+            });
+        }
+        found.unwrap_or(finding)
+    }
+}
+
+/// What to do about a path that counts the items of a list, whose items have names.
+fn counted(path: &str) -> Option<String> {
+    let is_counted = path.split('[').skip(1).any(|item| item.starts_with(|c: char| c.is_ascii_digit()));
+    is_counted.then(|| "write an item's name in the brackets, as in gateways.ingress[istio-ingressgateway]".to_owned())
 }
 
 #[cfg(test)]

@@ -6,16 +6,15 @@ use kube::{
     Client, Resource, ResourceExt,
     api::{DeleteParams, ListParams},
 };
-use std::time::Duration;
 
 use super::{
-    apply::QUESTIONS,
     chart::crds,
-    cluster::{self, Operator, timeout},
+    cluster::{self, Operator},
     gone::{Confirmation, delete, until_gone},
     object::Id,
     operator::removable,
     progress::Progress,
+    wait::{QUESTIONS, WaitArgs},
 };
 use crate::cli::{
     cluster::{ClusterArgs, ask},
@@ -42,9 +41,8 @@ pub(in crate::cli) struct UninstallArgs {
     purge: bool,
     #[command(flatten)]
     confirmation: Confirmation,
-    /// How long it may take
-    #[arg(long, default_value = "5m", value_parser = timeout, value_name = "TIME")]
-    timeout: Duration,
+    #[command(flatten)]
+    wait: WaitArgs,
     #[command(flatten)]
     cluster: ClusterArgs,
 }
@@ -77,18 +75,23 @@ impl UninstallArgs {
         if !self.confirmation.given(&all, streams, interactive)? {
             return Ok(Exit::Clean);
         }
-        ask(self.timeout + QUESTIONS, async {
+        let waits = self.wait.waits(true);
+        ask(self.wait.longest(), async {
             let client = self.cluster.connect().await?.client;
-            let mut progress = Progress::new(streams, self.timeout);
+            let mut progress = Progress::new(streams, self.wait.timeout());
             delete(&client, &going.meshes, &DeleteParams::background(), &mut progress).await?;
-            until_gone(&client, &[&going.meshes[..], &going.inventory].concat(), &mut progress).await?;
-            if !going.inventory.is_empty() {
-                progress.tell(&format!("{} of the mesh removed", counted(going.inventory.len(), "object")));
+            // What serves the mesh goes after the mesh, whoever waits for the rest.
+            if waits || !going.purged.is_empty() {
+                until_gone(&client, &[&going.meshes[..], &going.inventory].concat(), &mut progress).await?;
+                if !going.inventory.is_empty() {
+                    progress.tell(&format!("{} of the mesh removed", counted(going.inventory.len(), "object")));
+                }
             }
             delete(&client, &going.purged, &DeleteParams::default(), &mut progress).await?;
-            until_gone(&client, &going.purged, &mut progress).await
+            if waits { until_gone(&client, &going.purged, &mut progress).await } else { Ok(()) }
         })?;
-        streams.answered(&format!("{} {} removed\n", style.good(), counted(all.len(), "object")))
+        let removed = if waits { "removed" } else { "being removed" };
+        streams.answered(&format!("{} {} {removed}\n", style.good(), counted(all.len(), "object")))
     }
 
     async fn going(&self, client: &Client) -> Result<Going, Failure> {

@@ -37,6 +37,9 @@ pub(in crate::cli) struct VerifyArgs {
     /// A file with objects, for example of manifest generate; - for standard input
     #[arg(short, long, value_name = "FILE", visible_alias = "file")]
     filename: Vec<String>,
+    /// Of directories, take the files of those in them, too
+    #[arg(short = 'R', long)]
+    recursive: bool,
     /// The form of the answer
     #[arg(short, long, value_enum, default_value_t, value_name = "FORM")]
     output: Form,
@@ -88,7 +91,7 @@ impl VerifyArgs {
     /// # Errors
     /// When a file can't be read, or the cluster not be asked.
     pub(in crate::cli) fn run(&self, streams: &mut Streams<'_>, style: Style) -> Result<Exit, Failure> {
-        let given = objects_of(&self.filename, streams)?;
+        let given = objects_of(&self.filename, self.recursive, streams)?;
         if given.is_empty() && !self.filename.is_empty() {
             return Err(Failure::new(Exit::Unreadable, format_args!("{} has no objects to verify", self.filename.join(", "))));
         }
@@ -160,13 +163,17 @@ fn lacking(wanted: &Value, live: &Value) -> Vec<Difference> {
     if let Some(fields) = wanted.as_object_mut() {
         fields.remove("status");
     }
-    let same = |one: &Difference| match (&one.from, &one.to) {
-        (Some(Value::String(from)), Some(Value::String(to))) => is_of_resources(&one.path) && quantity(from) == quantity(to),
-        _ => false,
-    };
     // What was applied comes first here, what is there second.
     let applied_first = |Difference { path, from, to }| Difference { path, from: to, to: from };
-    missing(&wanted, live).into_iter().filter(|one| !same(one)).map(applied_first).collect()
+    missing(&wanted, live).into_iter().filter(|one| !same_quantity(one)).map(applied_first).collect()
+}
+
+/// Whether both sides are the same quantity of a resource, written in two ways.
+pub(super) fn same_quantity(one: &Difference) -> bool {
+    match (&one.from, &one.to) {
+        (Some(Value::String(from)), Some(Value::String(to))) => is_of_resources(&one.path) && quantity(from) == quantity(to),
+        _ => false,
+    }
 }
 
 fn is_of_resources(path: &str) -> bool {

@@ -71,6 +71,11 @@ impl<'n, 'p> Step<'n, 'p> {
 // === impl Located ===
 
 impl Located {
+    /// Whether all of the path is there.
+    pub(in crate::cli) fn is_whole(&self) -> bool {
+        self.whole
+    }
+
     /// The place to point at when the field itself is at fault: its key.
     pub(in crate::cli) fn field(&self) -> Place {
         self.key.unwrap_or(self.value)

@@ -18,7 +18,7 @@ use std::{collections::BTreeMap, time::Duration};
 use super::{
     cluster::{Cluster, ClusterArgs, ask},
     exit::{Exit, Failure},
-    install::may_tag,
+    install::{BETWEEN, Progress, WaitArgs, may_tag},
     proxy::Table,
     report::{self, Form},
     terminal::Streams,
@@ -31,7 +31,8 @@ use crate::runtime::list_all;
 #[command(after_help = "\
 Namespaces choose a tag as they choose a revision, by the label istio.io/rev. The tag default decides for namespaces with
 istio-injection=enabled. Pods that run keep their sidecars until they are made anew.
-Exit codes: 0 done, 1 refused, 64 wrong usage, 69 no cluster, 77 forbidden.
+With --wait, a change is waited for until the operator has brought it about.
+Exit codes: 0 done, 1 refused, 64 wrong usage, 69 no cluster, 75 not in force in time, 77 forbidden.
 
 Examples:
   ferromesh tag list
@@ -107,6 +108,8 @@ struct ChangeArgs {
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
+    wait: WaitArgs,
+    #[command(flatten)]
     cluster: ClusterArgs,
 }
 
@@ -146,8 +149,8 @@ impl TagArgs {
     pub(super) fn run(&self, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
         let told = match &self.verb {
             Verb::List(args) => ask(LONGEST, args.told())?,
-            Verb::Set(args) => ask(LONGEST, args.told())?,
-            Verb::Remove(args) => ask(LONGEST, args.told())?,
+            Verb::Set(args) => ask(args.change.longest(), args.told(streams))?,
+            Verb::Remove(args) => ask(args.change.longest(), args.told(streams))?,
         };
         streams.answered(&told)
     }
@@ -172,7 +175,7 @@ impl ListArgs {
 }
 
 impl SetArgs {
-    async fn told(&self) -> Result<String, Failure> {
+    async fn told(&self, streams: &mut Streams<'_>) -> Result<String, Failure> {
         let cluster = self.change.cluster.connect().await?;
         let world = World::of(&cluster).await?;
         let mesh = world.of_the_mesh()?;
@@ -182,7 +185,10 @@ impl SetArgs {
             return Err(Failure::usage(format_args!("there is no revision {revision:?}: there are {}", known.join(", "))));
         }
         match mesh.spec.tags.get(tag) {
-            Some(present) if present == revision => return Ok(format!("tag {tag} stands for revision {revision} already\n")),
+            Some(present) if present == revision => {
+                self.change.until(&cluster, tag, Some(revision), streams).await?;
+                return Ok(format!("tag {tag} stands for revision {revision} already\n"));
+            }
             Some(present) if !self.overwrite => {
                 return Err(Failure::usage(format_args!("tag {tag} stands for revision {present}: add --overwrite to move it")));
             }
@@ -190,6 +196,7 @@ impl SetArgs {
         }
         may_tag(&cluster.client, tag).await?;
         self.change.write(&cluster, mesh, tag, &json!(revision)).await?;
+        self.change.until(&cluster, tag, Some(revision), streams).await?;
         let label = if tag == DEFAULT_REVISION { "istio-injection=enabled".to_owned() } else { format!("istio.io/rev={tag}") };
         let verb = if self.change.dry_run { "would stand" } else { "stands" };
         Ok(format!("tag {tag} {verb} for revision {revision}; namespaces choose it by the label {label}\n"))
@@ -197,7 +204,7 @@ impl SetArgs {
 }
 
 impl RemoveArgs {
-    async fn told(&self) -> Result<String, Failure> {
+    async fn told(&self, streams: &mut Streams<'_>) -> Result<String, Failure> {
         let cluster = self.change.cluster.connect().await?;
         let world = World::of(&cluster).await?;
         let (mesh, tag) = (world.of_the_mesh()?, &self.name);
@@ -213,11 +220,34 @@ impl RemoveArgs {
             return Err(Failure::new(Exit::Failed, format_args!("tag {tag} is chosen by namespace {}: {reason}", choosing.join(", "))));
         }
         self.change.write(&cluster, mesh, tag, &Value::Null).await?;
+        self.change.until(&cluster, tag, None, streams).await?;
         Ok(format!("tag {tag} {}\n", if self.change.dry_run { "would be removed" } else { "is removed" }))
     }
 }
 
 impl ChangeArgs {
+    fn longest(&self) -> Duration {
+        if self.wait.waits(false) { self.wait.longest() } else { LONGEST }
+    }
+
+    /// Waits until a tag stands for a revision, or for none, if that is asked for.
+    async fn until(&self, cluster: &Cluster, tag: &str, revision: Option<&String>, streams: &mut Streams<'_>) -> Result<(), Failure> {
+        if self.dry_run || !self.wait.waits(false) {
+            return Ok(());
+        }
+        let mut progress = Progress::new(streams, self.wait.timeout());
+        loop {
+            let world = World::of(cluster).await?;
+            let standing = world.of_the_mesh()?.status.as_ref().and_then(|status| status.tags.get(tag));
+            if standing == revision {
+                return Ok(());
+            }
+            let held = standing.map_or_else(|| "it stands for none".to_owned(), |held| format!("it stands for {held}"));
+            progress.waiting(&format!("tag {tag}: {held}; kubectl get meshinstall says in TagsReady what keeps it"))?;
+            tokio::time::sleep(BETWEEN).await;
+        }
+    }
+
     /// Changes a tag in the very object that was read; its status may have changed since, and other tags.
     async fn write(&self, cluster: &Cluster, mesh: &MeshInstall, tag: &str, revision: &Value) -> Result<(), Failure> {
         let meshes: Api<MeshInstall> = Api::all(cluster.client.clone());
@@ -271,7 +301,7 @@ impl World {
 }
 
 /// A MeshInstall's revision as labels say it.
-fn revision_of(mesh: &MeshInstall) -> &str {
+pub(super) fn revision_of(mesh: &MeshInstall) -> &str {
     match mesh.spec.revision() {
         "" => DEFAULT_REVISION,
         name => name,

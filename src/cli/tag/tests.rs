@@ -93,3 +93,15 @@ async fn a_tag_that_is_chosen_is_not_removed_by_accident() {
     assert_eq!(cluster.tags(), json!({}));
     assert_eq!(cluster.run("remove prod").await.stderr, "error: there is no tag \"prod\": there is none\n");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_for_a_tag_is_told_once_it_is_in_force_or_what_keeps_it() {
+    let cluster = Cluster::with(json!({}), json!({"prod": "canary", "gone": "canary"})).await;
+    assert_eq!(cluster.run("set prod --revision canary --wait").await.exit, Exit::Clean);
+    let late = cluster.run("set next --revision canary --wait 1s").await;
+    assert_eq!(late.exit, Exit::TimedOut, "{late:?}");
+    assert!(late.stderr.contains("tag next: it stands for none; kubectl get meshinstall says in TagsReady what keeps it"), "{late:?}");
+    assert_eq!(cluster.run("set other --revision canary --wait=false").await.exit, Exit::Clean);
+    let removed = cluster.run("remove prod --yes --wait --timeout 1s").await;
+    assert!(removed.exit == Exit::TimedOut && removed.stderr.contains("tag prod: it stands for canary"), "{removed:?}");
+}

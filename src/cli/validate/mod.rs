@@ -64,8 +64,8 @@ struct Seen {
     unreadable: bool,
 }
 
-/// All that the cluster would refuse of an object, a line each.
-pub(super) fn errors_of(object: &serde_json::Value) -> Vec<String> {
+/// All that the cluster would refuse of an object.
+pub(super) fn errors_of(object: &serde_json::Value) -> Vec<Finding> {
     let (documents, _) = source::read(&object.to_string());
     let mut checker = Checker::new(None);
     let verdicts = documents.iter().flat_map(manifests).map(|manifest| checker.check(&manifest));
@@ -73,11 +73,7 @@ pub(super) fn errors_of(object: &serde_json::Value) -> Vec<String> {
         Verdict::Checked(findings) => findings,
         Verdict::OtherApi => Vec::new(),
     });
-    let line = |Finding { path, message, hint, code, .. }: Finding| {
-        let hint = hint.map(|hint| format!(", {hint}")).unwrap_or_default();
-        format!("{path}: {message}{hint} ({code})")
-    };
-    findings.filter(|finding| finding.severity == Severity::Error).map(line).collect()
+    findings.filter(|finding| finding.severity == Severity::Error).collect()
 }
 
 // === impl ValidateArgs ===

@@ -7,14 +7,12 @@ use std::collections::BTreeMap;
 use super::{
     config::ca_address,
     control_plane::{Mount, Source, scraped},
-    object::{Base, Planned, service_port},
+    object::{Base, Planned},
+    service::{self, Service},
     workload::Workload,
 };
 use crate::model::ProxyEnvironment;
-use crate::operator::{
-    object::Kind,
-    settings::{FIRST_UNPRIVILEGED, Gateway},
-};
+use crate::operator::settings::{FIRST_UNPRIVILEGED, Gateway};
 
 /// The port on which a proxy says whether it is ready.
 const HEALTH: u16 = 15021;
@@ -45,26 +43,9 @@ pub(super) fn plan(base: Base<'_>, gateway: &Gateway) -> Vec<Planned> {
 }
 
 fn service(base: Base<'_>, gateway: &Gateway) -> Planned {
-    let service = &gateway.service;
-    let mut spec = json!({
-        "type": gateway.service_type,
-        "selector": Base::selector(&gateway.name),
-        "ports": service.ports.iter().map(|port| service_port(port, bindable(port))).collect::<Vec<_>>(),
-    });
-    let mut say = |field: &str, value: Value| spec[field] = value;
-    if let Some(address) = &service.load_balancer_ip {
-        say("loadBalancerIP", json!(address));
-    }
-    if let Some(class) = &service.load_balancer_class {
-        say("loadBalancerClass", json!(class));
-    }
-    if !service.load_balancer_source_ranges.is_empty() {
-        say("loadBalancerSourceRanges", json!(service.load_balancer_source_ranges));
-    }
-    if let Some(policy) = service.external_traffic_policy {
-        say("externalTrafficPolicy", json!(policy));
-    }
-    base.annotated(Kind::Service, &gateway.name, "gateway", &service.annotations, json!({"spec": spec}))
+    let (name, described) = (&gateway.name, &gateway.service);
+    let ports = described.ports.iter().map(|port| service::port(port, bindable(port))).collect();
+    Service { name, component: "gateway", workload: name, type_: gateway.service_type, described, ports }.plan(base)
 }
 
 /// Where a port leads unless it says so. The proxy has no right to bind a privileged port: 80 leads to 8080 and 443 to 8443, as people

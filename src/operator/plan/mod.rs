@@ -16,6 +16,7 @@ mod injector;
 mod mtls;
 mod object;
 mod pilot;
+mod service;
 #[cfg(test)]
 mod tests;
 mod webhook;
@@ -196,7 +197,7 @@ pub(super) fn plan(settings: &Settings, circumstances: Circumstances<'_>) -> Vec
         });
     }
     objects.extend(settings.gateways.iter().flat_map(|gateway| gateway::plan(base, gateway)));
-    objects.extend(settings.addons.iter().flat_map(|(program, addon)| addons::plan(base, *program, addon)));
+    objects.extend(settings.addons.iter().flat_map(|(program, addon)| addons::plan(base, &serving.settings.revision, *program, addon)));
     objects.extend(circumstances.bundle.into_iter().flat_map(|bundle| webhooks(base, serving, circumstances, bundle)));
     objects
 }

@@ -1,7 +1,6 @@
 //! How every object of the plan begins: its labels, its owner, and the mark by which the operator knows its own.
 
-use ferromesh_crds::install::GatewayServicePort;
-use k8s_openapi::apimachinery::pkg::{apis::meta::v1::OwnerReference, util::intstr::IntOrString};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use std::{collections::BTreeMap, fmt::Write};
@@ -139,15 +138,4 @@ fn hash(body: &Value) -> String {
         let _ = write!(text, "{byte:02x}");
         text
     })
-}
-
-/// A port of a Service as the spec has it; it leads to `usual` unless it says where.
-pub(super) fn service_port(port: &GatewayServicePort, usual: i32) -> Value {
-    let target = port.target_port.clone().unwrap_or(IntOrString::Int(usual));
-    let protocol = port.protocol.as_deref().unwrap_or("TCP");
-    let mut fields = json!({"name": port.name, "port": port.port.unwrap_or_default(), "targetPort": target, "protocol": protocol});
-    if let Some(node_port) = port.node_port {
-        fields["nodePort"] = json!(node_port);
-    }
-    fields
 }

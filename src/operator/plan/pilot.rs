@@ -21,7 +21,7 @@ const PURGE_DELAY: &str = "MIMALLOC_PURGE_DELAY";
 pub(in crate::operator) const RENDERED_BY: &str = "install.ferromesh.dev/rendered-by";
 
 /// The Service under which today's tools know pilot.
-const ALIAS: &str = "istiod";
+pub(super) const ALIAS: &str = "istiod";
 
 pub(super) fn plan(base: Base<'_>, part: &Part) -> Vec<Planned> {
     let [token, roots] = Mount::identity();

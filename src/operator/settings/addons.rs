@@ -1,10 +1,10 @@
 //! Add-ons: programs of others beside the mesh, which show its metrics and traces.
 
-use ferromesh_crds::install::{Addon as Given, Addons, Component, GatewayServicePort, ServiceType};
+use ferromesh_crds::install::{Addon as Given, Addons, Component, GatewayService, ServiceType};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-use super::{Part, Problem};
+use super::{Part, Problem, problem::Field, service};
 
 /// The programs that can be added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,9 +20,9 @@ pub(in crate::operator) enum Program {
 pub(in crate::operator) struct Addon {
     pub(in crate::operator) image: String,
     /// The type of its Service.
-    pub(in crate::operator) service: ServiceType,
-    /// The ports of its Service where they are others than the usual ones.
-    pub(in crate::operator) ports: Vec<GatewayServicePort>,
+    pub(in crate::operator) service_type: ServiceType,
+    /// What else is said of its Service; without ports where they are the usual ones.
+    pub(in crate::operator) service: GatewayService,
     /// As every Deployment's, for what the spec can't say of an add-on.
     pub(in crate::operator) part: Part,
 }
@@ -97,13 +97,11 @@ impl Addon {
         let path = format!("spec.addons.{}", program.name());
         let resources = serde_json::from_value(json!({"requests": program.requests()})).unwrap_or_default();
         let part = Part::read(&Component { resources: Some(resources), ..Component::default() }, &path, 1, problems);
-        let service = given.service.unwrap_or_default();
-        let type_ = service.type_.unwrap_or(ServiceType::ClusterIp);
-        for port in service.ports.iter().filter(|port| port.node_port.is_some() && type_ == ServiceType::ClusterIp) {
-            let reason = "needs service.type NodePort or LoadBalancer";
-            problems.push(Problem::new(format!("{path}.service.ports[{}].nodePort", port.name), reason));
-        }
+        let mut service = given.service.unwrap_or_default();
+        let service_type = service.type_.unwrap_or(ServiceType::ClusterIp);
+        service::number_targets(&mut service.ports);
+        service::check(&service, service_type, |_| None, Field::new(&path, problems).at("service"));
         let image = given.image.filter(|image| !image.is_empty());
-        Self { image: image.unwrap_or_else(|| program.image().to_owned()), service: type_, ports: service.ports, part }
+        Self { image: image.unwrap_or_else(|| program.image().to_owned()), service_type, service, part }
     }
 }

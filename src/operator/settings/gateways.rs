@@ -1,6 +1,7 @@
 //! Gateways that the installation runs.
 
 use ferromesh_crds::install::{GatewayInstall, GatewayService, GatewayServicePort, Gateways, ServiceType};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Part, Problem, Role, names_service, placement::check_labels, problem::Field, service};
@@ -25,6 +26,10 @@ enum Direction {
     Egress,
 }
 
+/// The lowest port that a process without privileges may bind.
+pub(in crate::operator) const FIRST_UNPRIVILEGED: i32 = 1024;
+/// Ports that the agent and Envoy use themselves; 15021, where a gateway says whether it is ready, is for anybody.
+const OWN_PORTS: [i32; 4] = [15000, 15001, 15020, 15090];
 /// Names of objects in the mesh's namespace beside those of the control plane's parts.
 const TAKEN: [&str; 11] = [
     "istiod",
@@ -97,7 +102,7 @@ impl Gateway {
         for label in gateway.labels.keys().filter(|label| is_reserved(label)) {
             field.at("labels").item(label).wrong("is the operator's to set: choose another");
         }
-        service::check(&service, service_type, field.at("service"));
+        service::check(&service, service_type, target_problem, field.at("service"));
         let labels = if gateway.labels.is_empty() { direction.labels() } else { gateway.labels.clone() };
         let part = Part::read(&gateway.component(), &path, 0, problems);
         Some(Self { name: name.clone(), labels, service_type, service, part })
@@ -149,4 +154,20 @@ fn name_problem(name: &str) -> Option<String> {
 
 fn is_reserved(label: &str) -> bool {
     RESERVED.iter().any(|start| label.starts_with(start)) || label == "istio.io/rev"
+}
+
+/// Why a gateway's proxy can't listen where a port leads.
+fn target_problem(port: &GatewayServicePort) -> Option<String> {
+    let number = match (&port.target_port, port.port) {
+        (Some(IntOrString::String(text)), _) => return Some(format!("{text:?} must be a number")),
+        (Some(IntOrString::Int(number)), _) => *number,
+        (None, number) => number?,
+    };
+    if port.target_port.is_some() && number < FIRST_UNPRIVILEGED {
+        return Some(format!("{number} is a port that takes privileges: choose one from {FIRST_UNPRIVILEGED} on"));
+    }
+    if number > i32::from(u16::MAX) {
+        return Some(format!("{number} is no port: choose one from {FIRST_UNPRIVILEGED} to {}", u16::MAX));
+    }
+    OWN_PORTS.contains(&number).then(|| format!("{number} is one of the proxy's own ports"))
 }

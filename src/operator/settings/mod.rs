@@ -32,7 +32,7 @@ mod warnings;
 
 pub(super) use addons::{Addon, Program};
 pub(super) use cni::{Cni, NODES};
-pub(super) use gateways::Gateway;
+pub(super) use gateways::{FIRST_UNPRIVILEGED, Gateway};
 pub(super) use injection::Injection;
 pub use layers::overlay;
 pub(super) use part::{Part, Replicas};
@@ -42,7 +42,6 @@ pub(super) use remote::RemotePilot;
 pub(super) use revision::Revision;
 pub(super) use role::Role;
 pub use rolling::Rolling;
-pub(super) use service::FIRST_UNPRIVILEGED;
 pub(super) use tags::Tags;
 #[cfg(test)]
 pub(crate) use values::variables_of;

@@ -1,4 +1,4 @@
-//! Services of gateways: what Kubernetes takes for one, and what a proxy behind it can do.
+//! Services of gateways and add-ons: what Kubernetes takes for one.
 
 use ferromesh_crds::install::{GatewayService, GatewayServicePort, ServiceType};
 use ipnet::IpNet;
@@ -8,10 +8,6 @@ use std::{collections::BTreeSet, net::IpAddr};
 use super::{placement::check_keys, problem::Field};
 use crate::config::kubernetes::{is_dns_label, is_label_key};
 
-/// The lowest port that a process without privileges may bind.
-pub(in crate::operator) const FIRST_UNPRIVILEGED: i32 = 1024;
-/// Ports that the agent and Envoy use themselves; 15021, where a gateway says whether it is ready, is for anybody.
-const OWN_PORTS: [i32; 4] = [15000, 15001, 15020, 15090];
 const PROTOCOLS: [&str; 3] = ["TCP", "UDP", "SCTP"];
 
 /// Makes targets numbers that are written as texts, which Kubernetes would take for names of ports.
@@ -25,8 +21,11 @@ pub(super) fn number_targets(ports: &mut [GatewayServicePort]) {
     }
 }
 
+/// Why a port can't lead where it does, because of who is there.
+pub(super) type TargetProblem = fn(&GatewayServicePort) -> Option<String>;
+
 /// What is wrong with a Service of that type.
-pub(super) fn check(service: &GatewayService, type_: ServiceType, mut field: Field<'_>) {
+pub(super) fn check(service: &GatewayService, type_: ServiceType, target_problem: TargetProblem, mut field: Field<'_>) {
     let balanced = [
         ("loadBalancerIP", service.load_balancer_ip.is_some()),
         ("loadBalancerClass", service.load_balancer_class.is_some()),
@@ -49,11 +48,11 @@ pub(super) fn check(service: &GatewayService, type_: ServiceType, mut field: Fie
         field.at("loadBalancerSourceRanges").item(index).wrong(reason);
     }
     check_keys(&service.annotations, &mut field.at("annotations"));
-    check_ports(&service.ports, type_, field.at("ports"));
+    check_ports(&service.ports, type_, target_problem, field.at("ports"));
 }
 
 /// Which node's ports may be chosen the cluster decides: those are for the API server to refuse.
-fn check_ports(ports: &[GatewayServicePort], type_: ServiceType, mut field: Field<'_>) {
+fn check_ports(ports: &[GatewayServicePort], type_: ServiceType, target_problem: TargetProblem, mut field: Field<'_>) {
     let (mut names, mut numbers) = (BTreeSet::new(), BTreeSet::new());
     for port in ports {
         let mut field = field.item(&port.name);
@@ -78,20 +77,4 @@ fn check_ports(ports: &[GatewayServicePort], type_: ServiceType, mut field: Fiel
             field.at("port").wrong(reason);
         }
     }
-}
-
-/// Why a gateway's proxy can't listen where a port leads.
-fn target_problem(port: &GatewayServicePort) -> Option<String> {
-    let number = match (&port.target_port, port.port) {
-        (Some(IntOrString::String(text)), _) => return Some(format!("{text:?} must be a number")),
-        (Some(IntOrString::Int(number)), _) => *number,
-        (None, number) => number?,
-    };
-    if port.target_port.is_some() && number < FIRST_UNPRIVILEGED {
-        return Some(format!("{number} is a port that takes privileges: choose one from {FIRST_UNPRIVILEGED} on"));
-    }
-    if number > i32::from(u16::MAX) {
-        return Some(format!("{number} is no port: choose one from {FIRST_UNPRIVILEGED} to {}", u16::MAX));
-    }
-    OWN_PORTS.contains(&number).then(|| format!("{number} is one of the proxy's own ports"))
 }

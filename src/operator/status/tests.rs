@@ -3,6 +3,7 @@
 use super::*;
 use crate::operator::proxies::Synced;
 use k8s_openapi::jiff::Timestamp;
+use std::collections::BTreeSet;
 
 fn at(second: i64) -> Time {
     Time(Timestamp::from_second(second).unwrap())
@@ -187,4 +188,28 @@ fn a_version_that_comes_up_is_told_of_with_the_one_that_serves_meanwhile() {
     assert_eq!(after(outcome, &well, 1, 11).conditions[0].message, "istio-pilot-green: timed out; version 1.0.2 serves on");
     let stays = after(but(|it| it.upgrade = upgrade(Reason::OldInUse, false)), &well, 1, 11);
     assert_eq!((stays.state, conditions(&stays).last()), (Some(State::Healthy), Some(&("Upgraded", "False", "OldInUse"))));
+}
+
+/// The names of the variants of an enum in a source.
+fn variants<'s>(source: &'s str, name: &str) -> Vec<&'s str> {
+    let (_, body) = source.split_once(&format!("enum {name} {{\n")).unwrap();
+    let body = body.split_once("\n}").unwrap().0;
+    body.lines().filter_map(|line| line.trim().strip_suffix(',')).collect()
+}
+
+#[test]
+fn every_reason_and_condition_is_explained() {
+    let page = include_str!("../../../docs/conditions.md");
+    let rows = |columns: usize| {
+        let cells = |line: &'static str| line.trim_matches('|').split('|').map(str::trim).collect::<Vec<_>>();
+        let name = |cells: Vec<&'static str>| cells[0].strip_prefix('`')?.strip_suffix('`').filter(|_| cells.len() == columns);
+        page.lines().filter(|line| line.starts_with("| `")).filter_map(move |line| name(cells(line))).collect::<Vec<_>>()
+    };
+    assert_eq!(rows(4).into_iter().collect::<BTreeSet<_>>(), variants(include_str!("mod.rs"), "Reason").into_iter().collect());
+    let types: BTreeSet<&str> = ["Ready", "Reconciling", "Stalled", "Upgraded"].into_iter().chain(KEPT).collect();
+    assert_eq!(rows(3).into_iter().collect::<BTreeSet<_>>(), types);
+    // What is said of a reason's conditions are conditions.
+    let of = page.lines().filter(|line| line.starts_with("| `")).map(|line| line.split('|').collect::<Vec<_>>());
+    let named = of.filter(|cells| cells.len() == 6).flat_map(|cells| cells[2].split(',').map(str::trim).collect::<Vec<_>>());
+    assert!(named.into_iter().all(|name| types.contains(name)));
 }

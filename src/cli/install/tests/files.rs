@@ -64,8 +64,8 @@ fn what_describes_no_installation_is_refused_with_all_reasons() {
     assert!(both.contains("error: spec.profile: ") && both.contains("error: spec.components.pilot.replicas: "), "{both}");
     assert!(refused("--set values.mixer.enabled=true", "").contains("spec.values.mixer.enabled"));
     assert!(refused("-f -", "apiVersion: v1\nkind: Service\nmetadata: {name: a}\n").contains("stdin:1: Service describes no installation"));
-    let of_istio = "apiVersion: install.istio.io/v1alpha2\nkind: IstioControlPlane\nspec: {profile: demo, gateways: {}}\n";
-    assert!(refused("-f -", of_istio).contains("IstioControlPlane: spec.gateways has no counterpart"));
+    let of_istio = "apiVersion: install.istio.io/v1alpha2\nkind: IstioControlPlane\nspec: {profile: demo, gateways: {x: 1}}\n";
+    assert!(refused("-f -", of_istio).contains("IstioControlPlane: spec.gateways.x has no counterpart"));
 }
 
 #[test]
@@ -122,4 +122,27 @@ fn all_images_of_an_installation_are_listed() {
     let told = run("images --set profile=demo,hub=hub.example/team --tag 7", "");
     assert_eq!((told.exit, told.stderr.as_str()), (Exit::Clean, ""));
     insta::assert_snapshot!("images", told.stdout);
+}
+
+#[test]
+fn what_is_wrong_in_a_file_is_shown_with_its_line() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("mesh.yaml").display().to_string();
+    let mesh = "apiVersion: install.ferromesh.dev/v1alpha1\nkind: MeshInstall\nmetadata: {name: mesh}\nspec:\n  profile: default\n  components:\n    \
+                pilot:\n      replicas: many\n";
+    std::fs::write(&file, mesh).unwrap();
+    for verb in ["manifest generate", "install", "plan"] {
+        let told = run(&format!("{verb} -f {file}"), "");
+        assert_eq!(told.exit, Exit::Usage, "{verb}: {told:?}");
+        let at = format!("--> {file}:8:17\n8 |       replicas: many\n  |                 ^^^^\n");
+        assert!(told.stderr.starts_with("error: spec.components.pilot.replicas: ") && told.stderr.contains(&at), "{verb}: {}", told.stderr);
+    }
+    let told = run("manifest generate --set gateways.ingress[0].service.ports[0].port=80", "");
+    assert!(
+        told.exit == Exit::Usage && told.stderr.contains(", write an item's name in the brackets, as in gateways.ingress["),
+        "{told:?}"
+    );
+    // What --set says is in no line, and has been told by its path.
+    let told = run(&format!("manifest generate -f {file} --set components.pilot.replicas=1,components.galley.replicas=x"), "");
+    assert!(told.stderr.starts_with("error: spec.components.galley.replicas: ") && !told.stderr.contains("-->"), "{}", told.stderr);
 }

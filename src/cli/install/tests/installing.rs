@@ -124,6 +124,10 @@ async fn a_mesh_goes_with_all_that_it_owns_and_nothing_else() {
     assert!(cluster.api.list::<MeshInstall>().is_empty() && cluster.api.list::<ConfigMap>().is_empty());
     assert_eq!(cluster.api.list::<CustomResourceDefinition>().len(), ferromesh_crds::catalog::kinds().len(), "they stay");
     assert!(cluster.api.get::<Namespace>(None, "istio-system").is_some());
+
+    assert_eq!(cluster.run("install").await.exit, Exit::Clean);
+    let left = cluster.run("uninstall --wait=false").await;
+    assert_eq!((left.exit, left.stdout.as_str()), (Exit::Clean, "✓ 2 objects being removed\n"), "{left:?}");
     operator.abort();
 }
 

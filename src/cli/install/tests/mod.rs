@@ -2,6 +2,8 @@
 
 mod files;
 mod installing;
+mod istio;
+mod planning;
 mod verifying;
 
 use ferromesh_crds::MeshInstall;

@@ -243,7 +243,10 @@ const ALL: [Dashboard; 4] = [
             Panel {
                 title: "Validations a second",
                 unit: "short",
-                queries: &[("sum(rate(galley_validation_passed[1m]))", "accepted"), ("sum(rate(galley_validation_failed[1m]))", "refused")],
+                queries: &[
+                    ("sum(rate(galley_validation_passed_total[1m]))", "accepted"),
+                    ("sum(rate(galley_validation_failed_total[1m]))", "refused"),
+                ],
             },
             Panel {
                 title: "Injections a second",

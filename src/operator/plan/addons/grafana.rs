@@ -2,13 +2,16 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Files, Port, Shape, dashboard, file, probe};
+use super::{Files, Port, Shape, asked_at, dashboard, file, probe, prometheus};
+use crate::operator::{plan::object::Base, settings::Program};
 
 const PORT: u16 = 3000;
+/// Where it is asked.
+pub(super) const SERVED: Port = Port { name: "http", service: PORT, pod: PORT };
 /// Where the dashboards are mounted.
 const DASHBOARDS: &str = "/etc/grafana/mesh";
 
-pub(super) fn shape() -> Shape {
+pub(super) fn shape(base: Base<'_>) -> Shape {
     let variable = |(name, value): (&str, &str)| json!({"name": format!("GF_{name}"), "value": value});
     let settings = [
         ("ANALYTICS_CHECK_FOR_UPDATES", "false"),
@@ -31,7 +34,7 @@ pub(super) fn shape() -> Shape {
             Files {
                 name: "grafana-datasources",
                 folder: "/etc/grafana/provisioning/datasources",
-                data: file("mesh.yaml", yaml(&datasources())),
+                data: file("mesh.yaml", yaml(&datasources(base))),
             },
             Files {
                 name: "grafana-providers",
@@ -41,17 +44,18 @@ pub(super) fn shape() -> Shape {
             Files { name: "istio-grafana-dashboards", folder: DASHBOARDS, data: dashboards() },
         ],
         scratch: vec!["/var/lib/grafana", "/tmp"],
-        services: vec![("grafana", Port { name: "http", service: PORT, pod: PORT })],
+        services: vec![("grafana", SERVED)],
         role: None,
     }
 }
 
-fn datasources() -> Value {
+fn datasources(base: Base<'_>) -> Value {
+    let prometheus = asked_at(base, Program::Prometheus, prometheus::SERVED);
     json!({
         "apiVersion": 1,
         "datasources": [{
             "name": "Prometheus", "uid": dashboard::DATASOURCE, "type": "prometheus", "access": "proxy",
-            "url": "http://prometheus:9090", "isDefault": true, "editable": false, "jsonData": {"timeInterval": "15s"},
+            "url": format!("http://prometheus:{prometheus}"), "isDefault": true, "editable": false, "jsonData": {"timeInterval": "15s"},
         }],
     })
 }

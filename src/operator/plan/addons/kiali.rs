@@ -2,15 +2,15 @@
 
 use serde_json::json;
 
-use super::{Files, Port, Shape, file, probe};
+use super::{Files, Port, Shape, asked_at, file, grafana, probe, prometheus};
 use crate::operator::{
-    plan::{config::MESH, object::Base},
-    settings::{Program, Role},
+    plan::{config::MESH, object::Base, pilot},
+    settings::{Program, Revision, Role},
 };
 
 const PORT: u16 = 20001;
 
-pub(super) fn shape(base: Base<'_>) -> Shape {
+pub(super) fn shape(base: Base<'_>, serving: &Revision) -> Shape {
     let health = "/kiali/healthz";
     Shape {
         container: json!({
@@ -19,7 +19,7 @@ pub(super) fn shape(base: Base<'_>) -> Shape {
             "readinessProbe": probe(health, PORT, 10),
             "livenessProbe": probe(health, PORT, 30),
         }),
-        files: vec![Files { name: "kiali", folder: "/kiali-configuration", data: file("config.yaml", configuration(base)) }],
+        files: vec![Files { name: "kiali", folder: "/kiali-configuration", data: file("config.yaml", configuration(base, serving)) }],
         scratch: vec!["/tmp"],
         services: vec![("kiali", Port { name: "http", service: PORT, pod: PORT })],
         role: Some("ferromesh-kiali"),
@@ -27,22 +27,23 @@ pub(super) fn shape(base: Base<'_>) -> Shape {
 }
 
 /// What Kiali is told. Zipkin is none of the tracing programs that it knows.
-fn configuration(base: Base<'_>) -> String {
+fn configuration(base: Base<'_>, serving: &Revision) -> String {
     let namespace = base.namespace();
-    let grafana = base.settings.addons.contains_key(&Program::Grafana);
+    let at = |service: &str, port: i32| format!("http://{service}.{namespace}:{port}");
+    let with_grafana = base.settings.addons.contains_key(&Program::Grafana);
     let configuration = json!({
         "auth": {"strategy": "anonymous"},
         "deployment": {"cluster_wide_access": true, "instance_name": "kiali", "namespace": namespace, "view_only_mode": true},
         "external_services": {
             "custom_dashboards": {"enabled": false},
-            "grafana": {"enabled": grafana, "internal_url": format!("http://grafana.{namespace}:3000")},
+            "grafana": {"enabled": with_grafana, "internal_url": at("grafana", asked_at(base, Program::Grafana, grafana::SERVED))},
             "istio": {
-                "config_map_name": MESH,
-                "istiod_deployment_name": Role::Pilot.object(),
+                "config_map_name": serving.object(MESH),
+                "istiod_deployment_name": serving.part(Role::Pilot),
                 "root_namespace": base.settings.mesh.root_namespace,
-                "url_service_version": format!("http://istiod.{namespace}:15014/version"),
+                "url_service_version": format!("{}/version", at(&serving.object(pilot::ALIAS), 15014)),
             },
-            "prometheus": {"url": format!("http://prometheus.{namespace}:9090")},
+            "prometheus": {"url": at("prometheus", asked_at(base, Program::Prometheus, prometheus::SERVED))},
             "tracing": {"enabled": false},
         },
         "istio_namespace": namespace,

@@ -3,6 +3,8 @@
 //! They are restricted pods like all others, keep what they collect in memory for as long as they run, and nothing waits for them.
 
 mod dashboard;
+#[cfg(test)]
+mod exported;
 mod grafana;
 mod kiali;
 mod prometheus;
@@ -10,17 +12,20 @@ mod prometheus;
 mod tests;
 mod tracing;
 
+use ferromesh_crds::install::{GatewayService, ServiceType};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
 use super::{
     access,
-    object::{Base, Planned, service_port},
+    object::{Base, Planned},
+    service::{self, Service},
     workload::Workload,
 };
 use crate::operator::{
     object::Kind,
-    settings::{Addon, Program},
+    settings::{Addon, Program, Revision},
 };
 
 /// The annotation of a program's pods that changes with its configuration.
@@ -55,11 +60,12 @@ struct Port {
     pod: u16,
 }
 
-pub(super) fn plan(base: Base<'_>, program: Program, addon: &Addon) -> Vec<Planned> {
+/// The objects of an add-on; `serving` is the place of the control plane that it is to show.
+pub(super) fn plan(base: Base<'_>, serving: &Revision, program: Program, addon: &Addon) -> Vec<Planned> {
     let shape = match program {
         Program::Prometheus => prometheus::shape(),
-        Program::Grafana => grafana::shape(),
-        Program::Kiali => kiali::shape(base),
+        Program::Grafana => grafana::shape(base),
+        Program::Kiali => kiali::shape(base, serving),
         Program::Tracing => tracing::shape(),
     };
     let (name, component) = (program.object(), program.name());
@@ -81,13 +87,14 @@ pub(super) fn plan(base: Base<'_>, program: Program, addon: &Addon) -> Vec<Plann
     };
     let mut objects: Vec<Planned> = shape.role.map(|role| access::addon(base, role, name, component)).into_iter().collect();
     objects.extend(configuration);
-    let usual = |port: Port| vec![json!({"name": port.name, "port": port.service, "targetPort": port.pod, "protocol": "TCP"})];
-    for (index, (service, port)) in shape.services.iter().enumerate() {
-        let own = index == 0 && !addon.ports.is_empty();
-        let ports = if own { addon.ports.iter().map(|given| service_port(given, port.pod.into())).collect() } else { usual(*port) };
-        let type_ = if index == 0 { json!(addon.service) } else { json!("ClusterIP") };
-        let spec = json!({"type": type_, "selector": Base::selector(name), "ports": ports});
-        objects.push(base.object(Kind::Service, service, component, json!({"spec": spec})));
+    let unspoken = GatewayService::default();
+    for (index, (service, usual)) in shape.services.iter().enumerate() {
+        let (type_, described) = if index == 0 { (addon.service_type, &addon.service) } else { (ServiceType::ClusterIp, &unspoken) };
+        let ports = match described.ports.as_slice() {
+            [] => vec![json!({"name": usual.name, "port": usual.service, "targetPort": usual.pod, "protocol": "TCP"})],
+            given => given.iter().map(|given| service::port(given, usual.pod.into())).collect(),
+        };
+        objects.push(Service { name: service, component, workload: name, type_, described, ports }.plan(base));
     }
     objects.extend(workload.plan());
     objects
@@ -112,6 +119,19 @@ impl Shape {
         let scratch = self.scratch.iter().map(|folder| json!({"name": scratch_name(folder), "emptyDir": {}}));
         files.chain(scratch).collect()
     }
+}
+
+/// The port at which a program's Service leads to the program: the usual one where the spec names no other, and where the program is
+/// somebody else's.
+fn asked_at(base: Base<'_>, program: Program, usual: Port) -> i32 {
+    let leads_there = |target: &IntOrString| match target {
+        IntOrString::Int(number) => *number == i32::from(usual.pod),
+        IntOrString::String(text) => text == usual.name || *text == usual.pod.to_string(),
+    };
+    let addon = base.settings.addons.get(&program);
+    let mut ports = addon.into_iter().flat_map(|addon| &addon.service.ports);
+    let found = ports.find(|port| port.target_port.as_ref().is_none_or(leads_there));
+    found.and_then(|port| port.port).unwrap_or(usual.service.into())
 }
 
 /// The volume behind a folder: that of `/var/lib/grafana` is `scratch-var-lib-grafana`.

@@ -5,6 +5,8 @@ use serde_json::json;
 use super::{Files, Port, Shape, file, probe};
 
 const PORT: u16 = 9090;
+/// Where it is asked.
+pub(super) const SERVED: Port = Port { name: "http", service: PORT, pod: PORT };
 /// As in Istio 1.4: enough for dashboards, too little to miss when the pod goes.
 const RETENTION: &str = "6h";
 
@@ -72,7 +74,7 @@ pub(super) fn shape() -> Shape {
         }),
         files: vec![Files { name: "prometheus", folder: "/etc/prometheus", data: file("prometheus.yml", CONFIGURATION.to_owned()) }],
         scratch: vec!["/prometheus"],
-        services: vec![("prometheus", Port { name: "http", service: PORT, pod: PORT })],
+        services: vec![("prometheus", SERVED)],
         role: Some("ferromesh-prometheus"),
     }
 }

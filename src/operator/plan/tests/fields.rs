@@ -71,6 +71,21 @@ fn of_each_part() {
     insta::assert_snapshot!(found);
 }
 
+/// Fields that every Service of a load balancer has, with a value.
+fn service_fields() -> Vec<(&'static str, Value)> {
+    vec![
+        (
+            "ports",
+            json!([{"name": "https", "port": 443, "nodePort": 31443}, {"name": "dns", "port": 5353, "targetPort": 5300, "protocol": "UDP"}]),
+        ),
+        ("annotations", json!({"cloud/kind": "internal"})),
+        ("loadBalancerIP", json!("192.0.2.1")),
+        ("loadBalancerClass", json!("example.com/lb")),
+        ("loadBalancerSourceRanges", json!(["10.0.0.0/8"])),
+        ("externalTrafficPolicy", json!("Local")),
+    ]
+}
+
 #[test]
 fn of_a_gateway() {
     let with = |fields: Value| {
@@ -81,18 +96,8 @@ fn of_a_gateway() {
         }
         planned(json!({"gateways": {"ingress": [gateway]}}))
     };
-    let service = [
-        ("type", json!("ClusterIP")),
-        (
-            "ports",
-            json!([{"name": "https", "port": 443, "nodePort": 31443}, {"name": "dns", "port": 5353, "targetPort": 5300, "protocol": "UDP"}]),
-        ),
-        ("annotations", json!({"cloud/kind": "internal"})),
-        ("loadBalancerIP", json!("192.0.2.1")),
-        ("loadBalancerClass", json!("example.com/lb")),
-        ("loadBalancerSourceRanges", json!(["10.0.0.0/8"])),
-        ("externalTrafficPolicy", json!("Local")),
-    ];
+    let type_ = [("type", json!("ClusterIP"))];
+    let service = type_.into_iter().chain(service_fields());
     let service = service.map(|(field, value)| (format!("service.{field}"), json!({"service": {field: value}})));
     let own = fields().into_iter().map(|(field, value)| (field.to_owned(), json!({field: value})));
     let all = own.chain([("labels".to_owned(), json!({"labels": {"istio": "edge", "team": "web"}}))]).chain(service);
@@ -102,6 +107,30 @@ fn of_a_gateway() {
         let seen = changes(&base, &with(value));
         assert!(!seen.is_empty(), "{field} has no effect");
         write!(found, "# gateways.ingress[edge].{field}\n{seen}\n").unwrap();
+    }
+    insta::assert_snapshot!(found);
+}
+
+#[test]
+fn of_an_add_on() {
+    let with = |fields: Value| planned(json!({"addons": {"prometheus": fields}}));
+    let on = |fields: Value| {
+        let mut addon = json!({"enabled": true, "service": {"type": "LoadBalancer"}});
+        addon.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        with(addon)
+    };
+    let base = on(json!({}));
+    let service = service_fields().into_iter().chain([("type", json!("NodePort"))]).map(|(field, value)| {
+        let mut service = json!({"type": "LoadBalancer"});
+        service[field] = value;
+        (format!("service.{field}"), on(json!({"service": service})))
+    });
+    let own = [("enabled".to_owned(), with(json!({"enabled": false}))), ("image".to_owned(), on(json!({"image": "mirror.example/p:1"})))];
+    let mut found = String::new();
+    for (field, after) in own.into_iter().chain(service) {
+        let seen = changes(&base, &after);
+        assert!(!seen.is_empty(), "addons.prometheus.{field} has no effect");
+        write!(found, "# addons.prometheus.{field}\n{seen}\n").unwrap();
     }
     insta::assert_snapshot!(found);
 }

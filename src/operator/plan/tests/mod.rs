@@ -4,6 +4,7 @@ use ferromesh_crds::MeshInstallSpec;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
+mod addons;
 mod fields;
 mod laws;
 mod revisions;

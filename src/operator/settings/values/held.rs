@@ -13,7 +13,7 @@ pub(super) enum Held {
 }
 
 /// What always is so: the path, its value, and why it can have no other.
-const HELD: [(&str, Held, &str); 30] = [
+const HELD: [(&str, Held, &str); 31] = [
     ("global.controlPlaneSecurityEnabled", Held::Bool(true), "the control plane speaks mutual TLS alone: take it away"),
     ("global.sds.enabled", Held::Bool(true), "proxies get certificates from their agent by SDS, and in no other way: take it away"),
     ("global.sds.token.aud", Held::Text("istio-ca"), "tokens for citadel have the audience istio-ca: take it away"),
@@ -48,6 +48,7 @@ const HELD: [(&str, Held, &str); 30] = [
     ("gateways.enabled", Held::Bool(true), "switch off each gateway by its name, as in gateways.istio-ingressgateway.enabled"),
     ("gateways.istio-ingressgateway.sds.enabled", Held::Bool(true), "gateways get their certificates from pilot by SDS: take it away"),
     ("gateways.istio-egressgateway.sds.enabled", Held::Bool(true), "gateways get their certificates from pilot by SDS: take it away"),
+    ("tracing.provider", Held::Text("zipkin"), "the add-on is Zipkin: take it away"),
     ("pilot.sidecar", Held::Bool(false), "pilot serves TLS itself: take it away"),
     ("pilot.policy.enabled", Held::Bool(false), POLICY),
     ("pilot.enableProtocolSniffingForInbound", Held::Bool(true), "name the protocol in the port, or set protocolDetectionTimeout"),
