@@ -141,7 +141,13 @@ impl Cluster {
     }
 
     pub(super) async fn until_healthy(&self) {
+        let mut seen = None;
         eventually("a healthy mesh", || {
+            // Where nothing has changed, nothing is to be found.
+            let version = Some(self.api.version());
+            if std::mem::replace(&mut seen, version) == version {
+                return false;
+            }
             self.bring_up_pods();
             let status = self.status("mesh");
             let mesh = self.api.get::<MeshInstall>(None, "mesh");
@@ -166,10 +172,8 @@ impl Cluster {
             let generation = daemon_set.metadata.generation;
             let status = json!({"observedGeneration": generation, "desiredNumberScheduled": 0, "currentNumberScheduled": 0,
                 "numberMisscheduled": 0, "numberReady": 0});
-            let brought_up = DaemonSet { status: serde_json::from_value(status).unwrap(), ..daemon_set.clone() };
-            if brought_up != daemon_set {
-                self.api.insert(&brought_up);
-            }
+            let daemon_set = DaemonSet { status: serde_json::from_value(status).unwrap(), ..daemon_set };
+            self.api.insert(&daemon_set);
         }
         for deployment in self.api.list::<Deployment>().into_iter().filter(|one| one.name_any() != held) {
             let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
@@ -179,11 +183,8 @@ impl Cluster {
             let given_up = json!({"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded", "message": "timed out"});
             let failed = json!({"observedGeneration": generation, "replicas": wanted, "updatedReplicas": wanted, "conditions": [given_up]});
             let status = if image(&deployment).ends_with(&format!(":{BROKEN}")) { failed } else { whole };
-            let brought_up = Deployment { status: serde_json::from_value(status).unwrap(), ..deployment.clone() };
-            // What says nothing new wakes nobody.
-            if brought_up != deployment {
-                self.api.insert(&brought_up);
-            }
+            let deployment = Deployment { status: serde_json::from_value(status).unwrap(), ..deployment };
+            self.api.insert(&deployment);
         }
     }
 

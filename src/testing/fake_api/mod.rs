@@ -129,6 +129,11 @@ impl FakeApi {
         self.inner.calls.lock().unwrap().clone()
     }
 
+    /// The resource version of the latest change.
+    pub(crate) fn version(&self) -> u64 {
+        self.store().version()
+    }
+
     /// Begins to count calls anew.
     pub(crate) fn forget_calls(&self) {
         self.inner.calls.lock().unwrap().clear();
