@@ -23,7 +23,8 @@ api_objects! {
         /// The version that is installed.
         pub version: Option<String>,
         /// Ready sums up. Reconciling and Stalled exist only while True. WebhooksReady,
-        /// CertificatesReady, TagsReady and ProxiesInSync tell the rest.
+        /// CertificatesReady, TagsReady, ProxiesInSync and Upgraded tell the rest. What each reason
+        /// means is in docs/conditions.md.
         #[schemars(schema_with = "conditions")]
         pub conditions: Vec<Condition>,
         /// Each part's state, by name.
