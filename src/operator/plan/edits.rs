@@ -165,7 +165,7 @@ fn addons(choices: &mut Choices<'_>) -> (String, Value) {
 }
 
 fn whole(choices: &mut Choices<'_>) -> (String, Value) {
-    let (field, value) = match choices.below(12) {
+    let (field, value) = match choices.below(13) {
         0 | 1 => ("profile", one(choices, &["default", "demo", "minimal", "sds", "remote"].map(Value::from))),
         2 => ("hub", one(choices, &[json!("registry.example/team"), json!("localhost:5000")])),
         // The second is no label's value.
@@ -174,7 +174,7 @@ fn whole(choices: &mut Choices<'_>) -> (String, Value) {
         5 => ("imagePullPolicy", one(choices, &["Always", "IfNotPresent", "Never"].map(Value::from))),
         6 => ("version", one(choices, &[json!(""), json!(VERSION)])),
         7 => ("tags", one(choices, &[json!({"prod": "default"}), json!({"prod": "default", "old": "default"})])),
-        8 => ("mode", one(choices, &[json!("Apply"), json!("Plan")])),
+        8 | 12 => ("mode", one(choices, &[json!("Apply"), json!("Plan")])),
         9 => ("updateStrategy.type", one(choices, &[json!("InPlace"), json!("Revision")])),
         _ => ("updateStrategy.workloads", one(choices, &[json!("Rolling"), json!("Manual")])),
     };
