@@ -39,13 +39,11 @@ impl Reporter {
     /// Writes what a pass found; answers the state that it comes to. A failure is logged: the next pass finds the difference again.
     pub(super) async fn report(&mut self, mesh: &MeshInstall, outcome: Outcome, version: &str, term: &Term) -> Option<State> {
         let uid = mesh.uid().unwrap_or_default();
-        let mut stored = mesh.status.clone().unwrap_or_default();
-        // The API server keeps a list's entries by their names, in whatever order they came.
-        stored.revisions.sort_by(|one, other| one.name.cmp(&other.name));
+        let stored = mesh.status.clone().unwrap_or_default();
         let previous = self.written.get(&uid).unwrap_or(&stored).clone();
         let report = Report { generation: mesh.metadata.generation, version: version.to_owned(), outcome };
         let current = status(&report, &previous, &Time(this_second()));
-        if current != stored && term.check().is_ok() {
+        if !tell_the_same(&current, &stored) && term.check().is_ok() {
             let metadata = json!({"name": mesh.name_any(), "uid": uid});
             let body =
                 json!({"apiVersion": "install.ferromesh.dev/v1alpha1", "kind": "MeshInstall", "metadata": metadata, "status": current});
@@ -73,4 +71,15 @@ impl Reporter {
     pub(super) async fn tell(&mut self, mesh: &MeshInstall, made: &Changes) {
         self.events.publish(&mesh.object_ref(&()), changes(made)).await;
     }
+}
+
+/// Whether two statuses say the same. The API server keeps the entries of a list by their names, in whatever order they came.
+fn tell_the_same(one: &MeshInstallStatus, other: &MeshInstallStatus) -> bool {
+    let sorted = |status: &MeshInstallStatus| {
+        let mut status = status.clone();
+        status.conditions.sort_by(|one, other| one.type_.cmp(&other.type_));
+        status.revisions.sort_by(|one, other| one.name.cmp(&other.name));
+        status
+    };
+    sorted(one) == sorted(other)
 }
