@@ -9,9 +9,9 @@ use super::{
 };
 use crate::cli::{
     finding::Severity::{Error, Info, Warning},
-    install::quantity,
     report::counted,
 };
+use crate::config::kubernetes::quantity;
 
 /// The architecture of the images.
 const ARCHITECTURE: &str = "amd64";
@@ -19,8 +19,8 @@ const ARCHITECTURE: &str = "amd64";
 const KERNEL: (u32, u32) = (5, 2);
 /// From this kubelet on sidecars are containers of their own kind.
 const NATIVE: (u32, u32) = (1, 33);
-/// What the profile `default` asks for, in thousandths: half a core, and 512 MiB.
-const WANTED: [(&str, f64, &str); 2] = [("cpu", 500.0, "500m"), ("memory", 512.0 * 1024.0 * 1024.0 * 1000.0, "512Mi")];
+/// What the profile `default` asks for.
+const WANTED: [(&str, &str); 2] = [("cpu", "500m"), ("memory", "512Mi")];
 /// How far a node's clock may be away from the API server's, in seconds.
 const SKEW: i64 = 10;
 
@@ -115,7 +115,8 @@ fn no_room(facts: &Facts) -> Result<Vec<Found>, String> {
     let nodes: Vec<&Node> = known(&facts.nodes)?.iter().filter(|node| takes_pods(node)).collect();
     let pods = known(&facts.pods)?;
     let mut found = Vec::new();
-    for (resource, wanted, told) in WANTED {
+    for (resource, told) in WANTED {
+        let wanted = quantity(told).unwrap_or_default();
         let allocatable: f64 = nodes.iter().map(|node| allocatable(node, resource)).sum();
         let requested: f64 = pods.iter().map(|pod| requested(pod, resource)).sum();
         if !nodes.is_empty() && allocatable - requested < wanted {

@@ -38,7 +38,7 @@ pub(super) use profile::ProfileArgs;
 pub(super) use progress::{BETWEEN, Progress};
 pub(super) use spec::schema as spec_schema;
 pub(super) use uninstall::UninstallArgs;
-pub(super) use verify::{VerifyArgs, quantity};
+pub(super) use verify::VerifyArgs;
 pub(super) use wait::{QUESTIONS, WaitArgs};
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ use crate::cli::{
     report::{self, Form, counted},
     terminal::{Streams, Style},
 };
+use crate::config::kubernetes::quantity;
 use crate::operator::{Difference, generate_for, missing};
 
 /// Verify that each object of an installation is there, as it was applied, and ready
@@ -171,34 +172,15 @@ fn lacking(wanted: &Value, live: &Value) -> Vec<Difference> {
 /// Whether both sides are the same quantity of a resource, written in two ways.
 pub(super) fn same_quantity(one: &Difference) -> bool {
     match (&one.from, &one.to) {
-        (Some(Value::String(from)), Some(Value::String(to))) => is_of_resources(&one.path) && quantity(from) == quantity(to),
+        (Some(Value::String(from)), Some(Value::String(to))) => {
+            is_of_resources(&one.path) && quantity(from).is_some_and(|from| quantity(to) == Some(from))
+        }
         _ => false,
     }
 }
 
 fn is_of_resources(path: &str) -> bool {
     path.contains("resources.limits") || path.contains("resources.requests")
-}
-
-/// How much a quantity is in thousandths, which the API server writes in another form than it may have come in: `2000m` is `2`.
-pub(in crate::cli) fn quantity(text: &str) -> Option<f64> {
-    const UNITS: [(&str, f64); 12] = [
-        ("Ki", 1024.0),
-        ("Mi", 1_048_576.0),
-        ("Gi", 1_073_741_824.0),
-        ("Ti", 1_099_511_627_776.0),
-        ("n", 1e-9),
-        ("u", 1e-6),
-        ("m", 1e-3),
-        ("k", 1e3),
-        ("M", 1e6),
-        ("G", 1e9),
-        ("T", 1e12),
-        ("", 1.0),
-    ];
-    let (number, factor) = UNITS.iter().find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, factor)))?;
-    // Counted in thousandths, which is as fine as Kubernetes counts what it schedules.
-    number.parse::<f64>().ok().map(|number| (number * factor * 1e3).round())
 }
 
 /// Whether an object is ready, and why not; none for kinds that are as soon as they are there.
@@ -274,12 +256,11 @@ mod tests {
 
     #[test]
     fn quantities_are_compared_by_what_they_amount_to() {
-        for (one, other) in [("2000m", "2"), ("1024Mi", "1Gi"), ("0.5", "500m"), ("1k", "1000")] {
-            assert_eq!(quantity(one), quantity(other), "{one} {other}");
-        }
-        assert_ne!(quantity("1Mi"), quantity("1M"));
         let resources = |cpu: &str| json!({"spec": {"containers": [{"name": "a", "resources": {"limits": {"cpu": cpu}}}]}});
-        assert_eq!(lacking(&resources("2000m"), &resources("2")), []);
+        for (one, other) in [("2000m", "2"), ("1024Mi", "1Gi"), ("0.5", "500m"), ("1k", "1000")] {
+            assert_eq!(lacking(&resources(one), &resources(other)), []);
+        }
+        assert_eq!(lacking(&resources("1Mi"), &resources("1M")).len(), 1);
         assert_eq!(lacking(&resources("2000m"), &resources("3")).len(), 1);
         let label = |text: &str| json!({"metadata": {"labels": {"version": text}}});
         assert_eq!(lacking(&label("1.0"), &label("1")).len(), 1, "texts are no quantities");
