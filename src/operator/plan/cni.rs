@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     access,
-    control_plane::scraped,
+    control_plane::{MONITORING, scraped},
     object::{Base, Planned},
 };
 use crate::model::PodRepair;
@@ -13,8 +13,6 @@ use crate::operator::{
     settings::{NODES, Part, Role},
 };
 
-/// Where it answers probes and is scraped, at the node's address.
-const MONITORING: u16 = 15014;
 /// Where the plugin finds it: a folder on the node, by the same name in the pod.
 const SOCKET_FOLDER: &str = "/var/run/istio-cni";
 /// The node's folders as the pod sees them.

@@ -11,7 +11,7 @@ use crate::operator::{
     settings::{Part, Revision, Role},
 };
 
-/// Where every role answers probes and is scraped.
+/// Where every role answers probes and is scraped; the nodes' part at the node's address.
 pub(in crate::operator) const MONITORING: u16 = 15014;
 
 /// What sets one role apart from the others.
