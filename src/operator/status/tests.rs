@@ -205,7 +205,7 @@ fn every_reason_and_condition_is_explained() {
         let name = |cells: Vec<&'static str>| cells[0].strip_prefix('`')?.strip_suffix('`').filter(|_| cells.len() == columns);
         page.lines().filter(|line| line.starts_with("| `")).filter_map(move |line| name(cells(line))).collect::<Vec<_>>()
     };
-    assert_eq!(rows(4).into_iter().collect::<BTreeSet<_>>(), variants(include_str!("mod.rs"), "Reason").into_iter().collect());
+    assert_eq!(rows(4).into_iter().collect::<BTreeSet<_>>(), variants(include_str!("reason.rs"), "Reason").into_iter().collect());
     let types: BTreeSet<&str> = ["Ready", "Reconciling", "Stalled", "Upgraded"].into_iter().chain(KEPT).collect();
     assert_eq!(rows(3).into_iter().collect::<BTreeSet<_>>(), types);
     // What is said of a reason's conditions are conditions.
