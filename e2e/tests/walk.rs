@@ -14,6 +14,8 @@ use crate::drift::{gone, scale};
 const HEALTHY: Duration = Duration::from_secs(120);
 /// Garbage collection, with that of a namespace.
 const COLLECTED: Duration = Duration::from_secs(90);
+/// The same for the command line, which then tells what is left.
+const COLLECTED_OR_TOLD: &str = "--timeout=90s";
 const PROFILES: [&str; 5] = ["default", "demo", "minimal", "sds", "remote"];
 /// All kinds of which the mesh has objects, but for pods and what they come from.
 const KINDS: &str = "namespaces,serviceaccounts,configmaps,secrets,services,deployments.apps,daemonsets.apps,poddisruptionbudgets.policy,\
@@ -123,7 +125,7 @@ async fn verified(cluster: &Cluster) -> anyhow::Result<()> {
 async fn remove(test: &Test, way: usize) -> anyhow::Result<()> {
     let (mesh, cluster) = (&test.mesh, &test.cluster);
     match way {
-        0 => uninstall(cluster, &["uninstall", "--yes"]).await?,
+        0 => uninstall(cluster, &["uninstall", "--yes", COLLECTED_OR_TOLD]).await?,
         1 => {
             scale(cluster, OPERATOR, "ferromesh-operator", 0).await?;
             gone(cluster, OPERATOR, "ferromesh-operator").await?;
@@ -151,7 +153,7 @@ async fn remove(test: &Test, way: usize) -> anyhow::Result<()> {
         }
         _ => {
             mesh.uninstall_chart().await?;
-            uninstall(cluster, &["uninstall", "--purge", "--yes"]).await?;
+            uninstall(cluster, &["uninstall", "--purge", "--yes", COLLECTED_OR_TOLD]).await?;
             return purged(test).await;
         }
     }

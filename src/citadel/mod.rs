@@ -34,7 +34,7 @@ use self::{
     serving::Serving,
 };
 use crate::model::SpiffeId;
-use crate::runtime::{Elector, LeaseConfig, LeaseTiming, Limits, Listener, Readiness, Registry, Tasks};
+use crate::runtime::{Elector, LeaseConfig, LeaseMaker, LeaseTiming, Limits, Listener, Readiness, Registry, Tasks};
 
 /// What citadel is told.
 #[derive(Clone, Debug)]
@@ -71,6 +71,7 @@ pub fn start(config: CitadelConfig, client: Client, listener: Listener, tasks: &
         namespace: config.namespace.clone(),
         name: NAME.to_owned(),
         identity: config.pod.clone(),
+        maker: LeaseMaker::Operator,
         timing: LeaseTiming::default(),
     };
     let (elector, leadership) = Elector::new(client.clone(), lease);

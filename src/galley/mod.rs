@@ -41,7 +41,9 @@ use self::{
 use crate::config::ParseContext;
 use crate::index::{self, ConfigSource, IndexConfig, Purpose};
 use crate::model::{of_revision, served_revision};
-use crate::runtime::{CertificateFiles, Elector, LeaseConfig, LeaseTiming, Limits, Listener, Readiness, Registry, Tasks, admission_route};
+use crate::runtime::{
+    CertificateFiles, Elector, LeaseConfig, LeaseMaker, LeaseTiming, Limits, Listener, Readiness, Registry, Tasks, admission_route,
+};
 
 /// What galley is told.
 #[derive(Debug)]
@@ -91,7 +93,13 @@ pub fn start(config: GalleyConfig, client: Client, listener: Listener, tasks: &m
     tasks.spawn("review of the mesh", mesh.clone().follow(source.clone(), shutdown.clone()));
     // During an upgrade two control planes serve the same configuration, and authors are to hear one voice.
     let name = of_revision(LEASE, served_revision(&config.revision));
-    let lease = LeaseConfig { namespace: config.namespace, name, identity: config.pod.clone(), timing: LeaseTiming::default() };
+    let lease = LeaseConfig {
+        namespace: config.namespace,
+        name,
+        identity: config.pod.clone(),
+        maker: LeaseMaker::Operator,
+        timing: LeaseTiming::default(),
+    };
     let (elector, leadership) = Elector::new(client.clone(), lease);
     tasks.spawn("lease", elector.run(tasks.handover()));
     let statuses = StatusWriter::new(client, source.verdicts(), &config.pod, StatusMetrics::registered(registry));

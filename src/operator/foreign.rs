@@ -72,9 +72,7 @@ pub(super) fn is_ours(key: &Key, object: &Value) -> bool {
     }
     let manager = &metadata["labels"][MANAGED_BY];
     let marked = mark(object).is_some_and(|(name, _)| name == key.name);
-    // Parts make their leases themselves, if they are quicker than the operator.
-    let of_part = key.kind == Kind::Lease && manager.is_null() && owners.is_empty();
-    manager == MANAGER || marked || of_part || owners.iter().any(is_mesh)
+    manager == MANAGER || marked || owners.iter().any(is_mesh)
 }
 
 fn is_mesh(owner: &Value) -> bool {
@@ -133,13 +131,6 @@ mod tests {
         ] {
             assert_eq!(ours(Kind::Service, metadata.clone()), expected, "{metadata}");
         }
-    }
-
-    #[test]
-    fn a_lease_that_says_nothing_is_that_of_a_part() {
-        assert!(ours(Kind::Lease, json!({})));
-        assert!(!ours(Kind::Lease, json!({"labels": {MANAGED_BY: "Helm"}})));
-        assert!(!ours(Kind::Lease, json!({"ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": "p", "uid": "4"}]})));
     }
 
     #[test]

@@ -59,7 +59,7 @@ pub use webhook_certs::Source as CertificateSource;
 use kube::Client;
 
 use self::{meshes::MeshWatch, metrics::Metrics, reconcile::Reconciler, serving::Serving};
-use crate::runtime::{Elector, LeaseConfig, LeaseTiming, Limits, Listener, Readiness, Registry, Tasks, admission_route};
+use crate::runtime::{Elector, LeaseConfig, LeaseMaker, LeaseTiming, Limits, Listener, Readiness, Registry, Tasks, admission_route};
 
 /// What the operator is told.
 #[derive(Clone, Debug)]
@@ -118,6 +118,7 @@ pub fn start(
         namespace: config.namespace.clone(),
         name: LEASE.to_owned(),
         identity: config.pod.clone(),
+        maker: LeaseMaker::Candidates,
         timing: LeaseTiming::default(),
     };
     let (elector, leadership) = Elector::new(client.clone(), lease);

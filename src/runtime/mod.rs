@@ -38,7 +38,7 @@ pub use events::{EventPublisher, News};
 pub use ferromesh_process::{Backoff, LogError, LogFormat, init_logs, random_fraction};
 pub use files::{ContentWatch, write_atomically};
 pub use identity::{CertificateSource, IdentityClient, IdentityConfig, IdentityError, WorkloadCert};
-pub use lease::{Elector, Leadership, LeaseConfig, LeaseError, LeaseTiming, NotLeader, Term};
+pub use lease::{Elector, Leadership, LeaseConfig, LeaseError, LeaseMaker, LeaseTiming, NotLeader, Term};
 pub use metrics::{Registry, encode_metrics, prefixed_registry, process_registry};
 pub use pages::{list_all, list_each};
 pub use readiness::{Readiness, ReadyGuard};

@@ -19,7 +19,7 @@ use tempfile::TempDir;
 use super::{StatusWriter, share::Reason};
 use crate::galley::metrics::StatusMetrics;
 use crate::index::{self, IndexConfig, Purpose};
-use crate::runtime::{Elector, LeaseConfig, LeaseTiming, Readiness, Registry, Tasks};
+use crate::runtime::{Elector, LeaseConfig, LeaseMaker, LeaseTiming, Readiness, Registry, Tasks};
 use crate::testing::{eventually, fake_api::FakeApi};
 
 /// A writer at work.
@@ -35,7 +35,8 @@ impl Writer {
         let mut tasks = Tasks::new();
         let source = index::start(api.client(), config, &mut tasks, &Readiness::new(), &mut Registry::default());
         let timing = LeaseTiming { retry: Duration::from_millis(20), ..LeaseTiming::default() };
-        let lease = LeaseConfig { namespace: "istio-system".to_owned(), name: "l".to_owned(), identity: pod.to_owned(), timing };
+        let maker = LeaseMaker::Candidates;
+        let lease = LeaseConfig { namespace: "istio-system".to_owned(), name: "l".to_owned(), identity: pod.to_owned(), maker, timing };
         let (elector, leadership) = Elector::new(api.client(), lease);
         tasks.spawn("lease", elector.run(tasks.shutdown()));
         let metrics = StatusMetrics::registered(&mut Registry::default());

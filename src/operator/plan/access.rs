@@ -93,8 +93,7 @@ pub(super) fn credentials(base: Base<'_>, names: &BTreeSet<String>, readers: &[S
     [object(Kind::Role, json!({"rules": rules})), object(Kind::RoleBinding, binding)]
 }
 
-/// The lease by which a part's replicas agree on one that writes. They make it themselves; here it gets its owner, so that it goes with
-/// the mesh.
+/// The lease by which a part's replicas agree on one that writes. They hold it, and can't make it: it comes and goes with the mesh.
 pub(super) fn lease(base: Base<'_>, part: Role) -> Option<Planned> {
     // Control planes that serve the same configuration agree on one, wherever they stand.
     let of = Revision::named(served_revision(base.settings.revision.name()));

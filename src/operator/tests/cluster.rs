@@ -24,7 +24,7 @@ use crate::operator::{
     CertificateSource, Images, LEASE, OperatorConfig, meshes::MeshWatch, metrics::Metrics, plan::GALLEY_WEBHOOK, reconcile::Reconciler,
     roles::ROLES,
 };
-use crate::runtime::{Elector, LeaseConfig, LeaseTiming, Readiness, Shutdown, Trigger};
+use crate::runtime::{Elector, LeaseConfig, LeaseMaker, LeaseTiming, Readiness, Shutdown, Trigger};
 use crate::testing::{
     eventually,
     fake_api::{Call, FakeApi},
@@ -125,6 +125,7 @@ impl Cluster {
             namespace: OPERATOR.to_owned(),
             name: LEASE.to_owned(),
             identity: config.pod.clone(),
+            maker: LeaseMaker::Candidates,
             // A follower that looks often, so that one operator after another comes soon.
             timing: LeaseTiming { retry: Duration::from_millis(50), ..LeaseTiming::default() },
         };

@@ -8,8 +8,8 @@ use tokio::time::Instant;
 pub(super) struct Observation {
     /// Who holds it; none after a release.
     pub(super) holder: Option<String>,
-    /// The object's resourceVersion: a new one says that the holder lives.
-    pub(super) version: String,
+    /// The object's resourceVersion, of which a new one says that the holder lives; none once it is gone.
+    pub(super) version: Option<String>,
     /// When this version was first seen, by our own clock. The lease's own times are another machine's clock, and only shown.
     pub(super) since: Instant,
     /// How long the holder may stay silent.
@@ -19,23 +19,32 @@ pub(super) struct Observation {
 /// The next request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// There is no lease: make it.
+    /// There is no lease, and nobody may still hold it: make it.
     Create,
     /// Nobody holds it, or the holder has been silent for too long.
     Take,
     /// It is ours.
     Renew,
-    /// Somebody else leads.
+    /// Somebody else leads, or may do so.
     Wait,
 }
 
 /// Decides from what was seen last.
 pub(super) fn step(me: &str, seen: Option<&Observation>, now: Instant) -> Step {
     let Some(seen) = seen else { return Step::Create };
+    let silent = now.duration_since(seen.since) >= seen.duration;
     match seen.holder.as_deref() {
+        // Who held it may write until its term is over. And if all is being removed, this process ends before that.
+        _ if seen.version.is_none() => {
+            if silent {
+                Step::Create
+            } else {
+                Step::Wait
+            }
+        }
         None | Some("") => Step::Take,
         Some(holder) if holder == me => Step::Renew,
-        Some(_) if now.duration_since(seen.since) >= seen.duration => Step::Take,
+        Some(_) if silent => Step::Take,
         Some(_) => Step::Wait,
     }
 }
@@ -44,7 +53,7 @@ pub(super) fn step(me: &str, seen: Option<&Observation>, now: Instant) -> Step {
 pub(super) fn observe(
     last: Option<&Observation>,
     holder: Option<String>,
-    version: String,
+    version: Option<String>,
     duration: Duration,
     now: Instant,
 ) -> Observation {
@@ -59,8 +68,12 @@ mod tests {
 
     const DURATION: Duration = Duration::from_secs(12);
 
+    fn version(text: &str) -> Option<String> {
+        Some(text.to_owned())
+    }
+
     fn held_by(holder: &str, since: Instant) -> Observation {
-        Observation { holder: Some(holder.to_owned()), version: "1".to_owned(), since, duration: DURATION }
+        Observation { holder: Some(holder.to_owned()), version: version("1"), since, duration: DURATION }
     }
 
     #[rstest]
@@ -80,12 +93,25 @@ mod tests {
         assert_eq!(step("a", None, Instant::now()), Step::Create);
     }
 
+    #[rstest]
+    #[case("a", 0, Step::Wait)]
+    #[case("b", 11, Step::Wait)]
+    #[case("b", 12, Step::Create)]
+    #[case("", 11, Step::Wait)]
+    fn one_that_has_gone_is_made_once_nobody_may_still_lead(#[case] holder: &str, #[case] gone_s: u64, #[case] expected: Step) {
+        let since = Instant::now();
+        let held = held_by(holder, since - Duration::from_secs(60));
+        let gone = observe(Some(&held), held.holder.clone(), None, DURATION, since);
+        let still = observe(Some(&gone), gone.holder.clone(), None, DURATION, since + Duration::from_secs(gone_s));
+        assert_eq!(step("a", Some(&still), since + Duration::from_secs(gone_s)), expected);
+    }
+
     #[test]
     fn only_a_write_restarts_the_clock_of_silence() {
         let start = Instant::now();
         let later = start + Duration::from_secs(5);
         let first = held_by("b", start);
-        assert_eq!(observe(Some(&first), first.holder.clone(), "1".to_owned(), DURATION, later).since, start);
-        assert_eq!(observe(Some(&first), first.holder.clone(), "2".to_owned(), DURATION, later).since, later);
+        assert_eq!(observe(Some(&first), first.holder.clone(), version("1"), DURATION, later).since, start);
+        assert_eq!(observe(Some(&first), first.holder.clone(), version("2"), DURATION, later).since, later);
     }
 }

@@ -28,8 +28,19 @@ pub struct LeaseConfig {
     pub name: String,
     /// This replica's name: the pod's.
     pub identity: String,
+    /// Who makes the lease.
+    pub maker: LeaseMaker,
     /// How long to hold and to wait.
     pub timing: LeaseTiming,
+}
+
+/// Who makes a lease that isn't there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeaseMaker {
+    /// The candidates.
+    Candidates,
+    /// The operator, with the other objects of the mesh; they go together, and a candidate that ends a moment later must not bring one back.
+    Operator,
 }
 
 /// The clocks of an election; all replicas must have the same. `term + attempt < duration` keeps two leaders from writing at once.
@@ -45,7 +56,7 @@ pub struct LeaseTiming {
     pub attempt: Duration,
 }
 
-/// A candidate. Its role needs `get`, `create` and `update` on leases in the namespace.
+/// A candidate. Its role needs `get` and `update` on the lease, and `create` if it makes it.
 #[derive(Debug)]
 pub struct Elector {
     api: ApiOf,
@@ -128,7 +139,7 @@ impl Elector {
         let started = Instant::now();
         match self.within_time(Self::attempt).await {
             Ok(true) => self.hold(started + self.config.timing.term),
-            Ok(false) => self.resign("another replica leads"),
+            Ok(false) => self.resign("another replica leads, or the lease is gone"),
             Err(error) => {
                 tracing::warn!(error = causes(&error), lease = %self.config.name, "no look at the lease");
                 if self.publish.borrow().is_some_and(|tenure| Instant::now() >= tenure.deadline) {
@@ -142,14 +153,19 @@ impl Elector {
     /// Looks at the lease and writes it if it is ours or can be; whether it is ours now.
     async fn attempt(&mut self) -> Result<bool, kube::Error> {
         let lease = self.api.0.get_opt(&self.config.name).await?;
-        self.seen = lease.as_ref().map(|lease| self.observation(lease));
+        self.seen = match &lease {
+            Some(lease) => Some(self.observation(lease)),
+            None => self.seen.as_ref().map(|last| observe(Some(last), last.holder.clone(), None, last.duration, Instant::now())),
+        };
         let written = match (step(&self.config.identity, self.seen.as_ref(), Instant::now()), lease) {
-            (Step::Wait, _) => return Ok(false),
-            (Step::Create, _) | (_, None) => self.api.0.create(&PostParams::default(), &self.lease(None)).await,
             (Step::Take | Step::Renew, Some(old)) => {
                 let new = self.lease(Some(old));
                 self.api.0.replace(&self.config.name, &PostParams::default(), &new).await
             }
+            (Step::Create, None) if self.config.maker == LeaseMaker::Candidates => {
+                self.api.0.create(&PostParams::default(), &self.lease(None)).await
+            }
+            _ => return Ok(false),
         };
         match written {
             Ok(lease) => {
@@ -199,7 +215,7 @@ impl Elector {
 
     fn observation(&self, lease: &Lease) -> Observation {
         let spec = lease.spec.clone().unwrap_or_default();
-        let version = lease.metadata.resource_version.clone().unwrap_or_default();
+        let version = Some(lease.metadata.resource_version.clone().unwrap_or_default());
         observe(self.seen.as_ref(), spec.holder_identity, version, self.config.timing.duration, Instant::now())
     }
 

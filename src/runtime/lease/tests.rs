@@ -11,7 +11,7 @@ use std::{
 };
 use tokio::{task::JoinHandle, time::Instant};
 
-use super::{Elector, Leadership, LeaseConfig, LeaseError, LeaseTiming, NotLeader};
+use super::{Elector, Leadership, LeaseConfig, LeaseError, LeaseMaker, LeaseTiming, NotLeader};
 use crate::runtime::{Shutdown, Trigger};
 use crate::testing::{eventually, fake_api::FakeApi};
 
@@ -29,9 +29,13 @@ const TIMING: LeaseTiming = LeaseTiming {
 };
 
 fn replica(api: &FakeApi, identity: &str) -> Replica {
+    replica_where(api, identity, LeaseMaker::Candidates)
+}
+
+fn replica_where(api: &FakeApi, identity: &str, maker: LeaseMaker) -> Replica {
     let names = ["istio-system", "citadel", identity].map(str::to_owned);
     let [namespace, name, identity] = names;
-    let (elector, leadership) = Elector::new(api.client(), LeaseConfig { namespace, name, identity, timing: TIMING });
+    let (elector, leadership) = Elector::new(api.client(), LeaseConfig { namespace, name, identity, maker, timing: TIMING });
     let (trigger, shutdown) = Shutdown::channel();
     Replica { leadership, trigger, task: tokio::spawn(elector.run(shutdown)) }
 }
@@ -109,4 +113,39 @@ async fn a_stopped_leader_learns_from_the_clock_alone() {
     eventually("the term is over", || term.check().is_err()).await;
     assert!(!only.leadership.is_leader());
     assert_eq!(holder(&api).as_deref(), Some("a"), "nobody told it");
+}
+
+#[tokio::test]
+async fn a_lease_that_goes_is_not_brought_back_before_another_may_lead() {
+    let api = FakeApi::new();
+    let mut first = replica(&api, "a");
+    let term = first.leadership.acquired().await;
+    let mut second = replica(&api, "b");
+    some_rounds(&api).await;
+    let gone = Instant::now();
+    api.delete::<Lease>(Some("istio-system"), "citadel");
+    tokio::select! {
+        _ = second.leadership.acquired() => {}
+        () = async { term.lost().await; first.leadership.acquired().await; } => {}
+    }
+    assert_eq!(term.check(), Err(NotLeader));
+    assert!(gone.elapsed() >= TIMING.term, "{:?}", gone.elapsed());
+}
+
+#[tokio::test]
+async fn the_operators_lease_is_not_made_by_who_wants_it() {
+    let api = FakeApi::new();
+    let mut only = replica_where(&api, "a", LeaseMaker::Operator);
+    some_rounds(&api).await;
+    assert!(!only.leadership.is_leader() && holder(&api).is_none());
+
+    let lease: Lease = serde_json::from_value(json!({"metadata": {"name": "citadel", "namespace": "istio-system"}})).unwrap();
+    api.insert(&lease);
+    let term = only.leadership.acquired().await;
+    assert_eq!(holder(&api).as_deref(), Some("a"));
+
+    api.delete::<Lease>(Some("istio-system"), "citadel");
+    term.lost().await;
+    some_rounds(&api).await;
+    assert!(api.get::<Lease>(Some("istio-system"), "citadel").is_none(), "it went with the mesh");
 }
