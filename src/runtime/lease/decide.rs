@@ -33,15 +33,11 @@ pub(super) enum Step {
 pub(super) fn step(me: &str, seen: Option<&Observation>, now: Instant) -> Step {
     let Some(seen) = seen else { return Step::Create };
     let silent = now.duration_since(seen.since) >= seen.duration;
+    if seen.version.is_none() {
+        // Who held it may write until its term is over; and if all is being removed, this process ends before that.
+        return if silent { Step::Create } else { Step::Wait };
+    }
     match seen.holder.as_deref() {
-        // Who held it may write until its term is over. And if all is being removed, this process ends before that.
-        _ if seen.version.is_none() => {
-            if silent {
-                Step::Create
-            } else {
-                Step::Wait
-            }
-        }
         None | Some("") => Step::Take,
         Some(holder) if holder == me => Step::Renew,
         Some(_) if silent => Step::Take,
