@@ -1,12 +1,15 @@
-//! Each profile comes up from nothing, becomes another, and goes; whatever the way, what is there follows from the profile alone, and in the
-//! end nothing is. Runs after all others.
+//! Each profile comes up from nothing, becomes each other one, and goes; whatever the way, what is there follows from the profile alone,
+//! and in the end nothing is. Runs after all others.
 
 use anyhow::Context;
 use ferromesh_e2e::{CONTROL_PLANE, Cluster, Mesh, OPERATOR, Test, ferromesh_offline, run, within};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, ResourceExt, api::DeleteParams};
 use serde_json::{Value, json};
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use crate::drift::{gone, scale};
 
@@ -38,7 +41,6 @@ async fn whole_lives(test: &Test) -> anyhow::Result<()> {
     let mesh = &test.mesh;
     let (mut fresh, mut switched) = (BTreeMap::new(), Vec::new());
     for (index, profile) in PROFILES.into_iter().enumerate() {
-        let next = PROFILES[(index + 1) % PROFILES.len()];
         // The first one is there already, from nothing.
         if index > 0 {
             apply(mesh, profile).await?;
@@ -50,13 +52,20 @@ async fn whole_lives(test: &Test) -> anyhow::Result<()> {
         }
         fresh.insert(profile, objects(test).await?);
 
-        apply(mesh, next).await?;
-        healthy(mesh, &format!("{next} after {profile}")).await?;
-        verified(&test.cluster).await.with_context(|| format!("{next} after {profile}"))?;
-        switched.push((profile, next, objects(test).await?));
-
-        remove(test, index).await.with_context(|| format!("removing {next}"))?;
+        // Steps of one to four, which lead back: with all five beginnings each profile becomes each other one.
+        let mut at = index;
+        for step in 1..PROFILES.len() {
+            let (from, to) = (PROFILES[at], PROFILES[(at + step) % PROFILES.len()]);
+            apply(mesh, to).await?;
+            healthy(mesh, &format!("{to} after {from}")).await?;
+            verified(&test.cluster).await.with_context(|| format!("{to} after {from}"))?;
+            switched.push((from, to, objects(test).await?));
+            at = (at + step) % PROFILES.len();
+        }
+        remove(test, index).await.with_context(|| format!("removing {}", PROFILES[at]))?;
     }
+    let pairs: BTreeSet<(&str, &str)> = switched.iter().map(|(from, to, _)| (*from, *to)).collect();
+    anyhow::ensure!(pairs.len() == PROFILES.len() * (PROFILES.len() - 1), "not every switch was made: {pairs:?}");
     for (from, to, found) in &switched {
         same(found, &fresh[to]).with_context(|| format!("{to} after {from} is not as {to} from nothing"))?;
     }
