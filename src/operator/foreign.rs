@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, fmt};
 
 use super::{
     live::{Live, mark, stripped},
-    object::{Key, Kind},
+    object::Key,
     plan::{MANAGED_BY, MANAGER},
 };
 
@@ -107,6 +107,7 @@ impl fmt::Display for Foreign {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::operator::object::Kind;
     use serde_json::json;
 
     fn ours(kind: Kind, metadata: Value) -> bool {
