@@ -7,7 +7,7 @@ use kube::Client;
 use std::{net::SocketAddr, path::PathBuf};
 
 use super::{Process, ProcessArgs};
-use crate::injector::{self, InjectorConfig};
+use crate::injector::{self, InjectorConfig, ProxyImage};
 use crate::runtime::{ContentWatch, Listener};
 
 /// Puts the sidecar into pods when they are created.
@@ -32,6 +32,14 @@ pub struct InjectorArgs {
     /// Images, addresses and defaults of what is injected, in YAML. It is read again when it changes.
     #[arg(long, value_name = "FILE", default_value = "/etc/istio/inject/values")]
     values: PathBuf,
+
+    /// Where the proxy's image is, in place of the values' hub: this injector's own version goes with it.
+    #[arg(long, value_name = "REGISTRY/PATH")]
+    hub: Option<String>,
+
+    /// The tag of the proxy's image, in place of the values' tag.
+    #[arg(long, value_name = "TAG")]
+    tag: Option<String>,
 }
 
 // === impl InjectorArgs ===
@@ -50,6 +58,12 @@ impl InjectorArgs {
     }
 
     fn config(self) -> InjectorConfig {
-        InjectorConfig { certificates: self.certificates, mesh: self.mesh_config, values: self.values, reread: ContentWatch::INTERVAL }
+        InjectorConfig {
+            certificates: self.certificates,
+            mesh: self.mesh_config,
+            values: self.values,
+            image: ProxyImage { hub: self.hub, tag: self.tag },
+            reread: ContentWatch::INTERVAL,
+        }
     }
 }

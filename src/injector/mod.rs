@@ -81,8 +81,20 @@ pub struct InjectorConfig {
     pub mesh: PathBuf,
     /// The file with the injector's own values.
     pub values: PathBuf,
+    /// The proxy's image in place of the one that the values name.
+    pub image: ProxyImage,
     /// How often files are looked at for changes.
     pub reread: Duration,
+}
+
+/// Where the proxy's image comes from. The values change as soon as another version is wanted, an injector only once it runs: one that is told
+/// its own version's image goes on handing out an image that is there while its successor can't be pulled.
+#[derive(Clone, Debug, Default)]
+pub struct ProxyImage {
+    /// The registry and path before the image's name; none for that of the values.
+    pub hub: Option<String>,
+    /// The tag; none for that of the values.
+    pub tag: Option<String>,
 }
 
 /// Starts the injector's tasks. They end with `tasks`; `readiness` turns good once certificate and settings are known, and

@@ -4,7 +4,7 @@ use serde_json::json;
 use std::{convert::Infallible, str::Utf8Error, sync::Arc};
 use tokio::sync::watch;
 
-use super::{InjectorConfig, Template, TemplateError, metrics::Metrics, templates::Templates};
+use super::{InjectorConfig, ProxyImage, Template, TemplateError, metrics::Metrics, templates::Templates};
 use crate::config::{Invalid, kubernetes::resource_problems, mesh_config};
 use crate::model::{InjectionValues, MeshConfig};
 use crate::runtime::{ContentWatch, ReadyGuard, Shutdown, causes};
@@ -16,6 +16,7 @@ pub(super) type TemplateSource = watch::Receiver<Option<Arc<Template>>>;
 pub(super) struct Settings {
     mesh: ContentWatch,
     values: ContentWatch,
+    image: ProxyImage,
     publish: watch::Sender<Option<Arc<Template>>>,
     metrics: Metrics,
 }
@@ -43,7 +44,7 @@ impl Settings {
     pub(super) fn new(config: &InjectorConfig, metrics: Metrics) -> (Self, TemplateSource) {
         let (publish, template) = watch::channel(None);
         let follow = |path| ContentWatch::new(path, config.reread);
-        (Self { mesh: follow(&config.mesh), values: follow(&config.values), publish, metrics }, template)
+        (Self { mesh: follow(&config.mesh), values: follow(&config.values), image: config.image.clone(), publish, metrics }, template)
     }
 
     /// Publishes a template for each change of a file until shutdown; releases `ready` with the first one.
@@ -56,7 +57,7 @@ impl Settings {
             tokio::select! {
                 () = shutdown.requested() => return Ok(()),
                 content = self.mesh.changed() => take(&mut mesh, read_mesh(&content), "mesh", &self.metrics),
-                content = self.values.changed() => take(&mut values, read_values(&content), "values", &self.metrics),
+                content = self.values.changed() => take(&mut values, read_values(&content, &self.image), "values", &self.metrics),
             }
             if let (Some(mesh), Some(values)) = (&mesh, &values) {
                 let template = Some(Arc::new(Template::new(InjectionValues::clone(values), MeshConfig::clone(mesh))));
@@ -86,8 +87,10 @@ fn read_mesh(content: &[u8]) -> Result<MeshConfig, SettingsError> {
 }
 
 /// Values without an image or a citadel, or with resources that Kubernetes refuses, would break every pod from here on.
-fn read_values(content: &[u8]) -> Result<InjectionValues, SettingsError> {
-    let values: InjectionValues = serde_saphyr::from_str(std::str::from_utf8(content)?)?;
+fn read_values(content: &[u8], image: &ProxyImage) -> Result<InjectionValues, SettingsError> {
+    let mut values: InjectionValues = serde_saphyr::from_str(std::str::from_utf8(content)?)?;
+    values.hub = image.hub.clone().unwrap_or(values.hub);
+    values.tag = image.tag.clone().unwrap_or(values.tag);
     let needed = [("hub", &values.hub), ("tag", &values.tag), ("revision", &values.revision), ("caAddress", &values.ca_address)];
     match needed.iter().find(|(_, text)| text.is_empty()) {
         Some((name, _)) => Err(SettingsError::Empty(name)),
@@ -104,6 +107,23 @@ fn read_values(content: &[u8]) -> Result<InjectionValues, SettingsError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The values, where no image is told.
+    fn read_values(content: &[u8]) -> Result<InjectionValues, SettingsError> {
+        super::read_values(content, &ProxyImage::default())
+    }
+
+    #[test]
+    fn an_image_that_is_told_holds_whatever_the_values_say() {
+        let values = "hub: r.example/mesh\ntag: '2'\nrevision: default\nistioNamespace: istio-system\ncaAddress: c:15012\n\
+                      clusterId: Kubernetes\nproxy: {}\n";
+        let image = ProxyImage { hub: None, tag: Some("1".to_owned()) };
+        let read = super::read_values(values.as_bytes(), &image).unwrap();
+        assert_eq!((read.hub.as_str(), read.tag.as_str()), ("r.example/mesh", "1"));
+        let image = ProxyImage { hub: Some("other.example".to_owned()), tag: None };
+        let read = super::read_values(values.as_bytes(), &image).unwrap();
+        assert_eq!((read.hub.as_str(), read.tag.as_str()), ("other.example", "2"));
+    }
 
     #[test]
     fn values_may_be_json_or_yaml_but_not_wrong() {

@@ -101,7 +101,9 @@ impl Roles {
         }
         if let Some(chart) = owners.first() {
             let leases: Api<Lease> = Api::namespaced(self.client.clone(), namespace);
-            let metadata = json!({"name": LEASE, "ownerReferences": [chart]});
+            // One that somebody has deleted is the elector's to bring back.
+            let Some(lease) = leases.get_opt(LEASE).await.map_err(|source| failed(LEASE, source))? else { return Ok(()) };
+            let metadata = json!({"name": LEASE, "uid": lease.uid(), "ownerReferences": [chart]});
             let patch = json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata});
             leases.patch(LEASE, &apply(), &Patch::Apply(patch)).await.map_err(|source| failed(LEASE, source))?;
         }

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
 use super::template;
-use crate::injector::{InjectorConfig, ProxyConfigs, Surroundings, inject, start};
+use crate::injector::{InjectorConfig, ProxyConfigs, ProxyImage, Surroundings, inject, start};
 use crate::runtime::{Listener, Readiness, Registry, Shutdown, TaskError, Tasks, Trigger, encode_metrics};
 use crate::testing::{TestCa, ask_webhook, eventually, eventually_seen, fake_api::FakeApi};
 
@@ -45,6 +45,7 @@ impl Injector {
             certificates: files.path().to_owned(),
             mesh: files.path().join("mesh"),
             values: files.path().join("values"),
+            image: ProxyImage::default(),
             reread: Duration::from_millis(1),
         };
         let (mut tasks, readiness, mut registry) = (Tasks::new(), Readiness::new(), Registry::default());

@@ -27,12 +27,13 @@ const TAG: &str = "istio-revision-tag-";
 const WEBHOOK: &str = "sidecar-injector.istio.io";
 
 pub(super) fn plan(base: Base<'_>, part: &Part) -> Vec<Planned> {
-    let revision = &base.settings.revision;
+    let (revision, images) = (&base.settings.revision, &base.settings.images);
     let parts = Parts {
         role: Role::Injector,
         container: "sidecar-injector-webhook",
         labels: ("sidecarInjectorWebhook", "sidecar-injector"),
-        args: Vec::new(),
+        // What it hands out changes with itself: until a new version's injector is ready, pods get the proxy that they had.
+        args: vec![format!("--hub={}", images.hub), format!("--tag={}", images.tag)],
         ports: vec![Port { name: "https-inject", pod: 9443, service: 443 }],
         env: Vec::new(),
         mounts: vec![

@@ -14,7 +14,7 @@ use tokio::{
 
 use super::{
     Leadership,
-    decide::{Observation, Step, observe, step},
+    decide::{Look, Observation, Step, observe, step},
     leadership::Tenure,
 };
 use crate::runtime::{Shutdown, causes};
@@ -153,10 +153,9 @@ impl Elector {
     /// Looks at the lease and writes it if it is ours or can be; whether it is ours now.
     async fn attempt(&mut self) -> Result<bool, kube::Error> {
         let lease = self.api.0.get_opt(&self.config.name).await?;
-        self.seen = match &lease {
-            Some(lease) => Some(self.observation(lease)),
-            None => self.seen.as_ref().map(|last| observe(Some(last), last.holder.clone(), None, last.duration, Instant::now())),
-        };
+        if lease.is_some() || self.seen.is_some() {
+            self.seen = Some(self.observation(lease.as_ref()));
+        }
         let written = match (step(&self.config.identity, self.seen.as_ref(), Instant::now()), lease) {
             (Step::Take | Step::Renew, Some(old)) => {
                 let new = self.lease(Some(old));
@@ -169,7 +168,7 @@ impl Elector {
         };
         match written {
             Ok(lease) => {
-                self.seen = Some(self.observation(&lease));
+                self.seen = Some(self.observation(Some(&lease)));
                 Ok(true)
             }
             // Another replica was quicker.
@@ -213,10 +212,13 @@ impl Elector {
         }
     }
 
-    fn observation(&self, lease: &Lease) -> Observation {
-        let spec = lease.spec.clone().unwrap_or_default();
-        let version = Some(lease.metadata.resource_version.clone().unwrap_or_default());
-        observe(self.seen.as_ref(), spec.holder_identity, version, self.config.timing.duration, Instant::now())
+    fn observation(&self, lease: Option<&Lease>) -> Observation {
+        let look = lease.map_or_else(Look::default, |lease| Look {
+            uid: Some(lease.metadata.uid.clone().unwrap_or_default()),
+            version: lease.metadata.resource_version.clone().unwrap_or_default(),
+            holder: lease.spec.as_ref().and_then(|spec| spec.holder_identity.clone()),
+        });
+        observe(self.seen.as_ref(), look, self.config.timing.duration, Instant::now())
     }
 
     /// The lease as ours, in place of `old`, whose resourceVersion makes the API server refuse it if somebody else wrote meanwhile.

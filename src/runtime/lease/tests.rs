@@ -40,6 +40,11 @@ fn replica_where(api: &FakeApi, identity: &str, maker: LeaseMaker) -> Replica {
     Replica { leadership, trigger, task: tokio::spawn(elector.run(shutdown)) }
 }
 
+/// As the operator makes it: nobody's yet.
+fn lease() -> Lease {
+    serde_json::from_value(json!({"metadata": {"name": "citadel", "namespace": "istio-system"}})).unwrap()
+}
+
 fn holder(api: &FakeApi) -> Option<String> {
     api.get::<Lease>(Some("istio-system"), "citadel")?.spec?.holder_identity
 }
@@ -133,14 +138,30 @@ async fn a_lease_that_goes_is_not_brought_back_before_another_may_lead() {
 }
 
 #[tokio::test]
+async fn a_lease_that_comes_in_the_place_of_another_makes_no_second_leader() {
+    let api = FakeApi::new();
+    let mut first = replica(&api, "a");
+    let term = first.leadership.acquired().await;
+    let mut second = replica(&api, "b");
+    some_rounds(&api).await;
+    // One that can't look any more, and leads on until its term is over.
+    first.task.abort();
+    let put = Instant::now();
+    api.delete::<Lease>(Some("istio-system"), "citadel");
+    api.insert(&lease());
+    second.leadership.acquired().await;
+    assert_eq!(term.check(), Err(NotLeader));
+    assert!(put.elapsed() >= TIMING.term, "{:?}", put.elapsed());
+}
+
+#[tokio::test]
 async fn the_operators_lease_is_not_made_by_who_wants_it() {
     let api = FakeApi::new();
     let mut only = replica_where(&api, "a", LeaseMaker::Operator);
     some_rounds(&api).await;
     assert!(!only.leadership.is_leader() && holder(&api).is_none());
 
-    let lease: Lease = serde_json::from_value(json!({"metadata": {"name": "citadel", "namespace": "istio-system"}})).unwrap();
-    api.insert(&lease);
+    api.insert(&lease());
     let term = only.leadership.acquired().await;
     assert_eq!(holder(&api).as_deref(), Some("a"));
 
