@@ -3,12 +3,21 @@
 use anyhow::Context;
 use ferromesh_crds::install::{MeshInstallStatus, State};
 use ferromesh_e2e::{CONTROL_PLANE, Test, run, within};
-use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
-use kube::{ResourceExt, api::ListParams};
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{Container, Pod},
+};
+use kube::{
+    Api, ResourceExt,
+    api::{ListParams, PostParams},
+};
 use serde_json::{Value, json};
 use std::time::Duration;
 
-use crate::load::{Load, opened};
+use crate::{
+    injector::pod,
+    load::{Load, opened},
+};
 
 /// A control plane beside the other, and all pods made anew one workload after the other, on a busy machine.
 pub(crate) const MOVED: Duration = Duration::from_secs(300);
@@ -32,6 +41,50 @@ async fn upgraded(test: &Test) -> anyhow::Result<()> {
     test.mesh.apply().await?;
     let asked = load.stop().await;
     walked.and(asked).and(back.map(drop))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tag_that_cannot_be_pulled_reaches_no_pod() {
+    run("a_tag_that_cannot_be_pulled_reaches_no_pod", mistyped).await;
+}
+
+async fn mistyped(test: &Test) -> anyhow::Result<()> {
+    let pods = test.cluster.api::<Pod>(&test.namespace().await?);
+    let before = sidecar(&pods).await?;
+    let halted = halted(test, &pods, before.image.as_deref()).await;
+    test.mesh.apply().await?;
+    let back = within(MOVED, "the mesh is well again", async || test.mesh.healthy().await).await;
+    halted.and(back.map(drop))
+}
+
+/// In place, too, a version of which there are no images is told of, and takes nobody's sidecar; all else that was edited takes effect.
+async fn halted(test: &Test, pods: &Api<Pod>, image: Option<&str>) -> anyhow::Result<()> {
+    let values = json!({"global": {"proxy": {"resources": {"requests": {"cpu": "11m"}}}}});
+    test.mesh.apply_spec(json!({"profile": "default", "tag": NOWHERE, "values": values})).await?;
+    within(MOVED, "it is told why", async || {
+        let (reason, message) = condition(&status(test).await?, "Ready")?;
+        anyhow::ensure!(reason == "ComponentFailed" && message.contains("ImagePullBackOff") && message.contains("spec.tag"), "{message}");
+        Ok(())
+    })
+    .await?;
+    let (now, took) = within(MOVED, "the injector has read its settings anew", async || {
+        let now = sidecar(pods).await?;
+        let cpu = now.resources.as_ref().and_then(|resources| resources.requests.as_ref()?.get("cpu"));
+        anyhow::ensure!(cpu.is_some_and(|cpu| cpu.0 == "11m"), "{cpu:?}");
+        Ok(now)
+    })
+    .await?;
+    eprintln!("the injector read its settings {:.0} s after it was told of the tag", took.as_secs_f64());
+    anyhow::ensure!(now.image.as_deref() == image, "{:?} and not {image:?}", now.image);
+    Ok(())
+}
+
+/// The sidecar that a new pod gets.
+async fn sidecar(pods: &Api<Pod>) -> anyhow::Result<Container> {
+    let dry_run = PostParams { dry_run: true, ..PostParams::default() };
+    let spec = pods.create(&dry_run, &pod("web", &json!({"app": "web"}))).await?.spec.context("no spec")?;
+    let mut containers = spec.init_containers.into_iter().flatten().chain(spec.containers);
+    containers.find(|container| container.name == "istio-proxy").context("no sidecar")
 }
 
 async fn walk(test: &Test, namespace: &str) -> anyhow::Result<()> {
