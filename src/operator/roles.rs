@@ -167,3 +167,26 @@ fn apply() -> PatchParams {
 fn failed(name: &str, source: kube::Error) -> RolesError {
     RolesError::Api { name: name.to_owned(), source: Box::new(source) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::fake_api::FakeApi;
+
+    #[tokio::test]
+    async fn the_operators_lease_gets_its_owner_and_is_never_made_here() {
+        let api = FakeApi::new();
+        for name in ROLES.into_iter().chain([MANAGER]) {
+            api.insert(&serde_json::from_value::<ClusterRole>(json!({"metadata": {"name": name}})).unwrap());
+        }
+        let mut roles = Roles::new(api.client());
+        let owners = [roles.chart().await.unwrap()];
+        roles.enter(&owners, "ferromesh-system").await.unwrap();
+        assert!(api.list::<Lease>().is_empty());
+
+        let lease = json!({"metadata": {"name": LEASE, "namespace": "ferromesh-system"}});
+        api.insert(&serde_json::from_value::<Lease>(lease).unwrap());
+        roles.enter(&owners, "ferromesh-system").await.unwrap();
+        assert_eq!(api.list::<Lease>()[0].owner_references(), owners);
+    }
+}
