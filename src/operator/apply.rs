@@ -18,7 +18,7 @@ use super::{
     live::{Live, mark, stripped},
     object::{Key, Kind},
     plan::{COMPONENT, MANAGER, OWN_ROLE, Planned, Share},
-    refusal::advised,
+    refusal::{advised, is_of_the_object},
 };
 use crate::runtime::{NotLeader, Term};
 
@@ -283,7 +283,7 @@ impl Applier {
         let params = PatchParams::apply(manager).force();
         let answer = key.api(&self.client).patch(&key.name, &params, &Patch::Apply(body)).await;
         answer.map_err(|source| match source {
-            kube::Error::Api(status) if [400, 422].contains(&status.code) => {
+            kube::Error::Api(status) if is_of_the_object(&status) => {
                 ApplyError::Invalid { key: key.clone(), words: status.message.clone() }
             }
             source => ApplyError::Write { key: key.clone(), source: Box::new(source) },
