@@ -28,6 +28,7 @@ async fn either_order(test: &Test) -> anyhow::Result<()> {
     chart_first(test).await?;
 
     mesh.install_chart(&[]).await?;
+    mesh.test_chart().await.context("before there is a MeshInstall")?;
     mesh.apply().await?;
     let (_, took) = within(HEALTHY, "a second installation is healthy", async || mesh.healthy().await).await?;
     eprintln!("the second installation was healthy {:.1} s after its MeshInstall", took.as_secs_f64());

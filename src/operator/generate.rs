@@ -17,19 +17,21 @@ const OWNER: &str = "MESH_OWNER";
 
 /// All objects of an installation, in the order in which the operator applies them, with exactly the fields that it decides. What only a
 /// cluster tells is left out: owners and the operator's mark, the webhooks' `caBundle`, and pilot's right to the Secrets that gateways
-/// name. Galley's webhook is as it is once galley has been seen at work. A revision is shown beside a default one, which has what both share;
-/// revisions that tags stand for are taken to be there, with an injector like this one's.
+/// name. Nor does a webhook refuse anything before somebody answers whom the API server trusts, which the operator waits for. A revision is
+/// shown beside a default one, which has what both share; revisions that tags stand for are taken to be there, with an injector like this
+/// one's.
 ///
 /// # Errors
 /// All that is wrong with the spec.
 pub fn generate(spec: &MeshInstallSpec, images: &Images, operator_namespace: &str) -> Result<Vec<Value>, Vec<config::Problem>> {
     let settings = read(spec, images)?;
     let place = first_place(&settings);
-    planned_at(settings, &place, operator_namespace).map(bodies)
+    let objects = planned_at(settings, &place, operator_namespace)?;
+    Ok(bodies(objects).into_iter().map(unanswered).collect())
 }
 
-/// The same as a cluster has it, by the status of its MeshInstall: the control plane is where that says. None where that one is of another
-/// version than is planned here, so that nobody here knows how its objects should be.
+/// The same as a cluster has it, by the status of its MeshInstall: the control plane is where that says, and webhooks are answered. None
+/// where that one is of another version than is planned here, so that nobody here knows how its objects should be.
 ///
 /// # Errors
 /// All that is wrong with the spec.
@@ -67,6 +69,14 @@ pub(super) fn read(spec: &MeshInstallSpec, images: &Images) -> Result<Settings, 
 fn first_place(settings: &Settings) -> Revision {
     let first = settings.revision.slots().into_iter().next().filter(|_| settings.strategy == UpdateType::Revision);
     first.unwrap_or_else(|| settings.revision.clone())
+}
+
+/// An object as it may be before anybody answers for it.
+fn unanswered(mut body: Value) -> Value {
+    for webhook in body.get_mut("webhooks").and_then(Value::as_array_mut).into_iter().flatten() {
+        webhook["failurePolicy"] = "Ignore".into();
+    }
+    body
 }
 
 fn bodies(planned: Vec<Planned>) -> Vec<Value> {
@@ -150,6 +160,18 @@ impl Images {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn a_webhook_refuses_only_where_somebody_may_answer() {
+        let policies = |objects: Vec<Value>| -> Vec<Value> {
+            let webhooks = objects.iter().filter_map(|one| one["webhooks"].as_array()).flatten();
+            webhooks.map(|webhook| webhook["failurePolicy"].clone()).collect()
+        };
+        let offline = policies(generate(&MeshInstallSpec::default(), &Images::published(), "ferromesh-system").unwrap());
+        assert!(offline.len() > 2 && offline.iter().all(|policy| policy == "Ignore"), "{offline:?}");
+        let live = generate_for(&mesh(json!({}), &[]), &Images::published(), "ferromesh-system").unwrap().unwrap();
+        assert!(policies(live).iter().all(|policy| policy == "Fail"));
+    }
 
     #[test]
     fn what_only_a_cluster_tells_is_left_out() {

@@ -50,6 +50,7 @@ mod watch;
 pub use difference::{Difference, applying, between, missing};
 pub use generate::{generate, generate_for};
 pub use outlook::{Outlook, Prospect, Unreadable};
+pub use plan::RENDERED_BY;
 pub use proxies::{LiveInjector, Look, Outlier, Pass, RestartError, Rollouts};
 #[cfg(test)]
 pub(crate) use settings::variables_of;

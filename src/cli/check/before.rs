@@ -9,7 +9,10 @@ use super::{
     facts::{Facts, going, is_of_operator, known},
     row::{Area, Check, Found, when},
 };
-use crate::cli::finding::Severity::{Error, Info, Warning};
+use crate::cli::{
+    finding::Severity::{Error, Info, Warning},
+    install::OPERATOR_NAMESPACE,
+};
 use crate::injector;
 
 /// The oldest Kubernetes that the chart takes, and the newest that the end-to-end tests run on.
@@ -126,7 +129,10 @@ fn dns_unready(facts: &Facts) -> Result<Vec<Found>, String> {
 }
 
 fn namespace_going(facts: &Facts) -> Result<Vec<Found>, String> {
-    let ours = |name: &str| name == facts.mesh_namespace || name == "ferromesh-system";
+    // Where none is known, the operator would come to its usual one.
+    let operators = facts.operator().ok().flatten().and_then(ResourceExt::namespace);
+    let operators = operators.as_deref().unwrap_or(OPERATOR_NAMESPACE);
+    let ours = |name: &str| name == facts.mesh_namespace || name == operators;
     let namespaces = known(&facts.namespaces)?.iter().filter(|one| going(*one) && ours(&one.name_any()));
     Ok(namespaces.map(|one| Found::new("is being deleted: nothing can be made in it").of("Namespace", one)).collect())
 }

@@ -1,10 +1,11 @@
 //! Checks of the control plane and the gateways: their workloads, their pods, and what stands in front of them.
 
+use ferromesh_crds::MeshInstall;
 use k8s_openapi::api::{
     apps::v1::Deployment,
-    core::v1::{ContainerState, ContainerStatus, Pod},
+    core::v1::{ContainerState, ContainerStatus, Pod, Service},
 };
-use kube::ResourceExt;
+use kube::{Resource, ResourceExt};
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
@@ -35,6 +36,8 @@ pub(super) const CHECKS: &[Check] = &[
     Check::new("FM5034", Area::ControlPlane, Info, "what must answer has a second pod", single),
 ];
 
+/// The egress gateway that profiles have.
+const EGRESS: &str = "istio-egressgateway";
 /// So many restarts are no accident any more.
 const MANY: i32 = 5;
 
@@ -176,8 +179,25 @@ fn no_address(facts: &Facts) -> Result<Vec<Found>, String> {
         let type_ = service.spec.as_ref().and_then(|spec| spec.type_.as_deref());
         facts.is_of_mesh(*service) && type_ == Some("LoadBalancer") && !has_address(service)
     });
-    let command = "ferromesh upgrade --set 'gateways.ingress[istio-ingressgateway].service.type=NodePort'";
-    Ok(waiting.map(|service| Found::new("waits for an address from outside").of("Service", service).with(command)).collect())
+    let told = |service: &Service| {
+        let found = Found::new("waits for an address from outside").of("Service", service);
+        match own_gateway(facts, service) {
+            Some(gateway) => found.with(format!("ferromesh upgrade --set '{gateway}.service.type=NodePort'")),
+            None => found,
+        }
+    };
+    Ok(waiting.map(told).collect())
+}
+
+/// Where the default MeshInstall, which `ferromesh upgrade` changes, describes the gateway with this Service. None if it is not one of its.
+fn own_gateway(facts: &Facts, service: &Service) -> Option<String> {
+    let mesh = facts.installed().ok()?.into_iter().find(|mesh| mesh.spec.revision().is_empty())?;
+    let is_owner = service.owner_references().iter().any(|owner| owner.kind == MeshInstall::kind(&()) && owner.name == mesh.name_any());
+    let is_gateway = service.labels().get("app.kubernetes.io/component").is_some_and(|component| component == "gateway");
+    let name = service.name_any();
+    let leads_out = name == EGRESS || mesh.spec.gateways.iter().flat_map(|all| &all.egress).any(|gateway| gateway.name == name);
+    let list = if leads_out { "egress" } else { "ingress" };
+    (is_owner && is_gateway).then(|| format!("gateways.{list}[{name}]"))
 }
 
 fn blocking_budgets(facts: &Facts) -> Result<Vec<Found>, String> {

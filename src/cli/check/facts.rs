@@ -20,6 +20,7 @@ use kube::ResourceExt;
 use std::collections::BTreeMap;
 
 use crate::cli::proxy::Standing;
+use crate::operator::Outlier;
 
 /// Something that was read, or why it was not.
 pub(super) type Known<T> = Result<T, String>;
@@ -59,6 +60,8 @@ pub(super) struct Facts {
     pub(super) meshes: Known<Vec<MeshInstall>>,
     /// The proxies that are connected to pilot.
     pub(super) proxies: Known<Vec<Standing>>,
+    /// The pods of the namespace that is asked about whose sidecar is missing or old; without one, MeshInstalls tell how many there are.
+    pub(super) outliers: Known<Vec<Outlier>>,
 }
 
 /// A webhook, of whichever kind its configuration is.

@@ -4,18 +4,22 @@ use ferromesh_crds::{
     MeshInstall, catalog,
     install::{Mode, State},
 };
-use k8s_openapi::api::admissionregistration::v1::{ValidatingWebhook, ValidatingWebhookConfiguration};
+use k8s_openapi::api::{
+    admissionregistration::v1::{ValidatingWebhook, ValidatingWebhookConfiguration},
+    apps::v1::Deployment,
+};
 use kube::ResourceExt;
 use std::collections::BTreeSet;
 
 use super::{
-    facts::{Facts, known},
+    facts::{Facts, known, of_any_revision},
     row::{Area, Check, Found, when},
 };
 use crate::cli::{
     finding::Severity::{Error, Info, Warning},
     install::{chart_roles, chart_webhook},
 };
+use crate::operator::RENDERED_BY;
 
 /// The checks.
 pub(super) const CHECKS: &[Check] = &[
@@ -93,10 +97,23 @@ fn no_operator(facts: &Facts) -> Result<Vec<Found>, String> {
 fn versions(facts: &Facts) -> Result<Vec<Found>, String> {
     let own = env!("CARGO_PKG_VERSION");
     let told = |mesh: &MeshInstall| {
-        let version = mesh.status.as_ref()?.version.as_deref().filter(|version| *version != own)?;
+        let version = version(facts, mesh).filter(|version| version != own)?;
         Some(Found::new(format!("is of version {version}, and this program of {own}")).of("MeshInstall", mesh))
     };
     Ok(installed(facts)?.into_iter().filter_map(told).collect())
+}
+
+/// A mesh's version: that of the operator which planned its pilot, as a site's images may have any tag; where that is not known, the tag.
+fn version(facts: &Facts, mesh: &MeshInstall) -> Option<String> {
+    let tag = mesh.status.as_ref()?.version.clone()?;
+    let of_tag = |one: &&Deployment| {
+        let pod = one.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
+        let images = pod.iter().flat_map(|pod| &pod.containers).filter_map(|container| container.image.as_ref());
+        images.filter_map(|image| image.rsplit_once(':')).any(|(_, own)| own == tag)
+    };
+    let pilots = facts.deployments.iter().flatten().filter(|one| of_any_revision(&one.name_any(), "istio-pilot").is_some());
+    let planned_by = pilots.filter(of_tag).find_map(|pilot| pilot.annotations().get(RENDERED_BY).cloned());
+    planned_by.or(Some(tag))
 }
 
 fn roles(facts: &Facts) -> Result<Vec<Found>, String> {

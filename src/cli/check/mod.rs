@@ -8,6 +8,7 @@ mod control_plane;
 mod facts;
 mod installation;
 mod nodes;
+mod proxies;
 mod read;
 mod row;
 #[cfg(test)]
@@ -43,13 +44,13 @@ Exit codes: 0 nothing as bad as --fail-on, 79 something found, 1 no check could 
 
 Examples:
   ferromesh check
-  ferromesh check --before
+  ferromesh check --before --skip FM1006
   ferromesh check -n shop -o json")]
 pub(super) struct CheckArgs {
     /// Check whether the mesh can be installed, even if it is
     #[arg(long, visible_alias = "pre", conflicts_with = "namespace")]
     before: bool,
-    /// Check the workloads of this namespace alone
+    /// Check the workloads and proxies of this namespace alone
     #[arg(short, long, value_parser = namespace)]
     namespace: Option<String>,
     #[command(flatten)]
@@ -75,6 +76,9 @@ struct CommonArgs {
     /// The least severity that makes the exit code 79
     #[arg(long, value_enum, default_value = "error", value_name = "SEVERITY", ignore_case = true)]
     fail_on: Severity,
+    /// Leave out the check with this code: FM1006 where it is somebody else who installs
+    #[arg(long, value_name = "CODE", value_delimiter = ',', value_parser = code)]
+    skip: Vec<&'static str>,
     /// The form of the answer
     #[arg(short, long, value_enum, default_value_t, value_name = "FORM")]
     output: Form,
@@ -194,7 +198,7 @@ impl CommonArgs {
             read::facts(&cluster, &self.mesh.namespace, namespace, now).await
         })?;
         let stage = stage.unwrap_or(if facts.has_mesh() { Stage::After } else { Stage::Before });
-        let rows = run(stage, &facts);
+        let rows = run(stage, &facts, &self.skip);
         let exit = exit(&rows, self.fail_on);
         let told = match self.output {
             Form::Human => human(&rows, self.verbose, style),
@@ -227,8 +231,14 @@ fn exit(rows: &[CheckRow], fail_on: Severity) -> Result<Exit, Failure> {
 
 /// All checks, area by area.
 fn checks() -> impl Iterator<Item = &'static Check> {
-    let all = [before::CHECKS, nodes::CHECKS, installation::CHECKS, control_plane::CHECKS, certificates::CHECKS, workloads::CHECKS];
-    all.into_iter().flatten()
+    let of_mesh = [installation::CHECKS, control_plane::CHECKS, certificates::CHECKS, proxies::CHECKS, workloads::CHECKS];
+    [before::CHECKS, nodes::CHECKS].into_iter().chain(of_mesh).flatten()
+}
+
+/// The code of a check, in whichever letters it is written.
+fn code(text: &str) -> Result<&'static str, String> {
+    let found = checks().map(|check| check.code).find(|code| code.eq_ignore_ascii_case(text));
+    found.ok_or_else(|| "no check has this code: ferromesh check -v shows them".to_owned())
 }
 
 // === impl Stage ===
@@ -238,23 +248,24 @@ impl Stage {
         match self {
             Self::Before => matches!(check.area, Area::Cluster | Area::Nodes),
             Self::After => !BEFORE_ONLY.contains(&check.code),
-            Self::Namespace => check.area == Area::Workloads,
+            Self::Namespace => matches!(check.area, Area::Proxies | Area::Workloads),
         }
     }
 }
 
-/// Runs the checks of a stage.
-fn run(stage: Stage, facts: &Facts) -> Vec<CheckRow> {
+/// Runs the checks of a stage, but for those that are to be left out.
+fn run(stage: Stage, facts: &Facts, left_out: &[&str]) -> Vec<CheckRow> {
     let explained = explanations();
     let remedy = |code: &str| explained.iter().find(|it| it.code == code).map(|it| it.remedy.clone()).unwrap_or_default();
-    checks().filter(|check| stage.has(check)).map(|check| CheckRow::of(check, facts, remedy(check.code))).collect()
+    let look = |check: &Check| if left_out.contains(&check.code) { Err("left out by --skip".to_owned()) } else { (check.look)(facts) };
+    checks().filter(|check| stage.has(check)).map(|check| CheckRow::of(check, look(check), remedy(check.code))).collect()
 }
 
 // === impl CheckRow ===
 
 impl CheckRow {
-    fn of(check: &Check, facts: &Facts, remedy: String) -> Self {
-        let (skipped, found) = match (check.look)(facts) {
+    fn of(check: &Check, looked: Result<Vec<Found>, String>, remedy: String) -> Self {
+        let (skipped, found) = match looked {
             Ok(found) => (None, found),
             Err(reason) => (Some(reason), Vec::new()),
         };

@@ -23,7 +23,9 @@ use crate::cli::{
     cluster::Cluster,
     exit::{Exit, Failure},
     proxy::{Pilots, Pods, Standing},
+    rollout::outliers,
 };
+use crate::operator::Outlier;
 use crate::runtime::list_all;
 
 /// How long pilot may take.
@@ -84,6 +86,7 @@ pub(super) async fn facts(cluster: &Cluster, mesh_namespace: &str, only: Option<
         roots: list::<ConfigMap>(Api::all(client.clone()), &roots).await,
         certificates: Ok(Vec::new()),
         proxies: proxies(client, &mesh_namespace).await,
+        outliers: of_namespace(cluster, &mesh_namespace, only).await,
         mesh_namespace,
     };
     facts.certificates = certificates(client, &facts).await;
@@ -165,6 +168,12 @@ async fn certificates(client: &Client, facts: &Facts) -> Known<Vec<Secret>> {
         }
     }
     Ok(found)
+}
+
+/// The pods of a namespace whose sidecar is missing or old; none if it is not one that is asked about.
+async fn of_namespace(cluster: &Cluster, mesh_namespace: &str, only: Option<&str>) -> Known<Vec<Outlier>> {
+    let Some(namespace) = only else { return Ok(Vec::new()) };
+    outliers(cluster, mesh_namespace, namespace).await.map_err(|failure| failure.message)
 }
 
 async fn proxies(client: &Client, namespace: &str) -> Known<Vec<Standing>> {

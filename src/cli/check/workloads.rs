@@ -1,6 +1,5 @@
-//! Checks of proxies, and of the pods, Services and namespaces of workloads.
+//! Checks of the pods, Services and namespaces of workloads.
 
-use ferromesh_crds::install::ProxyCounts;
 use k8s_openapi::{
     api::core::v1::{Container, Namespace, Pod, Service},
     apimachinery::pkg::util::intstr::IntOrString,
@@ -10,19 +9,12 @@ use kube::ResourceExt;
 use super::{
     control_plane::{PULLING, containers, ran_out_of_memory, waits_for},
     facts::{Facts, known, sidecar},
-    row::{Area, Check, Found, when},
+    row::{Area, Check, Found},
 };
-use crate::cli::{
-    finding::Severity::{Error, Info, Warning},
-    report::counted,
-};
+use crate::cli::finding::Severity::{Error, Info, Warning};
 
 /// The checks.
 pub(super) const CHECKS: &[Check] = &[
-    Check::new("FM3001", Area::Proxies, Error, "pods have the sidecar that they ask for", missed),
-    Check::new("FM3003", Area::Proxies, Warning, "sidecars are of the mesh's version", outdated),
-    Check::new("FM4001", Area::Proxies, Warning, "proxies have acknowledged their configuration", unsynced),
-    Check::new("FM4002", Area::Proxies, Error, "proxies refuse nothing", refused),
     Check::new("FM3004", Area::Workloads, Warning, "no pod of a meshed namespace shares its node's network", host_network),
     Check::new("FM3007", Area::Workloads, Error, "Pod Security lets sidecars be set up", pod_security),
     Check::new("FM3008", Area::Workloads, Error, "sidecars are ready", sidecar_unready),
@@ -39,53 +31,6 @@ pub(super) const CHECKS: &[Check] = &[
 
 /// Ports of a pod that are its proxy's.
 const PORTS: [i32; 8] = [15000, 15001, 15004, 15006, 15020, 15021, 15053, 15090];
-
-/// A count in the MeshInstalls' status, and of how many.
-fn counts(facts: &Facts, count: fn(&ProxyCounts) -> Option<i64>) -> Result<(i64, i64), String> {
-    let installed = facts.installed()?;
-    let all: Option<Vec<&ProxyCounts>> = installed.iter().map(|mesh| mesh.status.as_ref()?.proxies.as_ref()).collect();
-    let all = all.filter(|all| !all.is_empty()).ok_or_else(|| "the operator has not counted the proxies yet".to_owned())?;
-    let sum = |count: fn(&ProxyCounts) -> Option<i64>| all.iter().filter_map(|proxies| count(proxies)).sum();
-    Ok((sum(count), sum(|proxies| proxies.total)))
-}
-
-fn missed(facts: &Facts) -> Result<Vec<Found>, String> {
-    let (missed, _) = counts(facts, |proxies| proxies.missed)?;
-    let told = || {
-        let pods = counted(usize::try_from(missed).unwrap_or(0), "pod");
-        Found::new(format!("{pods} without the sidecar that labels ask for")).with("ferromesh rollout --missed -A")
-    };
-    Ok(when(missed > 0, told))
-}
-
-fn outdated(facts: &Facts) -> Result<Vec<Found>, String> {
-    let (outdated, total) = counts(facts, |proxies| proxies.outdated)?;
-    let told = || Found::new(format!("{outdated} of {total} sidecars are older than the mesh")).with("ferromesh rollout --outdated -A");
-    Ok(when(outdated > 0, told))
-}
-
-fn unsynced(facts: &Facts) -> Result<Vec<Found>, String> {
-    let proxies = known(&facts.proxies)?;
-    let behind: Vec<&str> = proxies.iter().filter(|proxy| !proxy.synced && proxy.refused == 0).map(|proxy| &*proxy.name).collect();
-    let told = || Found::new(format!("{} of {} proxies have not acknowledged all yet: {}", behind.len(), proxies.len(), few(&behind)));
-    Ok(when(!behind.is_empty(), || told().with("ferromesh proxy-status")))
-}
-
-fn refused(facts: &Facts) -> Result<Vec<Found>, String> {
-    let refusing = known(&facts.proxies)?.iter().filter(|proxy| proxy.refused > 0);
-    let told = refusing.map(|proxy| {
-        let resources = counted(proxy.refused, "resource");
-        Found::new(format!("proxy {} refuses {resources}, and keeps the last good form", proxy.name))
-            .with(format!("ferromesh why nack {}", proxy.name))
-    });
-    Ok(told.collect())
-}
-
-/// The first names of many.
-fn few(names: &[&str]) -> String {
-    let more = if names.len() > 3 { format!(" and {} more", names.len() - 3) } else { String::new() };
-    format!("{}{more}", names.iter().take(3).copied().collect::<Vec<_>>().join(", "))
-}
 
 fn is_meshed(namespace: &Namespace) -> bool {
     let label = |name: &str| namespace.labels().get(name).map(String::as_str);

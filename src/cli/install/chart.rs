@@ -8,7 +8,7 @@ use crate::cli::source;
 use crate::operator::Images;
 
 /// Where the operator is installed if nobody says otherwise.
-pub(super) const NAMESPACE: &str = "ferromesh-system";
+pub(in crate::cli) const NAMESPACE: &str = "ferromesh-system";
 /// What the chart makes but for the CRDs, for a release `ferromesh` in [`NAMESPACE`], with one name that stands for any revision and one that
 /// stands for any tag: `make generate` has Helm write it.
 const CHART: &str = include_str!("operator.yaml");

@@ -56,8 +56,9 @@ enum Verb {
 /// Write the objects that the operator would apply, the MeshInstall first
 #[derive(Args, Debug)]
 #[command(after_help = "\
-No cluster is asked. What only a cluster tells is left out: the objects' owner, the webhooks' caBundle, and pilot's right to the Secrets
-that gateways name. CRDs and the operator are not part of it: ferromesh operator init --dump.
+No cluster is asked. What only a cluster tells is left out: the objects' owner, the webhooks' caBundle and failurePolicy Fail, and pilot's
+right to the Secrets that gateways name. CRDs and the operator, without which these objects are no mesh, are not part of it: ferromesh
+operator init --dump.
 
 Examples:
   ferromesh manifest generate

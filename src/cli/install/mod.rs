@@ -8,6 +8,7 @@ mod assignment;
 mod chart;
 mod cluster;
 mod difference;
+mod generated;
 mod gone;
 mod images;
 mod istio;
@@ -27,7 +28,7 @@ mod verify;
 mod wait;
 
 pub(super) use apply::{InstallArgs, UpgradeArgs};
-pub(super) use chart::{chart_roles, chart_webhook};
+pub(super) use chart::{NAMESPACE as OPERATOR_NAMESPACE, chart_roles, chart_webhook};
 pub(super) use cluster::{meshes, operator_namespace, timeout};
 pub(super) use images::ImagesArgs;
 pub(super) use manifest::ManifestArgs;

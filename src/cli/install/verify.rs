@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::{
     cluster::{self, timeout},
     difference::without_traces,
+    generated::as_in_cluster,
     manifest::{objects_of, refused},
     object::Id,
 };
@@ -98,7 +99,7 @@ impl VerifyArgs {
         }
         let found = ask(self.timeout, async {
             let cluster = self.cluster.connect().await?;
-            let objects = if given.is_empty() { of_cluster(&cluster.client).await? } else { given };
+            let objects = if given.is_empty() { of_cluster(&cluster.client).await? } else { as_in_cluster(&cluster.client, given).await? };
             let wanted = objects.into_iter().map(|object| verify(&cluster.client, &cluster.namespace, object));
             Ok(stream::iter(wanted).buffered(AT_ONCE).collect::<Vec<Verification>>().await)
         })?;

@@ -119,7 +119,7 @@ impl RolloutArgs {
     pub(super) fn run(&self, streams: &mut Streams<'_>, style: Style, interactive: bool) -> Result<Exit, Failure> {
         let look = ask(QUESTIONS, async {
             let cluster = self.asked.cluster.connect().await?;
-            self.look(&cluster, &mut self.rollouts(&cluster)).await
+            look(&mut self.rollouts(&cluster), &cluster, &self.asked.mesh.namespace).await
         })?;
         if self.dry_run || look.outliers.is_empty() {
             self.tell(&look.outliers, None, streams, style)?;
@@ -154,11 +154,6 @@ impl RolloutArgs {
         Rollouts::new(cluster.client.clone(), namespace, limits)
     }
 
-    async fn look(&self, cluster: &Cluster, rollouts: &mut Rollouts) -> Result<Look, Failure> {
-        let injectors = injectors(cluster, &self.asked.mesh.namespace).await?;
-        rollouts.look(injectors).await.map_err(|error| Failure::cluster("look at pods and namespaces", &error))
-    }
-
     /// Restarts workloads until each is well, or left.
     async fn roll(&self, streams: &mut Streams<'_>) -> Result<Outcomes, Failure> {
         let cluster = self.asked.cluster.connect().await?;
@@ -166,7 +161,7 @@ impl RolloutArgs {
         let mut progress = Progress::new(streams, self.timeout).hinting("what has been restarted goes on: kubectl get deployments");
         let mut outcomes = Outcomes::new();
         loop {
-            let look = self.look(&cluster, &mut rollouts).await?;
+            let look = look(&mut rollouts, &cluster, &self.asked.mesh.namespace).await?;
             let pass = rollouts.restart(&look, Timestamp::now()).await.map_err(refused)?;
             pass.restarted.iter().for_each(|workload| progress.tell(&format!("{workload} restarted")));
             for workload in pass.helped {
@@ -203,6 +198,23 @@ impl RolloutArgs {
         };
         streams.answered(&told)
     }
+}
+
+/// The pods of a namespace whose sidecar is missing or old.
+///
+/// # Errors
+/// When they, or what they should be like, can't be read.
+pub(super) async fn outliers(cluster: &Cluster, mesh_namespace: &str, namespace: &str) -> Result<Vec<Outlier>, Failure> {
+    // Nothing is restarted.
+    let limits = Rolling { workloads: 0, surge: 0, missed: true, outdated: true };
+    look(&mut Rollouts::new(cluster.client.clone(), Some(namespace.to_owned()), limits), cluster, mesh_namespace)
+        .await
+        .map(|look| look.outliers)
+}
+
+async fn look(rollouts: &mut Rollouts, cluster: &Cluster, mesh_namespace: &str) -> Result<Look, Failure> {
+    let injectors = injectors(cluster, mesh_namespace).await?;
+    rollouts.look(injectors).await.map_err(|error| Failure::cluster("look at pods and namespaces", &error))
 }
 
 /// That a workload can't be read or restarted.

@@ -187,7 +187,12 @@ impl SetArgs {
         match mesh.spec.tags.get(tag) {
             Some(present) if present == revision => {
                 self.change.until(&cluster, tag, Some(revision), streams).await?;
-                return Ok(format!("tag {tag} stands for revision {revision} already\n"));
+                let in_force = mesh.status.as_ref().is_some_and(|status| status.tags.get(tag) == Some(revision));
+                return Ok(if in_force {
+                    format!("tag {tag} stands for revision {revision} already\n")
+                } else {
+                    format!("{}\n", self.outcome())
+                });
             }
             Some(present) if !self.overwrite => {
                 return Err(Failure::usage(format_args!("tag {tag} stands for revision {present}: add --overwrite to move it")));
@@ -198,8 +203,17 @@ impl SetArgs {
         self.change.write(&cluster, mesh, tag, &json!(revision)).await?;
         self.change.until(&cluster, tag, Some(revision), streams).await?;
         let label = if tag == DEFAULT_REVISION { "istio-injection=enabled".to_owned() } else { format!("istio.io/rev={tag}") };
-        let verb = if self.change.dry_run { "would stand" } else { "stands" };
-        Ok(format!("tag {tag} {verb} for revision {revision}; namespaces choose it by the label {label}\n"))
+        Ok(format!("{}; namespaces choose it by the label {label}\n", self.outcome()))
+    }
+
+    /// What the command has come to: only who has waited knows that the operator has moved the tag.
+    fn outcome(&self) -> String {
+        let (tag, revision) = (&self.name, &self.revision);
+        match (self.change.dry_run, self.change.waits()) {
+            (true, _) => format!("tag {tag} would stand for revision {revision}"),
+            (false, true) => format!("tag {tag} stands for revision {revision}"),
+            (false, false) => format!("tag {tag} is to stand for revision {revision}: ferromesh tag list says when it is in force"),
+        }
     }
 }
 
@@ -221,18 +235,28 @@ impl RemoveArgs {
         }
         self.change.write(&cluster, mesh, tag, &Value::Null).await?;
         self.change.until(&cluster, tag, None, streams).await?;
-        Ok(format!("tag {tag} {}\n", if self.change.dry_run { "would be removed" } else { "is removed" }))
+        let verb = match (self.change.dry_run, self.change.waits()) {
+            (true, _) => "would be removed",
+            (false, true) => "is removed",
+            (false, false) => "is taken out of the MeshInstall; the operator takes its webhooks away",
+        };
+        Ok(format!("tag {tag} {verb}\n"))
     }
 }
 
 impl ChangeArgs {
+    /// Whether it is waited for, so that what was asked for is so in the end.
+    fn waits(&self) -> bool {
+        !self.dry_run && self.wait.waits(false)
+    }
+
     fn longest(&self) -> Duration {
         if self.wait.waits(false) { self.wait.longest() } else { LONGEST }
     }
 
     /// Waits until a tag stands for a revision, or for none, if that is asked for.
     async fn until(&self, cluster: &Cluster, tag: &str, revision: Option<&String>, streams: &mut Streams<'_>) -> Result<(), Failure> {
-        if self.dry_run || !self.wait.waits(false) {
+        if !self.waits() {
             return Ok(());
         }
         let mut progress = Progress::new(streams, self.wait.timeout());

@@ -63,9 +63,12 @@ async fn tags_are_listed_with_what_they_stand_for_and_who_chooses_them() {
 async fn a_tag_is_set_and_moved_only_if_that_is_meant() {
     let cluster = Cluster::with(json!({"old": "default"}), json!({})).await;
     let set = cluster.run("set prod --revision canary").await;
-    assert_eq!(set.stdout, "tag prod stands for revision canary; namespaces choose it by the label istio.io/rev=prod\n", "{}", set.stderr);
+    let wish = "tag prod is to stand for revision canary: ferromesh tag list says when it is in force";
+    assert_eq!(set.stdout, format!("{wish}; namespaces choose it by the label istio.io/rev=prod\n"), "{}", set.stderr);
     assert_eq!(cluster.tags(), json!({"old": "default", "prod": "canary"}));
-    assert_eq!(cluster.run("set prod -r canary").await.stdout, "tag prod stands for revision canary already\n");
+    assert_eq!(cluster.run("set prod -r canary").await.stdout, format!("{wish}\n"), "the operator has not seen it");
+    let in_force = Cluster::with(json!({"prod": "canary"}), json!({"prod": "canary"})).await;
+    assert_eq!(in_force.run("set prod -r canary").await.stdout, "tag prod stands for revision canary already\n");
     let moved = cluster.run("set prod --revision default").await;
     assert_eq!(
         (moved.exit, moved.stderr.as_str()),
@@ -88,7 +91,8 @@ async fn a_tag_that_is_chosen_is_not_removed_by_accident() {
         "error: tag prod is chosen by namespace shop: new pods there would get no sidecar: label them otherwise first, or add --yes\n";
     assert_eq!((refused.exit, refused.stderr.as_str()), (Exit::Failed, wanted));
     assert_eq!(cluster.run("remove prod --yes --dry-run").await.stdout, "tag prod would be removed\n");
-    assert_eq!(cluster.run("remove prod --yes").await.stdout, "tag prod is removed\n");
+    let told = cluster.run("remove prod --yes").await.stdout;
+    assert_eq!(told, "tag prod is taken out of the MeshInstall; the operator takes its webhooks away\n");
     assert_eq!(cluster.run("remove default").await.exit, Exit::Clean, "its namespaces fall back to the default revision");
     assert_eq!(cluster.tags(), json!({}));
     assert_eq!(cluster.run("remove prod").await.stderr, "error: there is no tag \"prod\": there is none\n");
@@ -97,7 +101,9 @@ async fn a_tag_that_is_chosen_is_not_removed_by_accident() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_waits_for_a_tag_is_told_once_it_is_in_force_or_what_keeps_it() {
     let cluster = Cluster::with(json!({}), json!({"prod": "canary", "gone": "canary"})).await;
-    assert_eq!(cluster.run("set prod --revision canary --wait").await.exit, Exit::Clean);
+    let set = cluster.run("set prod --revision canary --wait").await;
+    assert!(set.exit == Exit::Clean && set.stdout.starts_with("tag prod stands for revision canary; "), "{set:?}");
+    assert_eq!(cluster.run("remove prod --yes --dry-run --wait").await.stdout, "tag prod would be removed\n");
     let late = cluster.run("set next --revision canary --wait 1s").await;
     assert_eq!(late.exit, Exit::TimedOut, "{late:?}");
     assert!(late.stderr.contains("tag next: it stands for none; kubectl get meshinstall says in TagsReady what keeps it"), "{late:?}");

@@ -29,7 +29,7 @@ pub(super) use control_plane::MONITORING;
 pub(super) use edits::edit;
 pub(super) use galley::{TRIED, WEBHOOK as GALLEY_WEBHOOK};
 pub(super) use object::{APPLIED, COMPONENT, MANAGED_BY, MANAGER, Planned};
-pub(super) use pilot::RENDERED_BY;
+pub use pilot::RENDERED_BY;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use serde_json::Value;

@@ -18,7 +18,7 @@ const PURGE_DELAY: &str = "MIMALLOC_PURGE_DELAY";
 
 /// The annotation of its Deployment with the version of the operator that has planned the control plane. With the image that tells which
 /// one it is, to an operator that begins anew and to the next version.
-pub(in crate::operator) const RENDERED_BY: &str = "install.ferromesh.dev/rendered-by";
+pub const RENDERED_BY: &str = "install.ferromesh.dev/rendered-by";
 
 /// The Service under which today's tools know pilot.
 pub(super) const ALIAS: &str = "istiod";

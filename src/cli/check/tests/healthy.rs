@@ -178,5 +178,6 @@ pub(super) fn healthy(certificates: &Certificates) -> Facts {
         ]),
         meshes: all([mesh(env!("CARGO_PKG_VERSION")), canary()]),
         proxies: Ok(vec![Standing { name: "web-1.shop".to_owned(), version: "1".to_owned(), synced: true, refused: 0 }]),
+        outliers: Ok(Vec::new()),
     }
 }

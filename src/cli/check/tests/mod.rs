@@ -6,22 +6,27 @@ mod healthy;
 use ferromesh_crds::MeshInstall;
 use k8s_openapi::api::{
     admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration},
+    apps::v1::Deployment,
     core::v1::{Namespace, Secret},
 };
+use kube::ResourceExt;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
 use self::{
     cases::{DAY, cases, change, end_of},
-    healthy::{base64, certificates, healthy, mesh, meshed_pod, of, webhook},
+    healthy::{base64, certificates, deployment, healthy, mesh, meshed_pod, of, webhook},
 };
-use super::{Stage, checks, facts::Facts, run};
+use super::{Stage, checks, facts::Facts, row::Area, run};
 use crate::cli::{
     Exit,
     finding::Severity,
+    mesh::tests::Cluster as Injected,
+    proxy::Standing,
     tests::{PIPE, Run, run as command_line, run_on},
 };
+use crate::operator::{Outlier, RENDERED_BY};
 use crate::testing::fake_api::FakeApi;
 
 /// The codes of what is found.
@@ -87,7 +92,7 @@ fn there_are_at_least_forty_checks_each_with_a_case_and_an_explanation() {
 fn what_is_not_known_is_skipped_by_all_that_need_it() {
     let mut facts = healthy(&certificates());
     facts.nodes = Err("can't list nodes: forbidden".to_owned());
-    let rows = run(Stage::Before, &facts);
+    let rows = run(Stage::Before, &facts, &[]);
     let skipped: Vec<&str> = rows.iter().filter(|row| row.skipped.is_some()).map(|row| row.code).collect();
     assert_eq!(skipped, ["FM1021", "FM1022", "FM1023", "FM1024", "FM1025", "FM1026", "FM1027", "FM1028"]);
 }
@@ -119,7 +124,7 @@ fn a_root_that_ends_soon_is_a_warning_and_one_that_ends_at_once_an_error() {
     let level = |days: i64| {
         let mut facts = healthy(&certificates);
         facts.now = end_of(certificates.root.as_bytes()) - days * DAY;
-        let rows = run(Stage::After, &facts);
+        let rows = run(Stage::After, &facts, &[]);
         let row = rows.into_iter().find(|row| row.code == "FM2003").unwrap();
         row.findings.into_iter().next().map(|finding| finding.severity)
     };
@@ -133,7 +138,7 @@ fn findings_are_told_with_code_and_command() {
     facts.pods = Err("can't list pods: forbidden".to_owned());
     change(&mut facts.nodes, 1, "/status/nodeInfo/kubeletVersion", json!("v1.32.9"));
     let style = PIPE.style(crate::cli::terminal::Colour::Never);
-    insta::assert_snapshot!(super::human(&run(Stage::Before, &facts), false, style));
+    insta::assert_snapshot!(super::human(&run(Stage::Before, &facts, &[]), false, style));
 }
 
 async fn asked(api: &FakeApi, command: &str) -> Run {
@@ -208,4 +213,150 @@ async fn a_namespace_is_asked_about_alone() {
     assert_eq!(told.exit, Exit::Findings, "{told:?}");
     assert!(told.stdout.contains("Pod shop/web-1 shares its node's network") && !told.stdout.contains("other/web-1"), "{}", told.stdout);
     assert_eq!(asked(&api, "check -n shop").await.exit, Exit::Clean, "no error");
+}
+
+/// What a check of one namespace finds.
+fn found_in_shop(breaks: impl FnOnce(&mut Facts)) -> Vec<String> {
+    let mut facts = healthy(&certificates());
+    facts.only = Some("shop".to_owned());
+    breaks(&mut facts);
+    let rows = run(Stage::Namespace, &facts, &[]);
+    let told = |row: super::CheckRow| row.findings.into_iter().map(move |finding| format!("{} {}", row.code, finding.told()));
+    rows.into_iter().filter(|row| row.code.starts_with("FM300") || row.of == Area::Proxies).flat_map(told).collect()
+}
+
+#[test]
+fn of_one_namespace_its_own_pods_and_proxies_are_told() {
+    let outlier = |pod: &str, image: Option<&str>| Outlier {
+        namespace: "shop".to_owned(),
+        pod: pod.to_owned(),
+        image: image.map(str::to_owned),
+        current: "hub/proxy:2".to_owned(),
+        owner: "deployment/web".to_owned(),
+        workload: None,
+    };
+    let proxy = |name: &str, synced: bool, refused: usize| Standing { name: name.to_owned(), version: "1".to_owned(), synced, refused };
+    // What the mesh has elsewhere is not this namespace's.
+    let elsewhere = |it: &mut Facts| {
+        change(&mut it.meshes, 0, "/status/proxies/missed", json!(2));
+        change(&mut it.meshes, 0, "/status/proxies/outdated", json!(2));
+        it.proxies = Ok(vec![proxy("a.other", false, 0), proxy("shop.other", true, 1), proxy("web-1.shop", true, 0)]);
+    };
+    assert_eq!(found_in_shop(elsewhere), Vec::<String>::new());
+    let here = |it: &mut Facts| {
+        it.outliers = Ok(vec![outlier("old", Some("hub/proxy:1")), outlier("web-1", None)]);
+        it.proxies = Ok(vec![proxy("a.other", false, 0), proxy("late.shop", false, 0), proxy("web-1.shop", true, 2)]);
+    };
+    let wanted = [
+        "FM3001 Pod shop/web-1 runs without the sidecar that labels ask for",
+        "FM3003 Pod shop/old has a sidecar of hub/proxy:1, and a new one would be of hub/proxy:2",
+        "FM4001 1 of 2 proxies have not acknowledged all yet: late.shop",
+        "FM4002 proxy web-1.shop refuses 2 resources, and keeps the last good form",
+    ];
+    assert_eq!(found_in_shop(here), wanted);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_one_namespace_pods_without_their_sidecar_are_found() {
+    let cluster = Injected::new();
+    let metadata = json!({"name": "istio-sidecar-injector", "namespace": "istio-system"});
+    let injector = json!({"metadata": metadata, "spec": {"selector": {}, "template": {}}, "status": {"availableReplicas": 1}});
+    cluster.api.insert::<Deployment>(&of(injector));
+    for namespace in ["shop", "plain"] {
+        cluster.pod(namespace, "web-1", json!({"creationTimestamp": "2026-01-01T00:00:00Z"}), json!({}));
+    }
+    let told = asked(&cluster.api, "check -n shop").await;
+    assert_eq!(told.exit, Exit::Findings, "{told:?}");
+    let line = told.stdout.lines().find(|line| line.contains("FM3001")).unwrap_or_else(|| panic!("{told:?}"));
+    assert!(line.contains("Pod shop/web-1 runs without") && line.ends_with("ferromesh rollout --missed -n shop"), "{line}");
+    let told = asked(&cluster.api, "check -n plain").await;
+    assert!(told.exit == Exit::Clean && !told.stdout.contains("FM3001"), "{told:?}");
+}
+
+/// A cluster that a mesh can be installed in, and that lets one who only looks do nothing else.
+fn bare(facts: &Facts) -> FakeApi {
+    let api = FakeApi::new();
+    facts.nodes.iter().flatten().for_each(|node| api.insert(node));
+    facts.services.iter().flatten().filter(|one| one.name_any() == "kube-dns").for_each(|service| api.insert(service));
+    facts.endpoints.iter().flatten().filter(|one| one.name_any() == "kube-dns").for_each(|slice| api.insert(slice));
+    api.answer(|call| {
+        let review =
+            json!({"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "spec": {}, "status": {"allowed": false}});
+        (call.target.plural == "selfsubjectaccessreviews").then_some((201, review))
+    });
+    api.answer(|call| {
+        let status =
+            json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Forbidden", "code": 403, "message": "no"});
+        (call.target.plural == "secrets").then_some((403, status))
+    });
+    api
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_charts_test_passes_before_there_is_a_meshinstall() {
+    let chart = include_str!("../../../../charts/ferromesh/templates/test.yaml");
+    let arguments = chart.lines().find_map(|line| line.trim().strip_prefix("args: [")?.strip_suffix(']')).unwrap().replace(',', "");
+    let api = bare(&healthy(&certificates()));
+    let told = asked(&api, &arguments).await;
+    assert_eq!(told.exit, Exit::Clean, "{told:?}");
+    assert!(told.stdout.contains("you may install: skipped, left out by --skip"), "{}", told.stdout);
+    assert_eq!(asked(&api, "check").await.exit, Exit::Findings, "who asks may not install");
+    let unknown = asked(&api, "check --skip fm1006,FM9999").await;
+    assert!(unknown.exit == Exit::Usage && unknown.stderr.contains("no check has this code"), "{unknown:?}");
+}
+
+#[test]
+fn a_gateway_without_an_address_is_told_with_its_own_field() {
+    let command = |name: &str, component: &str, owner: &str| {
+        let mut facts = healthy(&certificates());
+        change(&mut facts.meshes, 0, "/spec/gateways", json!({"egress": [{"name": "partners"}], "ingress": [{"name": "edge"}]}));
+        let owners = json!([{"apiVersion": "install.ferromesh.dev/v1alpha1", "kind": "MeshInstall", "name": owner, "uid": "u"}]);
+        let metadata = json!({"name": name, "namespace": "istio-system", "ownerReferences": owners,
+            "labels": {"app.kubernetes.io/component": component}});
+        facts.services.as_mut().unwrap().push(of(json!({"metadata": metadata, "spec": {"type": "LoadBalancer", "ports": []}})));
+        let row = run(Stage::After, &facts, &[]).into_iter().find(|row| row.code == "FM5030").unwrap();
+        let [finding] = <[_; 1]>::try_from(row.findings).unwrap();
+        assert_eq!(finding.object, Some(format!("Service istio-system/{name}")));
+        finding.command
+    };
+    let sets = |gateway: &str| Some(format!("ferromesh upgrade --set 'gateways.{gateway}.service.type=NodePort'"));
+    assert_eq!(command("edge", "gateway", "mesh"), sets("ingress[edge]"));
+    assert_eq!(command("partners", "gateway", "mesh"), sets("egress[partners]"));
+    assert_eq!(command("istio-egressgateway", "gateway", "mesh"), sets("egress[istio-egressgateway]"));
+    assert_eq!(command("edge", "gateway", "mesh-canary"), None, "ferromesh upgrade changes the default one");
+    assert_eq!(command("grafana", "grafana", "mesh"), None);
+}
+
+#[test]
+fn a_version_is_that_of_who_planned_the_mesh_whatever_the_images_tag() {
+    let found_with = |image: &str, planned_by: &str| {
+        let mut facts = healthy(&certificates());
+        change(&mut facts.meshes, 0, "/status/version", json!("latest"));
+        let mut pilot = deployment("istio-system", "istio-pilot-blue");
+        pilot["metadata"]["annotations"] = json!({RENDERED_BY: planned_by});
+        pilot["spec"]["template"] = json!({"spec": {"containers": [{"name": "discovery", "image": image}]}});
+        facts.deployments.as_mut().unwrap().push(of(pilot));
+        found(&facts)
+    };
+    let own = env!("CARGO_PKG_VERSION");
+    assert_eq!(found_with("registry:5000/hub/ferromesh:latest", own), BTreeSet::new());
+    assert_eq!(found_with("hub/ferromesh:latest", "0.0.1"), ["FM5006"].into());
+    assert_eq!(found_with("hub/ferromesh:1", own), ["FM5006"].into(), "another one's pilot");
+}
+
+#[test]
+fn the_operators_namespace_is_the_one_where_it_is() {
+    let found_while_going = |going: &str, operator: Option<&str>| {
+        let mut facts = healthy(&certificates());
+        facts.namespaces.as_mut().unwrap().push(of(json!({"metadata": {"name": going, "deletionTimestamp": "2026-01-01T00:00:00Z"}})));
+        facts.namespaces.as_mut().unwrap().retain(|one| one.name_any() != going || one.metadata.deletion_timestamp.is_some());
+        match operator {
+            Some(namespace) => change(&mut facts.deployments, 0, "/metadata/namespace", json!(namespace)),
+            None => facts.deployments = Ok(Vec::new()),
+        }
+        run(Stage::Before, &facts, &[]).iter().any(|row| row.code == "FM1010" && !row.findings.is_empty())
+    };
+    assert!(found_while_going("platform", Some("platform")));
+    assert!(!found_while_going("ferromesh-system", Some("platform")));
+    assert!(found_while_going("ferromesh-system", None), "where it would come");
 }

@@ -26,7 +26,7 @@ impl Cluster {
             object["metadata"]["annotations"]["install.ferromesh.dev/applied"] = json!(format!("{}/0123", id.name));
             object["metadata"]["ownerReferences"] = json!([{"apiVersion": "install.ferromesh.dev/v1alpha1", "kind": "MeshInstall", "name": "mesh", "uid": "u", "controller": true}]);
             for webhook in object.get_mut("webhooks").and_then(Value::as_array_mut).into_iter().flatten() {
-                webhook["clientConfig"]["caBundle"] = json!("cGVt");
+                (webhook["clientConfig"]["caBundle"], webhook["failurePolicy"]) = (json!("cGVt"), json!("Fail"));
             }
             let applied = PatchParams::apply("ferromesh-operator").force();
             id.api(&client).patch(&id.name, &applied, &Patch::Apply(&object)).await.unwrap_or_else(|error| panic!("{id}: {error}"));

@@ -1,5 +1,6 @@
 //! Whether a cluster has what was applied.
 
+use ferromesh_crds::MeshInstall;
 use k8s_openapi::api::{
     apps::v1::Deployment,
     core::v1::{ConfigMap, Pod},
@@ -13,6 +14,7 @@ use crate::cli::{
     install::Id,
     tests::{PIPE, run, run_words},
 };
+use crate::operator::{Images, generate_for};
 use crate::testing::eventually;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -69,6 +71,15 @@ async fn without_a_file_the_objects_of_the_meshinstall_are_verified() {
     operator.abort();
 }
 
+/// A webhook configuration as the operator writes it once somebody answers; any other object as it is.
+fn answered(object: &Value) -> Value {
+    let mut object = object.clone();
+    for webhook in object.get_mut("webhooks").and_then(Value::as_array_mut).into_iter().flatten() {
+        webhook["failurePolicy"] = json!("Fail");
+    }
+    object
+}
+
 /// Every Deployment answers from now on.
 fn bring_up(cluster: &Cluster) {
     for mut deployment in cluster.api.list::<Deployment>() {
@@ -94,8 +105,9 @@ async fn istios_invocations_of_1_4_do_what_they_did() {
     let client = cluster.api.client();
     let objects: Vec<(Id, Value)> =
         yaml_documents(&manifest).into_iter().map(|object| (Id::of(&object, "default").unwrap(), object)).collect();
-    // What the operator does.
+    // What the operator does; by then webhooks are answered.
     for (id, object) in &objects[1..] {
+        let object = &answered(object);
         id.api(&client).patch(&id.name, &PatchParams::apply("operator").force(), &Patch::Apply(object)).await.unwrap();
     }
     let unready = verify().await;
@@ -112,4 +124,41 @@ async fn istios_invocations_of_1_4_do_what_they_did() {
     let gone = verify().await;
     let missing = gone.stdout.lines().filter(|line| line.contains("is not there")).count();
     assert_eq!((gone.exit, missing), (Exit::Findings, objects.len()), "{}", gone.stdout);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_generated_offline_is_verified_where_the_control_plane_stands() {
+    let cluster = Cluster::new();
+    let spec = json!({"profile": "demo", "updateStrategy": {"type": "Revision"}});
+    let own = env!("CARGO_PKG_VERSION");
+    for place in ["default", "green", "blue"] {
+        let condition =
+            json!({"type": "Ready", "status": "True", "reason": "Healthy", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"});
+        let status = json!({"version": own, "revisions": [{"name": place, "version": own}], "conditions": [condition]});
+        let mesh = json!({"apiVersion": "install.ferromesh.dev/v1alpha1", "kind": "MeshInstall", "metadata": {"name": "mesh"},
+            "spec": spec, "status": status});
+        let mesh: MeshInstall = serde_json::from_value(mesh).unwrap();
+        cluster.api.insert(&mesh);
+        for object in generate_for(&mesh, &Images::published(), "ferromesh-system").unwrap().unwrap() {
+            let id = Id::of(&object, "default").unwrap();
+            let operator = PatchParams::apply("operator").force();
+            id.api(&cluster.api.client()).patch(&id.name, &operator, &Patch::Apply(&object)).await.unwrap();
+        }
+        bring_up(&cluster);
+        let manifest = run("manifest generate --set profile=demo,updateStrategy.type=Revision", "").stdout;
+        let told = cluster.run_with("verify-install -f -", &manifest, false).await;
+        assert_eq!(told.exit, Exit::Clean, "{place}: {}", told.stdout);
+        let pilot = if place == "default" { "istio-pilot".to_owned() } else { format!("istio-pilot-{place}") };
+        assert!(told.stdout.contains(&pilot), "{place}: {}", told.stdout);
+
+        // What somebody has changed in the file is what is looked for.
+        let more = manifest.replacen("replicas: 1", "replicas: 7", 1);
+        assert_eq!(cluster.run_with("verify-install -f -", &more, false).await.exit, Exit::Findings, "{place}");
+        // What is gone is missing.
+        cluster.api.delete::<Deployment>(Some("istio-system"), &pilot);
+        let told = cluster.run_with("verify-install -f -", &manifest, false).await;
+        let row = ["Deployment", &format!("istio-system/{pilot}"), "missing"];
+        let is_missing = |line: &str| line.split_whitespace().take(3).eq(row);
+        assert!(told.exit == Exit::Findings && told.stdout.lines().any(is_missing), "{place}: {}", told.stdout);
+    }
 }
