@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 use tokio::time::Instant;
+use webhook_certs::FIELD_MANAGER;
 
 use super::{
     difference::missing,
@@ -129,7 +130,7 @@ impl Applier {
     ) -> Result<(), ApplyError> {
         let Survey { withheld, foreign, unread } = survey(&self.client, plan.iter().map(|object| &object.key), live).await;
         // A mesh doesn't come up around somebody else's objects: they would get its rights, or its proxies.
-        if let Some(foreign) = foreign.clone().filter(|_| !has_begun(live, holding.owner)) {
+        if let Some(foreign) = foreign.clone().filter(|_| !live.has_begun(holding.owner)) {
             return Err(foreign.into());
         }
         // One object that can't be written must not keep the others from their repair, least of all the webhook configurations, which
@@ -248,6 +249,9 @@ impl Applier {
         if let Some(replicas) = replicas_to_leave(object, live.get(key)) {
             self.send(key, REPLICAS, &replicas).await?;
         }
+        if let Some(webhooks) = webhooks_to_keep(object, live.get(key)) {
+            self.trust(key, &webhooks, &object.body["webhooks"][0]["clientConfig"]["caBundle"], live).await?;
+        }
         let answer = self.send(key, MANAGER, &object.body).await;
         match &answer {
             Err(ApplyError::Invalid { words, .. }) => {
@@ -268,12 +272,18 @@ impl Applier {
         Ok(changed)
     }
 
-    /// Changes some fields of an object that is otherwise left as it is, as another manager's.
+    /// Has the webhooks of these names trust a bundle, by a manager that says nothing else of their configuration, nor of others in it.
     ///
     /// # Errors
     /// When the API server refuses it or doesn't answer.
-    pub(super) async fn amend(&self, key: &Key, manager: &str, body: &Value, live: &mut Live) -> Result<(), ApplyError> {
-        let answer = self.send(key, manager, body).await?;
+    pub(super) async fn trust(&self, key: &Key, webhooks: &[Value], bundle: &Value, live: &mut Live) -> Result<(), ApplyError> {
+        // With its uid the patch can't make an object anew that was deleted meanwhile.
+        let metadata = json!({"name": key.name, "uid": live.get(key).map(|live| &live["metadata"]["uid"])});
+        let mut body = json!({"apiVersion": key.kind.api_version(), "kind": key.kind.name(), "metadata": metadata});
+        if !webhooks.is_empty() {
+            body["webhooks"] = webhooks.iter().map(|name| json!({"name": name, "clientConfig": {"caBundle": bundle}})).collect();
+        }
+        let answer = self.send(key, FIELD_MANAGER, &body).await?;
         live.put(key.clone(), stripped(key.kind, serde_json::to_value(&answer).unwrap_or_default()));
         Ok(())
     }
@@ -319,12 +329,16 @@ impl Refused {
 // === impl Holding ===
 
 impl Holding<'_> {
+    /// What is there of what the plan decides about.
+    pub(super) fn held<'l>(&self, live: &'l Live) -> impl Iterator<Item = &'l Key> {
+        live.applied().filter(|(key, owner)| self.decides(key, owner)).map(|(key, _)| key)
+    }
+
     /// What is there and no longer planned, in the order of its kinds. Most of what is in a namespace that goes is left to that, as the
     /// operator's own rights there go with it; the program on the nodes must find that it is no longer wanted before it is ended.
     pub(super) fn superfluous(&self, plan: &[Planned], live: &Live) -> Vec<Key> {
         let wanted: BTreeSet<&Key> = plan.iter().map(|object| &object.key).chain(self.untouched).collect();
-        let held = live.applied().filter(|(key, owner)| self.decides(key, owner) && !wanted.contains(key));
-        let keys: BTreeSet<&Key> = held.map(|(key, _)| key).collect();
+        let keys: BTreeSet<&Key> = self.held(live).filter(|key| !wanted.contains(key)).collect();
         let goes = |namespace: &String| keys.contains(&&Key::new(Kind::Namespace, "", namespace));
         let is_ours_to_do = |key: &&&Key| key.kind == Kind::DaemonSet || !key.namespace.as_ref().is_some_and(goes);
         keys.iter().filter(is_ours_to_do).map(|key| (*key).clone()).collect()
@@ -349,11 +363,6 @@ impl From<Foreign> for ApplyError {
     }
 }
 
-/// Whether anything of the mesh is there beside what it is made in: namespaces, and the operator's own rights in them.
-fn has_begun(live: &Live, owner: &str) -> bool {
-    live.applied().any(|(key, of)| of == owner && key.kind != Kind::Namespace && key.name != OWN_ROLE)
-}
-
 /// The part of a Deployment that says how many pods it has, where a plan that said so gives way to one that leaves it to an autoscaler.
 /// A number that nobody holds any more falls back to 1, and a busy part would lose its pods until the autoscaler has looked.
 fn replicas_to_leave(object: &Planned, live: Option<&Value>) -> Option<Value> {
@@ -365,4 +374,13 @@ fn replicas_to_leave(object: &Planned, live: Option<&Value>) -> Option<Value> {
     (lets_go && is_new).then(
         || json!({"apiVersion": key.kind.api_version(), "kind": key.kind.name(), "metadata": metadata, "spec": {"replicas": replicas}}),
     )
+}
+
+/// The names of the webhooks that stay in a configuration, where others are to go from it: who has had them trust a new root while nothing
+/// else was written holds a part of each, and a part that nobody else holds is no webhook.
+fn webhooks_to_keep(object: &Planned, live: Option<&Value>) -> Option<Vec<Value>> {
+    let names = |object: &Value| object["webhooks"].as_array().into_iter().flatten().map(|one| one["name"].clone()).collect::<Vec<_>>();
+    let (wanted, there) = (names(&object.body), names(live?));
+    let (kept, gone): (Vec<_>, Vec<_>) = there.into_iter().partition(|name| wanted.contains(name));
+    (!gone.is_empty()).then_some(kept)
 }

@@ -2,22 +2,22 @@
 
 use ferromesh_crds::install::{MeshInstallStatus, State};
 
-use super::apply::Changes;
+use super::{apply::Changes, status::FOREIGN};
 use crate::runtime::News;
 
 /// What changed between two statuses that a person should hear of.
-pub(super) fn transition(previous: &MeshInstallStatus, current: &MeshInstallStatus) -> Option<News> {
-    let ready = |status: &MeshInstallStatus| status.conditions.iter().find(|condition| condition.type_ == "Ready").cloned();
-    let now = ready(current)?;
-    let told =
-        |before: &k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition| before.reason == now.reason && before.message == now.message;
-    let same = previous.state == current.state && ready(previous).as_ref().is_some_and(told);
-    match current.state? {
-        State::Healthy | State::Error if !same => {
-            Some(News { warning: current.state == Some(State::Error), reason: now.reason, note: now.message })
-        }
-        _ => None,
-    }
+pub(super) fn transition(previous: &MeshInstallStatus, current: &MeshInstallStatus) -> Vec<News> {
+    let told = |status: &MeshInstallStatus, type_: &str| {
+        let condition = status.conditions.iter().find(|condition| condition.type_ == type_)?;
+        Some((condition.reason.clone(), condition.message.clone()))
+    };
+    let new = |type_: &str| told(current, type_).filter(|now| told(previous, type_).as_ref() != Some(now));
+    let moved = previous.state != current.state;
+    let ready = if moved { told(current, "Ready") } else { new("Ready") };
+    let failed = current.state == Some(State::Error);
+    let ready = ready.filter(|_| failed || current.state == Some(State::Healthy)).map(|it| (failed, it));
+    let foreign = new(FOREIGN).map(|it| (true, it));
+    ready.into_iter().chain(foreign).map(|(warning, (reason, note))| News { warning, reason, note }).collect()
 }
 
 /// What was put right, and what was taken away.

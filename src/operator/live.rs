@@ -9,7 +9,7 @@ use super::{
     credentials::{Credentials, NamingKind},
     foreign::is_ours,
     object::{Key, Kind, Scope},
-    plan::{APPLIED, COMPONENT},
+    plan::{APPLIED, COMPONENT, OWN_ROLE},
 };
 use crate::runtime::causes;
 
@@ -104,6 +104,11 @@ impl Live {
             let owner = object["metadata"]["ownerReferences"].as_array()?.iter().find(|one| one["controller"] == true)?;
             Some((key, owner["uid"].as_str()?))
         })
+    }
+
+    /// Whether anything of a MeshInstall's mesh is there beside what it is made in: namespaces, and the operator's own rights in them.
+    pub(super) fn has_begun(&self, owner: &str) -> bool {
+        self.applied().any(|(key, of)| of == owner && key.kind != Kind::Namespace && key.name != OWN_ROLE)
     }
 
     /// Webhook configurations of ours by which the injector of a revision is asked.

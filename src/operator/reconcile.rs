@@ -13,7 +13,6 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{
     OperatorConfig,
-    apply::ApplyError,
     family::{Family, Member},
     install::{Install, InstallError, Installed, Wish},
     live::Seen,
@@ -170,7 +169,12 @@ impl<'a> Work<'a> {
         self.due = Instant::now() + INTERVAL;
         let now = OffsetDateTime::now_utc();
         let family = Family::of(meshes, &self.config.images);
-        for (other, first) in &family.rivals {
+        // Before all webhook configurations are known it can't be told whose they are.
+        let known = self.install.unknown_webhooks().is_none();
+        if known {
+            self.reporter.tell_of(self.install.foreign_mesh().as_ref());
+        }
+        for (other, first) in family.rivals.iter().filter(|_| known) {
             let revision = Revision::of(&other.spec);
             let message = format!("MeshInstall {first} is revision {} of this cluster: delete one of the two", revision.name());
             self.reporter.report(other, Outcome::Stalled(Reason::AnotherInstalled, message), self.tag(), term).await;
@@ -195,15 +199,17 @@ impl<'a> Work<'a> {
     /// Looks at one MeshInstall; whether it is healthy.
     async fn member(&mut self, member: &Member, now: OffsetDateTime, term: &Term) -> bool {
         let mesh = &member.mesh;
+        if let Some(unknown) = self.install.unknown_webhooks() {
+            let kept = self.install.keep(member.uid(), now).await;
+            self.settle(member.uid(), Some(kept.err().unwrap_or(unknown)));
+            return false;
+        }
         let settings = match &member.settings {
             Ok(settings) => settings,
             Err(problems) => return self.stall(mesh, Reason::InvalidSpec, problems.to_string(), now, term).await,
         };
-        if let Some(unknown) = self.install.unknown_webhooks() {
-            self.settle(member.uid(), Some(unknown));
-            return false;
-        }
-        if let Some(foreign) = self.install.foreign_mesh() {
+        // What is there already is kept: somebody else must not end that by coming later.
+        if let Some(foreign) = self.install.foreign_mesh().filter(|_| !self.install.has_begun(mesh)) {
             let message = format!("{foreign} belongs to another Istio: remove that first; nothing of it has been touched");
             return self.stall(mesh, Reason::ForeignMesh, message, now, term).await;
         }
@@ -215,11 +221,12 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// Leaves everything as it is, and says why.
+    /// Leaves everything as it is but for certificates and who trusts them, and says why.
     async fn stall(&mut self, mesh: &MeshInstall, reason: Reason, message: String, now: OffsetDateTime, term: &Term) -> bool {
         self.reporter.report(mesh, Outcome::Stalled(reason, message), self.tag(), term).await;
-        let result = self.install.hold(now).await;
-        self.settle(&mesh.uid().unwrap_or_default(), result.err());
+        let uid = mesh.uid().unwrap_or_default();
+        let result = self.install.hold(&uid, now).await;
+        self.settle(&uid, result.err());
         false
     }
 
@@ -229,8 +236,8 @@ impl<'a> Work<'a> {
         match self.install.preview(wish, now).await {
             Ok(preview) => {
                 let mut state = wish.mesh.status.as_ref().and_then(|status| status.state);
-                if let Some(preview) = preview {
-                    state = self.reporter.report(wish.mesh, Outcome::Previewed(preview), self.tag(), term).await;
+                if let Some((preview, parts)) = preview {
+                    state = self.reporter.report(wish.mesh, Outcome::Previewed(preview, parts), self.tag(), term).await;
                 }
                 self.settle(wish.uid(), None);
                 state == Some(State::Healthy)
@@ -245,45 +252,58 @@ impl<'a> Work<'a> {
         self.count(&changes);
         self.reporter.tell(mesh, &changes).await;
         match result {
-            Ok(Installed { applied, version, proxies, again }) => {
-                self.wanted.insert(wish.uid().to_owned(), proxies);
-                let state = self.reporter.report(mesh, Outcome::Applied(Box::new(applied)), &version, term).await;
-                self.settle(wish.uid(), None);
-                if let Some(again) = again {
-                    self.due = self.due.min(Instant::now() + again);
-                }
-                state == Some(State::Healthy)
-            }
+            Ok(installed) => self.installed(mesh, installed, term).await,
             Err(failure) => self.fail(mesh, &wish.settings.images.tag, failure, now, term).await,
         }
     }
 
-    /// Says that a pass didn't go through, once that has lasted or nothing is known of this spec yet.
+    /// Says what a pass came to.
+    async fn installed(&mut self, mesh: &MeshInstall, installed: Installed, term: &Term) -> bool {
+        let Installed { mut applied, version, proxies, again, hindrance } = installed;
+        let uid = mesh.uid().unwrap_or_default();
+        self.wanted.insert(uid.clone(), proxies);
+        applied.hindrance = hindrance.as_ref().map(|it| (it.stalls().unwrap_or(Reason::ApplyFailed), it.to_string()));
+        let state = match &hindrance {
+            Some(hindrance) if hindrance.stalls().is_none() && !self.lasts(&uid) => {
+                self.wait(mesh, &version, None, term).await;
+                None
+            }
+            _ => self.reporter.report(mesh, Outcome::Applied(Box::new(applied)), &version, term).await,
+        };
+        self.settle(&uid, hindrance.filter(|hindrance| !hindrance.is_watched()));
+        if let Some(again) = again {
+            self.due = self.due.min(Instant::now() + again);
+        }
+        state == Some(State::Healthy)
+    }
+
+    /// Says that a pass didn't go through.
     async fn fail(&mut self, mesh: &MeshInstall, version: &str, failure: InstallError, now: OffsetDateTime, term: &Term) -> bool {
         let uid = mesh.uid().unwrap_or_default();
         if let InstallError::Version { .. } = &failure {
             return self.stall(mesh, Reason::InvalidSpec, failure.to_string(), now, term).await;
         }
-        if let InstallError::Apply(ApplyError::Invalid { .. }) = &failure {
-            // Nothing is gained by another try; the rest is kept as planned, pass by pass.
-            self.reporter.report(mesh, Outcome::Stalled(Reason::InvalidSpec, failure.to_string()), version, term).await;
-            self.settle(&uid, None);
-            return false;
+        match failure.stalls() {
+            Some(reason) => _ = self.reporter.report(mesh, Outcome::Stalled(reason, failure.to_string()), version, term).await,
+            None => {
+                let told = self.lasts(&uid).then(|| failure.to_string());
+                self.wait(mesh, version, told, term).await;
+            }
         }
-        if let InstallError::Apply(ApplyError::Foreign(foreign)) = &failure {
-            let stalled = Outcome::Stalled(Reason::ForeignObject, foreign.to_string());
-            self.reporter.report(mesh, stalled, version, term).await;
-            // Nobody watches what isn't the operator's: it is looked at again soon.
-            self.settle(&uid, Some(failure));
-            return false;
-        }
-        let lasting = self.troubles.get(&uid).is_some_and(|trouble| trouble.since.elapsed() >= LASTING);
-        let told = lasting.then(|| failure.to_string());
-        if lasting || mesh.status.as_ref().and_then(|status| status.observed_generation) != mesh.metadata.generation {
+        self.settle(&uid, Some(failure).filter(|failure| !failure.is_watched()));
+        false
+    }
+
+    /// Whether passes over a MeshInstall have been failing for long enough to be told.
+    fn lasts(&self, uid: &str) -> bool {
+        self.troubles.get(uid).is_some_and(|trouble| trouble.since.elapsed() >= LASTING)
+    }
+
+    /// Says that nothing is known yet, if nothing has been said of this spec, or what has been wrong for long.
+    async fn wait(&mut self, mesh: &MeshInstall, version: &str, told: Option<String>, term: &Term) {
+        if told.is_some() || mesh.status.as_ref().and_then(|status| status.observed_generation) != mesh.metadata.generation {
             self.reporter.report(mesh, Outcome::Waiting(told), version, term).await;
         }
-        self.settle(&uid, Some(failure));
-        false
     }
 
     /// Decides when to look again at the MeshInstall of that uid.

@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use super::{
     apply::Changes,
     events::{changes, transition},
+    object::Key,
     plan::MANAGER,
     reconcile::this_second,
     status::{Outcome, Report, status},
@@ -25,6 +26,8 @@ use crate::runtime::{EventPublisher, Term, causes};
 pub(super) struct Reporter {
     meshes: Api<MeshInstall>,
     events: EventPublisher,
+    /// What is to be told of another Istio in the cluster.
+    foreign: Option<String>,
     /// What was last written, by uid: the watch shows it only later.
     written: BTreeMap<String, MeshInstallStatus>,
 }
@@ -33,7 +36,13 @@ pub(super) struct Reporter {
 
 impl Reporter {
     pub(super) fn new(client: Client, events: EventPublisher) -> Self {
-        Self { meshes: Api::all(client), events, written: BTreeMap::new() }
+        Self { meshes: Api::all(client), events, foreign: None, written: BTreeMap::new() }
+    }
+
+    /// Has all reports from now on tell of another Istio, by an object of it.
+    pub(super) fn tell_of(&mut self, foreign: Option<&Key>) {
+        let told = |key| format!("{key} belongs to another Istio, and nothing of it has been touched: remove it, or what it left");
+        self.foreign = foreign.map(told);
     }
 
     /// Writes what a pass found; answers the state that it comes to. A failure is logged: the next pass finds the difference again.
@@ -41,7 +50,7 @@ impl Reporter {
         let uid = mesh.uid().unwrap_or_default();
         let stored = mesh.status.clone().unwrap_or_default();
         let previous = self.written.get(&uid).unwrap_or(&stored).clone();
-        let report = Report { generation: mesh.metadata.generation, version: version.to_owned(), outcome };
+        let report = Report { generation: mesh.metadata.generation, version: version.to_owned(), foreign: self.foreign.clone(), outcome };
         let current = status(&report, &previous, &Time(this_second()));
         if !tell_the_same(&current, &stored) && term.check().is_ok() {
             let metadata = json!({"name": mesh.name_any(), "uid": uid});

@@ -19,8 +19,8 @@ use crate::operator::{
     object::{Key, Kind},
     plan::{INJECTION, MONITORING, Planned, injection_values, serving_certificate, webhook_configuration},
     proxies::{AllWanted, Wanted},
-    settings::{NODES, Revision, Role, Settings},
-    status::{Applied, Injection, Plane, Tagging},
+    settings::{NODES, Program, Revision, Role, Settings},
+    status::{Applied, Injection, Parts, Plane, Tagging},
 };
 
 // === impl Install ===
@@ -37,15 +37,13 @@ impl Install {
     ) -> Applied {
         let settings = wish.settings;
         let missing = certificates.missing.get(wish.uid());
-        let components = self.components(settings, course);
-        let webhooks = self.webhooks(wish, course, &components, missing.is_none());
+        let parts = self.parts(settings, course);
+        let webhooks = self.webhooks(wish, course, &parts.components, missing.is_none());
         let needs_certificates = settings.parts.keys().any(|role| serving_certificate(*role, &settings.revision).is_some());
-        let addons = settings.addons.keys().map(|program| (program.name(), program.object()));
         let problem = tags.into_iter().reduce(|all, one| format!("{all}; {one}"));
         let proxies = wish.tallies.get(self.serving(wish, course).name()).cloned();
         Applied {
-            components,
-            addons: addons.map(|(name, object)| (name.to_owned(), (object.to_owned(), self.health(object)))).collect(),
+            parts,
             certificates: needs_certificates.then(|| missing.map_or(Ok(()), |reason| Err(reason.clone()))),
             webhooks: certificates.untrusted.clone().map(Err).or(webhooks),
             inventory: inventory.iter().map(Key::inventory_entry).collect(),
@@ -53,14 +51,33 @@ impl Install {
             injection: settings.parts.get(&Role::Injector).map(|_| Injection { lenient: settings.injection.lenient, proxies }),
             planes: self.planes(wish, course),
             upgrade: course.told.clone(),
+            hindrance: None,
         }
     }
 
-    fn components(&self, settings: &Settings, course: &Course) -> BTreeMap<String, (String, Health)> {
+    /// The parts that there are to be.
+    fn parts(&self, settings: &Settings, course: &Course) -> Parts {
+        let healths = |(name, object): (&str, String)| (name.to_owned(), (object.clone(), self.health(&object)));
         let roles = settings.parts.keys().map(|role| (role.name(), course.target.revision.part(*role)));
         let gateways = settings.gateways.iter().map(|gateway| (&*gateway.name, gateway.name.clone()));
-        let healths = roles.chain(gateways).map(|(name, object)| (name.to_owned(), (self.health(&object), object)));
-        healths.map(|(name, (health, object))| (name, (object, health))).collect()
+        let addons = settings.addons.keys().map(|program| (program.name(), program.object().to_owned()));
+        Parts { components: roles.chain(gateways).map(healths).collect(), addons: addons.map(healths).collect() }
+    }
+
+    /// The parts that there were when something was last brought about.
+    pub(super) fn standing_parts(&self, wish: Wish<'_>, course: &Course) -> Parts {
+        let serving = self.serving(wish, course);
+        let mut parts = Parts::default();
+        for name in wish.mesh.status.iter().flat_map(|status| status.components.keys()) {
+            let role = Role::ALL.into_iter().find(|role| role.name() == name).map(|role| serving.part(role));
+            let addon = Program::named(name).map(|program| program.object().to_owned());
+            let of = if addon.is_some() { &mut parts.addons } else { &mut parts.components };
+            let object = role.or(addon).unwrap_or_else(|| name.clone());
+            let health = Some(self.health(&object)).filter(|health| health.state != State::None);
+            let gone = || Health { state: State::Error, message: "it is gone, and mode Apply would bring it back".to_owned() };
+            of.insert(name.clone(), (object, health.unwrap_or_else(gone)));
+        }
+        parts
     }
 
     /// The place of the control plane that is asked.
@@ -128,11 +145,22 @@ impl Install {
     /// What the injector of a control plane is told that another version may have planned. What that says beyond what is known here makes
     /// no difference to who should have which sidecar.
     fn told_injector(&self, settings: &Settings, course: &Course, place: &Revision) -> InjectionValues {
-        let told = || {
-            let map = self.live.get(&Key::new(Kind::ConfigMap, &settings.namespace, &place.object(INJECTION)))?;
-            serde_json::from_str(map["data"]["values"].as_str()?).ok()
-        };
-        told().unwrap_or_else(|| injection_values(&course.settings_at(settings, place)))
+        self.told(settings, place).unwrap_or_else(|| injection_values(&course.settings_at(settings, place)))
+    }
+
+    fn told(&self, settings: &Settings, place: &Revision) -> Option<InjectionValues> {
+        let map = self.live.get(&Key::new(Kind::ConfigMap, &settings.namespace, &place.object(INJECTION)))?;
+        serde_json::from_str(map["data"]["values"].as_str()?).ok()
+    }
+
+    /// The same as if the nodes' part weren't asked for. Injectors go on as they were told: pods that they left to nodes which have no part
+    /// would never start.
+    pub(super) fn without_nodes(&self, settings: &Settings) -> Settings {
+        let places = std::iter::once(settings.revision.clone()).chain(settings.revision.slots());
+        let by_cni = places.filter_map(|place| self.told(settings, &place)).any(|told| told.cni);
+        let mut settings = Settings { by_cni, ..settings.clone() };
+        settings.parts.remove(&Role::Cni);
+        settings
     }
 
     pub(super) fn health(&self, deployment: &str) -> Health {
@@ -147,8 +175,8 @@ impl Install {
         Health::of(typed.as_ref(), self.live.pods_of(deployment))
     }
 
-    /// What stays of the nodes' part although the spec no longer asks for it: as long as an injector may leave pods' redirection to it,
-    /// pods that it has left to nobody would never start.
+    /// What stays of the nodes' part although the plan lacks it: because it can't be had as it should be, or the spec no longer asks for it.
+    /// As long as an injector may leave pods' redirection to it, pods that it has left to nobody would never start.
     pub(super) fn still_redirecting(&self, course: &Course, objects: &[Planned], owner: &str) -> Vec<Key> {
         let settings = &course.target;
         let name = settings.revision.part(Role::Injector);
@@ -159,7 +187,8 @@ impl Install {
         };
         // Another version's injector isn't asked what it leaves to the nodes: it stays for them.
         let alone = course.stays.is_empty();
-        if settings.parts.contains_key(&Role::Cni) || alone && injector.is_none_or(followed) {
+        let is_over = !self.nodes_withheld && alone && injector.is_none_or(followed);
+        if settings.parts.contains_key(&Role::Cni) || is_over {
             return Vec::new();
         }
         self.live.of_component(owner, Role::Cni.name()).cloned().collect()

@@ -36,7 +36,7 @@ use super::{
     refusal::advised,
     roles::{Roles, RolesError},
     settings::{Revision, Settings},
-    status::Applied,
+    status::{Applied, Reason},
     watch::{self, Changes},
 };
 
@@ -54,6 +54,8 @@ pub(super) struct Install {
     chart: Option<OwnerReference>,
     /// What is known of each MeshInstall, by its uid.
     known: BTreeMap<String, Known>,
+    /// Whether the nodes' part that is asked for can't be had at present.
+    nodes_withheld: bool,
 }
 
 /// What is known of a MeshInstall.
@@ -82,7 +84,7 @@ pub(super) struct Wish<'a> {
     pub(super) tallies: &'a Tallies,
 }
 
-/// A pass that went through.
+/// A pass that went through, if need be past something that is not as planned.
 pub(super) struct Installed {
     pub(super) applied: Applied,
     /// The version of the control plane that is asked.
@@ -91,9 +93,11 @@ pub(super) struct Installed {
     pub(super) proxies: AllWanted,
     /// When to look again, if something is awaited that no watch tells of.
     pub(super) again: Option<Duration>,
+    /// What kept something from its plan, and nothing else.
+    pub(super) hindrance: Option<InstallError>,
 }
 
-/// Why a pass didn't.
+/// Why a pass didn't, or not with everything.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum InstallError {
     #[error("MeshInstall {0} is being deleted")]
@@ -115,6 +119,24 @@ pub(super) enum InstallError {
     Certificates(#[from] CertificateError),
     #[error(transparent)]
     Apply(#[from] ApplyError),
+}
+
+// === impl InstallError ===
+
+impl InstallError {
+    /// The reason to stall for, where another try comes to the same before somebody changes something.
+    pub(super) fn stalls(&self) -> Option<Reason> {
+        match self {
+            Self::Version { .. } | Self::Apply(ApplyError::Invalid { .. }) => Some(Reason::InvalidSpec),
+            Self::Apply(ApplyError::Foreign(_)) => Some(Reason::ForeignObject),
+            _ => None,
+        }
+    }
+
+    /// Whether a watch tells when another try is worth it. Nobody watches what isn't the operator's.
+    pub(super) fn is_watched(&self) -> bool {
+        self.stalls() == Some(Reason::InvalidSpec)
+    }
 }
 
 // === impl Wish ===
@@ -145,6 +167,7 @@ impl Install {
             namespace: None,
             chart: None,
             known: BTreeMap::new(),
+            nodes_withheld: false,
         }
     }
 
@@ -173,6 +196,12 @@ impl Install {
         self.live.foreign_mesh().cloned()
     }
 
+    /// Whether there is something of a mesh already: as the cluster shows, or as its status remembers.
+    pub(super) fn has_begun(&self, mesh: &MeshInstall) -> bool {
+        let remembered = mesh.status.as_ref().is_some_and(|status| !status.inventory.is_empty());
+        remembered || self.live.has_begun(mesh.metadata.uid.as_deref().unwrap_or_default())
+    }
+
     /// Why it can't be told yet whether there is a mesh of somebody else's.
     pub(super) fn unknown_webhooks(&self) -> Option<InstallError> {
         let webhooks = [Kind::MutatingWebhookConfiguration, Kind::ValidatingWebhookConfiguration];
@@ -196,17 +225,32 @@ impl Install {
     pub(super) async fn leave(&mut self, now: OffsetDateTime) -> Result<(), InstallError> {
         self.forget_namespaces();
         self.known.clear();
-        self.hold(now).await.map(drop)
+        self.certificates(now).await?;
+        self.enter_owners().await?;
+        Ok(())
     }
 
-    /// Nothing is to be changed: certificates are kept for those who had some before, also before this operator's time. Answers what is in
-    /// force.
+    /// Nothing of this MeshInstall's is to be changed: certificates are kept for those who had some before, also before this operator's time,
+    /// and its webhooks go on being trusted. Answers what is in force.
     ///
     /// # Errors
-    /// When they can't be had.
-    pub(super) async fn hold(&mut self, now: OffsetDateTime) -> Result<certificates::State, InstallError> {
-        let state = self.certificates(now).await?;
+    /// When they can't be had, or the webhook configurations can't be written.
+    pub(super) async fn hold(&mut self, uid: &str, now: OffsetDateTime) -> Result<certificates::State, InstallError> {
+        let state = self.keep(uid, now).await?;
         self.enter_owners().await?;
+        Ok(state)
+    }
+
+    /// The same for a moment: whose the roles are is not looked at.
+    ///
+    /// # Errors
+    /// As above.
+    pub(super) async fn keep(&mut self, uid: &str, now: OffsetDateTime) -> Result<certificates::State, InstallError> {
+        let state = self.certificates(now).await?;
+        if let Some(bundle) = state.bundle_of(uid) {
+            let held: Vec<Key> = self.live.applied().filter(|(_, owner)| *owner == uid).map(|(key, _)| key.clone()).collect();
+            self.keep_trusted(&held, bundle).await?;
+        }
         Ok(state)
     }
 

@@ -61,23 +61,32 @@ impl Install {
             confirm(&self.client, wish.mesh).await?;
         }
         let outset = self.outset(wish);
-        self.prepare(wish.settings, outset.circumstances(wish)).await?;
-        self.listed(now).await?;
+        let missing = match self.ready(wish, outset.circumstances(wish)).await {
+            Ok(missing) => missing,
+            Err(failure) => {
+                // What there is of certificates is kept meanwhile.
+                self.keep(wish.uid(), now).await?;
+                return Err(failure);
+            }
+        };
+        let (asked, without) = (wish, (self.nodes_withheld && wish.settings.by_cni).then(|| self.without_nodes(wish.settings)));
+        let wish = Wish { settings: without.as_ref().unwrap_or(asked.settings), ..asked };
         let course = self.course(wish)?;
         self.want_certificates(wish, &course);
         let certificates = self.certificates(now).await?;
         let tags = self.tags(wish, &course);
         let circumstances = self.circumstances(wish, &outset, &course, &certificates, &tags);
-        let inventory = self.write(wish, &course, circumstances, &tags, term, written).await?;
+        let (inventory, failure) = self.write(wish, &course, circumstances, &tags, term, written).await?;
         // Last: a role that is missing must not keep the others from their work.
-        self.enter_owners().await?;
+        let roles = self.enter_owners().await;
         let unproven = wish.settings.parts.contains_key(&Role::Galley) && !self.is_proven(wish.uid(), &course.target);
         let awaited = circumstances.bundle.is_none() || unproven || !course.beside.is_empty() || !course.stays.is_empty();
         Ok(Installed {
             version: self.serving_version(wish, &course),
             proxies: self.wanted_proxies(wish, &course),
             again: awaited.then_some(SOON),
-            applied: self.applied(wish, &course, &certificates, &inventory, tags.problems),
+            applied: self.applied(asked, &course, &certificates, &inventory, tags.problems),
+            hindrance: missing.or(failure.map(InstallError::from)).or(roles.err().map(InstallError::from)),
         })
     }
 
@@ -107,16 +116,21 @@ impl Install {
         }
     }
 
-    /// Waits until all is listed that is watched. What there is of certificates is kept meanwhile.
-    async fn listed(&mut self, now: OffsetDateTime) -> Result<(), InstallError> {
-        let unlisted = self.live.unlisted();
-        let Some((kind, cause)) = unlisted.first() else { return Ok(()) };
-        let error = InstallError::Unlisted { kind: kind.name(), cause: cause.map(str::to_owned) };
-        self.certificates(now).await?;
-        Err(error)
+    /// Has the namespaces be there, and all be listed that is watched. Answers why the nodes' part can't be had, where that is all.
+    async fn ready(&mut self, wish: Wish<'_>, circumstances: Circumstances<'_>) -> Result<Option<InstallError>, InstallError> {
+        let missing = self.prepare(wish.settings, circumstances).await?;
+        if let Some((kind, cause)) = self.live.unlisted().first() {
+            return Err(InstallError::Unlisted { kind: kind.name(), cause: cause.map(str::to_owned) });
+        }
+        match missing {
+            // What isn't there yet comes as a whole.
+            Some(missing) if !self.live.has_begun(wish.uid()) => Err(missing),
+            missing => Ok(missing),
+        }
     }
 
-    /// Writes what differs from the plan, and once more where galley has been proven by that; answers what the installation has then.
+    /// Writes what differs from the plan, and once more where galley has been proven by that; answers what the installation has then, and
+    /// the first thing that could not be written.
     async fn write(
         &mut self,
         wish: Wish<'_>,
@@ -125,7 +139,7 @@ impl Install {
         tags: &Tags<'_>,
         term: &Term,
         written: &mut Written,
-    ) -> Result<Vec<Key>, InstallError> {
+    ) -> Result<(Vec<Key>, Option<ApplyError>), InstallError> {
         let mut objects = self.planned(wish, course, circumstances);
         let mut untouched = self.untouched(wish, course, circumstances, tags);
         untouched.extend(self.still_redirecting(course, &objects, wish.uid()));
@@ -133,28 +147,37 @@ impl Install {
         if self.applier.misses_any(&objects, &self.live) {
             confirm(&self.client, wish.mesh).await?;
         }
-        self.apply(&objects, holding, term, written).await?;
+        let mut failure = self.apply(&objects, holding, term, written).await?;
         if self.prove_galley(wish.uid(), &course.target, circumstances.bundle.is_some()).await {
             circumstances.galley = Phase::Proven;
             objects = self.planned(wish, course, circumstances);
-            self.apply(&objects, holding, term, written).await?;
+            failure = self.apply(&objects, holding, term, written).await?;
         }
         if let Some(bundle) = circumstances.bundle {
-            self.keep_trusted(&untouched, bundle).await?;
+            let trusted = self.keep_trusted(&untouched, bundle).await;
+            failure = failure.or(trusted.err());
         }
-        let mut inventory: Vec<Key> = objects.into_iter().map(|object| object.key).collect();
-        inventory.extend(untouched.into_iter().filter(|key| self.live.get(key).is_some()));
-        inventory.sort();
-        inventory.dedup();
-        Ok(inventory)
+        Ok((holding.held(&self.live).cloned().collect(), failure))
     }
 
-    async fn apply(&mut self, objects: &[Planned], holding: Holding<'_>, term: &Term, written: &mut Written) -> Result<(), ApplyError> {
+    /// Applies a plan; answers the first failure of one object, past which the others have been tried.
+    async fn apply(
+        &mut self,
+        objects: &[Planned],
+        holding: Holding<'_>,
+        term: &Term,
+        written: &mut Written,
+    ) -> Result<Option<ApplyError>, ApplyError> {
         let (changes, result) = self.applier.run(objects, holding, &mut self.live, term).await;
         written.applied.extend(changes.applied);
         written.repaired.extend(changes.repaired);
         written.pruned.extend(changes.pruned);
-        result
+        match result {
+            Err(error @ ApplyError::NotLeader(_)) => Err(error),
+            // Then none has been.
+            Err(error @ ApplyError::Foreign(_)) if !self.live.has_begun(holding.owner) => Err(error),
+            result => Ok(result.err()),
+        }
     }
 
     /// What is written of the plan, but for the injector's webhooks where there are none yet and no injector to answer: in namespaces that are

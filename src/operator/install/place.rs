@@ -30,13 +30,23 @@ pub(super) struct Place {
 // === impl Install ===
 
 impl Install {
-    /// Sees to the namespaces, the operator's rights in them, and the watches, once.
-    pub(super) async fn prepare(&mut self, settings: &Settings, circumstances: Circumstances<'_>) -> Result<(), InstallError> {
+    /// Sees to the namespaces, the operator's rights in them, and the watches, once. Answers what keeps the nodes' part from its namespace,
+    /// if something does: all else does without it then.
+    pub(super) async fn prepare(
+        &mut self,
+        settings: &Settings,
+        circumstances: Circumstances<'_>,
+    ) -> Result<Option<InstallError>, InstallError> {
         if !self.watches(settings) {
             self.prepare_mesh(settings, circumstances).await?;
         }
-        self.prepare_nodes(settings, circumstances).await?;
-        self.watch_nodes_left().await
+        let prepared = self.prepare_nodes(settings, circumstances).await;
+        let hindrance = prepared.and(self.watch_nodes_left().await).err();
+        // A revision beside the one that asks for the nodes' part has nothing to say of it.
+        if settings.parts.contains_key(&Role::Cni) || !settings.by_cni {
+            self.nodes_withheld = hindrance.is_some();
+        }
+        Ok(hindrance)
     }
 
     async fn prepare_mesh(&mut self, settings: &Settings, circumstances: Circumstances<'_>) -> Result<(), InstallError> {

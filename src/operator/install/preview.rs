@@ -12,6 +12,7 @@ use crate::operator::{
     foreign::{Survey, survey},
     object::{Key, Scope},
     plan::{APPLIED, MANAGER, Planned, plan},
+    status::Parts,
 };
 
 /// What would happen, in the order in which it would.
@@ -33,13 +34,18 @@ pub(super) struct Previewed {
 // === impl Install ===
 
 impl Install {
-    /// Compares the plan with the cluster; none while the cluster isn't known yet. Nothing is written but what keeps an installation
-    /// that is there alive: its certificates.
+    /// Compares the plan with the cluster, and looks how the parts are that are there; none while the cluster isn't known yet. Nothing is
+    /// written but what keeps an installation
+    /// that is there alive: its certificates, and that they are trusted.
     ///
     /// # Errors
     /// When the cluster can't be read.
-    pub(in crate::operator) async fn preview(&mut self, wish: Wish<'_>, now: OffsetDateTime) -> Result<Option<Preview>, InstallError> {
-        let certificates = self.hold(now).await?;
+    pub(in crate::operator) async fn preview(
+        &mut self,
+        wish: Wish<'_>,
+        now: OffsetDateTime,
+    ) -> Result<Option<(Preview, Parts)>, InstallError> {
+        let certificates = self.hold(wish.uid(), now).await?;
         let outset = self.outset(wish);
         self.attach(wish.settings, outset.circumstances(wish)).await?;
         if !self.is_known()? {
@@ -52,7 +58,8 @@ impl Install {
         objects.extend(self.meanwhile(wish, &course, circumstances));
         let untouched = self.untouched(wish, &course, circumstances, &tags);
         self.look_for_foreign(&objects).await?;
-        self.compare(&objects, Holding { owner: wish.uid(), share: wish.share, untouched: &untouched }).await.map(Some)
+        let preview = self.compare(&objects, Holding { owner: wish.uid(), share: wish.share, untouched: &untouched }).await?;
+        Ok(Some((preview, self.standing_parts(wish, &course))))
     }
 
     /// Looks whether somebody else's objects are in the way, as far as the operator may look.

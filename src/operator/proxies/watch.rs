@@ -32,8 +32,9 @@ pub(super) struct Cluster {
     pub(super) namespaces: BTreeMap<String, Labels>,
     pods_listed: bool,
     namespaces_listed: bool,
-    /// What a list that is not complete yet has shown.
+    /// What a list that is not complete yet has shown: what was known before holds until then, and no longer.
     listed: BTreeMap<PodKey, Facts>,
+    listed_namespaces: BTreeMap<String, Labels>,
 }
 
 /// Watches pods that are not over, and namespaces.
@@ -90,10 +91,15 @@ impl Cluster {
 
     fn namespace(&mut self, event: Event<PartialObjectMeta<Namespace>>) {
         match event {
-            // The names from before hold until the list is complete: without its namespace a pod is nobody's.
-            Event::Init => {}
-            Event::InitDone => self.namespaces_listed = true,
-            Event::Apply(namespace) | Event::InitApply(namespace) => {
+            Event::Init => self.listed_namespaces.clear(),
+            Event::InitApply(namespace) => {
+                self.listed_namespaces.insert(namespace.name_any(), namespace.metadata.labels.unwrap_or_default());
+            }
+            Event::InitDone => {
+                self.namespaces = std::mem::take(&mut self.listed_namespaces);
+                self.namespaces_listed = true;
+            }
+            Event::Apply(namespace) => {
                 self.namespaces.insert(namespace.name_any(), namespace.metadata.labels.unwrap_or_default());
             }
             Event::Delete(namespace) => _ = self.namespaces.remove(&namespace.name_any()),
@@ -103,4 +109,35 @@ impl Cluster {
 
 fn key(pod: &PartialObjectMeta<Pod>) -> PodKey {
     (pod.namespace().unwrap_or_default(), pod.name_any())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+    fn namespace(name: &str) -> PartialObjectMeta<Namespace> {
+        let metadata = ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() };
+        PartialObjectMeta { metadata, ..PartialObjectMeta::default() }
+    }
+
+    #[test]
+    fn a_namespace_that_a_new_list_lacks_is_gone_and_no_sooner() {
+        let mut cluster = Cluster::default();
+        let mut note = |event| {
+            cluster.note(Seen::Namespace(Ok(event)));
+            cluster.namespaces.keys().cloned().collect::<Vec<_>>().join(" ")
+        };
+        note(Event::Init);
+        note(Event::InitApply(namespace("books")));
+        note(Event::InitApply(namespace("shop")));
+        assert_eq!(note(Event::InitDone), "books shop");
+        // The watch broke, and shop went meanwhile; a list that breaks, too, says nothing.
+        note(Event::Init);
+        note(Event::InitApply(namespace("late")));
+        note(Event::Init);
+        assert_eq!(note(Event::InitApply(namespace("books"))), "books shop", "without its namespace a pod is nobody's");
+        assert_eq!(note(Event::InitDone), "books");
+        assert_eq!(note(Event::Apply(namespace("new"))), "books new");
+    }
 }

@@ -18,6 +18,8 @@ pub(super) struct Report {
     pub(super) generation: Option<i64>,
     /// That of the control plane that is asked.
     pub(super) version: String,
+    /// What is to be told of another Istio in the cluster.
+    pub(super) foreign: Option<String>,
     pub(super) outcome: Outcome,
 }
 
@@ -28,19 +30,24 @@ pub(super) enum Outcome {
     Stalled(Reason, String),
     /// Nothing could be done; it is tried again. The second is what went wrong, once that has lasted.
     Waiting(Option<String>),
-    /// The objects are as planned.
+    /// The objects are as planned, but for what is named as a hindrance.
     Applied(Box<Applied>),
-    /// Nothing was done; this would be.
-    Previewed(Preview),
+    /// Nothing was done; this would be, and so are the parts that are there.
+    Previewed(Preview, Parts),
+}
+
+/// How the parts of a mesh are, each by its name in the status, with that of its Deployment.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Parts {
+    pub(super) components: BTreeMap<String, (String, Health)>,
+    /// The mesh waits for none of them.
+    pub(super) addons: BTreeMap<String, (String, Health)>,
 }
 
 /// What is known once the objects are as planned.
 #[derive(Clone, Debug)]
 pub(super) struct Applied {
-    /// Each part by its name in the status, with that of its Deployment.
-    pub(super) components: BTreeMap<String, (String, Health)>,
-    /// Each add-on by its name, likewise. The mesh waits for none of them.
-    pub(super) addons: BTreeMap<String, (String, Health)>,
+    pub(super) parts: Parts,
     /// Whether the webhooks' certificates are there, or why not; none if nothing needs any.
     pub(super) certificates: Option<Result<(), String>>,
     /// Whether the API server is answered, or what is missing; none if there is no webhook.
@@ -54,6 +61,8 @@ pub(super) struct Applied {
     pub(super) planes: Vec<Plane>,
     /// How a change of version stands; none where there is nothing to tell.
     pub(super) upgrade: Option<Upgrade>,
+    /// Why something is not as planned, and whether it stalls for that.
+    pub(super) hindrance: Option<(Reason, String)>,
 }
 
 /// A control plane that stands.
@@ -97,12 +106,16 @@ pub(super) struct Injection {
 /// `Ready`'s share in a status.
 struct Verdict {
     state: State,
+    /// How the parts stand, whatever keeps the whole from being as planned.
+    parts: State,
     reason: Reason,
     message: String,
 }
 
 /// Conditions of which a pass that only looks says nothing new.
 const KEPT: [&str; 5] = ["CertificatesReady", "WebhooksReady", "TagsReady", "ProxiesInSync", "Upgraded"];
+/// The condition that tells of another Istio beside a mesh that was there before it.
+pub(super) const FOREIGN: &str = "ForeignMesh";
 /// The components that each control plane has for itself.
 const OF_A_PLANE: [&str; 3] = ["pilot", "galley", "injector"];
 /// The longest message.
@@ -114,10 +127,14 @@ pub(super) fn status(report: &Report, previous: &MeshInstallStatus, now: &Time) 
     let mut conditions = Conditions { previous, generation: report.generation, now, list: Vec::new() };
     conditions.add("Ready", verdict.state == State::Healthy, verdict.reason, &verdict.message);
     match &report.outcome {
-        Outcome::Stalled(reason, message) => conditions.add("Stalled", true, *reason, message),
-        Outcome::Previewed(_) => {}
+        Outcome::Stalled(..) => conditions.add("Stalled", true, verdict.reason, &verdict.message),
+        Outcome::Applied(applied) if applied.stalls() => conditions.add("Stalled", true, verdict.reason, &verdict.message),
+        Outcome::Previewed(..) => {}
         _ if verdict.state == State::Healthy => {}
         _ => conditions.add("Reconciling", true, verdict.reason, &verdict.message),
+    }
+    if let Some(foreign) = report.foreign.as_ref().filter(|_| verdict.reason != Reason::ForeignMesh) {
+        conditions.add(FOREIGN, true, Reason::ForeignMesh, foreign);
     }
     let mut status = MeshInstallStatus {
         observed_generation: report.generation,
@@ -151,17 +168,17 @@ pub(super) fn status(report: &Report, previous: &MeshInstallStatus, now: &Time) 
                 None => status.proxies = None,
             }
             status.version = Some(report.version.clone());
-            let all = applied.components.iter().chain(&applied.addons);
             // The control plane that is told of in full, which may be another than the one that is asked.
             let shown = applied.planes.iter().find(|plane| plane.state.is_none()).map_or(&report.version, |plane| &plane.version);
-            let version = |name: &str| if OF_A_PLANE.contains(&name) { shown } else { &report.version };
-            status.components = all.map(|(name, (_, health))| component(version(name), verdict.state, name, health)).collect();
-            status.revisions = applied.planes.iter().map(|plane| revision(plane, previous, verdict.state)).collect();
+            let version = |name: &str| Some(if OF_A_PLANE.contains(&name) { shown } else { &report.version }.clone());
+            status.components = components(&applied.parts, verdict.parts, version);
+            status.revisions = applied.planes.iter().map(|plane| revision(plane, previous, verdict.parts)).collect();
             status.revisions.sort_by(|one, other| one.name.cmp(&other.name));
             status.inventory.clone_from(&applied.inventory);
         }
-        Outcome::Previewed(preview) => {
+        Outcome::Previewed(preview, parts) => {
             conditions.keep(&KEPT);
+            status.components = components(parts, verdict.parts, |name| previous.components.get(name)?.version.clone());
             status.plan = Some(planned::plan(preview, report.generation, previous.plan.as_ref(), now));
         }
         Outcome::Stalled(..) | Outcome::Waiting(_) => {
@@ -176,27 +193,32 @@ fn verdict(report: &Report, previous: &MeshInstallStatus) -> Verdict {
     // A mesh that was well and whose description hasn't changed is put right again; anything else is on its way to being well.
     let was_well = matches!(previous.state, Some(State::Healthy | State::Reconciling));
     let same = previous.observed_generation == report.generation && previous.version.as_ref() == Some(&report.version);
-    let waits = |applied: &Applied| applied.upgrade.clone().filter(|upgrade| upgrade.waits);
-    let comes = matches!(&report.outcome, Outcome::Applied(applied) if waits(applied).is_some());
+    let comes = matches!(&report.outcome, Outcome::Applied(applied) if applied.waits().is_some());
     let underway = if was_well && same && !comes { State::Reconciling } else { State::Updating };
-    let verdict = |state, reason, message: &str| Verdict { state, reason, message: message.to_owned() };
-    let applied = match &report.outcome {
-        Outcome::Stalled(reason, message) => return verdict(State::Error, *reason, message),
-        Outcome::Waiting(Some(message)) => return verdict(State::Error, Reason::ApplyFailed, message),
-        // What is there is as it was, as far as anybody has looked.
-        Outcome::Previewed(preview) => {
-            let state = match () {
-                () if previous.inventory.is_empty() => State::None,
-                () if was_well => State::Healthy,
-                () => State::Updating,
-            };
-            return verdict(state, Reason::Planned, &planned::summary(preview));
+    match &report.outcome {
+        Outcome::Stalled(reason, message) => Verdict::of(State::Error, *reason, message),
+        Outcome::Waiting(Some(message)) => Verdict::of(State::Error, Reason::ApplyFailed, message),
+        Outcome::Waiting(None) => Verdict::of(underway, Reason::Progressing, "objects are being written"),
+        Outcome::Previewed(preview, parts) => {
+            let (state, amiss) = standing(parts, previous, was_well);
+            Verdict::of(state, Reason::Planned, &format!("{}{amiss}", planned::summary(preview)))
         }
-        Outcome::Waiting(None) => return verdict(underway, Reason::Progressing, "objects are being written"),
-        Outcome::Applied(applied) => applied,
-    };
-    let unready = || applied.components.values().filter(|(_, health)| !health.is_ready());
-    let serves = if comes { format!("; version {} serves on", report.version) } else { String::new() };
+        Outcome::Applied(applied) => {
+            let parts = reached(&report.version, applied, underway);
+            match &applied.hindrance {
+                Some((reason, message)) => Verdict { parts: parts.state, ..Verdict::of(State::Error, *reason, message) },
+                None => parts,
+            }
+        }
+    }
+}
+
+/// What a pass that wrote all that it could has come to, by the parts.
+fn reached(version: &str, applied: &Applied, underway: State) -> Verdict {
+    let verdict = Verdict::of;
+    let waits = applied.waits();
+    let unready = || applied.parts.unready();
+    let serves = waits.map(|_| format!("; version {version} serves on")).unwrap_or_default();
     let told = |(name, health): &(String, Health)| format!("{name}: {}{serves}", health.message);
     if let Some(failed) = unready().find(|(_, health)| health.state == State::Error) {
         return verdict(State::Error, Reason::ComponentFailed, &told(failed));
@@ -207,7 +229,7 @@ fn verdict(report: &Report, previous: &MeshInstallStatus) -> Verdict {
     if let Some(waiting) = unready().next() {
         return verdict(underway, Reason::Progressing, &told(waiting));
     }
-    if let Some(upgrade) = waits(applied) {
+    if let Some(upgrade) = waits {
         return verdict(underway, upgrade.reason, &upgrade.message);
     }
     match &applied.webhooks {
@@ -220,13 +242,32 @@ fn verdict(report: &Report, previous: &MeshInstallStatus) -> Verdict {
             let pinned = applied.upgrade.as_ref().map_or("", |upgrade| &upgrade.message);
             verdict(State::Healthy, Reason::Healthy, &format!("all components are ready; {pinned}"))
         }
-        _ => match applied.addons.values().find(|(_, health)| health.state == State::Error) {
+        _ => match applied.parts.addons.values().find(|(_, health)| health.state == State::Error) {
             Some(failed) => {
                 verdict(State::Healthy, Reason::Healthy, &format!("all components are ready, but an add-on is not: {}", told(failed)))
             }
             None => verdict(State::Healthy, Reason::Healthy, "all components are ready"),
         },
     }
+}
+
+/// How what is there of a mesh stands that is only looked at, and a word on the first part that doesn't answer.
+fn standing(parts: &Parts, previous: &MeshInstallStatus, was_well: bool) -> (State, String) {
+    let failed = parts.unready().find(|(_, health)| health.state == State::Error);
+    let waiting = failed.or_else(|| parts.unready().next());
+    let amiss = waiting.map(|(name, health)| format!("; {name}: {}", health.message)).unwrap_or_default();
+    let unanswered =
+        |condition: &Condition| ["CertificatesReady", "WebhooksReady"].contains(&&*condition.type_) && condition.status != "True";
+    let state = match () {
+        () if previous.inventory.is_empty() => State::None,
+        () if failed.is_some() => State::Error,
+        () if waiting.is_some() && was_well => State::Reconciling,
+        // It has never come up.
+        () if waiting.is_some() || parts.components.is_empty() && !was_well => State::Updating,
+        () if previous.conditions.iter().any(unanswered) => State::Updating,
+        () => State::Healthy,
+    };
+    (state, amiss)
 }
 
 fn counts(tally: &Tally) -> ProxyCounts {
@@ -256,10 +297,43 @@ fn revision(plane: &Plane, previous: &MeshInstallStatus, state: State) -> Revisi
     RevisionStatus { name: name.clone(), version: Some(version.clone()), state: Some(plane.state.unwrap_or(state)), in_use, proxies }
 }
 
-fn component(version: &str, mesh: State, name: &str, health: &Health) -> (String, ComponentStatus) {
-    let state = if health.state == State::Updating && mesh == State::Reconciling { State::Reconciling } else { health.state };
-    let message = Some(cut(&health.message)).filter(|message| !message.is_empty());
-    (name.to_owned(), ComponentStatus { status: Some(state), version: Some(version.to_owned()), message })
+fn components(parts: &Parts, mesh: State, version: impl Fn(&str) -> Option<String>) -> BTreeMap<String, ComponentStatus> {
+    let component = |(name, (_, health)): (&String, &(String, Health))| {
+        let state = if health.state == State::Updating && mesh == State::Reconciling { State::Reconciling } else { health.state };
+        let message = Some(cut(&health.message)).filter(|message| !message.is_empty());
+        (name.clone(), ComponentStatus { status: Some(state), version: version(name), message })
+    };
+    parts.components.iter().chain(&parts.addons).map(component).collect()
+}
+
+// === impl Verdict ===
+
+impl Verdict {
+    fn of(state: State, reason: Reason, message: &str) -> Self {
+        Self { state, parts: state, reason, message: message.to_owned() }
+    }
+}
+
+// === impl Parts ===
+
+impl Parts {
+    fn unready(&self) -> impl Iterator<Item = &(String, Health)> {
+        self.components.values().filter(|(_, health)| !health.is_ready())
+    }
+}
+
+// === impl Applied ===
+
+impl Applied {
+    /// The change of version, where the one that is wanted doesn't serve yet.
+    fn waits(&self) -> Option<&Upgrade> {
+        self.upgrade.as_ref().filter(|upgrade| upgrade.waits)
+    }
+
+    /// Whether something stays as it is before somebody changes something.
+    fn stalls(&self) -> bool {
+        self.hindrance.as_ref().is_some_and(|(reason, _)| *reason != Reason::ApplyFailed)
+    }
 }
 
 /// Conditions in the making.

@@ -12,8 +12,7 @@ fn at(second: i64) -> Time {
 fn applied(galley: Health) -> Outcome {
     let components = BTreeMap::from([("galley".to_owned(), ("istio-galley".to_owned(), galley))]);
     Outcome::Applied(Box::new(Applied {
-        components,
-        addons: BTreeMap::new(),
+        parts: Parts { components, addons: BTreeMap::new() },
         certificates: Some(Ok(())),
         webhooks: Some(Ok(())),
         inventory: Vec::new(),
@@ -21,6 +20,7 @@ fn applied(galley: Health) -> Outcome {
         injection: Some(Injection::default()),
         planes: Vec::new(),
         upgrade: None,
+        hindrance: None,
     }))
 }
 
@@ -42,7 +42,7 @@ fn starting() -> Outcome {
 }
 
 fn after(outcome: Outcome, previous: &MeshInstallStatus, generation: i64, now: i64) -> MeshInstallStatus {
-    status(&Report { generation: Some(generation), version: "1.0.2".to_owned(), outcome }, previous, &at(now))
+    status(&Report { generation: Some(generation), version: "1.0.2".to_owned(), foreign: None, outcome }, previous, &at(now))
 }
 
 fn conditions(status: &MeshInstallStatus) -> Vec<(&str, &str, &str)> {
@@ -122,7 +122,7 @@ fn a_lenient_mesh_says_what_that_means() {
 fn an_add_on_is_shown_and_nothing_waits_for_it() {
     let failed = Health { state: State::Error, message: "pod kiali-1 ImagePullBackOff".to_owned() };
     let addons = BTreeMap::from([("kiali".to_owned(), ("kiali".to_owned(), failed))]);
-    let status = after(but(|it| it.addons = addons), &MeshInstallStatus::default(), 1, 10);
+    let status = after(but(|it| it.parts.addons = addons), &MeshInstallStatus::default(), 1, 10);
     assert_eq!((status.state, status.components["kiali"].status), (Some(State::Healthy), Some(State::Error)));
     let said = "all components are ready, but an add-on is not: kiali: pod kiali-1 ImagePullBackOff";
     assert_eq!(status.conditions[0].message, said);
@@ -137,10 +137,35 @@ fn a_stalled_mesh_keeps_what_is_known_of_its_parts() {
 }
 
 #[test]
+fn what_keeps_an_object_from_its_plan_is_told_over_all_that_is_known() {
+    let hindered = |reason, outcome: fn() -> Outcome| {
+        let mut outcome = outcome();
+        if let Outcome::Applied(applied) = &mut outcome {
+            applied.hindrance = Some((reason, "Service web is refused".to_owned()));
+        }
+        after(outcome, &MeshInstallStatus::default(), 1, 10)
+    };
+    let stalled = hindered(Reason::InvalidSpec, healthy);
+    let ready = ("CertificatesReady", "True", "Issued");
+    let answering = ("WebhooksReady", "True", "Answering");
+    let told = [("Ready", "False", "InvalidSpec"), ("Stalled", "True", "InvalidSpec"), ready, answering];
+    assert_eq!((stalled.state, conditions(&stalled)), (Some(State::Error), told.to_vec()));
+    assert_eq!(
+        (stalled.conditions[1].message.as_str(), stalled.components["galley"].status),
+        ("Service web is refused", Some(State::Healthy))
+    );
+    let retried = hindered(Reason::ApplyFailed, starting);
+    assert_eq!(conditions(&retried)[..2], [("Ready", "False", "ApplyFailed"), ("Reconciling", "True", "ApplyFailed")]);
+    assert_eq!(retried.components["galley"].status, Some(State::Updating));
+}
+
+#[test]
 fn what_would_be_done_is_told_and_what_is_there_stays_as_it_was() {
     let key = crate::operator::object::Key::new(crate::operator::object::Kind::Service, "istio-system", "istiod");
     let preview = |unchanged| {
-        Outcome::Previewed(Preview { changes: vec![(ferromesh_crds::install::ChangeAction::Create, key.clone(), Vec::new())], unchanged })
+        let changes = vec![(ferromesh_crds::install::ChangeAction::Create, key.clone(), Vec::new())];
+        let Outcome::Applied(applied) = healthy() else { unreachable!() };
+        Outcome::Previewed(Preview { changes, unchanged }, applied.parts)
     };
     let first = after(preview(0), &MeshInstallStatus::default(), 1, 10);
     assert_eq!((first.state, conditions(&first)), (Some(State::None), vec![("Ready", "False", "Planned")]));
@@ -183,7 +208,7 @@ fn a_version_that_comes_up_is_told_of_with_the_one_that_serves_meanwhile() {
     let failed = Health { state: State::Error, message: "timed out".to_owned() };
     let outcome = but(|it| {
         it.upgrade = upgrade(Reason::NewNotReady, true);
-        it.components = BTreeMap::from([("pilot".to_owned(), ("istio-pilot-green".to_owned(), failed))]);
+        it.parts.components = BTreeMap::from([("pilot".to_owned(), ("istio-pilot-green".to_owned(), failed))]);
     });
     assert_eq!(after(outcome, &well, 1, 11).conditions[0].message, "istio-pilot-green: timed out; version 1.0.2 serves on");
     let stays = after(but(|it| it.upgrade = upgrade(Reason::OldInUse, false)), &well, 1, 11);
@@ -206,7 +231,7 @@ fn every_reason_and_condition_is_explained() {
         page.lines().filter(|line| line.starts_with("| `")).filter_map(move |line| name(cells(line))).collect::<Vec<_>>()
     };
     assert_eq!(rows(4).into_iter().collect::<BTreeSet<_>>(), variants(include_str!("reason.rs"), "Reason").into_iter().collect());
-    let types: BTreeSet<&str> = ["Ready", "Reconciling", "Stalled", "Upgraded"].into_iter().chain(KEPT).collect();
+    let types: BTreeSet<&str> = ["Ready", "Reconciling", "Stalled", "Upgraded", FOREIGN].into_iter().chain(KEPT).collect();
     assert_eq!(rows(3).into_iter().collect::<BTreeSet<_>>(), types);
     // What is said of a reason's conditions are conditions.
     let of = page.lines().filter(|line| line.starts_with("| `")).map(|line| line.split('|').collect::<Vec<_>>());

@@ -8,7 +8,7 @@ use k8s_openapi::api::{
     admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration},
     apps::v1::{DaemonSet, Deployment},
     coordination::v1::Lease,
-    core::v1::{Namespace, Pod},
+    core::v1::{Namespace, Pod, Secret},
     rbac::v1::ClusterRole,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
@@ -177,16 +177,40 @@ impl Cluster {
             self.api.insert(&daemon_set);
         }
         for deployment in self.api.list::<Deployment>().into_iter().filter(|one| one.name_any() != held) {
-            let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
-            let generation = deployment.metadata.generation;
-            let whole = json!({"observedGeneration": generation, "replicas": wanted, "updatedReplicas": wanted,
-                "readyReplicas": wanted, "availableReplicas": wanted});
-            let given_up = json!({"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded", "message": "timed out"});
-            let failed = json!({"observedGeneration": generation, "replicas": wanted, "updatedReplicas": wanted, "conditions": [given_up]});
-            let status = if image(&deployment).ends_with(&format!(":{BROKEN}")) { failed } else { whole };
-            let deployment = Deployment { status: serde_json::from_value(status).unwrap(), ..deployment };
-            self.api.insert(&deployment);
+            let is_ready = !image(&deployment).ends_with(&format!(":{BROKEN}"));
+            self.judge(deployment, is_ready);
         }
+    }
+
+    /// Has the pods of a Deployment of the mesh fail.
+    pub(super) fn fail_pods_of(&self, name: &str) {
+        self.judge(self.api.get::<Deployment>(Some(MESH), name).unwrap(), false);
+    }
+
+    /// Writes a Deployment's status.
+    fn judge(&self, deployment: Deployment, is_ready: bool) {
+        let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+        let generation = deployment.metadata.generation;
+        let whole = json!({"observedGeneration": generation, "replicas": wanted, "updatedReplicas": wanted,
+            "readyReplicas": wanted, "availableReplicas": wanted});
+        let given_up = json!({"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded", "message": "timed out"});
+        let failed = json!({"observedGeneration": generation, "replicas": wanted, "updatedReplicas": wanted, "conditions": [given_up]});
+        let status = if is_ready { whole } else { failed };
+        self.api.insert(&Deployment { status: serde_json::from_value(status).unwrap(), ..deployment });
+    }
+
+    /// The bundles that webhooks are trusted by, of the operator and of all meshes.
+    pub(super) fn bundles(&self) -> BTreeSet<Option<String>> {
+        let of = |object: &Value| object["webhooks"].as_array().cloned().unwrap_or_default();
+        let bundle = |webhook: Value| webhook["clientConfig"]["caBundle"].as_str().map(str::to_owned);
+        self.api.all().iter().flat_map(of).map(bundle).collect()
+    }
+
+    /// Has the authority of the webhooks replaced, and waits until all of them are trusted by the new one.
+    pub(super) async fn until_another_authority_is_trusted(&self) {
+        let before = self.bundles();
+        self.api.delete::<Secret>(Some(OPERATOR), "ferromesh-webhook-ca");
+        eventually("the new authority is trusted by all", || self.bundles().len() == 1 && self.bundles() != before).await;
     }
 
     pub(super) fn status(&self, name: &str) -> MeshInstallStatus {

@@ -70,6 +70,12 @@ async fn a_mesh_that_is_there_is_kept_but_for_the_object_that_is_somebody_elses(
     until_stalled_at(&cluster, "PeerAuthentication istio-system/default is somebody else's").await;
     cluster.api.delete::<Service>(Some(MESH), "istio-galley");
     eventually("a repair", || cluster.api.get::<Service>(Some(MESH), "istio-galley").is_some()).await;
+    cluster.fail_pods_of("istio-pilot");
+    let pilot = || cluster.status("mesh").components["pilot"].status;
+    eventually("what fails meanwhile is told of", || pilot() == Some(State::Error)).await;
+    until_stalled_at(&cluster, "PeerAuthentication istio-system/default").await;
+    let listed = |kind: &str| cluster.status("mesh").inventory.iter().any(|entry| entry.kind == kind);
+    assert!(listed("Deployment") && !listed("PeerAuthentication"), "theirs is nothing of the mesh's");
 
     // Who goes back keeps his policy.
     cluster.install("mesh", json!({}));

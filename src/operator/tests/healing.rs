@@ -175,7 +175,7 @@ async fn an_object_that_the_api_server_finds_invalid_stalls_and_keeps_no_other_f
     let refuses = Arc::new(AtomicBool::new(true));
     let still = refuses.clone();
     cluster.api.answer(move |call| {
-        let refused = call.is_write() && call.target.plural == "services" && still.load(Ordering::SeqCst);
+        let refused = call.method == "PATCH" && call.target.plural == "services" && still.load(Ordering::SeqCst);
         refused.then(|| (422, json!({"kind": "Status", "status": "Failure", "message": "port is taken", "reason": "Invalid", "code": 422})))
     });
     let bundles = || {
@@ -203,6 +203,14 @@ async fn an_object_that_the_api_server_finds_invalid_stalls_and_keeps_no_other_f
     let there = |name: &str| cluster.api.get::<Deployment>(Some(MESH), name).is_some();
     cluster.install("mesh", json!({"addons": {"prometheus": {"enabled": false}}}));
     eventually("what is not planned is gone", || !there("prometheus")).await;
+    let listed = |name: &str| cluster.status("mesh").inventory.iter().any(|entry| entry.kind == "Deployment" && entry.name == name);
+    eventually("it is told of no more", || !listed("prometheus") && !cluster.status("mesh").components.contains_key("prometheus")).await;
+    assert!(listed("istio-egressgateway"), "what is there is");
+    cluster.fail_pods_of("istio-galley");
+    let galley = || cluster.status("mesh").components["galley"].status;
+    let answers = || cluster.condition("mesh", "WebhooksReady").map(|(status, ..)| status == "True");
+    eventually("a part that fails meanwhile is told of", || galley() == Some(State::Error) && answers() == Some(false)).await;
+    assert_eq!(cluster.condition("mesh", "Stalled").as_ref(), Some(&stalled));
     cluster.api.delete::<ConfigMap>(Some(MESH), "istio");
     eventually("another repair", || cluster.api.get::<ConfigMap>(Some(MESH), "istio").is_some()).await;
     assert_eq!(sent(), before);

@@ -209,6 +209,47 @@ async fn another_istio_is_left_alone() {
 }
 
 #[tokio::test]
+async fn another_istio_that_comes_later_is_told_of_and_ends_nothing() {
+    let mut cluster = Cluster::healthy(json!({})).await;
+    let foreign = json!({"metadata": {"name": "istiod-default-validator"}, "webhooks": []});
+    cluster.api.insert::<ValidatingWebhookConfiguration>(&serde_json::from_value(foreign).unwrap());
+    let theirs = || cluster.api.get::<ValidatingWebhookConfiguration>(None, "istiod-default-validator");
+    let before = theirs();
+    let told = (
+        "True".to_owned(),
+        "ForeignMesh".to_owned(),
+        "ValidatingWebhookConfiguration istiod-default-validator belongs to another \
+        Istio, and nothing of it has been touched: remove it, or what it left"
+            .to_owned(),
+    );
+    eventually("it is told", || cluster.condition("mesh", "ForeignMesh").as_ref() == Some(&told)).await;
+    let warns = |event: &Event| event.reason.as_deref() == Some("ForeignMesh") && event.type_.as_deref() == Some("Warning");
+    eventually("an event", || cluster.api.list::<Event>().iter().any(warns)).await;
+    assert_eq!((cluster.status("mesh").state, cluster.condition("mesh", "Stalled")), (Some(State::Healthy), None));
+    cluster.api.delete::<Service>(Some(MESH), "istio-galley");
+    eventually("a repair", || cluster.api.get::<Service>(Some(MESH), "istio-galley").is_some()).await;
+    cluster.until_another_authority_is_trusted().await;
+    assert_eq!(theirs(), before);
+
+    // Who comes later than it doesn't come up.
+    cluster.install("canary", json!({"revision": "canary"}));
+    eventually("stalled", || cluster.condition("canary", "Stalled").is_some_and(|(_, reason, _)| reason == "ForeignMesh")).await;
+    assert_eq!(cluster.condition("canary", "ForeignMesh"), None, "that says it");
+    assert!(cluster.api.list::<Deployment>().iter().all(|deployment| !deployment.name_any().ends_with("-canary")));
+    cluster.api.delete::<MeshInstall>(None, "canary");
+
+    // A changed spec is brought about, by another operator too.
+    cluster.stop();
+    cluster.install("mesh", json!({"components": {"galley": {"replicas": 2}}}));
+    cluster.start();
+    cluster.until_healthy().await;
+    assert_eq!(cluster.api.get::<Deployment>(Some(MESH), "istio-galley").unwrap().spec.unwrap().replicas, Some(2));
+    assert_eq!(cluster.condition("mesh", "ForeignMesh"), Some(told));
+    cluster.api.delete::<ValidatingWebhookConfiguration>(None, "istiod-default-validator");
+    eventually("it is gone", || cluster.condition("mesh", "ForeignMesh").is_none()).await;
+}
+
+#[tokio::test]
 async fn a_part_that_fails_is_named_with_its_reason() {
     let mut cluster = Cluster::new();
     cluster.install("mesh", json!({}));

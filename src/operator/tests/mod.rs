@@ -11,4 +11,5 @@ mod planning;
 mod proxies;
 mod revisions;
 mod serving;
+mod trust;
 mod upgrade;

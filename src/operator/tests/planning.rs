@@ -112,6 +112,31 @@ async fn what_is_damaged_meanwhile_is_told_and_not_mended() {
 }
 
 #[tokio::test]
+async fn how_the_parts_are_that_are_there_is_told() {
+    let cluster = Cluster::healthy(json!({})).await;
+    // What would come or go says nothing of what is there.
+    let planned = json!({"mode": "Plan", "components": {"injector": {"enabled": false}},
+        "gateways": {"egress": [{"name": "istio-egressgateway", "enabled": true}]}});
+    cluster.install("mesh", planned);
+    plan(&cluster).await;
+    let ready = || cluster.condition("mesh", "Ready").unwrap();
+    let component = |name: &str| cluster.status("mesh").components.get(name).and_then(|it| it.status);
+    assert_eq!((&*ready().0, component("injector"), component("istio-egressgateway")), ("True", Some(State::Healthy), None));
+
+    cluster.fail_pods_of("istio-pilot");
+    eventually("it is told", || ready().0 == "False" && component("pilot") == Some(State::Error)).await;
+    let (_, reason, message) = ready();
+    assert_eq!((&*reason, cluster.status("mesh").state), ("Planned", Some(State::Error)));
+    assert!(message.starts_with("mode is Plan, ") && message.ends_with("; istio-pilot: ProgressDeadlineExceeded, timed out"), "{message}");
+    cluster.bring_up_pods();
+    eventually("it is well again", || ready().0 == "True" && component("pilot") == Some(State::Healthy)).await;
+
+    cluster.api.delete::<Deployment>(Some(MESH), "istio-citadel");
+    let gone = "; istio-citadel: it is gone, and mode Apply would bring it back";
+    eventually("the loss", || ready().0 == "False" && ready().2.ends_with(gone)).await;
+}
+
+#[tokio::test]
 async fn an_operator_that_starts_anew_holds_what_another_made() {
     let mut cluster = Cluster::healthy(json!({})).await;
     cluster.install("mesh", json!({"mode": "Plan"}));

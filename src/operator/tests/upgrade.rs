@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use std::sync::atomic::Ordering;
 
 use super::{
-    cluster::{BROKEN, Cluster, MESH, OPERATOR, image},
+    cluster::{BROKEN, Cluster, MESH, image},
     convergence::{assert_same, is_step, limited, view},
 };
 use crate::testing::eventually;
@@ -285,17 +285,7 @@ async fn a_pinned_version_stays_with_all_that_it_has_and_its_certificates_go_on(
     eventually("it says so", || told(&cluster) == format!("True VersionPinned {pinned}")).await;
     assert_eq!(ready(&cluster), format!("True Healthy all components are ready; {pinned}"));
     assert_eq!((cluster.status("mesh").version.as_deref(), planes(&cluster).len()), (Some("1.0.2"), 1));
-    cluster.api.delete::<Secret>(Some(OPERATOR), "ferromesh-webhook-ca");
-    let bundles = || -> Vec<Value> {
-        let webhooks = |name: &str| serde_json::to_value(cluster.api.get::<ValidatingWebhookConfiguration>(None, name)).unwrap();
-        ["ferromesh-operator", "istio-galley"].map(|name| webhooks(name)["webhooks"][0]["clientConfig"]["caBundle"].clone()).into()
-    };
-    let old = bundles();
-    eventually("the new authority is trusted", || {
-        let new = bundles();
-        new[0] != old[0] && new[0] == new[1]
-    })
-    .await;
+    cluster.until_another_authority_is_trusted().await;
     assert_same(&of_the_mesh(&cluster), &before, "an upgrade of the operator");
     cluster.install("mesh", json!({}));
     eventually("it moves", || pilots(&cluster) == [pilot("", "1.0.3")]).await;
