@@ -60,11 +60,11 @@ impl Assignment {
         Self::at(path, self.given.clone())
     }
 
-    /// Whether it switches something on.
-    pub(super) fn is_on(&self) -> bool {
+    /// Whether that is the value, wherever its place.
+    pub(super) fn is(&self, value: &Value) -> bool {
         match &self.given {
-            Given::Text(text) => value_of(text) == true,
-            Given::Value(value) => *value == true,
+            Given::Text(text) => value_of(text) == *value,
+            Given::Value(given) => given == value,
         }
     }
 

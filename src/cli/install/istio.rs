@@ -1,6 +1,6 @@
 //! Istio 1.4's own description of an installation, IstioControlPlane: where its fields lead here.
 
-use clap::{Arg, ArgAction};
+use clap::{Arg, ArgAction, value_parser};
 use serde_json::Value;
 
 /// Fields that have a counterpart as a whole, and its name.
@@ -46,6 +46,17 @@ const COMPONENTS: [(&str, &str); 12] = [
     ("coreDNS.components.coreDNS", "values.istiocoredns"),
 ];
 
+/// Where the values of a part's chart are, which 1.4 has below the part's own `values`, for those that are told by fields here.
+const CHARTS: [(&str, &str); 7] = [
+    ("components.pilot", "values.pilot"),
+    ("components.citadel", "values.security"),
+    ("components.galley", "values.galley"),
+    ("components.injector", "values.sidecarInjectorWebhook"),
+    ("components.cni", "values.cni"),
+    ("gateways.ingress[istio-ingressgateway]", "values.gateways.istio-ingressgateway"),
+    ("gateways.egress[istio-egressgateway]", "values.gateways.istio-egressgateway"),
+];
+
 /// Fields of a part below `k8s`.
 const SETTINGS: [(&str, &str); 16] = [
     ("replicaCount", "replicas"),
@@ -66,10 +77,27 @@ const SETTINGS: [(&str, &str); 16] = [
     ("service.externalTrafficPolicy", "service.externalTrafficPolicy"),
 ];
 
-/// Flags of 1.4's that are taken and change nothing: messages go to standard error in any case, and what is wrong with a description the
-/// operator would refuse, whatever was forced here.
+/// Flags of 1.4's that all verbs of a group take and that change nothing: messages go to standard error in any case, and what is wrong with
+/// a description the operator would refuse, whatever was forced here.
 pub(super) fn taken() -> [Arg; 3] {
-    ["force", "logtostderr", "verbose"].map(|name| Arg::new(name).long(name).action(ArgAction::SetTrue).global(true).hide(true))
+    ["force", "logtostderr", "verbose"].map(|name| flag(name).global(true))
+}
+
+/// 1.4's `--dry-run` of verbs that change nothing in any case.
+pub(super) fn dry_run() -> Arg {
+    flag("dry-run")
+}
+
+/// A flag of 1.4's that is taken and changes nothing. As there, it may have a value.
+pub(super) fn flag(name: &'static str) -> Arg {
+    Arg::new(name)
+        .long(name)
+        .action(ArgAction::Set)
+        .value_parser(value_parser!(bool))
+        .num_args(0..=1)
+        .require_equals(true)
+        .default_missing_value("true")
+        .hide(true)
 }
 
 /// What a field of 1.4 means here.
@@ -95,6 +123,13 @@ pub(super) fn meaning(path: &str) -> Option<Meaning> {
         return at(format!("{ours}{rest}"));
     }
     if let Some((ours, rest)) = below(path, &COMPONENTS) {
+        if rest == ".namespace" {
+            return Some(Meaning::Namespace);
+        }
+        let chart = if ours.starts_with("values.") { Some(ours) } else { below(ours, &CHARTS).map(|(chart, _)| chart) };
+        if let (Some(chart), Some((_, rest))) = (chart, below(rest, &[(".values", "")])) {
+            return at(format!("{chart}{rest}"));
+        }
         if ours.starts_with("values.") || rest == ".enabled" {
             return at(format!("{ours}{rest}"));
         }
@@ -104,7 +139,7 @@ pub(super) fn meaning(path: &str) -> Option<Meaning> {
     let (feature, field) = path.split_once('.')?;
     let switched = FEATURES.iter().find(|(name, _)| *name == feature);
     match field {
-        "components.namespace" if switched.is_some() || feature == GATEWAYS => Some(Meaning::Namespace),
+        "namespace" | "components.namespace" if switched.is_some() || feature == GATEWAYS => Some(Meaning::Namespace),
         "enabled" if feature == GATEWAYS => {
             let gateways = COMPONENTS.iter().filter(|(theirs, _)| theirs.starts_with("gateways."));
             Some(Meaning::OffAt(gateways.map(|(_, ours)| format!("{ours}.enabled")).collect()))
@@ -112,6 +147,15 @@ pub(super) fn meaning(path: &str) -> Option<Meaning> {
         "enabled" => at(format!("{}.enabled", switched?.1)),
         _ => None,
     }
+}
+
+/// Where a spec says what a path of 1.4 leads to: one field, or all of a part or of a feature; none for a path that is not 1.4's.
+pub(super) fn place(path: &str) -> Option<String> {
+    if let Some(Meaning::At(places)) = meaning(path) {
+        return places.into_iter().next();
+    }
+    let part = path.strip_suffix(".k8s").unwrap_or(path);
+    COMPONENTS.iter().chain(&FEATURES).find(|(theirs, _)| *theirs == part).map(|(_, ours)| (*ours).to_owned())
 }
 
 /// The row whose path is the path or leads to it, as what it stands for and the rest of the path.

@@ -15,7 +15,7 @@ use super::{
     apply::ManifestApplyArgs,
     chart::NAMESPACE,
     difference::{told_differences, without_traces},
-    istio::taken,
+    istio::{dry_run, taken},
     migrate::{MigrateArgs, VersionsArgs},
     object::Id,
     plan::PlanArgs,
@@ -68,6 +68,9 @@ pub(in crate::cli) struct GenerateArgs {
     /// Write a file for each object into this directory, instead of all to standard output
     #[arg(short = 'd', long, value_name = "DIRECTORY")]
     output_directory: Option<PathBuf>,
+    /// Write no file: say how many there would be
+    #[arg(long)]
+    dry_run: bool,
     /// The operator's namespace
     #[arg(long = "operatorNamespace", visible_alias = "operator-namespace", default_value = NAMESPACE, value_parser = namespace, value_name = "NAMESPACE")]
     operator_namespace: String,
@@ -87,7 +90,7 @@ enum Output {
 
 /// Show how the objects of two files differ, or the cluster from what is planned, field by field
 #[derive(Args, Debug)]
-#[command(after_help = "\
+#[command(arg = dry_run(), after_help = "\
 Two files are compared with each other; what the API server writes into every object (status, uid, times) does not count. Without a second
 one, the cluster is compared with what the operator would make of the first, as by ferromesh plan.
 
@@ -102,6 +105,9 @@ struct DiffArgs {
     /// Another
     #[arg(conflicts_with_all = ["set", "filename"])]
     second: Option<String>,
+    /// Of directories, take the files of those in them, too
+    #[arg(short = 'r', visible_short_alias = 'R', long, requires = "second")]
+    directory: bool,
     #[command(flatten)]
     plan: PlanArgs,
 }
@@ -164,6 +170,10 @@ impl GenerateArgs {
             (Output::As(form), directory) => (*form, directory.as_ref()),
         };
         match directory {
+            Some(directory) if self.dry_run => {
+                streams.note(&format!("{} would be written to {}", counted(objects.len(), "object"), directory.display()));
+                Ok(Exit::Clean)
+            }
             Some(directory) => {
                 write_files(directory, &objects, form)?;
                 streams.note(&format!("{} written to {}", counted(objects.len(), "object"), directory.display()));
@@ -216,8 +226,8 @@ impl DiffArgs {
         let Some(names @ [first, second]) = self.first.as_ref().zip(self.second.as_ref()).map(<[&String; 2]>::from) else {
             return self.plan.with_file(self.first.as_deref()).run(streams);
         };
-        let (first, second) =
-            (by_name(objects_of(from_ref(first), false, streams)?), by_name(objects_of(from_ref(second), false, streams)?));
+        let mut read = |name: &String| objects_of(from_ref(name), self.directory, streams).map(by_name);
+        let (first, second) = (read(first)?, read(second)?);
         self.plan.comparison.answer(&compared(&first, &second), |found| human(found, names.map(String::as_str)), streams)
     }
 }

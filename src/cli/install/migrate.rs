@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::json;
 
-use super::spec::SpecArgs;
+use super::{istio::dry_run, spec::SpecArgs};
 use crate::cli::{
     exit::{Exit, Failure},
     report,
@@ -12,7 +12,7 @@ use crate::cli::{
 
 /// Write what an IstioControlPlane, or a file of values for Istio's charts, says as a MeshInstall
 #[derive(Args, Debug)]
-#[command(after_help = "\
+#[command(arg = dry_run(), after_help = "\
 What has no meaning here is refused by name, with what to do in its place.
 
 Examples:
@@ -26,7 +26,7 @@ pub(super) struct MigrateArgs {
 
 /// Tell which versions this program installs, and from which it upgrades
 #[derive(Args, Debug)]
-#[command(after_help = "\
+#[command(arg = dry_run(), after_help = "\
 Examples:
   ferromesh manifest versions")]
 pub(super) struct VersionsArgs {}

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::{
     difference::{ComparisonArgs, told_differences},
+    istio::{self, dry_run, taken},
     spec::SpecArgs,
 };
 use crate::cli::{
@@ -20,7 +21,7 @@ use crate::operator::{self, between, overlay};
 
 /// Show the profiles, what each sets, and how they differ
 #[derive(Args, Debug)]
-#[command(after_help = "\
+#[command(args = taken(), arg = dry_run().global(true), after_help = "\
 Examples:
   ferromesh profile list
   ferromesh profile dump demo
@@ -180,12 +181,17 @@ fn description(profile: Profile) -> &'static str {
     }
 }
 
-/// A part of a spec: `components.pilot`, `gateways.ingress[istio-ingressgateway]`.
+/// A part of a spec: `components.pilot`, `gateways.ingress[istio-ingressgateway]`, or as 1.4 has it `trafficManagement.components.pilot`.
 fn part(spec: &Value, path: &str) -> Result<Value, Failure> {
-    let steps = path.split(['.', '[']).map(|step| step.trim_end_matches(']')).filter(|step| !step.is_empty());
+    let place = istio::place(path);
+    let place = place.as_deref().unwrap_or(path);
+    let steps = place.split(['.', '[']).map(|step| step.trim_end_matches(']')).filter(|step| !step.is_empty());
     let found = steps.into_iter().try_fold(spec, |value, step| match value {
         Value::Array(items) => items.iter().find(|item| item["name"] == step).or_else(|| items.get(step.parse::<usize>().ok()?)),
         value => value.get(step),
     });
-    found.cloned().ok_or_else(|| Failure::usage(format_args!("--config-path {path}: the profile sets nothing there")))
+    found.cloned().ok_or_else(|| {
+        let there = if place == path { "there".to_owned() } else { format!("at {place}") };
+        Failure::usage(format_args!("--config-path {path}: the profile sets nothing {there}"))
+    })
 }

@@ -57,6 +57,8 @@ pub(super) struct Said {
     /// The specs of the files, the later ones counting more.
     specs: Vec<Value>,
     assignments: Vec<Assignment>,
+    /// What 1.4 says of parts' namespaces, all of which are the mesh's here.
+    namespaces: Vec<Assignment>,
     texts: Vec<SourceText>,
 }
 
@@ -104,7 +106,7 @@ impl SpecArgs {
     /// # Errors
     /// When a file can't be read or describes no installation, or a `--set` can't be understood.
     pub(super) fn said(&self, stdin: &mut dyn Read) -> Result<Said, Failure> {
-        let mut said = Said { name: None, specs: Vec::new(), assignments: Vec::new(), texts: Vec::new() };
+        let mut said = Said { name: None, specs: Vec::new(), assignments: Vec::new(), namespaces: Vec::new(), texts: Vec::new() };
         for text in input::texts(&self.filename, false, stdin) {
             let text = text?;
             each_of_text(&text, |at, manifest| {
@@ -121,7 +123,7 @@ impl SpecArgs {
         let schema = schema();
         for argument in &self.set {
             for assignment in Assignment::read(argument).map_err(Failure::usage)? {
-                said.assignments.extend(understood(assignment, schema)?);
+                said.understand(assignment, schema)?;
             }
         }
         Ok(said)
@@ -144,14 +146,39 @@ impl Said {
         self.specs.is_empty() && self.assignments.is_empty()
     }
 
+    /// Adds an assignment in the terms of a MeshInstall; of one in those of an IstioControlPlane there may be several, or none.
+    fn understand(&mut self, assignment: Assignment, schema: &Value) -> Result<(), Failure> {
+        let paths = match istio::meaning(&assignment.path) {
+            Some(Meaning::Namespace) => {
+                self.namespaces.push(assignment);
+                return Ok(());
+            }
+            Some(Meaning::OffAt(_)) if assignment.is(&json!(true)) => return Ok(()),
+            Some(Meaning::At(paths) | Meaning::OffAt(paths)) => paths,
+            None if schema["properties"].get(assignment.root()).is_some() => vec![assignment.path.clone()],
+            None if istio::knows(assignment.root()) => {
+                return Err(Failure::usage(format_args!("--set {}: {NO_COUNTERPART}", assignment.path)));
+            }
+            None => return Err(unknown(&assignment, schema)),
+        };
+        for path in paths {
+            self.assignments.push(assignment.moved(&path).map_err(Failure::usage)?);
+        }
+        Ok(())
+    }
+
     /// The same laid over a spec.
     ///
     /// # Errors
-    /// When a `--set` has no place there.
+    /// When a `--set` has no place there, or speaks of another namespace.
     pub(super) fn over(&self, base: &Value) -> Result<Described, Failure> {
         let mut spec = self.specs.iter().fold(base.clone(), |spec, layer| overlay(&spec, layer));
         let schema = schema();
         self.assignments.iter().try_for_each(|assignment| assignment.place(&mut spec, schema)).map_err(Failure::usage)?;
+        let namespace = spec["namespace"].as_str().unwrap_or(DEFAULT_NAMESPACE);
+        if let Some(other) = self.namespaces.iter().find(|said| !said.is(&json!(namespace))) {
+            return Err(Failure::usage(format_args!("--set {}: {ONE_NAMESPACE}", other.path)));
+        }
         let set = self.assignments.iter().map(|assignment| format!("spec.{}", assignment.path)).collect();
         Ok(Described { name: self.name.clone(), spec, texts: self.texts.clone(), set })
     }
@@ -169,25 +196,6 @@ pub(in crate::cli) fn schema() -> &'static Value {
 /// Whether a field of the spec has the value that the API server gives it where nobody gave it one.
 pub(super) fn is_default(path: &str, value: &Value) -> bool {
     schema()["properties"][path].get("default") == Some(value)
-}
-
-/// An assignment in the terms of a MeshInstall; of one in those of an IstioControlPlane there may be several, or none.
-fn understood(assignment: Assignment, schema: &Value) -> Result<Vec<Assignment>, Failure> {
-    let moved = |paths: &[String]| paths.iter().map(|path| assignment.moved(path).map_err(Failure::usage)).collect();
-    match istio::meaning(&assignment.path) {
-        Some(Meaning::At(paths)) => moved(&paths),
-        Some(Meaning::OffAt(paths)) => {
-            if assignment.is_on() {
-                Ok(Vec::new())
-            } else {
-                moved(&paths)
-            }
-        }
-        Some(Meaning::Namespace) => Err(Failure::usage(format_args!("--set {}: {ONE_NAMESPACE}", assignment.path))),
-        None if schema["properties"].get(assignment.root()).is_some() => Ok(vec![assignment]),
-        None if istio::knows(assignment.root()) => Err(Failure::usage(format_args!("--set {}: {NO_COUNTERPART}", assignment.path))),
-        None => Err(unknown(&assignment, schema)),
-    }
 }
 
 const NO_COUNTERPART: &str = "has no counterpart: write what it is for as a field of a MeshInstall";
@@ -228,14 +236,14 @@ fn of_istio(spec: &Value, at: &str) -> Result<Value, Failure> {
     let (known, unknown) = istio::read(spec);
     let mut failures: Vec<Failure> =
         unknown.iter().map(|path| Failure::usage(format_args!("{at}: spec.{path} {NO_COUNTERPART}"))).collect();
-    let (mut own, mut switches) = (json!({}), BTreeMap::new());
+    let (mut own, mut of_parts, mut switches) = (json!({}), json!({}), BTreeMap::new());
     let schema = schema();
-    let mut place = |path: &str, value: Value| {
+    let place = |own: &mut Value, path: &str, value: Value| {
         Assignment::of(path, value)
-            .and_then(|assignment| assignment.place(&mut own, schema))
+            .and_then(|assignment| assignment.place(own, schema))
             .map_err(|told| Failure::usage(format_args!("{at}: {told}")))
     };
-    let namespace = spec["defaultNamespace"].as_str().unwrap_or(DEFAULT_NAMESPACE);
+    let namespace = ["defaultNamespace", "namespace"].iter().find_map(|field| spec[field].as_str()).unwrap_or(DEFAULT_NAMESPACE);
     for (path, meaning, value) in known {
         match (meaning, value.as_bool()) {
             (Meaning::Namespace, _) if value != namespace => {
@@ -247,11 +255,16 @@ fn of_istio(spec: &Value, at: &str) -> Result<Value, Failure> {
                 paths.into_iter().for_each(|path| *switches.entry(path).or_insert(true) &= on);
             }
             (Meaning::At(paths) | Meaning::OffAt(paths), _) => {
-                paths.iter().try_for_each(|path| place(path, value.clone()))?;
+                for path in paths {
+                    let own = if path.starts_with("values.") { &mut of_parts } else { &mut own };
+                    place(own, &path, value.clone())?;
+                }
             }
         }
     }
-    switches.into_iter().try_for_each(|(path, on)| place(&path, json!(on)))?;
+    // What a part says of its chart counts more than what all say together.
+    own = overlay(&own, &of_parts);
+    switches.into_iter().try_for_each(|(path, on)| place(&mut own, &path, json!(on)))?;
     Failure::all(failures).map(|()| own)
 }
 

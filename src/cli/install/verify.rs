@@ -1,17 +1,19 @@
 //! `ferromesh verify-install`: is each object of an installation there, as it was applied, and ready?
 
 use clap::Args;
+use ferromesh_crds::catalog;
 use futures::{StreamExt, stream};
 use kube::Client;
 use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::time::Duration;
 
 use super::{
     cluster::{self, timeout},
     difference::without_traces,
     generated::as_in_cluster,
+    istio::flag,
     manifest::{objects_of, refused},
     object::Id,
 };
@@ -27,8 +29,8 @@ use crate::operator::{Difference, generate_for, missing};
 
 /// Verify that each object of an installation is there, as it was applied, and ready
 #[derive(Args, Debug)]
-#[command(after_help = "\
-Without a file, the objects of the cluster's MeshInstalls are verified.
+#[command(arg = flag("enableVerbose"), after_help = "\
+Without a file, the objects of the cluster's MeshInstalls are verified. With a MeshInstall go the CRDs of all kinds: are they served?
 Exit codes: 0 all are as they should be, 79 some are not, 65 a file can't be parsed, 69 no cluster, 77 forbidden.
 
 Examples:
@@ -82,6 +84,8 @@ enum State {
     Unknown,
 }
 
+/// The kind of what makes objects an installation.
+const MESH: &str = "MeshInstall";
 /// Questions that are under way at once.
 const AT_ONCE: usize = 8;
 
@@ -99,7 +103,8 @@ impl VerifyArgs {
         }
         let found = ask(self.timeout, async {
             let cluster = self.cluster.connect().await?;
-            let objects = if given.is_empty() { of_cluster(&cluster.client).await? } else { as_in_cluster(&cluster.client, given).await? };
+            let given = if given.is_empty() { of_cluster(&cluster.client).await? } else { as_in_cluster(&cluster.client, given).await? };
+            let objects = with_crds(given);
             let wanted = objects.into_iter().map(|object| verify(&cluster.client, &cluster.namespace, object));
             Ok(stream::iter(wanted).buffered(AT_ONCE).collect::<Vec<Verification>>().await)
         })?;
@@ -137,6 +142,19 @@ async fn of_cluster(client: &Client) -> Result<Vec<Value>, Failure> {
         all.extend(std::iter::once(without_traces(own)).chain(objects.unwrap_or_default()));
     }
     Ok(all)
+}
+
+/// The objects, and with a MeshInstall all CRDs, which are there before it and which no manifest has. How new they are `check` tells.
+fn with_crds(mut objects: Vec<Value>) -> Vec<Value> {
+    const CRD: &str = "CustomResourceDefinition";
+    if objects.iter().any(|object| object["kind"] == MESH) {
+        let crd = |name: String| json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": CRD, "metadata": {"name": name}});
+        let given = |name: &String| objects.iter().any(|object| object["kind"] == CRD && object["metadata"]["name"] == *name);
+        let names = catalog::kinds().iter().map(catalog::Kind::crd_name);
+        let crds: Vec<Value> = names.filter(|name| !given(name)).map(crd).collect();
+        objects.extend(crds);
+    }
+    objects
 }
 
 async fn verify(client: &Client, namespace: &str, wanted: Value) -> Verification {
@@ -198,7 +216,7 @@ pub(super) fn readiness(object: &Value) -> Option<Result<(), String>> {
         "DaemonSet" => {
             enough(count("/status/numberAvailable").min(count("/status/updatedNumberScheduled")), count("/status/desiredNumberScheduled"))
         }
-        "MeshInstall" | "Pod" => condition(object, "Ready"),
+        MESH | "Pod" => condition(object, "Ready"),
         "CustomResourceDefinition" => condition(object, "Established"),
         "Job" => condition(object, "Complete"),
         _ => return None,
@@ -233,7 +251,17 @@ fn human(found: &[Verification], style: Style) -> String {
     } else {
         (style.bad(), format!("{right} of {}", counted(found.len(), "object")))
     };
-    format!("{}{mark} {all} there, as applied and ready\n", table.shown())
+    format!("{}{mark} {all} there, as applied and ready\n{}", table.shown(), summary(found))
+}
+
+/// 1.4's last lines, by which scripts know that all is well with an installation.
+fn summary(found: &[Verification]) -> String {
+    let count = |kind: &str| found.iter().filter(|one| one.object.split(' ').next() == Some(kind)).count();
+    if count(MESH) == 0 || found.iter().any(|one| one.state != State::Ok) {
+        return String::new();
+    }
+    let (crds, deployments) = (count("CustomResourceDefinition"), count("Deployment"));
+    format!("Checked {crds} crds\nChecked {deployments} Istio Deployments\nIstio is installed successfully\n")
 }
 
 // === impl State ===

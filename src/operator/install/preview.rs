@@ -35,8 +35,7 @@ pub(super) struct Previewed {
 
 impl Install {
     /// Compares the plan with the cluster, and looks how the parts are that are there; none while the cluster isn't known yet. Nothing is
-    /// written but what keeps an installation
-    /// that is there alive: its certificates, and that they are trusted.
+    /// written but what keeps an installation that is there alive: its certificates, and that they are trusted.
     ///
     /// # Errors
     /// When the cluster can't be read.

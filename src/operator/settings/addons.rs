@@ -1,10 +1,10 @@
 //! Add-ons: programs of others beside the mesh, which show its metrics and traces.
 
 use ferromesh_crds::install::{Addon as Given, Addons, Component, GatewayService, ServiceType};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
-use super::{Part, Problem, problem::Field, service};
+use super::{Part, Problem, everywhere, problem::Field, service};
 
 /// The programs that can be added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -84,19 +84,21 @@ impl Program {
     }
 }
 
-/// The add-ons that are wanted. One that nobody speaks of is not.
-pub(super) fn read(addons: &Addons, problems: &mut Vec<Problem>) -> BTreeMap<Program, Addon> {
+/// The add-ons that are wanted. One that nobody speaks of is not. `everywhere` is what holds for all Deployments.
+pub(super) fn read(addons: &Addons, everywhere: &Map<String, Value>, problems: &mut Vec<Problem>) -> BTreeMap<Program, Addon> {
+    let place = everywhere::of_addons(everywhere);
     let wanted = Program::ALL.into_iter().map(|program| (program, program.of(addons)));
-    wanted.filter(|(_, given)| given.enabled == Some(true)).map(|(program, given)| (program, Addon::of(program, given, problems))).collect()
+    let wanted = wanted.filter(|(_, given)| given.enabled == Some(true));
+    wanted.map(|(program, given)| (program, Addon::of(program, given, &place, problems))).collect()
 }
 
 // === impl Addon ===
 
 impl Addon {
-    fn of(program: Program, given: Given, problems: &mut Vec<Problem>) -> Self {
+    fn of(program: Program, given: Given, place: &Component, problems: &mut Vec<Problem>) -> Self {
         let path = format!("spec.addons.{}", program.name());
         let resources = serde_json::from_value(json!({"requests": program.requests()})).unwrap_or_default();
-        let part = Part::read(&Component { resources: Some(resources), ..Component::default() }, &path, 1, problems);
+        let part = Part::read(&Component { resources: Some(resources), ..place.clone() }, &path, 1, problems);
         let mut service = given.service.unwrap_or_default();
         let service_type = service.type_.unwrap_or(ServiceType::ClusterIp);
         service::number_targets(&mut service.ports);

@@ -181,7 +181,7 @@ fn read(spec: &MeshInstallSpec, layers: &Layers, images: &Images, problems: &mut
     image::check(merged, Field::new("spec", problems));
     let parts = role::parts(merged.components.as_ref().unwrap_or(&Components::default()), problems);
     let gateways = gateways::read(merged.gateways.as_ref().unwrap_or(&Gateways::default()), problems);
-    let addons = addons::read(&merged.addons.clone().unwrap_or_default(), problems);
+    let addons = addons::read(&merged.addons.clone().unwrap_or_default(), &translated.everywhere, problems);
     let injection = Injection::read(&merged.injection.clone().unwrap_or_default(), problems);
     let strategy = merged.update_strategy.clone().unwrap_or_default();
     let rolling = Rolling::read(&strategy, problems);
@@ -234,6 +234,7 @@ impl Layers {
         let own = serde_json::to_value(spec).unwrap_or_default();
         let values = &overlay(&base, &own)["values"];
         let translated = values::translate(values.as_object().unwrap_or(&serde_json::Map::new()), problems);
+        let base = overlay(&base, &everywhere::small_parts(&translated.everywhere));
         let mut merged = overlay(&overlay(&base, &translated.spec), &own);
         if !Revision::of(spec).is_default() {
             revision::leave_out_shared(&mut merged);
@@ -257,6 +258,9 @@ fn together(translated: &Translated, parts: &BTreeMap<Role, Part>, mesh: &MeshCo
     if translated.strict && mesh.root_namespace != namespace {
         let reason = "makes a PeerAuthentication in the mesh's namespace, which is not meshConfig.rootNamespace: write one there yourself";
         wrong("mtls.enabled", reason);
+    }
+    for (path, _) in translated.namespaces.iter().filter(|(_, said)| said != namespace) {
+        wrong(path, &format!("all that the mesh has is in its own namespace, {namespace}: take it away, or set spec.namespace"));
     }
     found
 }

@@ -1,9 +1,12 @@
 //! Whether a cluster has what was applied.
 
-use ferromesh_crds::MeshInstall;
-use k8s_openapi::api::{
-    apps::v1::Deployment,
-    core::v1::{ConfigMap, Pod},
+use ferromesh_crds::{MeshInstall, catalog};
+use k8s_openapi::{
+    api::{
+        apps::v1::Deployment,
+        core::v1::{ConfigMap, Pod},
+    },
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
@@ -80,8 +83,14 @@ fn answered(object: &Value) -> Value {
     object
 }
 
-/// Every Deployment answers from now on.
+/// Every Deployment answers from now on, and all kinds are served.
 fn bring_up(cluster: &Cluster) {
+    for kind in catalog::kinds() {
+        let condition = json!({"type": "Established", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"});
+        let status = serde_json::from_value(json!({"conditions": [condition]})).unwrap();
+        let crd = CustomResourceDefinition { status, ..kind.crd() };
+        cluster.api.insert(&crd);
+    }
     for mut deployment in cluster.api.list::<Deployment>() {
         let status = json!({"availableReplicas": 99, "updatedReplicas": 99, "observedGeneration": 99});
         deployment.status = serde_json::from_value(status).unwrap();
@@ -115,6 +124,24 @@ async fn istios_invocations_of_1_4_do_what_they_did() {
     bring_up(&cluster);
     let after = verify().await;
     assert_eq!(after.exit, Exit::Clean, "{}", after.stdout);
+    let deployments = objects.iter().filter(|(id, _)| id.kind == "Deployment").count();
+    let crds = catalog::kinds().len();
+    let end = format!("Checked {crds} crds\nChecked {deployments} Istio Deployments\nIstio is installed successfully\n");
+    assert!(after.stdout.ends_with(&format!(" objects there, as applied and ready\n{end}")), "{}", after.stdout);
+    assert!(deployments > 5 && !unready.stdout.contains("successfully"), "{}", unready.stdout);
+    let document = cluster.run_with("verify-install -o json -f -", &manifest, false).await.stdout;
+    assert_eq!(serde_json::from_str::<Value>(&document).unwrap().as_array().unwrap().len(), objects.len() + crds);
+    // Objects that are no installation say nothing of one.
+    let alone = cluster.run_with("verify-install -f -", &objects[1].1.to_string(), false).await;
+    assert!(alone.exit == Exit::Clean && !alone.stdout.contains("Checked"), "{}", alone.stdout);
+    let served = cluster.api.get::<CustomResourceDefinition>(None, "sidecars.networking.istio.io").unwrap();
+    cluster.api.insert(&CustomResourceDefinition { status: None, ..served.clone() });
+    let unserved = verify().await;
+    let told = "CustomResourceDefinition sidecars.networking.istio.io";
+    let row = unserved.stdout.lines().find(|line| line.contains(told)).unwrap_or_default();
+    assert!(unserved.exit == Exit::Findings && row.contains("not ready  its condition Established"), "{}", unserved.stdout);
+    assert!(!unserved.stdout.contains("successfully"), "{}", unserved.stdout);
+    cluster.api.insert(&served);
 
     // kubectl takes the documents in their order, each by its kind and its own namespace.
     assert_eq!(objects[0].0.kind, "MeshInstall", "or the operator would make anew what has just gone");

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{find, owner, planned};
+use super::{find, owner, planned, settings};
 use crate::operator::{
     plan::{Circumstances, Planned, plan},
     settings::{Images, Revision, resolve},
@@ -53,4 +53,26 @@ fn add_ons_ask_each_other_where_their_services_are() {
     // What leads elsewhere in the pod is not it.
     let beside = json!([{"name": "other", "port": 9000, "targetPort": 1}, {"name": "http", "port": 80, "targetPort": 9090}]);
     assert_eq!(asked(beside, json!([]))[0], "http://prometheus:80");
+}
+
+#[test]
+fn add_ons_run_where_all_do_and_need_what_they_need() {
+    let tolerations = json!([{"key": "dedicated", "value": "infra", "effect": "NoSchedule"}]);
+    let global = json!({"defaultTolerations": tolerations, "defaultNodeSelector": {"disk": "ssd"}, "priorityClassName": "high",
+        "defaultResources": {"requests": {"cpu": "1"}}});
+    let all_on = json!({"prometheus": {"enabled": true}, "grafana": {"enabled": true}, "kiali": {"enabled": true},
+        "tracing": {"enabled": true}});
+    let pod = |values: Value, name: &str| {
+        let objects = planned(json!({"profile": "default", "addons": all_on, "values": values}));
+        find(&objects, &format!("Deployment istio-system/{name}"))["spec"]["template"]["spec"].clone()
+    };
+    for name in ["prometheus", "grafana", "kiali", "istio-tracing"] {
+        let (before, after) = (pod(json!({}), name), pod(json!({"global": global}), name));
+        assert!(before["tolerations"].is_null() && before["nodeSelector"].is_null() && before["priorityClassName"].is_null(), "{name}");
+        assert_eq!(after["tolerations"], tolerations, "{name}");
+        assert_eq!((&after["nodeSelector"], &after["priorityClassName"]), (&json!({"disk": "ssd"}), &json!("high")), "{name}");
+        assert_eq!(after["containers"][0]["resources"], before["containers"][0]["resources"], "{name}");
+    }
+    let wrong = settings(&json!({"values": {"global": {"defaultTolerations": [{"value": "a"}]}}})).unwrap_err().to_string();
+    assert!(wrong.starts_with("spec.values.global.defaultTolerations[0].operator: ") && !wrong.contains("; "), "{wrong}");
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use std::fmt::Write;
 
-use super::{Planned, planned};
+use super::{Planned, planned, settings};
 use crate::operator::{difference::between, plan::APPLIED};
 
 /// Fields that every part has, with a value.
@@ -58,10 +58,15 @@ fn of_each_part() {
         for (field, value) in fields() {
             let impossible = match part {
                 "pilot" | "citadel" => field == "enabled",
-                "cni" => ["replicas", "autoscaling", "topologySpreadConstraints"].contains(&field),
+                "cni" => ["replicas", "autoscaling", "topologySpreadConstraints", "tolerations"].contains(&field),
                 _ => false,
             };
-            if !impossible {
+            if impossible {
+                let mut fields = json!({"enabled": true});
+                fields[field] = value;
+                let refused = settings(&json!({"components": {part: fields}})).map(drop).unwrap_err().to_string();
+                assert!(refused.starts_with(&format!("spec.components.{part}.{field}: ")), "{refused}");
+            } else {
                 let seen = changes(&base, &with(json!({field: value})));
                 assert!(!seen.is_empty(), "components.{part}.{field} has no effect");
                 write!(found, "# components.{part}.{field}\n{seen}\n").unwrap();

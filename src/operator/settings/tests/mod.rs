@@ -139,6 +139,39 @@ fn old_values_are_heard() {
 }
 
 #[test]
+fn default_resources_are_those_of_parts_that_1_4_gives_none() {
+    let of = |spec: Value| {
+        let Settings { parts, gateways, .. } = resolved(spec);
+        let gateways = gateways.into_iter().map(|gateway| (gateway.name, gateway.part));
+        let parts = parts.into_iter().map(|(role, part)| (role.name().to_owned(), part));
+        let cpu = |part: Part| serde_json::to_value(part.resources).unwrap()["requests"]["cpu"].clone();
+        parts.chain(gateways).map(|(name, part)| (name, cpu(part))).collect::<BTreeMap<_, _>>()
+    };
+    let with = |more: Value| {
+        let values = json!({"values": {"global": {"defaultResources": {"requests": {"cpu": "7m"}}}}});
+        of(overlay(&values, &more))
+    };
+    let found = with(json!({"gateways": {"ingress": [{"name": "edge"}]}}));
+    for (name, cpu) in
+        [("citadel", "7m"), ("galley", "7m"), ("injector", "7m"), ("edge", "7m"), ("pilot", "100m"), ("istio-ingressgateway", "100m")]
+    {
+        assert_eq!(found[name], json!(cpu), "{name}");
+    }
+    let own = json!({"components": {"citadel": {"resources": {"requests": {"cpu": "9m"}}}},
+        "values": {"galley": {"resources": {"requests": {"cpu": "8m"}}}}});
+    let found = with(own);
+    assert_eq!((&found["citadel"], &found["galley"], &found["injector"]), (&json!("9m"), &json!("8m"), &json!("7m")));
+    with(json!({"revision": "canary"}));
+}
+
+#[test]
+fn the_meshs_namespace_may_be_said_by_its_old_names() {
+    for name in ["istioNamespace", "configNamespace", "policyNamespace", "telemetryNamespace", "prometheusNamespace"] {
+        resolved(json!({"namespace": "mesh", "values": {"global": {name: "mesh"}}}));
+    }
+}
+
+#[test]
 fn what_does_nothing_is_refused_by_name() {
     for (spec, path) in [
         (
@@ -147,6 +180,19 @@ fn what_does_nothing_is_refused_by_name() {
         ),
         (json!({"components": {"policy": {"enabled": true}}}), "spec.components.policy: "),
         (json!({"components": {"cni": {"enabled": true, "replicas": 1}}}), "spec.components.cni.replicas: has no effect"),
+        (
+            json!({"components": {"cni": {"enabled": true, "tolerations": [{"operator": "Exists"}]}}}),
+            "spec.components.cni.tolerations: has no effect: its pods run on nodes with any taint",
+        ),
+        (
+            json!({"values": {"cni": {"enabled": true, "tolerations": [{"key": "a", "operator": "Exists"}]}}}),
+            "spec.values.cni.tolerations: has no effect",
+        ),
+        (json!({"values": {"global": {"istioNamespace": "other"}}}), "spec.values.global.istioNamespace: all that the mesh has is in its"),
+        (
+            json!({"namespace": "mesh", "values": {"global": {"policyNamespace": "istio-system"}}}),
+            "spec.values.global.policyNamespace: all that the mesh has is in its own namespace, mesh: take it away",
+        ),
         (json!({"profile": "minimal", "components": {"cni": {"enabled": true}}}), "spec.components.cni.enabled: serves injected pods"),
         (json!({"values": {"cni": {"cniBinDir": "bin"}}}), "spec.values.cni.cniBinDir: must be an absolute path"),
         (json!({"values": {"cni": {"repair": {"labelPods": "yes"}}}}), "spec.values.cni.repair.labelPods: must be true or false"),

@@ -13,7 +13,7 @@ pub(super) enum Held {
 }
 
 /// What always is so: the path, its value, and why it can have no other.
-const HELD: [(&str, Held, &str); 31] = [
+const HELD: [(&str, Held, &str); 34] = [
     ("global.controlPlaneSecurityEnabled", Held::Bool(true), "the control plane speaks mutual TLS alone: take it away"),
     ("global.sds.enabled", Held::Bool(true), "proxies get certificates from their agent by SDS, and in no other way: take it away"),
     ("global.sds.token.aud", Held::Text("istio-ca"), "tokens for citadel have the audience istio-ca: take it away"),
@@ -45,6 +45,17 @@ const HELD: [(&str, Held, &str); 31] = [
     ("global.proxy.envoyAccessLogService.enabled", Held::Bool(false), "is not available yet: take it away"),
     ("global.proxy.envoyMetricsService.enabled", Held::Bool(false), "is not available: proxies are scraped at 15020"),
     ("global.proxy.envoyStatsd.enabled", Held::Bool(false), "is not available: proxies are scraped at 15020"),
+    (
+        "global.omitSidecarInjectorConfigMap",
+        Held::Bool(false),
+        "the injector needs it: set components.injector.enabled: false for a mesh without injector",
+    ),
+    (
+        "security.createMeshPolicy",
+        Held::Bool(true),
+        "there is a mesh-wide policy where global.mtls.enabled says so: set that to false for a mesh without it",
+    ),
+    ("security.enableNamespacesByDefault", Held::Bool(true), "citadel signs for every namespace: take it away"),
     ("gateways.enabled", Held::Bool(true), "switch off each gateway by its name, as in gateways.istio-ingressgateway.enabled"),
     ("gateways.istio-ingressgateway.sds.enabled", Held::Bool(true), "gateways get their certificates from pilot by SDS: take it away"),
     ("gateways.istio-egressgateway.sds.enabled", Held::Bool(true), "gateways get their certificates from pilot by SDS: take it away"),
@@ -69,7 +80,7 @@ const ABSENT: [(&str, &str); 9] = [
 ];
 
 /// What is said elsewhere, or has no place at all; a path is meant with all that is below it.
-const INSTEAD: [(&str, &str); 38] = [
+const INSTEAD: [(&str, &str); 27] = [
     ("mixer.adapters", MIXER),
     ("mixer.templates", MIXER),
     ("mixer.telemetry", MIXER),
@@ -79,18 +90,7 @@ const INSTEAD: [(&str, &str); 38] = [
     ("istiocoredns", "proxies answer for the mesh's hosts: set defaultConfig.proxyMetadata.ISTIO_META_DNS_CAPTURE to \"true\""),
     ("global.arch", "is not read: set components' and gateways' affinity"),
     ("global.certificates", "is not available: webhooks' certificates are the operator's (docs/webhook-certificates.md)"),
-    (
-        "global.defaultConfigVisibilitySettings",
-        "set meshConfig.defaultServiceExportTo, defaultVirtualServiceExportTo, defaultDestinationRuleExportTo",
-    ),
-    ("global.defaultResources", "is not read: set resources of components and gateways"),
-    ("global.istioNamespace", "set spec.namespace"),
-    ("global.configNamespace", "set spec.namespace"),
-    ("global.policyNamespace", POLICY),
-    ("global.telemetryNamespace", MIXER),
-    ("global.prometheusNamespace", "add-ons are in the mesh's namespace: take it away"),
     ("global.logging.level", "set FERROMESH_LOG in the env of components"),
-    ("global.omitSidecarInjectorConfigMap", "the injector needs it: set components.injector.enabled: false for a mesh without injector"),
     ("global.podDNSSearchNamespaces", "is not available: name hosts in full"),
     ("global.proxy.image", "images are hub/ferromesh-proxy:tag: set hub and tag, or the pods' annotation sidecar.istio.io/proxyImage"),
     ("global.proxy.tracer", TRACING),
@@ -104,9 +104,6 @@ const INSTEAD: [(&str, &str); 38] = [
     ("pilot.configSource", "set global.useMCP, for configuration from galley"),
     ("pilot.keepaliveMaxServerConnectionAge", "is not read: connections of proxies stay as long as they are good"),
     ("security.selfSigned", "put your own authority into the Secret cacerts; citadel takes that before it makes one"),
-    ("security.createMeshPolicy", "set global.mtls.enabled"),
-    ("security.enableNamespacesByDefault", "citadel signs for every namespace: take it away"),
-    ("security.workloadCertTtl", "set DEFAULT_WORKLOAD_CERT_TTL_SECONDS in components.citadel.env"),
     (
         "sidecarInjectorWebhook.injectedAnnotations",
         "is not available: write a template under spec.injection.templates, and name it in defaultTemplates",
@@ -146,5 +143,5 @@ pub(super) fn held(path: &str) -> Option<Target> {
     // A switch may be below: who says off is right.
     let leads_on = ABSENT.iter().any(|(switch, _)| switch.strip_prefix(known).is_some_and(|rest| rest.starts_with('.')))
         || HELD.iter().any(|(switch, ..)| switch.strip_prefix(known).is_some_and(|rest| rest.starts_with('.')));
-    (path != *known || !leads_on).then_some(Target::Instead(reason))
+    (path != *known || !leads_on).then(|| Target::Instead((*reason).to_owned()))
 }

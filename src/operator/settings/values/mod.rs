@@ -18,13 +18,12 @@ use self::paths::{Target, target};
 #[cfg(test)]
 pub(crate) use self::variables::variables_of;
 use super::{
-    ConfigSource, Problem,
+    ConfigSource, Part, Problem,
     layers::{nest, overlay},
     mesh_config,
-    placement::Placement,
-    problem::Field,
 };
 use crate::config::kubernetes::is_label_text;
+use crate::model::parse_duration;
 
 /// What values come to.
 #[derive(Debug, Default)]
@@ -49,10 +48,14 @@ pub(super) struct Translated {
     pub(super) remote_pilot: Option<String>,
     /// Whether workloads take mutual TLS alone.
     pub(super) strict: bool,
+    /// The mesh's namespace, by each name below `global` that 1.4 has for it.
+    pub(super) namespaces: Vec<(&'static str, String)>,
     /// The fields of the spec that are said, each with the path that says it.
     origins: Vec<(String, String)>,
     /// What scaling by load is told, by the field of the part.
     scaling: BTreeMap<String, Scaling>,
+    /// Variables of parts, by the field of the part: several paths may say some.
+    variables: BTreeMap<String, Vec<Value>>,
 }
 
 /// 1.4's settings of one HorizontalPodAutoscaler.
@@ -73,6 +76,7 @@ pub(super) fn translate(values: &Map<String, Value>, problems: &mut Vec<Problem>
         translated.walk(name, value, problems);
     }
     translated.scale();
+    translated.set_variables();
     translated
 }
 
@@ -103,9 +107,10 @@ impl Translated {
                 for (end, reason) in variables::unread(&part, value) {
                     problems.push(Problem::new(format!("spec.values.{path}{end}"), reason));
                 }
-                self.add(format!("{part}.env"), path, listed(value))
+                self.add_variables(part, path, listed(value))
             }
             Target::Converted(field, convert) => self.add(field, path, convert(value)),
+            Target::MeshConfig(fields) => self.configure_all(fields, value),
             Target::Everywhere(field) => return self.add_everywhere(field, path, value, problems),
             Target::Scaling(part, setting) => {
                 self.origins.push((format!("{part}.autoscaling"), path.to_owned()));
@@ -113,7 +118,7 @@ impl Translated {
             }
             Target::Told(told) => self.told(told, path, value),
             Target::Holds(held, reason) => (!held.is(value)).then(|| reason.to_owned()).into_iter().collect(),
-            Target::Instead(remedy) => vec![remedy.to_owned()],
+            Target::Instead(remedy) => vec![remedy],
         };
         problems.extend(found.into_iter().map(wrong));
     }
@@ -122,6 +127,46 @@ impl Translated {
         let config = nest(field, value.clone());
         self.spec = overlay(&self.spec, &nest("meshConfig", config.clone()));
         mesh_config::problems(&config, "").into_iter().map(|problem| problem.reason).collect()
+    }
+
+    /// Says several fields at once, whose problems are the same. A list of nothing says nothing.
+    fn configure_all(&mut self, fields: &[&str], value: &Value) -> Vec<String> {
+        if value.as_array().is_some_and(Vec::is_empty) {
+            return Vec::new();
+        }
+        let mut found = Vec::new();
+        for field in fields {
+            found = self.configure(field, value);
+        }
+        found
+    }
+
+    /// Adds to the variables of a part, if the schema takes them.
+    fn add_variables(&mut self, part: String, path: &str, variables: Value) -> Vec<String> {
+        let field = format!("{part}.env");
+        let found = kinds_of_problem(&nest(&field, variables.clone()));
+        if let (true, Value::Array(variables)) = (found.is_empty(), variables) {
+            self.variables.entry(part).or_default().extend(variables);
+            self.origins.push((field, path.to_owned()));
+        }
+        found
+    }
+
+    fn set_variables(&mut self) {
+        for (part, variables) in std::mem::take(&mut self.variables) {
+            self.spec = overlay(&self.spec, &nest(&format!("{part}.env"), Value::Array(variables)));
+        }
+    }
+
+    /// Has certificates last as long as 1.4's citadel was told. Here proxies ask for a lifetime, and citadel grants what it may.
+    fn certificates_last(&mut self, path: &str, value: &Value) -> Result<(), String> {
+        let text = value.as_str().unwrap_or_default();
+        let lifetime = parse_duration(text).filter(|lifetime| lifetime.as_secs() > 0);
+        let seconds = lifetime.ok_or("must be a duration of at least a second, as in 24h")?.as_secs();
+        let both = json!({"DEFAULT_WORKLOAD_CERT_TTL_SECONDS": seconds, "MAX_WORKLOAD_CERT_TTL_SECONDS": seconds});
+        let variables = self.add_variables("components.citadel".to_owned(), path, listed(&both));
+        let asked = self.configure("defaultConfig.proxyMetadata.SECRET_TTL", value);
+        variables.into_iter().chain(asked).next().map_or(Ok(()), Err)
     }
 
     /// Says a field of the spec, if the schema takes the value.
@@ -144,7 +189,7 @@ impl Translated {
             .collect();
         let component: Component = serde_json::from_value(json!({field: value})).unwrap_or_default();
         let mut below = Vec::new();
-        Placement::read(&component, &mut Field::new("", &mut below));
+        Part::read(&component, "", 1, &mut below);
         let ends = below.into_iter().map(|problem| Problem::new(at(problem.path.trim_start_matches(&format!(".{field}"))), problem.reason));
         found.extend(ends);
         let is_empty =
@@ -208,6 +253,8 @@ impl Translated {
             paths::Told::Cluster => name().map(|name| self.cluster = Some(name)),
             paths::Told::RemotePilot if value.as_str() == Some("") => Ok(()),
             paths::Told::RemotePilot => name().map(|name| self.remote_pilot = Some(name)),
+            paths::Told::CertificateLifetime => self.certificates_last(path, value),
+            paths::Told::Namespace(field) => name().map(|name| self.namespaces.push((field, name))),
             paths::Told::Strict => flag().map(|strict| self.strict = strict),
             paths::Told::ConfigSource => {
                 flag().map(|galley| self.config_source = if galley { ConfigSource::Galley } else { ConfigSource::Kubernetes })

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::held::{Held, held};
+use crate::operator::settings::Program;
 
 /// Where a path of the values leads.
 pub(super) enum Target {
@@ -10,6 +11,8 @@ pub(super) enum Target {
     Field(String),
     /// To one whose value has another form there.
     Converted(String, fn(&Value) -> Value),
+    /// To these fields of the mesh's configuration, which are one in 1.4.
+    MeshConfig(&'static [&'static str]),
     /// To the environment of the part at this place.
     Variables(String),
     /// To this field of all Deployments.
@@ -21,7 +24,7 @@ pub(super) enum Target {
     /// To what always is so, and why.
     Holds(Held, &'static str),
     /// Nowhere: what to do in its place.
-    Instead(&'static str),
+    Instead(String),
 }
 
 /// What only values say.
@@ -42,11 +45,21 @@ pub(super) enum Told {
     RemotePilot,
     /// Whether workloads take mutual TLS alone.
     Strict,
+    /// How long workloads' certificates last.
+    CertificateLifetime,
+    /// A namespace, under this name below `global`, which can only be the mesh's.
+    Namespace(&'static str),
 }
 
 /// 1.4's names of the control plane's parts.
 const PARTS: [(&str, &str); 5] =
     [("pilot", "pilot"), ("security", "citadel"), ("galley", "galley"), ("sidecarInjectorWebhook", "injector"), ("cni", "cni")];
+
+/// Namespaces below `global`, of which 1.4 has one for each of its jobs.
+const NAMESPACES: [&str; 5] = ["istioNamespace", "configNamespace", "policyNamespace", "telemetryNamespace", "prometheusNamespace"];
+
+/// What is exported to whom, where nobody says so.
+const VISIBILITY: [&str; 3] = ["defaultServiceExportTo", "defaultVirtualServiceExportTo", "defaultDestinationRuleExportTo"];
 
 /// Fields of the mesh's configuration.
 const MESH_CONFIG: [(&str, &str); 14] = [
@@ -101,11 +114,10 @@ pub(super) fn target(path: &str) -> Option<Target> {
         "global.priorityClassName" => Some(Target::Everywhere("priorityClassName")),
         "global.defaultNodeSelector" => Some(Target::Everywhere("nodeSelector")),
         "global.defaultTolerations" => Some(Target::Everywhere("tolerations")),
+        "global.defaultResources" => Some(Target::Everywhere("resources")),
+        "global.defaultConfigVisibilitySettings" => Some(Target::MeshConfig(&VISIBILITY)),
+        "security.workloadCertTtl" => Some(Target::Told(Told::CertificateLifetime)),
         // 1.4's switch, and today's.
-        "prometheus.enabled" => field("addons.prometheus.enabled"),
-        "grafana.enabled" => field("addons.grafana.enabled"),
-        "kiali.enabled" => field("addons.kiali.enabled"),
-        "tracing.enabled" => field("addons.tracing.enabled"),
         "istio_cni.enabled" | "pilot.cni.enabled" => field("components.cni.enabled"),
         "cni.cniBinDir"
         | "cni.cniConfDir"
@@ -113,7 +125,38 @@ pub(super) fn target(path: &str) -> Option<Target> {
         | "cni.repair.labelPods"
         | "cni.repair.deletePods"
         | "cni.repair.repairPods" => path.strip_prefix("cni.").map(|path| Target::Told(Told::Cni(path.to_owned()))),
-        _ => held(path).or_else(|| injection(path)).or_else(|| part(path)),
+        _ => held(path).or_else(|| namespace(path)).or_else(|| injection(path)).or_else(|| addon(path)).or_else(|| part(path)),
+    }
+}
+
+/// Names of namespaces.
+fn namespace(path: &str) -> Option<Target> {
+    let setting = path.strip_prefix("global.")?;
+    NAMESPACES.iter().find(|known| **known == setting).map(|known| Target::Told(Told::Namespace(known)))
+}
+
+/// Paths below an add-on, which has the same name here.
+fn addon(path: &str) -> Option<Target> {
+    let (name, setting) = path.split_once('.')?;
+    Program::named(name)?;
+    let instead = |remedy: String| Some(Target::Instead(remedy));
+    let holds = |held, reason| Some(Target::Holds(held, reason));
+    match (setting, name) {
+        ("enabled" | "service.type" | "service.annotations" | "service.loadBalancerIP" | "service.loadBalancerSourceRanges", _) => {
+            Some(Target::Field(format!("addons.{path}")))
+        }
+        ("hub" | "tag" | "image", _) | ("zipkin.hub" | "zipkin.image" | "zipkin.tag", "tracing") => {
+            instead(format!("an add-on's image is named as a whole: set spec.addons.{name}.image"))
+        }
+        ("jaeger", "tracing") => instead("the add-on is Zipkin: take it away".to_owned()),
+        ("service.externalPort" | "service.name" | "service.nodePort.port", _) => instead(format!("set spec.addons.{name}.service.ports")),
+        ("service.nodePort.enabled", _) => holds(Held::Bool(false), "set type NodePort, and the ports, in the add-on's service"),
+        ("ingress.enabled", _) => holds(Held::Bool(false), "objects of kind Ingress are not made: use a Gateway and a VirtualService"),
+        ("replicaCount", _) => holds(Held::Number(1), "an add-on keeps what it has in the memory of its one pod: take it away"),
+        ("nodeSelector" | "tolerations", _) => {
+            instead("add-ons run where all do: set global.defaultNodeSelector and global.defaultTolerations".to_owned())
+        }
+        _ => None,
     }
 }
 
@@ -141,7 +184,7 @@ fn part(path: &str) -> Option<Target> {
         let list = match gateway {
             "istio-ingressgateway" => "ingress",
             "istio-egressgateway" => "egress",
-            _ => return Some(Target::Instead("is no gateway of a profile: declare it under spec.gateways")),
+            _ => return Some(Target::Instead("is no gateway of a profile: declare it under spec.gateways".to_owned())),
         };
         let field = format!("gateways.{list}[{gateway}]");
         return match setting {
@@ -159,6 +202,7 @@ fn part(path: &str) -> Option<Target> {
 }
 
 fn component(field: &str, setting: &str) -> Option<Target> {
+    let instead = |remedy: &str| Some(Target::Instead(remedy.to_owned()));
     let same = |name: &str| Some(Target::Field(format!("{field}.{name}")));
     let scaling = |name| Some(Target::Scaling(field.to_owned(), name));
     match setting {
@@ -170,12 +214,12 @@ fn component(field: &str, setting: &str) -> Option<Target> {
         "autoscaleMax" => scaling("maxReplicas"),
         "cpu.targetAverageUtilization" => scaling("targetCPUUtilizationPercentage"),
         "podAntiAffinityLabelSelector" | "podAntiAffinityTermLabelSelector" => {
-            Some(Target::Instead("is not read: pods keep to different nodes anyway; set the part's affinity for more"))
+            instead("is not read: pods keep to different nodes anyway; set the part's affinity for more")
         }
         "rollingMaxSurge" | "rollingMaxUnavailable" => {
-            Some(Target::Instead("is not read: one pod more is started before an old one goes, so that none is missed"))
+            instead("is not read: one pod more is started before an old one goes, so that none is missed")
         }
-        "image" => Some(Target::Instead("is not read: images are hub/ferromesh:tag and hub/ferromesh-proxy:tag; set hub and tag")),
+        "image" => instead("is not read: images are hub/ferromesh:tag and hub/ferromesh-proxy:tag; set hub and tag"),
         _ => None,
     }
 }
