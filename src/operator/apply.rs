@@ -18,7 +18,7 @@ use super::{
     foreign::{Foreign, Survey, is_ours, read, survey},
     live::{Live, mark, stripped},
     object::{Key, Kind},
-    plan::{COMPONENT, MANAGER, OWN_ROLE, Planned, Share},
+    plan::{COMPONENT, MANAGER, Planned, Share},
     refusal::{advised, is_of_the_object},
 };
 use crate::runtime::{NotLeader, Term};

@@ -80,7 +80,7 @@ api_objects! {
         pub outdated: Option<i64>,
         /// Pods that should have one and have none.
         pub missed: Option<i64>,
-        /// All of it for tables, as in `7` or `7 (1 stale, 2 outdated, 1 missed)`.
+        /// All of it for tables, as in `7/7` or `6/7 (2 outdated, 1 missed)`.
         pub summary: Option<String>,
     }
 

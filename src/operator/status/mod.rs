@@ -270,19 +270,21 @@ fn standing(parts: &Parts, previous: &MeshInstallStatus, was_well: bool) -> (Sta
     (state, amiss)
 }
 
+/// What is counted of proxies, and the same in short: how many have what they were told, of how many, and what else is amiss.
 fn counts(tally: &Tally) -> ProxyCounts {
     let count = |count: usize| Some(i64::try_from(count).unwrap_or(i64::MAX));
-    let amiss = [(tally.stale(), "stale"), (tally.outdated, "outdated"), (tally.missed, "missed")];
-    let amiss = amiss.into_iter().filter(|(number, _)| *number > 0);
+    let amiss = [(tally.outdated, "outdated"), (tally.missed, "missed")].into_iter().filter(|(number, _)| *number > 0);
     let amiss: Vec<String> = amiss.map(|(number, how)| format!("{number} {how}")).collect();
     let brackets = if amiss.is_empty() { String::new() } else { format!(" ({})", amiss.join(", ")) };
+    // Pilots know proxies outside of pods, too.
+    let synced = tally.synced.map(|synced| format!("{}/", synced.synced.min(tally.proxies()))).unwrap_or_default();
     ProxyCounts {
         total: count(tally.proxies()),
         synced: tally.synced.and_then(|synced| count(synced.synced)),
         stale: tally.synced.and_then(|synced| count(synced.stale)),
         missed: count(tally.missed),
         outdated: count(tally.outdated),
-        summary: Some(format!("{}{brackets}", tally.proxies())),
+        summary: Some(format!("{synced}{}{brackets}", tally.proxies())),
     }
 }
 

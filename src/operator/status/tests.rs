@@ -102,7 +102,7 @@ fn proxies_are_counted_and_told_of_without_making_the_mesh_unwell() {
     let counts = stale.proxies.unwrap();
     assert_eq!(
         (counts.total, counts.synced, counts.stale, counts.summary.as_deref()),
-        (Some(4), Some(3), Some(1), Some("4 (1 stale, 1 outdated)"))
+        (Some(4), Some(3), Some(1), Some("3/4 (1 outdated)"))
     );
     assert_eq!(told(&after(with(Tally { total: 3, synced: synced(3, 0), ..Tally::default() }), &well, 1, 11)), is("True", "InSync"));
     let stuck = Tally { missed: 1, stuck: Some("x".to_owned()), ..Tally::default() };
