@@ -12,7 +12,7 @@ use crate::index::{self, IndexConfig};
 use crate::model::{ProxyRole, ProxySettings, ProxyStatistics};
 use crate::pilot::{self, PilotConfig};
 use crate::runtime::{IdentityClient, IdentityConfig, Listener, Readiness, Registry, Tasks};
-use crate::testing::{eventually, fake_api::FakeApi, free_port, review_tokens};
+use crate::testing::{eventually, fake_api::FakeApi, free_port, make_lease, review_tokens};
 
 const CITADEL: &str = "istio-citadel.istio-system.svc";
 
@@ -34,6 +34,7 @@ impl ControlPlane {
             api.insert(&serde_json::from_value::<Namespace>(json!({"metadata": {"name": namespace}})).unwrap());
         }
         review_tokens(api);
+        make_lease(api, "istio-citadel");
         let (mut tasks, mut registry, files) = (Tasks::new(), Registry::default(), tempfile::tempdir().unwrap());
         let citadel = Self::citadel(api, &mut tasks, &mut registry).await;
         let roots =

@@ -9,6 +9,7 @@ mod eventually;
 pub(crate) mod fake_api;
 pub(crate) mod http;
 pub(crate) mod https;
+mod leases;
 pub(crate) mod mesh;
 pub(crate) mod objects;
 mod pki;
@@ -23,6 +24,7 @@ mod webhook;
 
 pub(crate) use cases::for_many;
 pub(crate) use eventually::{eventually, eventually_seen};
+pub(crate) use leases::make_lease;
 pub(crate) use pki::TestCa;
 pub(crate) use port::free_port;
 pub(crate) use reviews::review_tokens;

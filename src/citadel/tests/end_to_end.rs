@@ -2,10 +2,7 @@
 
 use k8s_openapi::{
     ByteString,
-    api::{
-        coordination::v1::Lease,
-        core::v1::{ConfigMap, Namespace, Secret},
-    },
+    api::core::v1::{ConfigMap, Namespace, Secret},
     apimachinery::pkg::apis::meta::v1::OwnerReference,
 };
 use serde_json::{Value, json};
@@ -23,15 +20,14 @@ use crate::runtime::{
     CertificateSource, IdentityClient, IdentityConfig, IdentityError, Listener, Readiness, Registry, Shutdown, TaskError, Tasks, Trigger,
     encode_metrics,
 };
-use crate::testing::{TestCa, eventually, fake_api::FakeApi, review_tokens};
+use crate::testing::{TestCa, eventually, fake_api::FakeApi, make_lease, review_tokens};
 
 const MAP: &str = "istio-ca-root-cert";
 
 /// A cluster with the namespaces istio-system and shop, in which the tokens `NAMESPACE/ACCOUNT` are good. The operator has made the lease.
 fn cluster() -> FakeApi {
     let api = FakeApi::new();
-    let lease: Lease = serde_json::from_value(json!({"metadata": {"name": "istio-citadel", "namespace": "istio-system"}})).unwrap();
-    api.insert(&lease);
+    make_lease(&api, "istio-citadel");
     for namespace in ["shop", "istio-system"] {
         api.insert(&named_namespace(namespace));
     }

@@ -106,8 +106,8 @@ struct DiffArgs {
     #[arg(conflicts_with_all = ["set", "filename"])]
     second: Option<String>,
     /// Of directories, take the files of those in them, too
-    #[arg(short = 'r', visible_short_alias = 'R', long, requires = "second")]
-    directory: bool,
+    #[arg(short = 'r', visible_short_alias = 'R', long = "directory", requires = "second")]
+    recursive: bool,
     #[command(flatten)]
     plan: PlanArgs,
 }
@@ -226,7 +226,7 @@ impl DiffArgs {
         let Some(names @ [first, second]) = self.first.as_ref().zip(self.second.as_ref()).map(<[&String; 2]>::from) else {
             return self.plan.with_file(self.first.as_deref()).run(streams);
         };
-        let mut read = |name: &String| objects_of(from_ref(name), self.directory, streams).map(by_name);
+        let mut read = |name: &String| objects_of(from_ref(name), self.recursive, streams).map(by_name);
         let (first, second) = (read(first)?, read(second)?);
         self.plan.comparison.answer(&compared(&first, &second), |found| human(found, names.map(String::as_str)), streams)
     }

@@ -13,7 +13,7 @@ use tokio::{task::JoinHandle, time::Instant};
 
 use super::{Elector, Leadership, LeaseConfig, LeaseError, LeaseMaker, LeaseTiming, NotLeader};
 use crate::runtime::{Shutdown, Trigger};
-use crate::testing::{eventually, fake_api::FakeApi};
+use crate::testing::{eventually, fake_api::FakeApi, make_lease};
 
 struct Replica {
     leadership: Leadership,
@@ -38,11 +38,6 @@ fn replica_where(api: &FakeApi, identity: &str, maker: LeaseMaker) -> Replica {
     let (elector, leadership) = Elector::new(api.client(), LeaseConfig { namespace, name, identity, maker, timing: TIMING });
     let (trigger, shutdown) = Shutdown::channel();
     Replica { leadership, trigger, task: tokio::spawn(elector.run(shutdown)) }
-}
-
-/// As the operator makes it: nobody's yet.
-fn lease() -> Lease {
-    serde_json::from_value(json!({"metadata": {"name": "citadel", "namespace": "istio-system"}})).unwrap()
 }
 
 fn holder(api: &FakeApi) -> Option<String> {
@@ -148,7 +143,7 @@ async fn a_lease_that_comes_in_the_place_of_another_makes_no_second_leader() {
     first.task.abort();
     let put = Instant::now();
     api.delete::<Lease>(Some("istio-system"), "citadel");
-    api.insert(&lease());
+    make_lease(&api, "citadel");
     second.leadership.acquired().await;
     assert_eq!(term.check(), Err(NotLeader));
     assert!(put.elapsed() >= TIMING.term, "{:?}", put.elapsed());
@@ -161,7 +156,7 @@ async fn the_operators_lease_is_not_made_by_who_wants_it() {
     some_rounds(&api).await;
     assert!(!only.leadership.is_leader() && holder(&api).is_none());
 
-    api.insert(&lease());
+    make_lease(&api, "citadel");
     let term = only.leadership.acquired().await;
     assert_eq!(holder(&api).as_deref(), Some("a"));
 
