@@ -133,7 +133,7 @@ async fn how_the_parts_are_that_are_there_is_told() {
 
     cluster.api.delete::<Deployment>(Some(MESH), "istio-citadel");
     let gone = "; istio-citadel: it is gone, and mode Apply would bring it back";
-    eventually("the loss", || ready().0 == "False" && ready().2.ends_with(gone)).await;
+    eventually("the loss", || ready().0 == "False" && ready().2.ends_with(gone) && component("citadel") == Some(State::Error)).await;
 }
 
 #[tokio::test]
