@@ -51,9 +51,16 @@ async fn statuses(cluster: &Cluster, shop: &Shop, pods: &[Pod]) -> anyhow::Resul
         Ok(())
     })
     .await?;
+    // Another test's namespace may still be going, and a proxy and pilot are not asked in the same instant.
     for pod in pods {
-        let said = cluster.ferromesh(&["proxy-status", &format!("{}.{}", pod.name_any(), shop.namespace)]).await?;
-        anyhow::ensure!(said.code == Some(0) && said.out.lines().filter(|line| line.ends_with(" match")).count() == 4, "{said:?}");
+        let name = format!("{}.{}", pod.name_any(), shop.namespace);
+        within(ROUTED, &format!("{name} has what pilot means it to have"), async || {
+            let said = cluster.ferromesh(&["proxy-status", &name]).await?;
+            let matching = said.out.lines().filter(|line| line.ends_with(" match")).count();
+            anyhow::ensure!(said.code == Some(0) && matching == KINDS.len(), "{said:?}");
+            Ok(())
+        })
+        .await?;
     }
     Ok(())
 }

@@ -5,7 +5,10 @@ use k8s_openapi::api::{
     admissionregistration::v1::MutatingWebhookConfiguration,
     apps::v1::{DaemonSet, Deployment},
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use super::{
     Install, Wish,
@@ -153,14 +156,17 @@ impl Install {
         serde_json::from_str(map["data"]["values"].as_str()?).ok()
     }
 
-    /// The same as if the nodes' part weren't asked for. Injectors go on as they were told: pods that they left to nodes which have no part
-    /// would never start.
-    pub(super) fn without_nodes(&self, settings: &Settings) -> Settings {
+    /// What can be had of what is asked for. Without the nodes' part, injectors go on as they were told: pods that they left to nodes which
+    /// have no part would never start.
+    pub(super) fn attainable<'a>(&self, settings: &'a Settings) -> Cow<'a, Settings> {
+        if !self.nodes_withheld || !settings.by_cni {
+            return Cow::Borrowed(settings);
+        }
         let places = std::iter::once(settings.revision.clone()).chain(settings.revision.slots());
         let by_cni = places.filter_map(|place| self.told(settings, &place)).any(|told| told.cni);
         let mut settings = Settings { by_cni, ..settings.clone() };
         settings.parts.remove(&Role::Cni);
-        settings
+        Cow::Owned(settings)
     }
 
     pub(super) fn health(&self, deployment: &str) -> Health {

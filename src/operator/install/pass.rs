@@ -69,23 +69,23 @@ impl Install {
                 return Err(failure);
             }
         };
-        let (asked, without) = (wish, (self.nodes_withheld && wish.settings.by_cni).then(|| self.without_nodes(wish.settings)));
-        let wish = Wish { settings: without.as_ref().unwrap_or(asked.settings), ..asked };
-        let course = self.course(wish)?;
-        self.want_certificates(wish, &course);
+        let settings = self.attainable(wish.settings);
+        let attainable = Wish { settings: &settings, ..wish };
+        let course = self.course(attainable)?;
+        self.want_certificates(attainable, &course);
         let certificates = self.certificates(now).await?;
-        let tags = self.tags(wish, &course);
-        let circumstances = self.circumstances(wish, &outset, &course, &certificates, &tags);
-        let (inventory, failure) = self.write(wish, &course, circumstances, &tags, term, written).await?;
+        let tags = self.tags(attainable, &course);
+        let circumstances = self.circumstances(attainable, &outset, &course, &certificates, &tags);
+        let (inventory, failure) = self.write(attainable, &course, circumstances, &tags, term, written).await?;
         // Last: a role that is missing must not keep the others from their work.
         let roles = self.enter_owners().await;
-        let unproven = wish.settings.parts.contains_key(&Role::Galley) && !self.is_proven(wish.uid(), &course.target);
+        let unproven = attainable.settings.parts.contains_key(&Role::Galley) && !self.is_proven(attainable.uid(), &course.target);
         let awaited = circumstances.bundle.is_none() || unproven || !course.beside.is_empty() || !course.stays.is_empty();
         Ok(Installed {
-            version: self.serving_version(wish, &course),
-            proxies: self.wanted_proxies(wish, &course),
+            version: self.serving_version(attainable, &course),
+            proxies: self.wanted_proxies(attainable, &course),
             again: awaited.then_some(SOON),
-            applied: self.applied(asked, &course, &certificates, &inventory, tags.problems),
+            applied: self.applied(wish, &course, &certificates, &inventory, tags.problems),
             hindrance: missing.or(failure.map(InstallError::from)).or(roles.err().map(InstallError::from)),
         })
     }

@@ -55,15 +55,15 @@ pub(super) fn plan(base: Base<'_>, part: &Part) -> [Planned; 2] {
 
 fn pod(base: Base<'_>, part: &Part) -> Value {
     let host = |name: &str, path: &str, kind: &str| json!({"name": name, "hostPath": {"path": path, "type": kind}});
-    let cni = &base.settings.cni;
+    let (cni, told) = (&base.settings.cni, &part.placement.tolerations);
     let mut pod = json!({
         "serviceAccountName": Role::Cni.object(),
         // Its own network must not wait for itself.
         "hostNetwork": true,
         "priorityClassName": part.placement.priority_class.as_deref().unwrap_or("system-node-critical"),
         "terminationGracePeriodSeconds": 10,
-        // Pods of any node get their rules, whatever it is reserved for.
-        "tolerations": [{"operator": "Exists"}],
+        // Unless told otherwise, pods of any node get their rules, whatever it is reserved for.
+        "tolerations": if told.is_empty() { json!([{"operator": "Exists"}]) } else { json!(told) },
         "containers": [container(base, part)],
         "volumes": [
             host("cni-bin-dir", &cni.bin_dir, "DirectoryOrCreate"),

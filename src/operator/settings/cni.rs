@@ -60,14 +60,11 @@ impl Cni {
 
 /// What a part that runs once on each node can't be told.
 pub(super) fn problems(component: &Component, path: &str) -> Vec<Problem> {
-    let one = "has no effect: there is one on each node";
-    let every =
-        "has no effect: its pods run on nodes with any taint, as pods of the mesh may (leave nodes out by nodeSelector or affinity)";
+    let reason = "has no effect: there is one on each node";
     let found = [
-        ("replicas", component.replicas.is_some(), one),
-        ("autoscaling", component.autoscaling.is_some(), one),
-        ("topologySpreadConstraints", !component.topology_spread_constraints.is_empty(), one),
-        ("tolerations", !component.tolerations.is_empty(), every),
+        ("replicas", component.replicas.is_some()),
+        ("autoscaling", component.autoscaling.is_some()),
+        ("topologySpreadConstraints", !component.topology_spread_constraints.is_empty()),
     ];
-    found.into_iter().filter(|(_, set, _)| *set).map(|(field, _, reason)| Problem::new(format!("{path}.{field}"), reason)).collect()
+    found.into_iter().filter(|(_, set)| *set).map(|(field, _)| Problem::new(format!("{path}.{field}"), reason)).collect()
 }

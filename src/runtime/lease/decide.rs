@@ -47,13 +47,8 @@ pub(super) fn step(me: &str, seen: Option<&Observation>, now: Instant) -> Step {
     let deposed = seen.deposed.as_ref().filter(|(_, since)| !over(*since));
     match seen.look.holder.as_deref().filter(|holder| !holder.is_empty()) {
         // If all is being removed, this process ends before that time is over.
-        None if seen.look.uid.is_none() => {
-            if over(seen.since) {
-                Step::Create
-            } else {
-                Step::Wait
-            }
-        }
+        None if seen.look.uid.is_none() && !over(seen.since) => Step::Wait,
+        None if seen.look.uid.is_none() => Step::Create,
         None if deposed.is_some_and(|(former, _)| former != me) => Step::Wait,
         None => Step::Take,
         Some(holder) if holder == me => Step::Renew,

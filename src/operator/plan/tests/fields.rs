@@ -58,7 +58,7 @@ fn of_each_part() {
         for (field, value) in fields() {
             let impossible = match part {
                 "pilot" | "citadel" => field == "enabled",
-                "cni" => ["replicas", "autoscaling", "topologySpreadConstraints", "tolerations"].contains(&field),
+                "cni" => ["replicas", "autoscaling", "topologySpreadConstraints"].contains(&field),
                 _ => false,
             };
             if impossible {

@@ -180,14 +180,6 @@ fn what_does_nothing_is_refused_by_name() {
         ),
         (json!({"components": {"policy": {"enabled": true}}}), "spec.components.policy: "),
         (json!({"components": {"cni": {"enabled": true, "replicas": 1}}}), "spec.components.cni.replicas: has no effect"),
-        (
-            json!({"components": {"cni": {"enabled": true, "tolerations": [{"operator": "Exists"}]}}}),
-            "spec.components.cni.tolerations: has no effect: its pods run on nodes with any taint",
-        ),
-        (
-            json!({"values": {"cni": {"enabled": true, "tolerations": [{"key": "a", "operator": "Exists"}]}}}),
-            "spec.values.cni.tolerations: has no effect",
-        ),
         (json!({"values": {"global": {"istioNamespace": "other"}}}), "spec.values.global.istioNamespace: all that the mesh has is in its"),
         (
             json!({"namespace": "mesh", "values": {"global": {"policyNamespace": "istio-system"}}}),
