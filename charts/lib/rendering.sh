@@ -10,6 +10,7 @@ rendering() {
     proves "every value is in the README" in_readme "$chart"
     proves "the image is put together from its parts" image_parts
     proves "everything that can be set shows in the result" everything_set
+    proves "operators keep to different nodes and zones, unless something else is said" spread_by_itself
     proves "CRDs can be left out" without_crds
     proves "CRDs and the mesh's roles outlive the release, nothing else" kept_objects
     proves "the webhook has no caBundle, and never asks about DELETE" webhook_rendered
@@ -57,12 +58,22 @@ everything_set() {
     local output part
     output="$(render --set 'image.pullSecrets[0].name=hub-password,replicas=3,resources.limits.memory=77Mi,nodeSelector.disk=ssd' \
         --set 'tolerations[0].key=dedicated,affinity.podAntiAffinity.x=spread,podAnnotations.note=hello,logLevel=debug' \
+        --set 'topologySpreadConstraints[0].maxSkew=2,topologySpreadConstraints[0].topologyKey=rack,priorityClassName=high' \
+        --set 'topologySpreadConstraints[0].whenUnsatisfiable=DoNotSchedule' \
         --set 'podAnnotations.prometheus\.io/port=off,image.pullPolicy=Never,revisions={canary},tags={prod}')"
-    for part in "name: hub-password" "replicas: 3" "memory: 77Mi" "disk: ssd" "key: dedicated" "x: spread" "note: hello" \
+    for part in "name: hub-password" "replicas: 3" "topologyKey: rack" "priorityClassName: high" "memory: 77Mi" "disk: ssd" "key: dedicated" "x: spread" "note: hello" \
         'value: "debug"' "prometheus.io/port: \"off\"" "imagePullPolicy: Never" "kind: PodDisruptionBudget" \
         "- istio-galley-canary" "- ferromesh-pilot-canary" "- istio-revision-tag-prod"; do
         has "$output" "$part" || return
     done
+}
+
+spread_by_itself() {
+    local usual told
+    usual="$(render --set replicas=2)"
+    told="$(render --set 'replicas=2,affinity.podAntiAffinity.x=spread')"
+    has "$usual" "topologyKey: kubernetes.io/hostname" && has "$usual" "topologyKey: topology.kubernetes.io/zone" &&
+        [[ "$told" != *"topologyKey: kubernetes.io/hostname"* ]]
 }
 
 without_crds() {
