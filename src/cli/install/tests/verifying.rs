@@ -241,7 +241,7 @@ async fn before_an_installation_it_is_checked_whether_there_can_be_one() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_scaled_to_0_is_not_ready() {
     let cluster = Cluster::new();
-    let manifest = run("manifest generate --set profile=minimal,components.pilot.autoscaling.minReplicas=2", "").stdout;
+    let manifest = run("manifest generate --set profile=minimal", "").stdout;
     let pilot = yaml_documents(&manifest).into_iter().find(|one| one["kind"] == "Deployment" && one["metadata"]["name"] == "istio-pilot");
     let mut pilot = pilot.unwrap();
     pilot["spec"].as_object_mut().unwrap().remove("replicas");
