@@ -179,7 +179,7 @@ impl CommandLine {
             Verb::Images(args) => args.run(streams),
             Verb::Install(args) => args.run(streams, style, environment.interactive),
             Verb::KubeInject(args) => args.run(streams),
-            Verb::Manifest(args) => args.run(streams, style, environment.interactive),
+            Verb::Manifest(args) => args.run(streams, style, environment.interactive, environment.now),
             Verb::Operator(args) => args.run(streams, style, environment.interactive),
             Verb::Plan(args) => args.run(streams),
             Verb::Profile(args) => args.run(streams),
@@ -190,7 +190,7 @@ impl CommandLine {
             Verb::Uninstall(args) => args.run(streams, style, environment.interactive),
             Verb::Upgrade(args) => args.run(streams, style, environment.interactive),
             Verb::Validate(args) => args.run(streams, style),
-            Verb::VerifyInstall(args) => args.run(streams, style),
+            Verb::VerifyInstall(args) => args.run(streams, style, environment.now),
             Verb::Version(args) => args.run(streams),
             Verb::Why(args) => args.run(streams, style),
         }

@@ -6,11 +6,11 @@ use serde_json::{Map, Value};
 
 use super::{
     difference::Difference,
-    plan::{APPLIED, Circumstances, Phase, Planned, Share, Tag, plan},
+    intent::{Intent, told},
+    plan::{APPLIED, Circumstances, Phase, Planned, Tag, plan},
     settings::{Images, Problem, Revision, Settings, resolve},
 };
 use crate::config;
-use crate::model::DEFAULT_REVISION;
 
 /// The variable by which citadel is told whose its Secrets are.
 const OWNER: &str = "MESH_OWNER";
@@ -24,45 +24,43 @@ const OWNER: &str = "MESH_OWNER";
 /// # Errors
 /// All that is wrong with the spec.
 pub fn generate(spec: &MeshInstallSpec, images: &Images, operator_namespace: &str) -> Result<Vec<Value>, Vec<config::Problem>> {
-    let settings = read(spec, images)?;
-    let place = first_place(&settings);
-    let objects = planned_at(settings, &place, operator_namespace)?;
+    let intent = Intent::alone(resolve(spec, images).map_err(told)?);
+    let objects = planned_at(&intent, &first_place(&intent.settings), operator_namespace)?;
     Ok(bodies(objects).into_iter().map(unanswered).collect())
 }
 
-/// The same as a cluster has it, by the status of its MeshInstall: the control plane is where that says, and webhooks are answered. None
-/// where that one is of another version than is planned here, so that nobody here knows how its objects should be.
+/// The same as a cluster has it that has all of these MeshInstalls: the control plane is where the status says, what all share is as the
+/// others need it, tags stand for what is there, and webhooks are answered. None where that one is of another version than is planned here,
+/// so that nobody here knows how its objects should be, and where the operator does nothing for it.
 ///
 /// # Errors
-/// All that is wrong with the spec.
-pub fn generate_for(mesh: &MeshInstall, images: &Images, operator_namespace: &str) -> Result<Option<Vec<Value>>, Vec<config::Problem>> {
-    Ok(planned_for(mesh, images, operator_namespace)?.map(|(_, planned)| bodies(planned)))
-}
-
-/// The same with the place where the control plane stands.
-pub(super) fn planned_for(
+/// All that is wrong with the spec, by itself or beside the others.
+pub fn generate_for(
     mesh: &MeshInstall,
+    all: &[MeshInstall],
     images: &Images,
     operator_namespace: &str,
-) -> Result<Option<(Revision, Vec<Planned>)>, Vec<config::Problem>> {
-    let place = match mesh.status.as_ref().filter(|status| status.version.is_some()) {
-        None => first_place(&read(&mesh.spec, images)?),
-        Some(status) => {
-            let pinned = mesh.spec.version.as_ref().is_some_and(|version| !version.is_empty() && *version != images.tag);
-            let own = mesh.spec.tag.as_ref().unwrap_or(&images.tag);
-            if pinned || status.version.as_ref() != Some(own) {
-                return Ok(None);
-            }
-            let serving = status.revisions.iter().find(|one| one.version == status.version);
-            serving.map_or_else(|| Revision::of(&mesh.spec), |one| Revision::named(&one.name))
-        }
-    };
-    let planned = planned_at(read(&mesh.spec, images)?, &place, operator_namespace)?;
-    Ok(Some((place, planned)))
+) -> Result<Option<Vec<Value>>, Vec<config::Problem>> {
+    if is_of_another_version(mesh, images) {
+        return Ok(None);
+    }
+    let Some(intent) = Intent::among(mesh, all, images)? else { return Ok(None) };
+    let objects = planned_at(&intent, &standing(mesh, &intent.settings), operator_namespace)?;
+    Ok(Some(bodies(objects)))
 }
 
-pub(super) fn read(spec: &MeshInstallSpec, images: &Images) -> Result<Settings, Vec<config::Problem>> {
-    resolve(spec, images).map_err(|problems| problems.0.into_iter().map(config::Problem::from).collect())
+/// Whether a control plane that serves is of another version than is planned here, or is to be.
+pub(super) fn is_of_another_version(mesh: &MeshInstall, images: &Images) -> bool {
+    let Some(version) = mesh.status.as_ref().and_then(|status| status.version.as_ref()) else { return false };
+    let pinned = mesh.spec.version.as_ref().is_some_and(|version| !version.is_empty() && *version != images.tag);
+    pinned || version != mesh.spec.tag.as_ref().unwrap_or(&images.tag)
+}
+
+/// Where the control plane stands, by the status of its MeshInstall; before there is one, where it comes up.
+pub(super) fn standing(mesh: &MeshInstall, settings: &Settings) -> Revision {
+    let Some(status) = mesh.status.as_ref().filter(|status| status.version.is_some()) else { return first_place(settings) };
+    let serving = status.revisions.iter().find(|one| one.version == status.version);
+    serving.map_or_else(|| settings.revision.clone(), |one| Revision::named(&one.name))
 }
 
 /// Where a first control plane comes up.
@@ -84,29 +82,24 @@ fn bodies(planned: Vec<Planned>) -> Vec<Value> {
 }
 
 /// The objects of a control plane at a place, without what only a cluster tells.
-pub(super) fn planned_at(settings: Settings, place: &Revision, operator_namespace: &str) -> Result<Vec<Planned>, Vec<config::Problem>> {
+pub(super) fn planned_at(intent: &Intent, place: &Revision, operator_namespace: &str) -> Result<Vec<Planned>, Vec<config::Problem>> {
+    let settings = &intent.settings;
     if let Some(pinned) = &settings.pinned {
         let reason = format!("is {pinned:?}, and this is {}, which plans objects of its own version alone", settings.operator);
         return Err(vec![Problem::new("spec.version", reason).into()]);
     }
     let owner = OwnerReference::default();
-    let is_default = settings.revision.is_default();
-    let settings = if is_default { settings } else { settings.without_shared(false) };
-    let share = Share::alone(&settings);
     let serving = settings.at(place, settings.images.clone());
-    let target = |revision: &Revision| match revision.is_default() {
-        true => serving.clone(),
-        false => Settings { revision: revision.clone(), ..settings.clone() },
-    };
-    let targets: Vec<_> = settings.tags.iter().map(|(name, revision)| (name, target(revision))).collect();
-    let tags: Vec<_> = targets.iter().map(|(name, target)| Tag { name, target }).collect();
+    // Tags that stand for itself stand for whichever of its control planes is asked.
+    let led = intent.tags.iter().map(|(name, target)| (name, if target.revision == settings.revision { &serving } else { target }));
+    let tags: Vec<_> = led.map(|(name, target)| Tag { name, target }).collect();
     let circumstances = Circumstances {
         bundle: Some(""),
         galley: Phase::Proven,
         tags: &tags,
-        default_moved: settings.tags.contains_key(DEFAULT_REVISION),
+        default_moved: intent.default_moved,
         serving: Some(&serving),
-        ..Circumstances::new(&owner, operator_namespace, None, is_default.then_some(&share))
+        ..Circumstances::new(&owner, operator_namespace, None, intent.share.as_ref())
     };
     let known = |planned: Planned| Planned { body: without_cluster(planned.body), ..planned };
     Ok(plan(&settings.served_by(&serving), circumstances).into_iter().map(known).collect())
@@ -169,7 +162,7 @@ mod tests {
         };
         let offline = policies(generate(&MeshInstallSpec::default(), &Images::published(), "ferromesh-system").unwrap());
         assert!(offline.len() > 2 && offline.iter().all(|policy| policy == "Ignore"), "{offline:?}");
-        let live = generate_for(&mesh(json!({}), &[]), &Images::published(), "ferromesh-system").unwrap().unwrap();
+        let live = generate_for(&mesh(json!({}), &[]), &[], &Images::published(), "ferromesh-system").unwrap().unwrap();
         assert!(policies(live).iter().all(|policy| policy == "Fail"));
     }
 
@@ -216,7 +209,7 @@ mod tests {
         let images = Images::published();
         let own = images.tag.clone();
         let shown = |spec: Value, planes: &[(&str, &str)]| {
-            let objects = generate_for(&mesh(spec, planes), &images, "ferromesh-system").unwrap();
+            let objects = generate_for(&mesh(spec, planes), &[], &images, "ferromesh-system").unwrap();
             objects.map(|objects| pilots(&objects).into_iter().map(str::to_owned).collect::<Vec<_>>())
         };
         let strategy = || json!({"updateStrategy": {"type": "Revision"}});

@@ -26,6 +26,7 @@ mod foreign;
 mod generate;
 mod health;
 mod install;
+mod intent;
 mod live;
 mod meshes;
 mod metrics;

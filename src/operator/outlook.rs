@@ -14,7 +14,8 @@ use serde_json::Value;
 use super::{
     difference::{Difference, applying},
     foreign::is_ours,
-    generate::{is_told_by_cluster, planned_at, planned_for, read},
+    generate::{is_of_another_version, is_told_by_cluster, planned_at, standing},
+    intent::Intent,
     object::Key,
     plan::{MANAGER, Planned, Share, credential_rights, place},
     settings::{Images, Revision, Settings},
@@ -58,25 +59,30 @@ const AT_ONCE: usize = 8;
 // === impl Outlook ===
 
 impl Outlook {
-    /// The outlook for a MeshInstall with the spec that is wanted and the status that is there. None where that can't be told here: where
-    /// another version would come up beside the one that serves, or another one than the operator's own is held.
+    /// The outlook for a MeshInstall with the spec that is wanted and the status that is there, among all of the cluster; it counts in place
+    /// of the one of its name. None where that can't be told here: where another version would come up beside the one that serves, or
+    /// another one than the operator's own is held, and where the operator does nothing for it.
     ///
     /// # Errors
-    /// All that is wrong with the spec.
-    pub fn of(mesh: &MeshInstall, images: &Images, operator_namespace: &str) -> Result<Option<Self>, Vec<config::Problem>> {
-        let settings = read(&mesh.spec, images)?;
-        let (place, planned) = match planned_for(mesh, images, operator_namespace)? {
-            Some(planned) => planned,
-            None if changes_in_place(mesh, &settings) => {
-                let place = settings.revision.clone();
-                let planned = planned_at(settings.clone(), &place, operator_namespace)?;
-                (place, planned)
-            }
-            None => return Ok(None),
+    /// All that is wrong with the spec, by itself or beside the others.
+    pub fn of(
+        mesh: &MeshInstall,
+        all: &[MeshInstall],
+        images: &Images,
+        operator_namespace: &str,
+    ) -> Result<Option<Self>, Vec<config::Problem>> {
+        let Some(intent) = Intent::among(mesh, all, images)? else { return Ok(None) };
+        let settings = &intent.settings;
+        let place = match is_of_another_version(mesh, images) {
+            false => standing(mesh, settings),
+            true if changes_in_place(mesh, settings) => settings.revision.clone(),
+            true => return Ok(None),
         };
-        // Pilot's right to gateways' Secrets follows the gateways, and what all control planes share stays with the default one.
-        let follows = credential_rights(&settings);
-        let stays = |key: &Key| follows.contains(key) || (Share::holds(key) && !settings.revision.is_default());
+        let planned = planned_at(&intent, &place, operator_namespace)?;
+        // Pilot's right to gateways' Secrets follows the gateways, what all control planes share stays with the one that has it, and a tag
+        // that can't move where it is.
+        let follows = credential_rights(settings);
+        let stays = |key: &Key| follows.contains(key) || intent.kept.contains(key) || (Share::holds(key) && intent.share.is_none());
         let inventory = mesh.status.iter().flat_map(|status| &status.inventory).filter_map(Key::of_entry);
         let unplanned = inventory.filter(|key| !stays(key) && !planned.iter().any(|planned| planned.key == *key)).collect();
         Ok(Some(Self { planned, unplanned, place }))

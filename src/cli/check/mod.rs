@@ -8,12 +8,15 @@ mod control_plane;
 mod facts;
 mod installation;
 mod nodes;
+mod precheck;
 mod proxies;
 mod read;
 mod row;
 #[cfg(test)]
 mod tests;
 mod workloads;
+
+pub(super) use precheck::Precheck;
 
 use clap::Args;
 use schemars::JsonSchema;
@@ -200,20 +203,24 @@ impl CommonArgs {
         let stage = stage.unwrap_or(if facts.has_mesh() { Stage::After } else { Stage::Before });
         let rows = run(stage, &facts, &self.skip);
         let exit = exit(&rows, self.fail_on);
-        let told = match self.output {
-            Form::Human => human(&rows, self.verbose, style),
-            form => {
-                let document = CheckDocument { api_version: "cli.ferromesh.dev/v1alpha1", kind: "Check", checks: rows };
-                report::document(&document, form == Form::Yaml)
-            }
-        };
-        streams.answered(&told)?;
+        streams.answered(&told(rows, self.output, self.verbose, style))?;
         if self.output == Form::Human && stage == Stage::Before && !facts.has_mesh() {
             let why = facts.meshes.as_ref().err().map(|reason| format!("whether there is a MeshInstall is not known ({reason})"));
             let why = why.unwrap_or_else(|| "there is no MeshInstall".to_owned());
             streams.note(&format!("note: {why}, so it was checked whether one can be installed"));
         }
         exit
+    }
+}
+
+/// The answer in the form that is asked for.
+fn told(rows: Vec<CheckRow>, output: Form, verbose: bool, style: Style) -> String {
+    match output {
+        Form::Human => human(&rows, verbose, style),
+        form => {
+            let document = CheckDocument { api_version: "cli.ferromesh.dev/v1alpha1", kind: "Check", checks: rows };
+            report::document(&document, form == Form::Yaml)
+        }
     }
 }
 

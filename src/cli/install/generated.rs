@@ -19,11 +19,20 @@ pub(super) async fn as_in_cluster(client: &Client, mut given: Vec<Value>) -> Res
         return Ok(given);
     }
     let there = cluster::meshes(client).await?;
-    for mesh in &mut described {
-        if let Some(live) = there.iter().find(|live| live.name_any() == mesh.name_any()) {
+    described.retain_mut(|mesh| {
+        let live = there.iter().find(|live| live.name_any() == mesh.name_any());
+        if let Some(live) = live {
+            mesh.metadata.clone_from(&live.metadata);
             mesh.status.clone_from(&live.status);
-            given = placed(given, mesh);
         }
+        live.is_some()
+    });
+    // Those of the file as it says, and the others that they are to be beside.
+    let is_described = |live: &MeshInstall| described.iter().any(|mesh| mesh.name_any() == live.name_any());
+    let mut all: Vec<MeshInstall> = there.into_iter().filter(|live| !is_described(live)).collect();
+    all.extend(described.iter().cloned());
+    for mesh in &described {
+        given = placed(given, mesh, &all);
     }
     Ok(given)
 }
@@ -33,10 +42,10 @@ fn mesh(object: &Value) -> Option<MeshInstall> {
 }
 
 /// The objects with those of a MeshInstall where its status says. What is wrong with the spec is not told here: no such object is there.
-fn placed(given: Vec<Value>, mesh: &MeshInstall) -> Vec<Value> {
+fn placed(given: Vec<Value>, mesh: &MeshInstall, all: &[MeshInstall]) -> Vec<Value> {
     let images = Images::published();
     let written = generate(&mesh.spec, &images, NAMESPACE).unwrap_or_default();
-    let Ok(Some(live)) = generate_for(mesh, &images, NAMESPACE) else { return given };
+    let Ok(Some(live)) = generate_for(mesh, all, &images, NAMESPACE) else { return given };
     let (own, others): (Vec<Value>, Vec<Value>) = given.into_iter().partition(|object| written.contains(object));
     if own.is_empty() {
         return others;

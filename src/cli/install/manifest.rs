@@ -141,14 +141,14 @@ impl ManifestArgs {
     ///
     /// # Errors
     /// Those of the verb.
-    pub(in crate::cli) fn run(&self, streams: &mut Streams<'_>, style: Style, interactive: bool) -> Result<Exit, Failure> {
+    pub(in crate::cli) fn run(&self, streams: &mut Streams<'_>, style: Style, interactive: bool, now: i64) -> Result<Exit, Failure> {
         match &self.verb {
             Verb::Generate(args) => args.run(streams),
             Verb::Apply(args) => args.run(streams, style, interactive),
             Verb::Diff(args) => args.run(streams),
             Verb::Migrate(args) => args.run(streams),
             Verb::Versions(_) => VersionsArgs::run(streams),
-            Verb::VerifyInstall(args) => args.run(streams, style),
+            Verb::VerifyInstall(args) => args.run(streams, style, now),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use ferromesh_crds::{MeshInstall, install::ChangeAction};
-use kube::ResourceExt;
+use kube::{Client, ResourceExt};
 use serde_json::json;
 use std::time::Duration;
 
@@ -77,7 +77,7 @@ impl PlanArgs {
             let (meshes, operator) = (cluster::meshes(&client).await?, cluster::operator(&client).await?);
             let mut found = Found { notes: note_on(operator.as_ref()).into_iter().collect(), ..Found::default() };
             for mesh in wanted(&said, &meshes, &mut found.differences)? {
-                found.look(&client, &mesh, operator.as_ref()).await?;
+                found.look(&client, &mesh, &meshes, operator.as_ref()).await?;
             }
             Ok(found)
         })?;
@@ -122,13 +122,27 @@ fn note_on(operator: Option<&Operator>) -> Option<String> {
     }
 }
 
+/// Why the operator does nothing for a MeshInstall, if so.
+fn left_alone(mesh: &MeshInstall, all: &[MeshInstall]) -> Option<String> {
+    let name = mesh.name_any();
+    if mesh.metadata.deletion_timestamp.is_some() {
+        return Some(format!("note: MeshInstall {name} is being deleted, and all that it has goes with it"));
+    }
+    let first = cluster::of_revision(all, mesh.spec.revision()).map(|first| first.name_any()).filter(|first| *first != name)?;
+    Some(format!("note: MeshInstall {first} has the revision of MeshInstall {name} already: the operator leaves {name} alone"))
+}
+
 // === impl Found ===
 
 impl Found {
-    async fn look(&mut self, client: &kube::Client, mesh: &MeshInstall, operator: Option<&Operator>) -> Result<(), Failure> {
+    async fn look(&mut self, client: &Client, mesh: &MeshInstall, all: &[MeshInstall], operator: Option<&Operator>) -> Result<(), Failure> {
+        if let Some(note) = left_alone(mesh, all) {
+            self.notes.push(note);
+            return Ok(());
+        }
         let images = operator.map_or_else(Images::published, |operator| operator.images.clone());
         let namespace = operator.map_or(super::chart::NAMESPACE, |operator| &operator.namespace);
-        let outlook = Outlook::of(mesh, &images, namespace).map_err(|problems| refused(&problems))?;
+        let outlook = Outlook::of(mesh, all, &images, namespace).map_err(|problems| refused(&problems))?;
         let outlook = outlook.ok_or_else(|| {
             let told = format!(
                 "MeshInstall {}: another version would come up beside the one that serves, or is to stay: what becomes of it is the \

@@ -1,4 +1,4 @@
-//! `ferromesh verify-install`: is each object of an installation there, as it was applied, and ready?
+//! `ferromesh verify-install`: is each object of an installation there, as it was applied, and ready? And before one: can there be one?
 
 use clap::Args;
 use ferromesh_crds::catalog;
@@ -18,6 +18,7 @@ use super::{
     object::Id,
 };
 use crate::cli::{
+    check::Precheck,
     cluster::{ClusterArgs, ask},
     exit::{Exit, Failure},
     proxy::Table,
@@ -27,10 +28,11 @@ use crate::cli::{
 use crate::config::kubernetes::quantity;
 use crate::operator::{Difference, generate_for, missing};
 
-/// Verify that each object of an installation is there, as it was applied, and ready
+/// Verify that each object of an installation is there, as it was applied, and ready; before one, that the mesh can be installed
 #[derive(Args, Debug)]
 #[command(arg = flag("enableVerbose"), after_help = "\
 Without a file, the objects of the cluster's MeshInstalls are verified. With a MeshInstall go the CRDs of all kinds: are they served?
+Without a file and a MeshInstall, it is checked whether the mesh can be installed, as by ferromesh check --before.
 Exit codes: 0 all are as they should be, 79 some are not, 65 a file can't be parsed, 69 no cluster, 77 forbidden.
 
 Examples:
@@ -84,6 +86,16 @@ enum State {
     Unknown,
 }
 
+/// What there is to be told of a cluster.
+enum Looked {
+    /// How the objects stand.
+    Installed(Vec<Verification>),
+    /// Whether there can be any: the cluster has no MeshInstall.
+    Before(Precheck),
+}
+
+/// 1.4's last line of a cluster in which nothing is installed, by which scripts know that something can be.
+const PASSED: &str = "Install Pre-Check passed! The cluster is ready for Istio installation.";
 /// The kind of what makes objects an installation.
 const MESH: &str = "MeshInstall";
 /// Questions that are under way at once.
@@ -96,20 +108,36 @@ impl VerifyArgs {
     ///
     /// # Errors
     /// When a file can't be read, or the cluster not be asked.
-    pub(in crate::cli) fn run(&self, streams: &mut Streams<'_>, style: Style) -> Result<Exit, Failure> {
+    pub(in crate::cli) fn run(&self, streams: &mut Streams<'_>, style: Style, now: i64) -> Result<Exit, Failure> {
         let given = objects_of(&self.filename, self.recursive, streams)?;
         if given.is_empty() && !self.filename.is_empty() {
             return Err(Failure::new(Exit::Unreadable, format_args!("{} has no objects to verify", self.filename.join(", "))));
         }
-        let found = ask(self.timeout, async {
+        let looked = ask(self.timeout, async {
             let cluster = self.cluster.connect().await?;
-            let given = if given.is_empty() { of_cluster(&cluster.client).await? } else { as_in_cluster(&cluster.client, given).await? };
-            let objects = with_crds(given);
-            let wanted = objects.into_iter().map(|object| verify(&cluster.client, &cluster.namespace, object));
-            Ok(stream::iter(wanted).buffered(AT_ONCE).collect::<Vec<Verification>>().await)
+            let given = match given.is_empty() {
+                false => as_in_cluster(&cluster.client, given).await?,
+                true => match of_cluster(&cluster.client).await? {
+                    Some(objects) => objects,
+                    None => return Ok(Looked::Before(Precheck::of(&cluster, now).await?)),
+                },
+            };
+            let wanted = with_crds(given).into_iter().map(|object| verify(&cluster.client, &cluster.namespace, object));
+            Ok(Looked::Installed(stream::iter(wanted).buffered(AT_ONCE).collect().await))
         })?;
+        match looked {
+            Looked::Installed(found) => self.answer(&found, streams, style),
+            Looked::Before(precheck) => {
+                let exit = precheck.answer(self.output, PASSED, streams, style);
+                streams.note("note: there is no MeshInstall, so it was checked whether one can be installed");
+                exit
+            }
+        }
+    }
+
+    fn answer(&self, found: &[Verification], streams: &mut Streams<'_>, style: Style) -> Result<Exit, Failure> {
         let told = match self.output {
-            Form::Human => human(&found, style),
+            Form::Human => human(found, style),
             form => report::document(&found, form == Form::Yaml),
         };
         streams.answered(&told)?;
@@ -124,24 +152,23 @@ impl VerifyArgs {
     }
 }
 
-/// The objects of the cluster's installation: its MeshInstalls, and what the operator applies for them.
-async fn of_cluster(client: &Client) -> Result<Vec<Value>, Failure> {
+/// The objects of the cluster's installation: its MeshInstalls, and what the operator applies for them. None without a MeshInstall.
+async fn of_cluster(client: &Client) -> Result<Option<Vec<Value>>, Failure> {
     let meshes = cluster::meshes(client).await?;
     if meshes.is_empty() {
-        let told = "the cluster has no MeshInstall: ferromesh install makes one; -f FILE verifies the objects of a file";
-        return Err(Failure::new(Exit::Failed, told));
+        return Ok(None);
     }
     let operator = cluster::operator(client).await?.ok_or_else(|| {
         Failure::new(Exit::Failed, "no operator runs in the cluster, so its images are not known: name the objects with -f FILE")
     })?;
     let mut all = Vec::new();
-    for mesh in meshes {
-        let objects = generate_for(&mesh, &operator.images, &operator.namespace).map_err(|problems| refused(&problems))?;
-        let own = serde_json::to_value(&mesh).unwrap_or_default();
-        // Of a version that isn't the operator's own, the MeshInstall alone tells.
+    for mesh in &meshes {
+        let objects = generate_for(mesh, &meshes, &operator.images, &operator.namespace).map_err(|problems| refused(&problems))?;
+        let own = serde_json::to_value(mesh).unwrap_or_default();
+        // Where nobody here knows how its objects should be, the MeshInstall alone tells.
         all.extend(std::iter::once(without_traces(own)).chain(objects.unwrap_or_default()));
     }
-    Ok(all)
+    Ok(Some(all))
 }
 
 /// The objects, and with a MeshInstall all CRDs, which are there before it and which no manifest has. How new they are `check` tells.
@@ -211,6 +238,8 @@ pub(super) fn readiness(object: &Value) -> Option<Result<(), String>> {
     };
     let replicas = object.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or(1);
     Some(match object["kind"].as_str()? {
+        // With none to be ready all would be; and yet nobody does a part's work.
+        "Deployment" if replicas == 0 && is_of_mesh(object) => Err("scaled to 0".to_owned()),
         "Deployment" => enough(count("/status/availableReplicas").min(count("/status/updatedReplicas")), replicas),
         "StatefulSet" => enough(count("/status/readyReplicas"), replicas),
         "DaemonSet" => {
@@ -221,6 +250,11 @@ pub(super) fn readiness(object: &Value) -> Option<Result<(), String>> {
         "Job" => condition(object, "Complete"),
         _ => return None,
     })
+}
+
+/// Whether an object is of the control plane, or of its gateways or addons: what the operator makes.
+fn is_of_mesh(object: &Value) -> bool {
+    object["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "ferromesh-operator"
 }
 
 /// Whether a condition holds, for the object as it is now.
@@ -310,6 +344,11 @@ mod tests {
         assert_eq!(readiness(&deployment(2, 2)), Some(Ok(())));
         assert_eq!(readiness(&deployment(1, 2)), Some(Err("1 of 2 pods are ready".to_owned())));
         assert!(readiness(&deployment(2, 1)).unwrap().is_err(), "a change that nobody has seen");
+        let mut none = deployment(0, 2);
+        none["spec"]["replicas"] = json!(0);
+        assert_eq!(readiness(&none), Some(Ok(())), "an application may rest");
+        none["metadata"]["labels"] = json!({"app.kubernetes.io/managed-by": "ferromesh-operator"});
+        assert_eq!(readiness(&none), Some(Err("scaled to 0".to_owned())));
         let mesh = |status: &str| {
             json!({"kind": "MeshInstall", "metadata": {"generation": 1}, "status": {"conditions": [
             {"type": "Ready", "status": status, "reason": "Progressing", "message": "istio-galley: waiting", "observedGeneration": 1}]}})

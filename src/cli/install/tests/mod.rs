@@ -1,5 +1,6 @@
 //! What people see of an installation: of files, and of clusters behind a fake API server in which a stand-in does the operator's work.
 
+mod family;
 mod files;
 mod installing;
 mod istio;

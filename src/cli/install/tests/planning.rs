@@ -39,7 +39,7 @@ impl Cluster {
     }
 
     /// The answer to `plan` as rows: object, change, and the paths of its fields.
-    async fn planned(&self, arguments: &str) -> Vec<(String, String, Vec<String>)> {
+    pub(super) async fn planned(&self, arguments: &str) -> Vec<(String, String, Vec<String>)> {
         let told = self.run(&format!("plan -o json {arguments}")).await;
         assert_eq!(told.exit, Exit::Clean, "{told:?}");
         let text = |value: &Value| value.as_str().unwrap().to_owned();

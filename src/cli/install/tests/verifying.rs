@@ -3,8 +3,9 @@
 use ferromesh_crds::{MeshInstall, catalog};
 use k8s_openapi::{
     api::{
-        apps::v1::Deployment,
-        core::v1::{ConfigMap, Pod},
+        apps::v1::{DaemonSet, Deployment},
+        core::v1::{ConfigMap, Node, Pod, Service},
+        discovery::v1::EndpointSlice,
     },
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
@@ -62,8 +63,6 @@ async fn digests_are_those_that_nodes_have_fetched() {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_file_the_objects_of_the_meshinstall_are_verified() {
     let cluster = Cluster::new();
-    let none = cluster.run("verify-install").await;
-    assert!(none.exit == Exit::Failed && none.stderr.contains("has no MeshInstall"), "{none:?}");
     let operator = cluster.operator(Answer::Healthy);
     assert_eq!(cluster.run("install --set profile=minimal").await.exit, Exit::Clean);
     eventually("the mesh is ready", || cluster.mesh().status.is_some()).await;
@@ -83,8 +82,8 @@ fn answered(object: &Value) -> Value {
     object
 }
 
-/// Every Deployment answers from now on, and all kinds are served.
-fn bring_up(cluster: &Cluster) {
+/// Every Deployment and DaemonSet answers from now on, and all kinds are served.
+pub(super) fn bring_up(cluster: &Cluster) {
     for kind in catalog::kinds() {
         let condition = json!({"type": "Established", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"});
         let status = serde_json::from_value(json!({"conditions": [condition]})).unwrap();
@@ -95,6 +94,12 @@ fn bring_up(cluster: &Cluster) {
         let status = json!({"availableReplicas": 99, "updatedReplicas": 99, "observedGeneration": 99});
         deployment.status = serde_json::from_value(status).unwrap();
         cluster.api.insert(&deployment);
+    }
+    for mut set in cluster.api.list::<DaemonSet>() {
+        let status = json!({"currentNumberScheduled": 1, "desiredNumberScheduled": 1, "numberMisscheduled": 0, "numberReady": 1,
+            "numberAvailable": 1, "updatedNumberScheduled": 1, "observedGeneration": 99});
+        set.status = serde_json::from_value(status).unwrap();
+        cluster.api.insert(&set);
     }
 }
 
@@ -166,7 +171,7 @@ async fn what_is_generated_offline_is_verified_where_the_control_plane_stands() 
             "spec": spec, "status": status});
         let mesh: MeshInstall = serde_json::from_value(mesh).unwrap();
         cluster.api.insert(&mesh);
-        for object in generate_for(&mesh, &Images::published(), "ferromesh-system").unwrap().unwrap() {
+        for object in generate_for(&mesh, &[], &Images::published(), "ferromesh-system").unwrap().unwrap() {
             let id = Id::of(&object, "default").unwrap();
             let operator = PatchParams::apply("operator").force();
             id.api(&cluster.api.client()).patch(&id.name, &operator, &Patch::Apply(&object)).await.unwrap();
@@ -188,4 +193,63 @@ async fn what_is_generated_offline_is_verified_where_the_control_plane_stands() 
         let is_missing = |line: &str| line.split_whitespace().take(3).eq(row);
         assert!(told.exit == Exit::Findings && told.stdout.lines().any(is_missing), "{place}: {}", told.stdout);
     }
+}
+
+/// A cluster in which the mesh can be installed by someone who may.
+fn ready_for_a_mesh() -> Cluster {
+    let cluster = Cluster::new();
+    cluster.api.answer(|call| {
+        let review =
+            json!({"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "spec": {}, "status": {"allowed": true}});
+        (call.target.plural == "selfsubjectaccessreviews").then_some((201, review))
+    });
+    let node = json!({"metadata": {"name": "one"}, "status": {"conditions": [{"type": "Ready", "status": "True"}],
+        "nodeInfo": {"architecture": "amd64", "operatingSystem": "linux", "kernelVersion": "6.1.0", "kubeletVersion": "v1.34.0",
+            "bootID": "", "containerRuntimeVersion": "", "kubeProxyVersion": "", "machineID": "", "osImage": "", "systemUUID": ""}}});
+    cluster.api.insert::<Node>(&serde_json::from_value(node).unwrap());
+    let dns = json!({"metadata": {"name": "kube-dns", "namespace": "kube-system"}});
+    cluster.api.insert::<Service>(&serde_json::from_value(dns).unwrap());
+    let labels = json!({"kubernetes.io/service-name": "kube-dns"});
+    let slice = json!({"metadata": {"name": "kube-dns-1", "namespace": "kube-system", "labels": labels}, "addressType": "IPv4",
+        "endpoints": [{"addresses": ["10.0.0.1"], "conditions": {"ready": true}}]});
+    cluster.api.insert::<EndpointSlice>(&serde_json::from_value(slice).unwrap());
+    cluster
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn before_an_installation_it_is_checked_whether_there_can_be_one() {
+    let cluster = ready_for_a_mesh();
+    let check = cluster.run("check --before").await;
+    assert_eq!(check.exit, Exit::Clean, "{check:?}");
+    for verb in ["verify-install", "manifest verify-install"] {
+        let told = cluster.run(verb).await;
+        assert_eq!(told.exit, Exit::Clean, "{told:?}");
+        let end = told.stdout.strip_prefix(&check.stdout).unwrap_or_else(|| panic!("{}", told.stdout));
+        assert_eq!(end, "Install Pre-Check passed! The cluster is ready for Istio installation.\n");
+        assert!(told.stderr.contains("there is no MeshInstall, so it was checked"), "{}", told.stderr);
+    }
+    let document = cluster.run("verify-install -o json").await.stdout;
+    assert_eq!(serde_json::from_str::<Value>(&document).unwrap()["kind"], "Check");
+
+    cluster.api.delete::<Service>(Some("kube-system"), "kube-dns");
+    let told = cluster.run("verify-install").await;
+    assert_eq!(told.exit, Exit::Findings, "{told:?}");
+    assert_eq!(told.stdout, cluster.run("check --before").await.stdout);
+    assert!(told.stdout.contains("FM1008") && !told.stdout.contains("passed"), "{}", told.stdout);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_scaled_to_0_is_not_ready() {
+    let cluster = Cluster::new();
+    let manifest = run("manifest generate --set profile=minimal", "").stdout;
+    let pilot = yaml_documents(&manifest).into_iter().find(|one| one["kind"] == "Deployment" && one["metadata"]["name"] == "istio-pilot");
+    let mut pilot = pilot.unwrap();
+    pilot["spec"].as_object_mut().unwrap().remove("replicas");
+    let file = pilot.to_string();
+    pilot["spec"]["replicas"] = json!(0);
+    cluster.api.insert::<Deployment>(&serde_json::from_value(pilot).unwrap());
+    bring_up(&cluster);
+    let told = cluster.run_with("verify-install -f -", &file, false).await;
+    assert_eq!(told.exit, Exit::Findings, "{}", told.stdout);
+    assert!(told.stdout.contains("not ready  scaled to 0"), "{}", told.stdout);
 }
