@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use webhook_certs::FIELD_MANAGER;
 
 use super::{
-    difference::missing,
+    difference::{NARROWING, between, missing},
     foreign::{Foreign, Survey, is_ours, read, survey},
     live::{Live, mark, stripped},
     object::{Key, Kind},
@@ -260,7 +260,7 @@ impl Applier {
             }
             _ => _ = self.refused.remove(key),
         }
-        let answer = answer?;
+        let answer = self.widen(object, answer?).await?;
         let answer = stripped(key.kind, serde_json::to_value(&answer).unwrap_or_default());
         let version = answer["metadata"]["resourceVersion"].clone();
         let changed = live.get(key).is_none_or(|before| before["metadata"]["resourceVersion"] != version);
@@ -288,16 +288,22 @@ impl Applier {
         Ok(())
     }
 
+    /// Takes out of an object's webhooks what others have put in and applying leaves there, because it is theirs: with it a webhook would be
+    /// asked about less than it should. What this write takes away it comes to hold nothing of. Answers the object as it is then.
+    async fn widen(&self, object: &Planned, applied: DynamicObject) -> Result<DynamicObject, ApplyError> {
+        let Some(webhooks) = widened(&object.body, &applied.data) else { return Ok(applied) };
+        // Of the very version that was looked at: the list is written as a whole.
+        let body = json!({"metadata": {"resourceVersion": applied.metadata.resource_version}, "webhooks": webhooks});
+        let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+        let answer = object.key.api(&self.client).patch(&object.key.name, &params, &Patch::Merge(body)).await;
+        answer.map_err(|source| ApplyError::refused(&object.key, source))
+    }
+
     /// Forced: a field of the plan is the operator's, whoever wrote it last.
     async fn send(&self, key: &Key, manager: &str, body: &Value) -> Result<DynamicObject, ApplyError> {
         let params = PatchParams::apply(manager).force();
         let answer = key.api(&self.client).patch(&key.name, &params, &Patch::Apply(body)).await;
-        answer.map_err(|source| match source {
-            kube::Error::Api(status) if is_of_the_object(&status) => {
-                ApplyError::Invalid { key: key.clone(), words: status.message.clone() }
-            }
-            source => ApplyError::Write { key: key.clone(), source: Box::new(source) },
-        })
+        answer.map_err(|source| ApplyError::refused(key, source))
     }
 
     async fn delete(&mut self, key: &Key, live: &mut Live) -> Result<(), ApplyError> {
@@ -357,6 +363,16 @@ impl Holding<'_> {
 
 // === impl ApplyError ===
 
+impl ApplyError {
+    /// What the API server says against a write.
+    fn refused(key: &Key, source: kube::Error) -> Self {
+        match source {
+            kube::Error::Api(status) if is_of_the_object(&status) => Self::Invalid { key: key.clone(), words: status.message.clone() },
+            source => Self::Write { key: key.clone(), source: Box::new(source) },
+        }
+    }
+}
+
 impl From<Foreign> for ApplyError {
     fn from(foreign: Foreign) -> Self {
         Self::Foreign(foreign)
@@ -383,4 +399,28 @@ fn webhooks_to_keep(object: &Planned, live: Option<&Value>) -> Option<Vec<Value>
     let (wanted, there) = (names(&object.body), names(live?));
     let (kept, gone): (Vec<_>, Vec<_>) = there.into_iter().partition(|name| wanted.contains(name));
     (!gone.is_empty()).then_some(kept)
+}
+
+/// The webhooks of a live configuration without what narrows those that are planned; none if nothing does.
+fn widened(planned: &Value, live: &Value) -> Option<Vec<Value>> {
+    let webhooks = live["webhooks"].as_array()?;
+    let widen = |live: &Value| {
+        let planned = planned["webhooks"].as_array().into_iter().flatten().find(|planned| planned["name"] == live["name"]);
+        let (Some(planned), Some(fields)) = (planned, live.as_object()) else { return live.clone() };
+        let mut fields = fields.clone();
+        for field in NARROWING.into_iter().filter(|field| differ(&planned[*field], &live[*field])) {
+            match &planned[field] {
+                Value::Null => _ = fields.remove(field),
+                planned => _ = fields.insert(field.to_owned(), planned.clone()),
+            }
+        }
+        Value::Object(fields)
+    };
+    let widened: Vec<Value> = webhooks.iter().map(widen).collect();
+    (widened != *webhooks).then_some(widened)
+}
+
+/// Whether two values of a field say something else.
+fn differ(one: &Value, other: &Value) -> bool {
+    !between(&json!({"field": one}), &json!({"field": other})).is_empty()
 }

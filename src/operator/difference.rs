@@ -37,9 +37,34 @@ const KEYED: [(&str, &[&str]); 13] = [
     ("egress", &["name"]),
 ];
 
-/// The fields in which `live` lacks what `wanted` says; empty if it has all of it.
+/// Fields that are one writer's as a whole: what others add to them counts. Nothing of it may be what the API server adds by itself, or it
+/// would be a difference for ever; so they are named, each because none of its defaults lies under it or our plans say them all.
+const WHOLE: [&str; 13] = [
+    // What is selected: atomic in the API, without defaults. One more label in a Service's, and it leads nowhere.
+    "selector",
+    "labelSelector",
+    "namespaceSelector",
+    "objectSelector",
+    "nodeSelector",
+    // About what a webhook is asked. Others may add items to this one, which has keys; one that never holds turns the webhook off.
+    "matchConditions",
+    // Lists without keys, whose items have no defaults, but for `scope` in a webhook's rules and `expirationSeconds` of a token among a
+    // volume's sources, which are planned.
+    "rules",
+    "subjects",
+    "sources",
+    "tolerations",
+    "metrics",
+    "preferredDuringSchedulingIgnoredDuringExecution",
+    "requiredDuringSchedulingIgnoredDuringExecution",
+];
+
+/// Those of a webhook that say nothing where the plan leaves them out, and narrow it where somebody else fills them.
+pub(super) const NARROWING: [&str; 3] = ["matchConditions", "namespaceSelector", "objectSelector"];
+
+/// The fields in which `live` lacks what `wanted` says, or has more where that is the writer's as a whole; empty if it is as it should be.
 ///
-/// Fields that only `live` has don't count: they are the API server's defaults, or somebody else's.
+/// Other fields that only `live` has don't count: they are the API server's defaults, or somebody else's.
 pub fn missing(wanted: &Value, live: &Value) -> Vec<Difference> {
     Walk::over(live, wanted, false)
 }
@@ -62,6 +87,8 @@ pub fn applying(wanted: &Value, live: &Value, manager: &str) -> Vec<Difference> 
     }
     let mut opened: Vec<Difference> = found.into_iter().flat_map(open).collect();
     opened.sort_by(|a, b| a.path.cmp(&b.path));
+    // What is the writer's as a whole has been found from both sides.
+    opened.dedup_by(|a, b| a.path == b.path);
     opened
 }
 
@@ -83,6 +110,13 @@ impl Walk {
 
     /// Compares what is in `field`.
     fn value(&mut self, before: &Value, after: &Value, field: &str) {
+        let both = self.both;
+        self.both |= WHOLE.contains(&field);
+        self.contents(before, after, field);
+        self.both = both;
+    }
+
+    fn contents(&mut self, before: &Value, after: &Value, field: &str) {
         match (before, after) {
             (Value::Object(present), Value::Object(wanted)) => self.object(present, wanted),
             (Value::Array(present), Value::Array(wanted)) => match KEYED.iter().find(|(name, _)| *name == field) {
@@ -100,7 +134,8 @@ impl Walk {
     }
 
     fn object(&mut self, before: &Map<String, Value>, after: &Map<String, Value>) {
-        let names: BTreeSet<&String> = after.keys().chain(before.keys().filter(|_| self.both)).collect();
+        let names: BTreeSet<&String> =
+            after.keys().chain(before.keys().filter(|name| self.both || NARROWING.contains(&name.as_str()))).collect();
         for name in names {
             let step = step(&self.path, name);
             self.at(&step, |walk| match (before.get(name), after.get(name)) {
@@ -257,6 +292,45 @@ mod tests {
         let wanted = json!({"subjects": [{"name": "a"}]});
         assert_eq!(paths(&missing(&wanted, &json!({"subjects": [{"name": "a"}, {"name": "intruder"}]}))), ["subjects"]);
         assert_eq!(paths(&missing(&wanted, &json!({"subjects": [{"name": "b"}]}))), ["subjects[0].name"]);
+    }
+
+    #[test]
+    fn an_addition_to_what_is_the_writers_as_a_whole_is_a_difference() {
+        let cases = [
+            (json!({"selector": {"app": "a"}}), json!({"selector": {"app": "a", "x": "y"}}), "selector.x"),
+            (
+                json!({"topologySpreadConstraints": [{"topologyKey": "zone", "labelSelector": {"matchLabels": {"app": "a"}}}]}),
+                json!({"topologySpreadConstraints": [{"topologyKey": "zone", "labelSelector": {"matchLabels": {"app": "a", "x": "y"}}}]}),
+                "topologySpreadConstraints[zone].labelSelector.matchLabels.x",
+            ),
+            (
+                json!({"rules": [{"verbs": ["get"]}]}),
+                json!({"rules": [{"verbs": ["get"], "resourceNames": ["a"]}]}),
+                "rules[0].resourceNames",
+            ),
+            (
+                json!({"webhooks": [{"name": "a", "matchConditions": [{"name": "b"}]}]}),
+                json!({"webhooks": [{"name": "a", "matchConditions": [{"name": "b"}, {"name": "never"}]}]}),
+                "webhooks[a].matchConditions[never]",
+            ),
+            (
+                json!({"webhooks": [{"name": "a"}]}),
+                json!({"webhooks": [{"name": "a", "objectSelector": {}, "namespaceSelector": {"matchLabels": {"x": "y"}}}]}),
+                "webhooks[a].namespaceSelector",
+            ),
+        ];
+        for (wanted, live, path) in cases {
+            assert_eq!(paths(&missing(&wanted, &live)), [path]);
+            assert_eq!(paths(&applying(&wanted, &live, "us")), [path]);
+            assert_eq!(missing(&live, &live), []);
+        }
+        // Around it everything is as it was.
+        let spread = |more: Value| {
+            let mut item = json!({"topologyKey": "zone", "labelSelector": {}});
+            item.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            json!({"topologySpreadConstraints": [item]})
+        };
+        assert_eq!(missing(&spread(json!({})), &spread(json!({"nodeTaintsPolicy": "Ignore"}))), []);
     }
 
     #[test]

@@ -29,11 +29,14 @@ struct Trouble {
 // === impl Health ===
 
 impl Health {
-    /// Judges a part by what the API server knows of it.
-    pub(super) fn of<'a>(deployment: Option<&Deployment>, pods: impl Iterator<Item = &'a Pod>) -> Self {
+    /// Judges a part by what the API server knows of it. `least` is how many pods it is to have, if it can't be meant to have none.
+    pub(super) fn of<'a>(deployment: Option<&Deployment>, least: Option<i32>, pods: impl Iterator<Item = &'a Pod>) -> Self {
         let Some(deployment) = deployment else {
             return Self { state: State::None, message: "not created yet".to_owned() };
         };
+        if let Some(least) = least.filter(|_| deployment.spec.as_ref().is_some_and(|spec| spec.replicas == Some(0))) {
+            return Self { state: State::Error, message: scaled_to_nothing(deployment, least) };
+        }
         if is_rolled_out(deployment) {
             return Self { state: State::Healthy, message: String::new() };
         }
@@ -63,6 +66,13 @@ impl Health {
     pub(super) fn is_ready(&self) -> bool {
         self.state == State::Healthy
     }
+}
+
+/// An autoscaler takes this for a wish, and leaves it so.
+fn scaled_to_nothing(deployment: &Deployment, least: i32) -> String {
+    let (name, namespace) = (deployment.metadata.name.as_deref(), deployment.metadata.namespace.as_deref());
+    let (name, namespace) = (name.unwrap_or_default(), namespace.unwrap_or_default());
+    format!("it is scaled to 0: kubectl scale deployment/{name} -n {namespace} --replicas={least}")
 }
 
 /// Whether all pods are of the newest kind and answer, and none of an older kind is left.
@@ -187,7 +197,7 @@ mod tests {
         let deployment = json!({"metadata": {"generation": 2}, "spec": {"replicas": 1, "selector": {}, "template": {}}, "status": status});
         let deployment: Deployment = serde_json::from_value(deployment).unwrap();
         let pods: Vec<Pod> = pods.iter().map(|pod| serde_json::from_value(pod.clone()).unwrap()).collect();
-        Health::of(Some(&deployment), pods.iter())
+        Health::of(Some(&deployment), Some(1), pods.iter())
     }
 
     fn pod(state: Value) -> Value {
@@ -201,7 +211,18 @@ mod tests {
         let done = |generation: i32| json!({"observedGeneration": generation, "replicas": 1, "updatedReplicas": 1, "availableReplicas": 1});
         assert_eq!(health(done(2), &[]).state, State::Healthy);
         assert_eq!(health(done(1), &[]).state, State::Updating);
-        assert_eq!(Health::of(None, [].into_iter()).state, State::None);
+        assert_eq!(Health::of(None, Some(1), [].into_iter()).state, State::None);
+    }
+
+    #[test]
+    fn one_that_is_scaled_to_nothing_is_told_of_unless_that_may_be_meant() {
+        let nothing = json!({"metadata": {"name": "istio-galley", "namespace": "istio-system", "generation": 2},
+            "spec": {"replicas": 0, "selector": {}, "template": {}}, "status": {"observedGeneration": 2}});
+        let nothing: Deployment = serde_json::from_value(nothing).unwrap();
+        let wanted = "it is scaled to 0: kubectl scale deployment/istio-galley -n istio-system --replicas=2";
+        let told = Health { state: State::Error, message: wanted.to_owned() };
+        assert_eq!(Health::of(Some(&nothing), Some(2), [].into_iter()), told);
+        assert!(Health::of(Some(&nothing), None, [].into_iter()).is_ready());
     }
 
     #[test]

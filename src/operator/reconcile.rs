@@ -177,9 +177,10 @@ impl<'a> Work<'a> {
         for (other, first) in family.rivals.iter().filter(|_| known) {
             let revision = Revision::of(&other.spec);
             let message = format!("MeshInstall {first} is revision {} of this cluster: delete one of the two", revision.name());
-            self.reporter.report(other, Outcome::Stalled(Reason::AnotherInstalled, message), self.tag(), term).await;
+            self.reporter.report(other, Outcome::Stalled(Reason::AnotherInstalled, message, None), self.tag(), term).await;
         }
         self.install.meet(&family);
+        self.reporter.keep(|uid| meshes.values().any(|mesh| mesh.metadata.uid.as_deref() == Some(uid)));
         let is_member = |uid: &String| family.members.iter().any(|member| member.uid() == uid);
         self.wanted.retain(|uid, _| is_member(uid));
         self.troubles.retain(|uid, _| uid.is_empty() || is_member(uid));
@@ -221,12 +222,14 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// Leaves everything as it is but for certificates and who trusts them, and says why.
+    /// Leaves everything as it is but for certificates and who trusts them, and says why, and how the parts are meanwhile.
     async fn stall(&mut self, mesh: &MeshInstall, reason: Reason, message: String, now: OffsetDateTime, term: &Term) -> bool {
-        self.reporter.report(mesh, Outcome::Stalled(reason, message), self.tag(), term).await;
+        let parts = self.install.remembered_parts(mesh).await;
+        let (parts, unseen) = parts.map_or_else(|failure| (None, Some(failure)), |parts| (parts, None));
+        self.reporter.report(mesh, Outcome::Stalled(reason, message, parts), self.tag(), term).await;
         let uid = mesh.uid().unwrap_or_default();
         let result = self.install.hold(&uid, now).await;
-        self.settle(&uid, result.err());
+        self.settle(&uid, result.err().or(unseen));
         false
     }
 
@@ -280,11 +283,11 @@ impl<'a> Work<'a> {
     /// Says that a pass didn't go through.
     async fn fail(&mut self, mesh: &MeshInstall, version: &str, failure: InstallError, now: OffsetDateTime, term: &Term) -> bool {
         let uid = mesh.uid().unwrap_or_default();
-        if let InstallError::Version { .. } = &failure {
-            return self.stall(mesh, Reason::InvalidSpec, failure.to_string(), now, term).await;
+        if let (InstallError::Version { .. } | InstallError::PilotGone { .. }, Some(reason)) = (&failure, failure.stalls()) {
+            return self.stall(mesh, reason, failure.to_string(), now, term).await;
         }
         match failure.stalls() {
-            Some(reason) => _ = self.reporter.report(mesh, Outcome::Stalled(reason, failure.to_string()), version, term).await,
+            Some(reason) => _ = self.reporter.report(mesh, Outcome::Stalled(reason, failure.to_string(), None), version, term).await,
             None => {
                 let told = self.lasts(&uid).then(|| failure.to_string());
                 self.wait(mesh, version, told, term).await;

@@ -45,6 +45,11 @@ impl Reporter {
         self.foreign = foreign.map(told);
     }
 
+    /// Forgets what was written of MeshInstalls that are no more, by their uids.
+    pub(super) fn keep(&mut self, is_there: impl Fn(&str) -> bool) {
+        self.written.retain(|uid, _| is_there(uid));
+    }
+
     /// Writes what a pass found; answers the state that it comes to. A failure is logged: the next pass finds the difference again.
     pub(super) async fn report(&mut self, mesh: &MeshInstall, outcome: Outcome, version: &str, term: &Term) -> Option<State> {
         let uid = mesh.uid().unwrap_or_default();
@@ -91,4 +96,19 @@ fn tell_the_same(one: &MeshInstallStatus, other: &MeshInstallStatus) -> bool {
         status
     };
     sorted(one) == sorted(other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::fake_api::FakeApi;
+
+    #[tokio::test]
+    async fn what_is_no_more_is_forgotten() {
+        let client = FakeApi::new().client();
+        let mut reporter = Reporter::new(client.clone(), EventPublisher::new(client, "test", "pod", "Test"));
+        reporter.written.extend(["gone", "there"].map(|uid| (uid.to_owned(), MeshInstallStatus::default())));
+        reporter.keep(|uid| uid == "there");
+        assert_eq!(reporter.written.into_keys().collect::<Vec<_>>(), ["there"]);
+    }
 }

@@ -5,6 +5,7 @@ use k8s_openapi::api::{
     admissionregistration::v1::MutatingWebhookConfiguration,
     apps::v1::{DaemonSet, Deployment},
 };
+use serde_json::Value;
 use std::{
     borrow::Cow,
     collections::{BTreeMap, BTreeSet},
@@ -20,9 +21,9 @@ use crate::operator::{
     certificates,
     health::Health,
     object::{Key, Kind},
-    plan::{INJECTION, MONITORING, Planned, injection_values, serving_certificate, webhook_configuration},
+    plan::{COMPONENT, INJECTION, MONITORING, Planned, injection_values, serving_certificate, webhook_configuration},
     proxies::{AllWanted, Wanted},
-    settings::{NODES, Program, Revision, Role, Settings},
+    settings::{NODES, Revision, Role, Settings},
     status::{Applied, Injection, Parts, Plane, Tagging},
 };
 
@@ -69,18 +70,8 @@ impl Install {
 
     /// The parts that there were when something was last brought about.
     pub(super) fn standing_parts(&self, wish: Wish<'_>, course: &Course) -> Parts {
-        let serving = self.serving(wish, course);
-        let mut parts = Parts::default();
-        for name in wish.mesh.status.iter().flat_map(|status| status.components.keys()) {
-            let role = Role::ALL.into_iter().find(|role| role.name() == name).map(|role| serving.part(role));
-            let addon = Program::named(name).map(|program| program.object().to_owned());
-            let of = if addon.is_some() { &mut parts.addons } else { &mut parts.components };
-            let object = role.or(addon).unwrap_or_else(|| name.clone());
-            let health = Some(self.health(&object)).filter(|health| health.state != State::None);
-            let gone = || Health { state: State::Error, message: "it is gone, and mode Apply would bring it back".to_owned() };
-            of.insert(name.clone(), (object, health.unwrap_or_else(gone)));
-        }
-        parts
+        let names = wish.mesh.status.iter().flat_map(|status| status.components.keys());
+        self.parts_of(names, &self.serving(wish, course), "it is gone, and mode Apply would bring it back")
     }
 
     /// The place of the control plane that is asked.
@@ -178,7 +169,16 @@ impl Install {
         }
         let live = self.live.get(&Key::new(Kind::Deployment, namespace, deployment));
         let typed: Option<Deployment> = live.and_then(|live| serde_json::from_value(live.clone()).ok());
-        Health::of(typed.as_ref(), self.live.pods_of(deployment))
+        let least = live.and_then(|live| self.least(live, &Key::new(Kind::HorizontalPodAutoscaler, namespace, deployment)));
+        Health::of(typed.as_ref(), least, self.live.pods_of(deployment))
+    }
+
+    /// How many pods a Deployment is to have at least; none where it may be meant to have none, as a gateway without an autoscaler.
+    fn least(&self, deployment: &Value, autoscaler: &Key) -> Option<i32> {
+        let autoscaler = self.live.get(autoscaler).map(|live| live["spec"]["minReplicas"].as_i64().unwrap_or(1));
+        let component = &deployment["metadata"]["labels"][COMPONENT];
+        let of_plane = Role::ALL.into_iter().any(|role| component == role.name()).then_some(1);
+        autoscaler.and_then(|least| i32::try_from(least).ok()).or(of_plane)
     }
 
     /// What stays of the nodes' part although the plan lacks it: because it can't be had as it should be, or the spec no longer asks for it.

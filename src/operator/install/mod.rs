@@ -6,6 +6,7 @@ mod meanwhile;
 mod pass;
 mod place;
 mod preview;
+mod remembered;
 mod tags;
 mod trust;
 mod upgrade;
@@ -113,6 +114,11 @@ pub(super) enum InstallError {
     #[error("spec.version: there is no version {pinned}: this operator renders {own}, and there is {}; \
              name one of these, or none for the operator's own", if there.is_empty() { "no other" } else { there })]
     Version { pinned: String, own: String, there: String },
+    #[error(
+        "spec.version: the pilot of version {pinned}, Deployment {pilot}, was deleted, and this operator renders {own} alone: apply that \
+             Deployment again, start the operator of version {pinned} again, or remove spec.version to upgrade"
+    )]
+    PilotGone { pinned: String, own: String, pilot: String },
     #[error(transparent)]
     Roles(#[from] RolesError),
     #[error(transparent)]
@@ -128,6 +134,7 @@ impl InstallError {
     pub(super) fn stalls(&self) -> Option<Reason> {
         match self {
             Self::Version { .. } | Self::Apply(ApplyError::Invalid { .. }) => Some(Reason::InvalidSpec),
+            Self::PilotGone { .. } => Some(Reason::ComponentFailed),
             Self::Apply(ApplyError::Foreign(_)) => Some(Reason::ForeignObject),
             _ => None,
         }
@@ -135,7 +142,7 @@ impl InstallError {
 
     /// Whether a watch tells when another try is worth it. Nobody watches what isn't the operator's.
     pub(super) fn is_watched(&self) -> bool {
-        self.stalls() == Some(Reason::InvalidSpec)
+        matches!(self.stalls(), Some(Reason::InvalidSpec | Reason::ComponentFailed))
     }
 }
 

@@ -66,7 +66,7 @@ impl Install {
             }
         }
         self.applier.ensure(&preparation(settings, circumstances), &mut self.live).await?;
-        self.watch(settings);
+        self.watch(&settings.namespace, &settings.revision);
         Ok(())
     }
 
@@ -85,7 +85,7 @@ impl Install {
     /// Watches the namespaces in which the operator has rights already, and changes nothing. Without them it has made nothing there.
     pub(super) async fn attach(&mut self, settings: &Settings, circumstances: Circumstances<'_>) -> Result<(), InstallError> {
         if !self.watches(settings) && is_bound(&self.client, &preparation(settings, circumstances).key).await? {
-            self.watch(settings);
+            self.watch(&settings.namespace, &settings.revision);
         }
         let nodes = nodes_preparation(settings, circumstances).filter(|_| self.namespace.is_some() && !self.watches_nodes());
         if let Some([_, rights]) = nodes
@@ -128,13 +128,20 @@ impl Install {
         }
     }
 
-    fn watch(&mut self, settings: &Settings) {
-        let name = settings.namespace.clone();
+    /// The same for a control plane of which only the place is known, unless another namespace is watched.
+    pub(super) async fn attach_where_bound(&mut self, namespace: &str, revision: &Revision) -> Result<(), InstallError> {
+        if self.namespace.is_none() && is_bound(&self.client, &Key::new(Kind::RoleBinding, namespace, OWN_ROLE)).await? {
+            self.watch(namespace, revision);
+        }
+        self.watch_nodes_left().await
+    }
+
+    fn watch(&mut self, name: &str, revision: &Revision) {
         self.live.forget_namespaces();
-        self.live.await_lists(&name, &Kind::NAMESPACED);
-        let changes = watch::of_namespace(&self.client, &name, &Kind::NAMESPACED);
-        self.namespace = Some(Place { changes, name, secrets: BTreeSet::new() });
-        self.watches(settings);
+        self.live.await_lists(name, &Kind::NAMESPACED);
+        let changes = watch::of_namespace(&self.client, name, &Kind::NAMESPACED);
+        self.namespace = Some(Place { changes, name: name.to_owned(), secrets: BTreeSet::new() });
+        self.watch_certificates(&[revision.clone()].into());
     }
 
     fn watches_nodes(&self) -> bool {

@@ -58,7 +58,7 @@ impl Install {
     /// Sets the course of a MeshInstall.
     ///
     /// # Errors
-    /// When it names a version that nobody has.
+    /// When it names a version that nobody has, or no longer.
     pub(super) fn course(&mut self, wish: Wish<'_>) -> Result<Course, InstallError> {
         let settings = wish.settings;
         let standing = self.standing(settings, wish.uid());
@@ -79,7 +79,7 @@ impl Install {
             Choice::Recorded(one) => (recorded(one), Scope::Shared),
             Choice::Frozen(one) => (recorded(one), Scope::Nothing),
             Choice::Full(_) => (serving.clone().unwrap_or_else(|| settings.clone()), Scope::Nothing),
-            Choice::Unknown(known) => return Err(unknown(settings, known)),
+            Choice::Unknown(known) => return Err(unknown(wish, &standing, known)),
         };
         let moves = scope != Scope::Nothing && self.moves(wish, &target, current.as_ref(), &standing);
         let replaced = |one: &Standing| one.place == target.revision && one.version.as_ref().is_some_and(|version| *version != own);
@@ -247,10 +247,18 @@ impl Course {
     }
 }
 
-/// Why no version of that name can be had.
-fn unknown(settings: &Settings, known: &[String]) -> InstallError {
-    let pinned = settings.pinned.clone().unwrap_or_default();
-    InstallError::Version { pinned, own: settings.operator.clone(), there: known.join(", ") }
+/// Why no version of that name can be had. One that the status remembers where nothing else stands now has lost its pilot, which alone
+/// tells what a control plane is.
+fn unknown(wish: Wish<'_>, standing: &[Standing], known: &[String]) -> InstallError {
+    let settings = wish.settings;
+    let (pinned, own) = (settings.pinned.clone().unwrap_or_default(), settings.operator.clone());
+    let remembered = wish.mesh.status.iter().flat_map(|status| &status.revisions);
+    let mut places = remembered.filter(|one| one.version.as_ref() == Some(&pinned)).map(|one| Revision::named(&one.name));
+    let lost = |place: &Revision| !standing.iter().any(|one| one.place == *place && one.version.is_some());
+    match places.find(lost) {
+        Some(place) => InstallError::PilotGone { pinned, own, pilot: format!("{}/{}", settings.namespace, place.part(Role::Pilot)) },
+        None => InstallError::Version { pinned, own, there: known.join(", ") },
+    }
 }
 
 /// What uses a control plane, as far as its proxies are known.

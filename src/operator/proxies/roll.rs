@@ -55,7 +55,7 @@ pub(super) struct World {
 /// What to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// Restart it, and write down for what.
+    /// Restart it, and write down for what, and whether for a second time.
     Restart(WorkloadKey, String),
     /// The restart helped: what was written down goes.
     Settle(WorkloadKey),
@@ -86,6 +86,18 @@ impl fmt::Display for Left {
     }
 }
 
+/// What stands behind a cause on a workload that was restarted for it a second time.
+const AGAIN: &str = " (again)";
+
+/// How often a workload was restarted for a cause, by what is written on it.
+fn times(rolled: Option<&str>, cause: &str) -> usize {
+    match rolled.and_then(|rolled| rolled.strip_prefix(cause)) {
+        Some("") => 1,
+        Some(AGAIN) => 2,
+        _ => 0,
+    }
+}
+
 /// Decides, for workloads in the order of their names.
 pub(super) fn next(world: &World, limits: &Rolling) -> Vec<Step> {
     let mut steps = Vec::new();
@@ -105,10 +117,12 @@ pub(super) fn next(world: &World, limits: &Rolling) -> Vec<Step> {
             }
             continue;
         };
-        if rollout.rolled.as_ref() == Some(&cause.value) {
-            // Old pods may still be on their way out; only what was made since then shows that it did not help.
+        let times = times(rollout.rolled.as_deref(), &cause.value);
+        if times > 0 {
+            // Old pods may still be on their way out; only what was made since then shows that it did not help. Where it helped in part,
+            // the injector was away for a moment, or always is for one of the API servers: then the next time is as this one.
             let shows = rollout.complete && rollout.restarted.is_none_or(|at| cause.youngest >= at);
-            if !(shows && cause.mixed) {
+            if !(shows && cause.mixed && times == 1) {
                 if shows {
                     steps.push(Step::Leave(key.clone(), Left::NotHelped));
                 }
@@ -129,7 +143,8 @@ pub(super) fn next(world: &World, limits: &Rolling) -> Vec<Step> {
         if may_start && free && count < limits.workloads && surge + rollout.surge <= limits.surge {
             count += 1;
             surge += rollout.surge;
-            steps.push(Step::Restart(key.clone(), cause.value.clone()));
+            let again = if times > 0 { AGAIN } else { "" };
+            steps.push(Step::Restart(key.clone(), format!("{}{again}", cause.value)));
         }
     }
     steps
@@ -208,10 +223,35 @@ mod tests {
             candidate.cause.as_mut().unwrap().mixed = true;
             candidate
         };
-        assert_eq!(steps_of(&[("a", accident(200))], &LIMITS), [restart("a")], "some of its new pods have what they should have");
+        let once_more = Step::Restart(key("a"), "missed (again)".to_owned());
+        assert_eq!(steps_of(&[("a", accident(200))], &LIMITS), [once_more], "some of its new pods have what they should have");
         assert_eq!(steps_of(&[("a", accident(199))], &LIMITS), [], "old and new pods differ in any case");
         let another = with(|it| it.rollout.rolled = Some("hub/proxy:1".to_owned()));
         assert_eq!(steps_of(&[("a", another)], &LIMITS), [restart("a")], "another cause is another restart");
+    }
+
+    #[test]
+    fn an_accident_that_repeats_itself_is_none() {
+        let mut candidate = missed();
+        candidate.cause.as_mut().unwrap().mixed = true;
+        let mut restarts = 0;
+        let told = loop {
+            // Each time some of the new pods are missed.
+            match steps_of(&[("a", candidate.clone())], &LIMITS).remove(0) {
+                Step::Restart(_, value) => candidate.rollout.rolled = Some(value),
+                told => break told,
+            }
+            restarts += 1;
+            assert!(restarts < 10, "for ever");
+            candidate.rollout.restarted = Some(200 * restarts);
+            let mut under_way = candidate.clone();
+            under_way.rollout.complete = false;
+            assert_eq!(steps_of(&[("a", under_way)], &LIMITS), [], "one is under way");
+            candidate.cause.as_mut().unwrap().youngest = 200 * restarts + 1;
+        };
+        assert_eq!((restarts, told), (2, Step::Leave(key("a"), Left::NotHelped)));
+        candidate.cause = None;
+        assert_eq!(steps_of(&[("a", candidate)], &LIMITS), [Step::Settle(key("a"))], "and is forgotten once it is well");
     }
 
     #[test]

@@ -26,8 +26,8 @@ pub(super) struct Report {
 /// How a pass ended.
 #[derive(Clone, Debug)]
 pub(super) enum Outcome {
-    /// Nothing was done, and nothing will be before somebody changes something.
-    Stalled(Reason, String),
+    /// Nothing was done, and nothing will be before somebody changes something; and so are the parts that there were, if they can be seen.
+    Stalled(Reason, String, Option<Parts>),
     /// Nothing could be done; it is tried again. The second is what went wrong, once that has lasted.
     Waiting(Option<String>),
     /// The objects are as planned, but for what is named as a hindrance.
@@ -181,9 +181,12 @@ pub(super) fn status(report: &Report, previous: &MeshInstallStatus, now: &Time) 
             status.components = components(parts, verdict.parts, |name| previous.components.get(name)?.version.clone());
             status.plan = Some(planned::plan(preview, report.generation, previous.plan.as_ref(), now));
         }
-        Outcome::Stalled(..) | Outcome::Waiting(_) => {
+        Outcome::Stalled(_, _, parts) => {
             conditions.keep(&KEPT);
+            let seen = |parts| components(parts, verdict.parts, |name| previous.components.get(name)?.version.clone());
+            status.components.extend(parts.as_ref().map(seen).unwrap_or_default());
         }
+        Outcome::Waiting(_) => conditions.keep(&KEPT),
     }
     status.conditions = conditions.list;
     status
@@ -196,7 +199,10 @@ fn verdict(report: &Report, previous: &MeshInstallStatus) -> Verdict {
     let comes = matches!(&report.outcome, Outcome::Applied(applied) if applied.waits().is_some());
     let underway = if was_well && same && !comes { State::Reconciling } else { State::Updating };
     match &report.outcome {
-        Outcome::Stalled(reason, message) => Verdict::of(State::Error, *reason, message),
+        Outcome::Stalled(reason, message, parts) => {
+            let amiss = parts.as_ref().map(amiss).unwrap_or_default();
+            Verdict::of(State::Error, *reason, &format!("{message}{amiss}"))
+        }
         Outcome::Waiting(Some(message)) => Verdict::of(State::Error, Reason::ApplyFailed, message),
         Outcome::Waiting(None) => Verdict::of(underway, Reason::Progressing, "objects are being written"),
         Outcome::Previewed(preview, parts) => {
@@ -253,21 +259,27 @@ fn reached(version: &str, applied: &Applied, underway: State) -> Verdict {
 
 /// How what is there of a mesh stands that is only looked at, and a word on the first part that doesn't answer.
 fn standing(parts: &Parts, previous: &MeshInstallStatus, was_well: bool) -> (State, String) {
-    let failed = parts.unready().find(|(_, health)| health.state == State::Error);
-    let waiting = failed.or_else(|| parts.unready().next());
-    let amiss = waiting.map(|(name, health)| format!("; {name}: {}", health.message)).unwrap_or_default();
+    let failed = parts.unready().any(|(_, health)| health.state == State::Error);
+    let waiting = parts.unready().next().is_some();
     let unanswered =
         |condition: &Condition| ["CertificatesReady", "WebhooksReady"].contains(&&*condition.type_) && condition.status != "True";
     let state = match () {
         () if previous.inventory.is_empty() => State::None,
-        () if failed.is_some() => State::Error,
-        () if waiting.is_some() && was_well => State::Reconciling,
+        () if failed => State::Error,
+        () if waiting && was_well => State::Reconciling,
         // It has never come up.
-        () if waiting.is_some() || parts.components.is_empty() && !was_well => State::Updating,
+        () if waiting || parts.components.is_empty() && !was_well => State::Updating,
         () if previous.conditions.iter().any(unanswered) => State::Updating,
         () => State::Healthy,
     };
-    (state, amiss)
+    (state, amiss(parts))
+}
+
+/// A word on the first part that doesn't answer.
+fn amiss(parts: &Parts) -> String {
+    let failed = parts.unready().find(|(_, health)| health.state == State::Error);
+    let waiting = failed.or_else(|| parts.unready().next());
+    waiting.map(|(name, health)| format!("; {name}: {}", health.message)).unwrap_or_default()
 }
 
 /// What is counted of proxies, and the same in short: how many have what they were told, of how many, and what else is amiss.

@@ -131,9 +131,15 @@ fn an_add_on_is_shown_and_nothing_waits_for_it() {
 #[test]
 fn a_stalled_mesh_keeps_what_is_known_of_its_parts() {
     let well = after(healthy(), &MeshInstallStatus::default(), 1, 10);
-    let stalled = after(Outcome::Stalled(Reason::InvalidSpec, "spec.mode: no".to_owned()), &well, 2, 11);
+    let stalled = after(Outcome::Stalled(Reason::InvalidSpec, "spec.mode: no".to_owned(), None), &well, 2, 11);
     assert_eq!((stalled.state, &stalled.components), (Some(State::Error), &well.components));
     assert_eq!(conditions(&stalled)[..2], [("Ready", "False", "InvalidSpec"), ("Stalled", "True", "InvalidSpec")]);
+
+    let Outcome::Applied(waiting) = starting() else { unreachable!("it is") };
+    let stalled = after(Outcome::Stalled(Reason::InvalidSpec, "spec.mode: no".to_owned(), Some(waiting.parts)), &stalled, 2, 12);
+    assert_eq!(stalled.components["galley"].status, Some(State::Updating), "what is seen of them is newer");
+    assert_eq!(stalled.components["galley"].version, well.components["galley"].version);
+    assert_eq!(stalled.conditions[0].message, "spec.mode: no; istio-galley: waiting for its pods");
 }
 
 #[test]

@@ -66,6 +66,73 @@ async fn edits_are_undone_and_told() {
     eventually("an event", || cluster.api.list::<Event>().iter().any(|event| event.note.as_deref() == Some(wanted))).await;
 }
 
+/// Each of these leaves all that is planned as it is, and takes its effect away.
+#[tokio::test]
+async fn what_narrows_something_that_is_planned_is_undone() {
+    let cluster = Cluster::healthy(json!({})).await;
+    let client = cluster.api.client();
+    let named = json!({
+        "metadata": {"name": "edge", "namespace": "shop"},
+        "spec": {"selector": {"istio": "ingressgateway"}, "servers": [{
+            "port": {"number": 443, "name": "https", "protocol": "HTTPS"}, "hosts": ["a.example"],
+            "tls": {"mode": "SIMPLE", "credentialName": "web"},
+        }]},
+    });
+    cluster.api.insert::<Gateway>(&serde_json::from_value(named).unwrap());
+    let rules = || cluster.api.get::<Role>(Some(MESH), "ferromesh-pilot-credentials").and_then(|role| role.rules).unwrap_or_default();
+    eventually("the right to a Secret", || rules().len() == 1).await;
+
+    let service = || cluster.api.get::<Service>(Some(MESH), "istio-sidecar-injector").unwrap().spec.unwrap().selector;
+    let injector = || cluster.api.get::<MutatingWebhookConfiguration>(None, "istio-sidecar-injector").unwrap().webhooks.unwrap();
+    let galley = || cluster.api.get::<ValidatingWebhookConfiguration>(None, "istio-galley").unwrap().webhooks.unwrap();
+    let right = (service(), injector(), galley(), rules());
+    let is_right = || (service(), injector(), galley(), rules()) == right;
+    let params = PatchParams::default();
+
+    let services: Api<Service> = Api::namespaced(client.clone(), MESH);
+    let edit = json!({"spec": {"selector": {"x": "y"}}});
+    services.patch("istio-sidecar-injector", &params, &Patch::Merge(edit)).await.unwrap();
+    eventually("the pods behind a Service", is_right).await;
+    let wanted = "Service istio-system/istio-sidecar-injector was changed at spec.selector.x and has been restored";
+    eventually("an event", || cluster.api.list::<Event>().iter().any(|event| event.note.as_deref() == Some(wanted))).await;
+
+    let selector = json!({"matchLabels": {"x": "y"}});
+    let never = json!({"name": "never", "expression": "false"});
+    let asked: Api<MutatingWebhookConfiguration> = Api::all(client.clone());
+    for field in ["namespaceSelector", "objectSelector", "matchConditions"] {
+        let mut webhooks = json!(injector());
+        match field {
+            "matchConditions" => webhooks[1][field].as_array_mut().unwrap().push(never.clone()),
+            field => webhooks[0][field]["matchLabels"] = selector["matchLabels"].clone(),
+        }
+        asked.patch("istio-sidecar-injector", &params, &Patch::Merge(json!({"webhooks": webhooks}))).await.unwrap();
+        eventually(&format!("{field} of the injector's webhooks"), is_right).await;
+    }
+    // Of the namespaces galley's plan says nothing.
+    let mut webhooks = json!(galley());
+    webhooks[0]["namespaceSelector"] = selector;
+    webhooks[0]["matchConditions"].as_array_mut().unwrap().push(never);
+    let asked: Api<ValidatingWebhookConfiguration> = Api::all(client.clone());
+    asked.patch("istio-galley", &params, &Patch::Merge(json!({"webhooks": webhooks}))).await.unwrap();
+    eventually("galley's webhooks", is_right).await;
+
+    let roles: Api<Role> = Api::namespaced(client, MESH);
+    let mut narrowed = json!(rules());
+    narrowed[0]["nonResourceURLs"] = json!(["/nowhere"]);
+    roles.patch("ferromesh-pilot-credentials", &params, &Patch::Merge(json!({"rules": narrowed}))).await.unwrap();
+    eventually("a role's rules", is_right).await;
+
+    // And then there is rest.
+    cluster.until_healthy().await;
+    let writes = cluster.writes().len();
+    cluster.api.break_watches();
+    cluster.api.compact();
+    cluster.api.delete::<Service>(Some(MESH), "istiod");
+    eventually("another repair", || cluster.api.get::<Service>(Some(MESH), "istiod").is_some()).await;
+    let repairs: Vec<String> = cluster.writes().split_off(writes).into_iter().filter(|write| !write.contains("events")).collect();
+    assert_eq!(repairs, ["PATCH services/istiod"]);
+}
+
 #[tokio::test]
 async fn every_kind_comes_back() {
     let cluster = Cluster::healthy(json!({})).await;

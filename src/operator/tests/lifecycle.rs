@@ -8,7 +8,10 @@ use k8s_openapi::api::{
     events::v1::Event,
     rbac::v1::{ClusterRole, ClusterRoleBinding, RoleBinding},
 };
-use kube::ResourceExt;
+use kube::{
+    Api, ResourceExt,
+    api::{Patch, PatchParams},
+};
 use serde_json::json;
 
 use super::cluster::{Cluster, MESH, OPERATOR};
@@ -138,6 +141,31 @@ async fn a_part_that_is_left_to_an_autoscaler_keeps_its_pods_until_that_has_look
 }
 
 #[tokio::test]
+async fn a_part_that_is_scaled_to_nothing_under_its_autoscaler_is_an_error() {
+    let cluster = Cluster::healthy(json!({"components": {"galley": {"autoscaling": {"minReplicas": 2, "maxReplicas": 5}}}})).await;
+    let deployments: Api<Deployment> = Api::namespaced(cluster.api.client(), MESH);
+    let scale = async |replicas: i32| {
+        let scaled = json!({"spec": {"replicas": replicas}});
+        deployments.patch("istio-galley", &PatchParams::default(), &Patch::Merge(scaled)).await.unwrap();
+        cluster.bring_up_pods();
+    };
+    scale(0).await;
+    let told = "istio-galley: it is scaled to 0: kubectl scale deployment/istio-galley -n istio-system --replicas=2";
+    let ready = || cluster.condition("mesh", "Ready").unwrap();
+    eventually("it is told", || ready() == ("False".to_owned(), "ComponentFailed".to_owned(), told.to_owned())).await;
+    assert_eq!(cluster.status("mesh").state, Some(State::Error));
+    scale(2).await;
+    cluster.until_healthy().await;
+}
+
+#[tokio::test]
+async fn a_gateway_that_the_spec_wants_no_pods_of_is_well() {
+    let gateways = json!({"ingress": [{"name": "istio-ingressgateway", "replicas": 0}]});
+    let cluster = Cluster::healthy(json!({"gateways": gateways})).await;
+    assert_eq!(cluster.status("mesh").components["istio-ingressgateway"].status, Some(State::Healthy));
+}
+
+#[tokio::test]
 async fn what_was_taken_from_the_spec_goes_from_the_object() {
     let cluster = Cluster::healthy(json!({"components": {"galley": {"podAnnotations": {"a": "b"}}}})).await;
     cluster.install("mesh", json!({}));
@@ -148,16 +176,50 @@ async fn what_was_taken_from_the_spec_goes_from_the_object() {
 }
 
 #[tokio::test]
-async fn a_bad_spec_stalls_and_changes_nothing() {
-    let cluster = Cluster::healthy(json!({})).await;
-    let before = cluster.api.list::<Deployment>();
-    cluster.install("mesh", json!({"version": "0.9"}));
-    eventually("stalled", || cluster.condition("mesh", "Stalled").is_some()).await;
-    let (status, reason, message) = cluster.condition("mesh", "Ready").unwrap();
-    assert_eq!((status.as_str(), reason.as_str()), ("False", "InvalidSpec"));
-    assert!(message.starts_with("spec.version: "), "{message}");
-    assert_eq!(cluster.status("mesh").state, Some(State::Error));
-    assert_eq!(cluster.api.list::<Deployment>(), before);
+async fn a_bad_spec_stalls_and_changes_nothing_and_how_the_parts_are_is_told() {
+    let specs = [
+        // One that names what isn't there, and one that comes to nothing at all.
+        (json!({"version": "0.9"}), "spec.version: "),
+        (json!({"components": {"galley": {"replicas": 0}}}), "spec.components.galley.replicas: "),
+    ];
+    for (spec, start) in specs {
+        let mut cluster = Cluster::healthy(json!({})).await;
+        let before = cluster.writes().len();
+        let written = |cluster: &Cluster| {
+            let writes = cluster.writes().split_off(before).into_iter();
+            writes.filter(|write| !write.contains("events") && write != "PATCH meshinstalls/mesh").collect::<Vec<_>>()
+        };
+        cluster.install("mesh", spec);
+        eventually("stalled", || cluster.condition("mesh", "Stalled").is_some()).await;
+        let (status, reason, message) = cluster.condition("mesh", "Ready").unwrap();
+        assert_eq!((status.as_str(), reason.as_str()), ("False", "InvalidSpec"));
+        assert!(message.starts_with(start), "{message}");
+        assert_eq!(cluster.status("mesh").state, Some(State::Error));
+
+        let component = |cluster: &Cluster, name: &str| cluster.status("mesh").components.get(name).and_then(|it| it.status);
+        let ends = |cluster: &Cluster, end: &str| cluster.condition("mesh", "Ready").is_some_and(|(.., message)| message.ends_with(end));
+        assert_eq!(component(&cluster, "galley"), Some(State::Healthy));
+        cluster.fail_pods_of("istio-galley");
+        let failed = "; istio-galley: ProgressDeadlineExceeded, timed out";
+        eventually("a part that fails", || component(&cluster, "galley") == Some(State::Error) && ends(&cluster, failed)).await;
+        cluster.bring_up_pods();
+        cluster.api.delete::<Deployment>(Some(MESH), "istio-citadel");
+        let gone = "; istio-citadel: it is gone, and stays so while the mesh is stalled";
+        let of_both = |cluster: &Cluster| [component(cluster, "galley"), component(cluster, "citadel")];
+        let lost = [Some(State::Healthy), Some(State::Error)];
+        eventually("a part that is gone", || of_both(&cluster) == lost && ends(&cluster, gone)).await;
+        // Another operator, who knows the mesh by its status alone, sees the same.
+        cluster.stop();
+        cluster.fail_pods_of("istio-galley");
+        cluster.start();
+        eventually("another operator tells", || of_both(&cluster) == [Some(State::Error); 2]).await;
+        assert_eq!(written(&cluster), [""; 0], "{start}");
+        assert!(cluster.api.get::<Deployment>(Some(MESH), "istio-citadel").is_none());
+
+        cluster.install("mesh", json!({}));
+        cluster.until_healthy().await;
+        assert!(cluster.api.get::<Deployment>(Some(MESH), "istio-citadel").is_some());
+    }
 }
 
 #[tokio::test]

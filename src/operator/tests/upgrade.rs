@@ -294,6 +294,28 @@ async fn a_pinned_version_stays_with_all_that_it_has_and_its_certificates_go_on(
 }
 
 #[tokio::test]
+async fn a_pinned_version_whose_pilot_was_deleted_is_told_of_with_what_to_do() {
+    let mut cluster = Cluster::healthy(json!({"version": "1.0.2"})).await;
+    cluster.upgrade("1.0.3");
+    eventually("it is pinned", || told(&cluster).starts_with("True VersionPinned")).await;
+    let lost = cluster.api.get::<Deployment>(Some(MESH), "istio-pilot").unwrap();
+    cluster.api.delete::<Deployment>(Some(MESH), "istio-pilot");
+    let wanted = "False ComponentFailed spec.version: the pilot of version 1.0.2, Deployment istio-system/istio-pilot, was deleted, and this \
+                  operator renders 1.0.3 alone: apply that Deployment again, start the operator of version 1.0.2 again, or remove \
+                  spec.version to upgrade";
+    eventually("it is told", || ready(&cluster).starts_with(wanted)).await;
+    assert!(cluster.condition("mesh", "Stalled").is_some());
+    eventually("as a component, too", || cluster.status("mesh").components["pilot"].status == Some(State::Error)).await;
+    // Whoever has it at hand puts it back.
+    cluster.api.insert(&lost);
+    eventually("it is pinned again", || ready(&cluster).starts_with("True Healthy")).await;
+    // And who goes back has the old operator bring it back.
+    cluster.api.delete::<Deployment>(Some(MESH), "istio-pilot");
+    cluster.upgrade("1.0.2");
+    eventually("it is back", || pilots(&cluster) == [pilot("", "1.0.2")]).await;
+}
+
+#[tokio::test]
 async fn a_version_that_nobody_has_is_refused_by_name() {
     let cluster = Cluster::healthy(json!({})).await;
     for strategy in ["InPlace", "Revision"] {

@@ -1,6 +1,7 @@
 //! Server-side apply: merging, and who owns which field.
 //!
-//! Without schemas, lists of objects are associative where their items have one of the keys that the API uses, and atomic otherwise.
+//! Without schemas, lists of objects are associative where their items have one of the keys that the API uses, and atomic otherwise; of
+//! maps those are atomic that the API calls so by the names of their fields.
 
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,6 +24,9 @@ enum Step {
 /// Keys of associative lists, most telling first.
 const LIST_KEYS: &[&[&str]] =
     &[&["uid"], &["mountPath"], &["containerPort", "protocol"], &["port", "protocol"], &["port"], &["name"], &["type"], &["ip"]];
+
+/// Fields that the API declares atomic: who applies one replaces all that is in it.
+const ATOMIC: [&str; 6] = ["selector", "labelSelector", "namespaceSelector", "objectSelector", "nodeSelector", "metrics"];
 
 // === impl Owners ===
 
@@ -103,7 +107,9 @@ fn leaves(value: &Value) -> BTreeSet<Path> {
 }
 
 fn collect(value: &Value, path: &mut Path, paths: &mut BTreeSet<Path>) {
+    let is_atomic = matches!(path.last(), Some(Step::Field(name)) if ATOMIC.contains(&name.as_str()));
     match value {
+        _ if is_atomic => _ = paths.insert(path.clone()),
         Value::Object(fields) if !fields.is_empty() => {
             for (name, field) in fields {
                 path.push(Step::Field(name.clone()));
@@ -163,7 +169,11 @@ fn merge(live: &mut Value, config: &Value) {
     match (live, config) {
         (Value::Object(live), Value::Object(config)) => {
             for (name, value) in config {
-                merge(live.entry(name.clone()).or_insert(Value::Null), value);
+                let field = live.entry(name.clone()).or_insert(Value::Null);
+                match ATOMIC.contains(&name.as_str()) {
+                    true => field.clone_from(value),
+                    false => merge(field, value),
+                }
             }
         }
         (Value::Array(live), Value::Array(config)) if list_key(config).is_some() => {
