@@ -3,7 +3,9 @@
 mod files;
 mod installing;
 mod istio;
+mod neighbours;
 mod planning;
+mod running;
 mod verifying;
 
 use ferromesh_crds::MeshInstall;
