@@ -16,6 +16,7 @@ use crate::cli::{
 
 /// The oldest Kubernetes that the chart takes, and the newest that the end-to-end tests run on.
 const KUBERNETES: [(u32, u32); 2] = [(1, 30), (1, 34)];
+
 /// The checks.
 pub(super) const CHECKS: &[Check] = &[
     Check::new("FM1001", Area::Cluster, Error, "Kubernetes is new enough", kubernetes_too_old),
