@@ -6,8 +6,9 @@ use super::{
     check::PrecheckArgs,
     exit::{Exit, Failure},
     inject::UninjectArgs,
+    install::UpgradeArgs,
     mesh::{AddToMeshArgs, CheckInjectArgs, RemoveFromMeshArgs},
-    terminal::{Streams, Style},
+    terminal::{Environment, Streams, Style},
 };
 
 /// Verbs whose flags and answers may still change
@@ -32,6 +33,7 @@ enum Verb {
     Precheck(Box<PrecheckArgs>),
     RemoveFromMesh(Box<RemoveFromMeshArgs>),
     Uninject(UninjectArgs),
+    Upgrade(Box<UpgradeArgs>),
 }
 
 // === impl ExperimentalArgs ===
@@ -41,13 +43,15 @@ impl ExperimentalArgs {
     ///
     /// # Errors
     /// Those of the verb.
-    pub(super) fn run(&self, streams: &mut Streams<'_>, style: Style, now: i64) -> Result<Exit, Failure> {
+    pub(super) fn run(&self, streams: &mut Streams<'_>, style: Style, environment: &Environment) -> Result<Exit, Failure> {
         match &self.verb {
             Verb::AddToMesh(args) => args.run(streams),
             Verb::CheckInject(args) => args.run(streams, style),
-            Verb::Precheck(args) => args.run(streams, style, now),
+            Verb::Precheck(args) => args.run(streams, style, environment.now),
             Verb::RemoveFromMesh(args) => args.run(streams),
             Verb::Uninject(args) => args.run(streams),
+            // As Istio 1.4 calls it.
+            Verb::Upgrade(args) => args.run(streams, style, environment.interactive),
         }
     }
 }

@@ -174,7 +174,7 @@ impl CommandLine {
             Verb::Check(args) => args.run(streams, style, environment.now),
             Verb::Completion(args) => args.run(streams),
             Verb::Dashboard(args) => args.run(streams, environment.terminal),
-            Verb::Experimental(args) => args.run(streams, style, environment.now),
+            Verb::Experimental(args) => args.run(streams, style, environment),
             Verb::Explain(args) => args.run(streams),
             Verb::Images(args) => args.run(streams),
             Verb::Install(args) => args.run(streams, style, environment.interactive),

@@ -1,25 +1,21 @@
 //! Checks of a cluster in which the mesh is to be installed.
 
-use ferromesh_crds::catalog;
 use k8s_openapi::api::admissionregistration::v1::{RuleWithOperations, ServiceReference};
 use kube::ResourceExt;
 use std::collections::BTreeSet;
 
 use super::{
     facts::{Facts, going, is_of_operator, known},
+    foreign::{others_crds, others_injectors, unserved},
     row::{Area, Check, Found, when},
 };
 use crate::cli::{
     finding::Severity::{Error, Info, Warning},
     install::OPERATOR_NAMESPACE,
 };
-use crate::injector;
 
 /// The oldest Kubernetes that the chart takes, and the newest that the end-to-end tests run on.
 const KUBERNETES: [(u32, u32); 2] = [(1, 30), (1, 34)];
-/// Labels by which objects are known to be of another mesh's installer.
-const OTHER_INSTALLERS: [&str; 3] =
-    ["operator.istio.io/managed", "operator.istio.io/component", "install.operator.istio.io/owning-resource"];
 
 /// The checks.
 pub(super) const CHECKS: &[Check] = &[
@@ -51,38 +47,24 @@ fn kubernetes_untested(facts: &Facts) -> Result<Vec<Found>, String> {
 }
 
 fn stored_versions(facts: &Facts) -> Result<Vec<Found>, String> {
-    let mut found = Vec::new();
-    for crd in known(&facts.crds)? {
-        let Some(kind) = catalog::find(&crd.spec.group, &crd.spec.names.kind) else { continue };
-        let stored = crd.status.iter().flat_map(|status| status.stored_versions.iter().flatten());
-        let lost: Vec<&str> = stored.map(String::as_str).filter(|version| !kind.versions.contains(version)).collect();
-        if !lost.is_empty() {
-            let told = format!("objects are stored in version {}, which this mesh does not serve", lost.join(", "));
-            found.push(Found::new(told).of("CustomResourceDefinition", crd));
-        }
-    }
-    Ok(found)
+    let told = |(crd, versions)| {
+        let told = format!("objects are stored in version {versions}, which this mesh does not serve");
+        Found::new(told).of("CustomResourceDefinition", crd)
+    };
+    Ok(unserved(known(&facts.crds)?).map(told).collect())
 }
 
 fn foreign_crds(facts: &Facts) -> Result<Vec<Found>, String> {
-    let ours = known(&facts.crds)?.iter().filter(|crd| catalog::find(&crd.spec.group, &crd.spec.names.kind).is_some());
-    let told = ours.filter_map(|crd| {
-        let label = OTHER_INSTALLERS.iter().find(|label| crd.labels().contains_key(**label))?;
-        Some(
-            Found::new(format!("has the label {label} of another mesh's installer, which may take it back"))
-                .of("CustomResourceDefinition", crd),
-        )
-    });
-    Ok(told.collect())
+    let told = |(crd, label)| {
+        let told = format!("has the label {label} of another mesh's installer, which may take it back");
+        Found::new(told).of("CustomResourceDefinition", crd)
+    };
+    Ok(others_crds(known(&facts.crds)?).map(told).collect())
 }
 
 fn foreign_injector(facts: &Facts) -> Result<Vec<Found>, String> {
-    let foreign = known(&facts.mutating)?.iter().filter(|one| {
-        let ours = is_of_operator(*one);
-        !ours && injector::parse(one).is_some()
-    });
     let told = |one| Found::new("injects pods, and is of another mesh").of("MutatingWebhookConfiguration", one);
-    Ok(foreign.map(told).collect())
+    Ok(others_injectors(known(&facts.mutating)?).map(told).collect())
 }
 
 fn rights(facts: &Facts) -> Result<Vec<Found>, String> {

@@ -6,6 +6,7 @@ mod before;
 mod certificates;
 mod control_plane;
 mod facts;
+mod foreign;
 mod installation;
 mod nodes;
 mod precheck;
@@ -23,6 +24,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use std::time::Duration;
 
+pub(super) use self::foreign::Foreign;
 use self::{
     facts::Facts,
     row::{Area, Check, Found},

@@ -6,6 +6,7 @@ use kube::{Api, ResourceExt, api::PostParams};
 use serde_json::{Value, json};
 
 use super::{
+    beside::Neighbour,
     chart::{MANAGER, objects},
     cluster::{self, Operator},
     difference::told_differences,
@@ -21,7 +22,7 @@ use crate::cli::{
     report::counted,
     terminal::{Streams, Style},
 };
-use crate::operator::{Difference, between};
+use crate::operator::{Difference, Images, between};
 
 /// Install the mesh, or make the one that is installed as described
 #[derive(Args, Debug)]
@@ -50,6 +51,9 @@ Examples:
   ferromesh upgrade --set components.pilot.replicas=2
   ferromesh upgrade --dry-run")]
 pub(in crate::cli) struct UpgradeArgs {
+    /// Let an older version take the place of a newer one
+    #[arg(long)]
+    downgrade: bool,
     #[command(flatten)]
     write: WriteArgs,
 }
@@ -94,10 +98,34 @@ pub(super) enum Kept {
     Everything,
 }
 
+/// How the verbs differ.
+#[derive(Clone, Copy, Debug)]
+struct Manner {
+    kept: Kept,
+    /// Whether it is waited where nothing is said of it.
+    wait: bool,
+    /// Whether the operator may become an older one.
+    downgrade: bool,
+}
+
 /// What there is before anything is written.
 struct Present {
     mesh: Option<MeshInstall>,
     operator: Option<Operator>,
+    /// Another mesh.
+    neighbour: Neighbour,
+}
+
+/// What the operator's images will be.
+enum Fate {
+    /// It comes, with those that are said.
+    Comes,
+    /// It is brought to these.
+    Becomes(Images),
+    /// It is left as it is.
+    Stays,
+    /// It would be brought to this version if it were not the release's, which Helm upgrades.
+    IsHelms(String),
 }
 
 // === the verbs ===
@@ -108,7 +136,7 @@ impl InstallArgs {
     /// # Errors
     /// When the description is wrong, or the mesh doesn't get ready.
     pub(in crate::cli) fn run(&self, streams: &mut Streams<'_>, style: Style, interactive: bool) -> Result<Exit, Failure> {
-        self.write.run(Kept::Nothing, true, streams, style, interactive)
+        self.write.run(Manner { kept: Kept::Nothing, wait: true, downgrade: false }, streams, style, interactive)
     }
 }
 
@@ -118,20 +146,21 @@ impl UpgradeArgs {
     /// # Errors
     /// When there is no mesh, the description is wrong, or the mesh doesn't get ready.
     pub(in crate::cli) fn run(&self, streams: &mut Streams<'_>, style: Style, interactive: bool) -> Result<Exit, Failure> {
-        self.write.run(Kept::Everything, true, streams, style, interactive)
+        self.write.run(Manner { kept: Kept::Everything, wait: true, downgrade: self.downgrade }, streams, style, interactive)
     }
 }
 
 impl ManifestApplyArgs {
     pub(super) fn run(&self, streams: &mut Streams<'_>, style: Style, interactive: bool) -> Result<Exit, Failure> {
-        self.write.run(Kept::Nothing, false, streams, style, interactive)
+        self.write.run(Manner { kept: Kept::Nothing, wait: false, downgrade: false }, streams, style, interactive)
     }
 }
 
 // === impl WriteArgs ===
 
 impl WriteArgs {
-    fn run(&self, kept: Kept, wait: bool, streams: &mut Streams<'_>, style: Style, interactive: bool) -> Result<Exit, Failure> {
+    fn run(&self, manner: Manner, streams: &mut Streams<'_>, style: Style, interactive: bool) -> Result<Exit, Failure> {
+        let kept = manner.kept;
         // What is wrong with the words is told without a cluster.
         let said = self.spec.said(streams.stdin)?;
         if kept == Kept::Nothing {
@@ -141,7 +170,7 @@ impl WriteArgs {
             let client = self.cluster.connect().await?.client;
             Ok((cluster::meshes(&client).await?, cluster::operator(&client).await?))
         })?;
-        let mut present = Present { mesh: cluster::of_revision(&meshes, ""), operator };
+        let mut present = Present { mesh: cluster::of_revision(&meshes, ""), operator, neighbour: Neighbour::default() };
         let described = said.over(&base(kept, present.spec().as_ref())?)?;
         let revision = described.checked()?.revision().to_owned();
         if !revision.is_empty() {
@@ -159,18 +188,66 @@ impl WriteArgs {
         if let Some(operator) = present.operator.as_ref().filter(|operator| kept == Kept::Nothing || operator.release.is_some()) {
             ask(QUESTIONS, async { operator.may_name(&self.cluster.connect().await?.client, &wanted).await })?;
         }
+        let fate = self.fate(manner, present.operator.as_ref())?;
+        let beside = !revision.is_empty() || cluster::has_begun(&meshes);
+        present.neighbour = self.neighbour(&fate, beside)?;
+        let moves = present.moves(&fate, &described.spec);
         if self.dry_run {
-            return self.try_out(&present, &described, &name, &changes, streams);
+            return self.try_out(&present, &described, &fate, &name, &changes, streams);
         }
         if !changes.is_empty() {
             streams.note(told_differences(&changes, ["INSTALLED", "DESCRIBED"]).trim_end());
-            if interactive && !self.yes && !streams.agreed(&format!("Change MeshInstall {name}?")).map_err(unanswered)? {
-                streams.note("nothing was changed");
-                return Ok(Exit::Clean);
-            }
         }
-        let told = ask(self.wait.longest(), self.write(kept, wait, &present, &described, &name, streams, style))?;
+        moves.iter().for_each(|moves| streams.note(moves));
+        let question = question(&name, !changes.is_empty(), moves.is_some());
+        if let Some(question) = question.filter(|_| interactive && !self.yes)
+            && !streams.agreed(&question).map_err(unanswered)?
+        {
+            streams.note("nothing was changed");
+            return Ok(Exit::Clean);
+        }
+        let told = ask(self.wait.longest(), self.write(manner.wait, &fate, &present, &described, &name, streams, style))?;
         streams.answered(&told)
+    }
+
+    /// What becomes of the operator.
+    ///
+    /// # Errors
+    /// When flags say what won't come about, or it would become an older one.
+    fn fate(&self, manner: Manner, operator: Option<&Operator>) -> Result<Fate, Failure> {
+        let Some(operator) = operator else { return Ok(Fate::Comes) };
+        if let Some(namespace) = self.operator.said_namespace() {
+            operator.is_in(namespace)?;
+        }
+        let stays = match (manner.kept, &operator.release) {
+            (Kept::Nothing, _) => Some(Fate::Stays),
+            (Kept::Everything, Some(release)) => Some(Fate::IsHelms(release.clone())),
+            (Kept::Everything, None) => None,
+        };
+        if let Some(stays) = stays {
+            return operator.has(&self.operator).map(|()| stays);
+        }
+        let images = self.operator.images_after(&operator.images);
+        operator.may_become(&images.tag, manner.downgrade)?;
+        Ok(Fate::Becomes(images))
+    }
+
+    /// Another mesh that has to be heeded before anything is written.
+    ///
+    /// # Errors
+    /// When this one can't come while the other is there.
+    fn neighbour(&self, fate: &Fate, beside: bool) -> Result<Neighbour, Failure> {
+        let stays = matches!(fate, Fate::Stays | Fate::IsHelms(_));
+        if beside && stays {
+            return Ok(Neighbour::default());
+        }
+        ask(QUESTIONS, async {
+            match Neighbour::of_cluster(&self.cluster.connect().await?.client, beside).await {
+                // Who only writes the mesh's description needs no right to see what else there is: the operator looks as well.
+                Err(failure) if failure.exit == Exit::Forbidden && stays => Ok(Neighbour::default()),
+                found => found,
+            }
+        })
     }
 
     /// What would be done, as far as the API server can tell.
@@ -178,18 +255,24 @@ impl WriteArgs {
         &self,
         present: &Present,
         described: &Described,
+        fate: &Fate,
         name: &str,
         changes: &[Difference],
         streams: &mut Streams<'_>,
     ) -> Result<Exit, Failure> {
         let mut told = String::new();
         if present.operator.is_none() {
-            told.push_str(&format!("the operator would be installed in namespace {}\n", self.operator.namespace));
+            told.push_str(&format!("the operator would be installed in namespace {}\n", self.operator.namespace()));
         } else {
             ask(QUESTIONS, async {
                 let cluster = self.cluster.connect().await?;
                 put(&cluster, present.mesh.as_ref(), described, name, true).await.map(drop)
             })?;
+        }
+        if let (Fate::Becomes(_), Some(operator)) = (fate, &present.operator) {
+            let moves = present.moves(fate, &described.spec).map(|moves| format!("{moves}\n"));
+            let again = || format!("operator {} and the CRDs would be applied again\n", operator.images.tag);
+            told.push_str(&moves.unwrap_or_else(again));
         }
         match (&present.mesh, changes.is_empty()) {
             (None, _) => told.push_str(&format!("MeshInstall {name} would be created\n")),
@@ -205,8 +288,8 @@ impl WriteArgs {
     #[expect(clippy::too_many_arguments, reason = "all of what was found before")]
     async fn write(
         &self,
-        kept: Kept,
         wait: bool,
+        fate: &Fate,
         present: &Present,
         described: &Described,
         name: &str,
@@ -215,7 +298,7 @@ impl WriteArgs {
     ) -> Result<String, Failure> {
         let cluster = self.cluster.connect().await?;
         let mut progress = Progress::new(streams, self.wait.timeout());
-        let version = self.operator_for(kept, &cluster, present, &described.spec, &mut progress).await?;
+        let version = self.operator_for(fate, &cluster, present, &described.spec, &mut progress).await?;
         let written = put(&cluster, present.mesh.as_ref(), described, name, false).await?;
         let generation = written.metadata.generation.unwrap_or_default();
         let verb = match &present.mesh {
@@ -239,37 +322,46 @@ impl WriteArgs {
     /// Sees to the operator. Answers the version that the mesh will come to, where that is known.
     async fn operator_for(
         &self,
-        kept: Kept,
+        fate: &Fate,
         cluster: &Cluster,
         present: &Present,
         spec: &Value,
         progress: &mut Progress<'_, '_>,
     ) -> Result<Option<String>, Failure> {
-        match &present.operator {
-            None => {
-                progress.tell(&format!("no operator: installing it in namespace {}", self.operator.namespace));
-                let named = Named::of_cluster(&cluster.client).await?.and(&Named::of_spec(spec));
-                let objects = objects(&self.operator.namespace, &self.operator.images(spec), &named);
-                operator::bring(cluster, &self.operator.namespace, &objects, true, progress).await?;
+        let (namespace, images) = match (fate, &present.operator) {
+            (Fate::Becomes(images), Some(operator)) => (operator.namespace.as_str(), images.clone()),
+            (Fate::IsHelms(release), Some(operator)) => {
+                let command = format!("helm upgrade {release} charts/ferromesh -n {}", operator.namespace);
+                progress.tell(&format!("the operator stays as it is, for it is Helm's: {command}"));
+                return Ok(None);
             }
-            Some(operator) if kept == Kept::Everything => {
-                if let Some(release) = &operator.release {
-                    let command = format!("helm upgrade {release} charts/ferromesh -n {}", operator.namespace);
-                    progress.tell(&format!("the operator stays as it is, for it is Helm's: {command}"));
-                    return Ok(None);
-                }
-                let images = self.operator.images_after(&operator.images);
-                let named = Named::of_cluster(&cluster.client).await?.and(&Named::of_spec(spec));
-                operator::bring(cluster, &operator.namespace, &objects(&operator.namespace, &images, &named), true, progress).await?;
-            }
-            Some(operator) => {
+            (_, Some(operator)) => {
                 if let Err(reason) = &operator.ready {
                     progress.tell(&format!("the operator is not ready: {reason}"));
                 }
                 return Ok(None);
             }
-        }
+            (_, None) => {
+                let namespace = self.operator.namespace();
+                progress.tell(&format!("no operator: installing it in namespace {namespace}"));
+                (namespace, self.operator.images(spec))
+            }
+        };
+        present.neighbour.note().iter().for_each(|note| progress.tell(note));
+        let named = Named::of_cluster(&cluster.client).await?.and(&Named::of_spec(spec));
+        let objects = present.neighbour.spared(objects(namespace, &images, &named));
+        operator::bring(cluster, namespace, &objects, true, progress).await?;
         Ok(Some(env!("CARGO_PKG_VERSION").to_owned()))
+    }
+}
+
+/// What is asked before something that is there is changed.
+fn question(name: &str, mesh: bool, operator: bool) -> Option<String> {
+    match (mesh, operator) {
+        (false, false) => None,
+        (false, true) => Some("Change the operator?".to_owned()),
+        (true, false) => Some(format!("Change MeshInstall {name}?")),
+        (true, true) => Some(format!("Change MeshInstall {name} and the operator?")),
     }
 }
 
@@ -329,6 +421,16 @@ impl Present {
             (Some(mesh), _) => Ok(mesh.name_any()),
             (None, _) => Ok(described.name()),
         }
+    }
+
+    /// What becomes of the operator, and of the control plane after it; none if its image stays.
+    fn moves(&self, fate: &Fate, spec: &Value) -> Option<String> {
+        let (Fate::Becomes(images), Some(operator)) = (fate, &self.operator) else { return None };
+        let becomes = operator.becomes(images)?;
+        // A mesh that names its own doesn't follow.
+        let named = ["version", "tag"].into_iter().any(|field| spec[field].as_str().is_some_and(|name| !name.is_empty()));
+        let follows = if named { "" } else { ", the control plane follows by updateStrategy" };
+        Some(format!("{becomes}{follows}"))
     }
 
     /// The spec of the MeshInstall that is there.

@@ -44,6 +44,12 @@ pub(super) fn of_revision(meshes: &[MeshInstall], revision: &str) -> Option<Mesh
     of_it.min_by_key(|mesh| (mesh.creation_timestamp().map(|time| time.0), mesh.name_any())).cloned()
 }
 
+/// Whether the default one's control plane is there, of which the operator keeps what has begun whoever comes beside it.
+pub(super) fn has_begun(meshes: &[MeshInstall]) -> bool {
+    let mesh = of_revision(meshes, "");
+    mesh.and_then(|mesh| mesh.status).is_some_and(|status| !status.inventory.is_empty())
+}
+
 /// The operator of a cluster, if it has one.
 ///
 /// # Errors

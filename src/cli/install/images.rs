@@ -67,8 +67,8 @@ impl ImagesArgs {
     pub(in crate::cli) fn run(&self, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
         let described = self.spec.over(&json!({}), streams.stdin)?;
         let images = self.operator.images(&described.spec);
-        let planned = generate(&described.checked()?, &images, &self.operator.namespace).map_err(|problems| refused(&problems))?;
-        let objects = chart::objects(&self.operator.namespace, &images, &Named::default()).into_iter().chain(planned);
+        let planned = generate(&described.checked()?, &images, self.operator.namespace()).map_err(|problems| refused(&problems))?;
+        let objects = chart::objects(self.operator.namespace(), &images, &Named::default()).into_iter().chain(planned);
         let mut used: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for (image, user) in objects.flat_map(|object| images_of(&object)) {
             used.entry(image).or_default().insert(user);

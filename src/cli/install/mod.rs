@@ -5,6 +5,7 @@
 
 mod apply;
 mod assignment;
+mod beside;
 mod chart;
 mod cluster;
 mod difference;
@@ -15,11 +16,13 @@ mod istio;
 mod manifest;
 mod migrate;
 mod named;
+mod neighbours;
 mod object;
 mod operator;
 mod plan;
 mod profile;
 mod progress;
+mod running;
 mod spec;
 #[cfg(test)]
 mod tests;

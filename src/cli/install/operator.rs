@@ -8,11 +8,13 @@ use kube::{
 use serde_json::{Value, json};
 
 use super::{
+    beside::Neighbour,
     chart::{KEPT, MANAGED_BY, MANAGER, NAMESPACE, objects},
     cluster::{self, Operator},
     gone::{Confirmation, delete, until_gone},
     manifest::documents,
     named::{Named, NamedArgs},
+    neighbours::{Labels, neighbours, told},
     object::Id,
     progress::{BETWEEN, Progress},
     wait::{QUESTIONS, WaitArgs},
@@ -62,6 +64,9 @@ struct InitArgs {
     /// Print the objects, and ask no cluster
     #[arg(long)]
     dump: bool,
+    /// Let an older version take the place of a newer one
+    #[arg(long)]
+    downgrade: bool,
     /// Have the API server check the objects, and change nothing
     #[arg(long, conflicts_with = "dump")]
     dry_run: bool,
@@ -77,16 +82,15 @@ struct InitArgs {
 /// Where the operator is, and where its images come from.
 #[derive(Args, Clone, Debug)]
 pub(super) struct PlaceArgs {
-    /// The operator's namespace
+    /// The operator's namespace; ferromesh-system where it is not said
     #[arg(
         long = "operatorNamespace",
         visible_alias = "operator-namespace",
-        default_value = NAMESPACE,
         value_parser = namespace,
         value_name = "NAMESPACE",
         help_heading = "Operator"
     )]
-    pub(super) namespace: String,
+    namespace: Option<String>,
     /// Registry and path of the images `ferromesh` and `ferromesh-proxy`
     #[arg(long, value_name = "HUB", help_heading = "Operator")]
     hub: Option<String>,
@@ -134,6 +138,16 @@ impl OperatorArgs {
 // === impl PlaceArgs ===
 
 impl PlaceArgs {
+    /// The operator's namespace.
+    pub(super) fn namespace(&self) -> &str {
+        self.namespace.as_deref().unwrap_or(NAMESPACE)
+    }
+
+    /// The namespace, if one was said.
+    pub(super) fn said_namespace(&self) -> Option<&str> {
+        self.namespace.as_deref()
+    }
+
     /// The images, where nothing else is said those that are published, or those that a MeshInstall names.
     pub(super) fn images(&self, spec: &Value) -> Images {
         let published = Images::published();
@@ -145,6 +159,11 @@ impl PlaceArgs {
             tag: first(&self.tag, "tag", published.tag),
             pull_policy: first(&self.image_pull_policy, "imagePullPolicy", published.pull_policy),
         }
+    }
+
+    /// The images that are said, and where nothing is said those of before.
+    pub(super) fn over(&self, before: &Images) -> Images {
+        self.images(&json!({"hub": before.hub, "tag": before.tag, "imagePullPolicy": before.pull_policy}))
     }
 
     /// The images of this version, where those of another one came from.
@@ -160,22 +179,27 @@ impl InitArgs {
         let images = self.place.images(&Value::Null);
         if self.dump {
             return streams
-                .answered(&documents(&objects(&self.place.namespace, &images, &self.named.over(&Named::default())), self.output));
+                .answered(&documents(&objects(self.place.namespace(), &images, &self.named.over(&Named::default())), self.output));
         }
         let told = ask(self.wait.longest(), async {
             let cluster = self.cluster.connect().await?;
             let mut progress = Progress::new(streams, self.wait.timeout());
             let named = self.named.over(&Named::of_cluster(&cluster.client).await?);
             if let Some(found) = cluster::operator(&cluster.client).await? {
-                found.upgradable(&self.place.namespace, &named)?;
+                found.upgradable(self.place.namespace(), &named)?;
+                found.may_become(&images.tag, self.downgrade)?;
             }
-            let objects = objects(&self.place.namespace, &images, &named);
+            // A revision's control plane runs beside another mesh; so does a default one that was there first.
+            let beside = !named.revisions.is_empty() || cluster::has_begun(&cluster::meshes(&cluster.client).await?);
+            let neighbour = Neighbour::of_cluster(&cluster.client, beside).await?;
+            neighbour.note().iter().for_each(|note| progress.tell(note));
+            let objects = neighbour.spared(objects(self.place.namespace(), &images, &named));
             if self.dry_run {
-                apply(&cluster.client, &self.place.namespace, &objects, true).await?;
+                apply(&cluster.client, self.place.namespace(), &objects, true).await?;
                 return Ok(format!("{} would be applied\n", counted(objects.len(), "object")));
             }
-            bring(&cluster, &self.place.namespace, &objects, self.wait.waits(true), &mut progress).await?;
-            Ok(format!("{} the operator is installed in namespace {}: ferromesh install\n", style.good(), self.place.namespace))
+            bring(&cluster, self.place.namespace(), &objects, self.wait.waits(true), &mut progress).await?;
+            Ok(format!("{} the operator is installed in namespace {}: ferromesh install\n", style.good(), self.place.namespace()))
         })?;
         streams.answered(&told)
     }
@@ -187,17 +211,12 @@ impl Operator {
     /// # Errors
     /// When it isn't ours to write, or is somewhere else.
     fn upgradable(&self, namespace: &str, named: &Named) -> Result<(), Failure> {
-        let Self { namespace: own, release, .. } = self;
-        match release {
+        match &self.release {
             Some(release) => {
-                let told = format!("the operator is of Helm's release {release}: {}", named.helm_upgrade(release, own));
+                let told = format!("the operator is of Helm's release {release}: {}", named.helm_upgrade(release, &self.namespace));
                 Err(Failure::new(Exit::Failed, told))
             }
-            None if own != namespace => {
-                let told = format!("the operator runs in namespace {own}: say --operatorNamespace {own}, or remove that one first");
-                Err(Failure::new(Exit::Failed, told))
-            }
-            None => Ok(()),
+            None => self.is_in(namespace),
         }
     }
 
@@ -280,9 +299,10 @@ impl RemoveArgs {
         let found = ask(QUESTIONS, async {
             let client = self.cluster.connect().await?.client;
             let Some(operator) = cluster::operator(&client).await? else { return Ok(None) };
-            Ok(Some((removable(&client, &operator).await?, client)))
+            removable(&client, &operator, |_, _| false).await.map(Some)
         })?;
-        let Some((ids, _)) = found else { return streams.answered("there is no operator\n") };
+        let Some((ids, notes)) = found else { return streams.answered("there is no operator\n") };
+        notes.iter().for_each(|note| streams.note(&format!("note: {note}")));
         if !self.confirmation.given(&ids, streams, interactive)? {
             return Ok(Exit::Clean);
         }
@@ -298,16 +318,20 @@ impl RemoveArgs {
     }
 }
 
-/// What goes with the operator.
+/// What goes with the operator, and a note on what stays of it; `goes` says what else is on its way out.
 ///
 /// # Errors
 /// When it is Helm's, or can't be read.
-pub(super) async fn removable(client: &Client, operator: &Operator) -> Result<Vec<Id>, Failure> {
+pub(super) async fn removable(
+    client: &Client,
+    operator: &Operator,
+    goes: impl Fn(&Id, &Labels) -> bool,
+) -> Result<(Vec<Id>, Option<String>), Failure> {
     if let Some(release) = &operator.release {
         let told = format!("the operator is of Helm's release {release}: helm uninstall {release} -n {}", operator.namespace);
         return Err(Failure::new(Exit::Failed, told));
     }
-    let mut ids = Vec::new();
+    let (mut ids, mut note) = (Vec::new(), None);
     let kept = |object: &Value| object["metadata"]["annotations"].get(KEPT).is_some();
     for object in objects(&operator.namespace, &operator.images, &Named::default())
         .iter()
@@ -321,9 +345,16 @@ pub(super) async fn removable(client: &Client, operator: &Operator) -> Result<Ve
         let stays = kept(object) && owned;
         // A namespace that was there before is not ours.
         let others = object["kind"] == "Namespace" && live["metadata"]["labels"][MANAGED_BY] != MANAGER;
-        if !stays && !others {
+        if stays || others {
+            continue;
+        }
+        // It comes last, and may be one in which others have moved in, or were before.
+        if object["kind"] == "Namespace" {
+            note = told(&id.name, &neighbours(client, &id.name, |id, labels| ids.contains(id) || goes(id, labels)).await?);
+        }
+        if note.is_none() {
             ids.push(id);
         }
     }
-    Ok(ids)
+    Ok((ids, note))
 }

@@ -6,17 +6,20 @@ use kube::{
     Client, Resource, ResourceExt,
     api::{DeleteParams, ListParams},
 };
+use std::collections::BTreeSet;
 
 use super::{
-    chart::crds,
+    chart::{MANAGED_BY, crds},
     cluster::{self, Operator},
     gone::{Confirmation, delete, until_gone},
+    neighbours::{Labels, neighbours, told},
     object::Id,
     operator::removable,
     progress::Progress,
     wait::{QUESTIONS, WaitArgs},
 };
 use crate::cli::{
+    check::Foreign,
     cluster::{ClusterArgs, ask},
     exit::{Exit, Failure},
     report::counted,
@@ -29,6 +32,7 @@ use crate::runtime::list_each;
 #[command(after_help = "\
 Without --purge there stay: the operator, the CRDs with the configuration, and in the mesh's namespace the Secret with the root's key, so
 that a mesh that is installed again trusts the same root. Pods keep their sidecars until they are restarted.
+With --purge there stay, and are named before: a namespace in which others have something, and the CRDs of istio.io where another Istio is.
 Exit codes: 0 removed, or not there; 1 refused, 69 no cluster, 75 not gone in time, 77 forbidden.
 
 Examples:
@@ -112,24 +116,53 @@ impl UninstallArgs {
             Some(Operator { release: Some(release), namespace, .. }) => {
                 going.notes.push(format!("the operator stays, for it is Helm's: helm uninstall {release} -n {namespace}"));
             }
-            Some(operator) => going.purged.extend(removable(client, &operator).await?),
+            Some(operator) => {
+                let (ids, notes) = removable(client, &operator, |id, labels| going.has(id) || is_made(labels)).await?;
+                going.purged.extend(ids);
+                going.notes.extend(notes);
+            }
             None => {}
         }
         // The namespace of a mesh that is gone already is the usual one, or nobody's to guess.
-        let mut namespaces: Vec<&str> = meshes.iter().map(|mesh| mesh.spec.namespace()).collect();
+        let mut namespaces: BTreeSet<&str> = meshes.iter().map(|mesh| mesh.spec.namespace()).collect();
         if namespaces.is_empty() {
-            namespaces.push(ferromesh_crds::install::DEFAULT_NAMESPACE);
+            namespaces.insert(ferromesh_crds::install::DEFAULT_NAMESPACE);
         }
         for name in namespaces {
             let id = Id { api_version: "v1".to_owned(), kind: "Namespace".to_owned(), namespace: None, name: name.to_owned() };
+            if going.has(&id) || id.read(client).await?.is_none() {
+                continue;
+            }
+            let others = neighbours(client, name, |id, labels| going.has(id) || is_made(labels)).await?;
+            match told(name, &others) {
+                Some(stays) => going.notes.push(stays),
+                None => going.purged.push(id),
+            }
+        }
+        self.purge_crds(client, going).await
+    }
+
+    /// The CRDs of `istio.io` are another Istio's as well, if there is one: with them its configuration would go.
+    async fn purge_crds(&self, client: &Client, going: &mut Going) -> Result<(), Failure> {
+        let other = Foreign::of_cluster(client).await?.told();
+        let goes = |group: &str| other.is_none() || !is_istios(group);
+        going.notes.extend(configuration(client, goes).await?);
+        for crd in crds().filter(|crd| goes(crd["spec"]["group"].as_str().unwrap_or_default())) {
+            let Some(id) = Id::of(&crd, "") else { continue };
             going.purged.extend(id.read(client).await?.map(|_| id));
         }
-        going.notes.extend(configuration(client).await?);
-        for id in crds().filter_map(|crd| Id::of(&crd, "")) {
-            going.purged.extend(id.read(client).await?.map(|_| id));
-        }
+        going.notes.extend(other.map(|why| format!("the CRDs of istio.io stay with all configuration, for another Istio is here: {why}")));
         Ok(())
     }
+}
+
+/// Whether the operator made what has these labels, for whichever mesh.
+fn is_made(labels: &Labels) -> bool {
+    labels.get(MANAGED_BY).is_some_and(|manager| manager == "ferromesh-operator")
+}
+
+fn is_istios(group: &str) -> bool {
+    group.ends_with(".istio.io")
 }
 
 // === impl Going ===
@@ -137,6 +170,10 @@ impl UninstallArgs {
 impl Going {
     fn all(&self) -> Vec<Id> {
         [&self.meshes[..], &self.inventory, &self.purged].concat()
+    }
+
+    fn has(&self, id: &Id) -> bool {
+        [&self.meshes, &self.inventory, &self.purged].into_iter().flatten().any(|one| one == id)
     }
 }
 
@@ -154,10 +191,10 @@ fn inventory(mesh: &MeshInstall) -> impl Iterator<Item = Id> {
     entries.map(|entry| Id { api_version: entry.api_version, kind: entry.kind, namespace: entry.namespace, name: entry.name })
 }
 
-/// How much configuration goes with the CRDs.
-async fn configuration(client: &Client) -> Result<Option<String>, Failure> {
+/// How much configuration goes with the CRDs of groups.
+async fn configuration(client: &Client, goes: impl Fn(&str) -> bool) -> Result<Option<String>, Failure> {
     let mut told = Vec::new();
-    for kind in catalog::kinds().iter().filter(|kind| kind.name != MeshInstall::kind(&())) {
+    for kind in catalog::kinds().iter().filter(|kind| kind.name != MeshInstall::kind(&()) && goes(kind.group)) {
         let api_version = format!("{}/{}", kind.group, kind.versions[0]);
         let api = Id { api_version, kind: kind.name.to_owned(), namespace: None, name: String::new() }.api(client);
         match list_each(&api, &ListParams::default(), |_| Some(())).await {

@@ -133,7 +133,7 @@ impl RolloutArgs {
             let agreed = self.yes || !interactive || streams.agreed(&question).map_err(|error| Failure::new(Exit::Failed, error))?;
             if !agreed {
                 streams.note("nothing was restarted");
-                return Ok(Exit::Clean);
+                return Ok(Exit::Findings);
             }
             outcomes = ask(self.timeout + QUESTIONS, self.roll(streams))?;
         }

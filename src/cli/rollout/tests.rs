@@ -196,6 +196,7 @@ async fn nothing_is_restarted_against_a_budget_without_the_injector_or_without_a
     late().await;
     let declined = run_on(&cluster.api, TERMINAL, "rollout -n shop", "n\n").await;
     assert!(declined.stderr.ends_with("Restart 2 workloads? [y/N] nothing was restarted\n"), "{declined:?}");
+    assert_eq!(declined.exit, Exit::Findings, "some are left");
     assert!(!cluster.restarted("web") && !cluster.restarted("cart"));
 }
 

@@ -4,7 +4,9 @@ mod family;
 mod files;
 mod installing;
 mod istio;
+mod neighbours;
 mod planning;
+mod running;
 mod verifying;
 
 use ferromesh_crds::MeshInstall;
