@@ -107,7 +107,7 @@ mod tests {
     fn one_that_is_not_there_yet_is_the_youngest() {
         let there = mesh("z", Some("2026-01-01T00:00:01Z"), json!({"revision": "z"}));
         let new = mesh("a", None, json!({"revision": "a"}));
-        assert!(among(&new, &[there.clone()]).unwrap().share.is_none());
+        assert!(among(&new, std::slice::from_ref(&there)).unwrap().share.is_none());
         assert!(among(&there, &[]).unwrap().share.is_some(), "who else");
     }
 
