@@ -21,7 +21,8 @@ fn of<T: DeserializeOwned>(value: Value) -> T {
 }
 
 const REFUSED: &str = "error: MutatingWebhookConfiguration istio-sidecar-injector injects pods, and is of another mesh; nothing was written \
-                       (FM1005). Remove the other mesh, or what it left behind.\n";
+                       (FM1005). Remove the other mesh, or what it left behind; or install beside it under a revision: \
+                       `ferromesh install --set revision=NAME`.\n";
 
 impl Cluster {
     /// Another Istio's control plane, with CRDs of which its installer keeps one.
