@@ -58,8 +58,11 @@ pub struct Limits {
     pub connections: usize,
     /// HTTP/2 requests at a time in one connection.
     pub streams: u32,
-    /// Time for a TLS handshake, for the first request after it, and for the head of each HTTP/1.1 request.
+    /// Time for a TLS handshake, and for the first request after it.
     pub handshake: Duration,
+    /// Time for the head of each HTTP/1.1 request after the one before. It is to be longer than clients keep a connection to use it again
+    /// (Go's 90 s, and so the API server's): a request that crosses our end of the connection on its way fails.
+    pub idle: Duration,
     /// Time for requests in flight after shutdown was asked for; connections are cut off then.
     pub drain: Duration,
 }
@@ -100,7 +103,13 @@ impl Default for Limits {
 
 impl Limits {
     /// Enough for a mesh of some thousand workloads, and small enough that a flood can't fill the memory.
-    pub const DEFAULT: Self = Self { connections: 8192, streams: 256, handshake: Duration::from_secs(10), drain: Duration::from_secs(10) };
+    pub const DEFAULT: Self = Self {
+        connections: 8192,
+        streams: 256,
+        handshake: Duration::from_secs(10),
+        idle: Duration::from_secs(120),
+        drain: Duration::from_secs(10),
+    };
 
     /// A webhook's: API servers share few connections between all requests, and more than this is a flood.
     pub fn webhook() -> Self {
@@ -307,7 +316,7 @@ async fn converse(
         router.clone().call(request.map(Body::new))
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(limits.handshake);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(limits.idle);
     // The keep-alive notices a peer that is gone without a word, whose slot would stay taken for ever. It begins with the first frame,
     // so who sends none is given a time below.
     builder

@@ -151,6 +151,31 @@ async fn a_client_that_says_nothing_is_dropped() {
     }
 }
 
+/// Who has been answered keeps his connection for longer than a handshake may take: it is the client who ends it.
+#[tokio::test]
+async fn a_connection_that_rests_is_there_for_the_next_request() {
+    let short = Duration::from_millis(50);
+    let limits = Limits { handshake: short, ..Limits::default() };
+    let server = serve(who(), Security::Plain, limits).await;
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    let answered = async |stream: &mut TcpStream| {
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: mesh\r\n\r\n").await.unwrap();
+        let mut answer = [0; 1024];
+        let length = stream.read(&mut answer).await.unwrap();
+        assert!(answer[..length].starts_with(b"HTTP/1.1 200 "), "{:?}", &answer[..length]);
+    };
+    answered(&mut stream).await;
+    let end = tokio::time::timeout(4 * short, stream.read(&mut [0])).await;
+    assert!(end.is_err(), "the server ends it: {end:?}");
+    answered(&mut stream).await;
+
+    let server = serve(who(), Security::Plain, Limits { idle: short, ..Limits::default() }).await;
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    answered(&mut stream).await;
+    let end = tokio::time::timeout(Duration::from_secs(10), stream.read(&mut [0])).await;
+    assert!(matches!(end, Ok(Ok(0))), "but not for ever: {end:?}");
+}
+
 #[tokio::test]
 async fn connections_beyond_the_limit_wait_for_a_slot() {
     let ca = TestCa::new("mesh");
